@@ -1,0 +1,178 @@
+"""The one source of every default: frozen, strict settings with units and limits; YAML in and out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from .errors import ConfigError
+
+NetworkName = Literal["vgg-mil", "resnet-mil", "swin-mil", "sa-mil"]
+Stage1Loss = Literal["const-dice", "gm-bce", "topk-bce"]
+Mode = Literal["robust", "paper", "released"]
+Structure = Literal["fusion", "fused", "sides"]
+
+
+class Settings(BaseModel):
+    """Base of all settings: immutable, and unknown keys are an error (typos must not vanish)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class NetworkConfig(Settings):
+    """The network to build."""
+
+    name: NetworkName = Field("vgg-mil", description="one of the paper's four networks")
+    width: float = Field(0.5, gt=0, le=2, description="channel multiplier of the trunk; 1 is the paper's (VGG and SA only)")
+    pretrained: bool = Field(False, description="start the trunk from ImageNet weights (needs width 1 and a network connection)")
+    trunk: str | None = Field(None, description="timm model name of the trunk; None is the network's own")
+    fusion_weights: tuple[float, ...] | None = Field(None, description="w_i of the side outputs, summing to 1; None is the paper's")
+
+
+class TileConfig(Settings):
+    """Tiles of slides, and patches: the images that become bags."""
+
+    size_px: int = Field(128, ge=32, le=2048, description="side of a tile, px at `mpp`")
+    mpp: float = Field(1.0, gt=0.05, lt=20, description="working resolution, um/px; patches without a resolution are taken to have it")
+    max_tiles: int = Field(4096, ge=2, description="bags drawn from one slide at most (seeded draw)")
+    min_tissue: float = Field(0.5, ge=0, le=1, description="share of a tile that must be tissue")
+    positive_above: float = Field(0.7, ge=0.5, le=1, description="teacher's image-level score from which a tile is a positive bag")
+    negative_below: float = Field(0.3, ge=0, le=0.5, description="teacher's image-level score up to which a tile is a negative bag; between the two it is left out")
+    validation_share: float = Field(0.2, gt=0, lt=0.9, description="share of groups held out for validation")
+    group_column: str | None = Field(None, description="column of labels.csv that names the group; None looks for the usual names")
+
+
+class Stage1Config(Settings):
+    """Stage 1: the teacher, from image-level labels only."""
+
+    loss: Stage1Loss = "topk-bce"
+    top_share: float = Field(0.3, gt=0, le=1, description="share of pixels `topk-bce` looks at")
+    gm_exponent: float = Field(4.0, gt=0, description="r of the generalised mean in `gm-bce`")
+    epochs: int = Field(30, ge=1)
+    batch: int = Field(32, ge=2, description="bags in a batch, half of each class where both exist")
+    learning_rate: float = Field(1e-3, gt=0, description="Adam's, with a cosine schedule to zero; the last epoch is kept")
+    weight_decay: float = Field(5e-5, ge=0)
+    augment: bool = Field(True, description="flips, rotations and stain (HED) augmentation")
+
+
+class RobustConfig(Settings):
+    """The parts of mode `robust`; each can be switched off and ablated."""
+
+    semimetric: bool = Field(True, description="Dice semimetric instead of soft Dice")
+    pixel_bce: bool = Field(True, description="binary cross-entropy on the fused map to the soft target")
+    confidence: float = Field(0.05, ge=0, lt=0.5, description="tau: pixels with |q - 0.5| < tau do not count; 0 switches the mask off")
+    averaged_views: bool = Field(True, description="teacher's maps averaged over the 8 flips and rotations")
+    augment: bool = Field(True, description="stain and geometric augmentation for the student")
+    warm_start: bool = Field(True, description="student starts from a copy of the teacher where the kinds agree")
+    reset_optimiser: bool = Field(True, description="optimiser state reset at each switch")
+
+
+class RoundConfig(Settings):
+    """Stage 2: rounds of fusion knowledge distillation."""
+
+    rounds: int = Field(3, ge=1, description="teacher-student rounds at most")
+    epochs: int = Field(10, ge=1, description="epochs in a round")
+    mode: Mode = "robust"
+    structure: Structure = "fusion"
+    student: NetworkName | None = Field(None, description="student network; None is the teacher's own kind")
+    batch: int = Field(32, ge=2, description="bags in a batch, half of each class where both exist")
+    learning_rate: float = Field(3e-4, gt=0, description="Adam's, with a cosine schedule to zero inside each round")
+    weight_decay: float = Field(5e-5, ge=0)
+    robust: RobustConfig = RobustConfig()
+
+
+class AcceptanceConfig(Settings):
+    """When a student may become the teacher (mode `robust`; `paper` and `released` always switch)."""
+
+    rule: Literal["cautious", "always"] = "cautious"
+    max_area_shift: float = Field(0.15, gt=0, description="veto: relative change of the mean positive area from the first teacher's (or the prior)")
+    max_accuracy_drop: float = Field(0.02, ge=0, description="veto: fall of the bag accuracy on the validation split from the teacher's")
+    area_prior: float | None = Field(None, gt=0, lt=1, description="known mean tumour share of positive bags; replaces the first teacher's")
+
+
+class InferenceConfig(Settings):
+    """Slide to map, and map to mask."""
+
+    overlap: float = Field(0.25, ge=0, le=0.5, description="share of a tile's side shared with its neighbour, blended")
+    batch: int = Field(8, ge=1, description="tiles in a forward pass")
+    sigma_px: float = Field(3.0, ge=0, description="Gaussian smoothing of the probability before the threshold, px of the map")
+    threshold: float = Field(0.5, ge=0, le=1)
+    tissue_only: bool = Field(True, description="leave glass out (probability 0)")
+
+
+class Config(Settings):
+    """Everything a run needs to be run again, besides its data."""
+
+    network: NetworkConfig = NetworkConfig()
+    tiles: TileConfig = TileConfig()
+    stage1: Stage1Config = Stage1Config()
+    rounds: RoundConfig = RoundConfig()
+    acceptance: AcceptanceConfig = AcceptanceConfig()
+    inference: InferenceConfig = InferenceConfig()
+    seed: int = Field(0, ge=0, lt=2**31)
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps")
+    precision: Literal["auto", "float32", "bf16"] = Field("auto", description="auto: bf16 autocast where the processor has it")
+    threads: int = Field(0, ge=0, description="CPU threads of torch; 0 is torch's own choice")
+
+    def replaced(self, **dotted: Any) -> Config:
+        """Return a copy with settings given by dotted name replaced; None leaves a setting as it is.
+
+        Parameters
+        ----------
+        **dotted
+            Such as ``replaced(**{"rounds.epochs": 2, "seed": 1})``.
+
+        Raises
+        ------
+        ConfigError
+            If a name is unknown or a value outside its limits.
+        """
+        data = self.model_dump(mode="json")
+        for name, value in dotted.items():
+            if value is None:
+                continue
+            node = data
+            *path, last = name.split(".")
+            for key in path:
+                node = node.setdefault(key, {})
+            node[last] = value
+        return _validated(data, "settings")
+
+
+def _validated(data: Any, what: str | Path) -> Config:
+    try:
+        return Config.model_validate({} if data is None else data)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'top level'}: {e['msg']}" for e in error.errors())
+        raise ConfigError(what, problems, "Correct these settings; docs/config.md lists all of them") from error
+
+
+def load_config(path: str | Path | None) -> Config:
+    """Read settings from a YAML file; whatever it does not name keeps its default.
+
+    Parameters
+    ----------
+    path : path of a YAML file, or None for the defaults
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read or any setting does not fit (all problems are listed).
+    """
+    if path is None:
+        return Config()
+    path = Path(path)
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(path, f"cannot be read as YAML ({str(error).splitlines()[0]})", "Give a YAML file of settings") from error
+    return _validated(data, path)
+
+
+def dump_config(config: Config) -> str:
+    """Write settings as YAML, every one named."""
+    text: str = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+    return text
