@@ -139,10 +139,11 @@ class Config(Settings):
             for key in path:
                 node = node.setdefault(key, {})
             node[last] = value
-        return _validated(data, "settings")
+        return validated(data, "settings")
 
 
-def _validated(data: Any, what: str | Path) -> Config:
+def validated(data: Any, what: str | Path) -> Config:
+    """Return the settings in plain data; ConfigError lists every problem, with `what` as the place."""
     try:
         return Config.model_validate({} if data is None else data)
     except ValidationError as error:
@@ -169,7 +170,7 @@ def load_config(path: str | Path | None) -> Config:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(path, f"cannot be read as YAML ({str(error).splitlines()[0]})", "Give a YAML file of settings") from error
-    return _validated(data, path)
+    return validated(data, path)
 
 
 def dump_config(config: Config) -> str:

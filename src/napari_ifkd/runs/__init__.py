@@ -1,1 +1,1 @@
-"""."""
+"""Runs: folder, journal, child process, resume."""

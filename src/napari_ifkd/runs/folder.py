@@ -1,0 +1,299 @@
+"""The run folder: what a run was asked, what happened, and what it made.
+
+::
+
+    RUN/
+      run.yaml        resolved config, seed, versions, slide identities, model hash; `data`, what the command was given
+      journal.jsonl   one event a line
+      checkpoint/     state.pt: the last complete epoch
+      rounds/00/      teacher.safetensors, metrics.json, maps/<slide>.zarr/
+      rounds/01/ ...  student.safetensors, metrics.json, maps/<slide>.zarr/
+      accepted.json   the user's judgement
+      lock  stop  log.txt   who writes, who asks to stop, what a child said
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from napari_ifkd.config import Config, validated
+from napari_ifkd.errors import RunError
+from napari_ifkd.events import Event, RoundDone, RunCancelled, RunDone, RunFailed, RunStarted
+
+from . import lock
+from .about import read_about, write_about
+from .checkpoint import load_checkpoint, save_checkpoint
+from .files import read_json, write_aside
+from .journal import Journal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+
+Status = Literal["empty", "running", "done", "cancelled", "failed", "interrupted"]
+
+_BESIDES = {"log.txt", "stop", "lock"}  # may lie in a folder before its run begins
+_ENDS: dict[type[Event], Status] = {RunDone: "done", RunCancelled: "cancelled", RunFailed: "failed"}
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The user's judgement of a run."""
+
+    round: int
+    threshold: float
+    by: str  # "user", or the rule that decided
+    time: str  # UTC, ISO 8601
+
+
+class RunFolder:
+    """A run on disk. Use :meth:`create` or :meth:`open`.
+
+    Parameters
+    ----------
+    path : the folder
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.journal = Journal(self.path / "journal.jsonl")
+
+    # --- making and opening
+
+    @classmethod
+    def create(
+        cls,
+        path: str | Path,
+        act: str,
+        config: Config,
+        data: dict[str, Any],
+        *,
+        slides: list[dict[str, Any]] | None = None,
+        model: dict[str, Any] | None = None,
+    ) -> RunFolder:
+        """Make a run folder, or take up the one there if it was asked exactly the same.
+
+        Parameters
+        ----------
+        path : a new or empty folder, or the folder of the same run
+        act : "train", "predict" or "distill"
+        config : the resolved settings
+        data : JSON-ready; the arguments of the command as given (paths too: `resume` needs them; exports must not carry them)
+        slides : identities of the slides (no paths)
+        model : name and weights_sha256 of the network the run starts from
+
+        Raises
+        ------
+        RunError
+            If the folder holds something else, or a run that was asked something else.
+        """
+        run = cls(path)
+        run.check_free()
+        if run.exists:
+            old = run.about
+            if (old.get("act"), old.get("config"), old.get("data")) != (act, config.model_dump(mode="json"), data):
+                raise RunError(
+                    path,
+                    f"holds another {old.get('act')} run (other data or settings)",
+                    "Choose another --out, or go on with it by `napari-ifkd resume`",
+                )
+            return run
+        try:
+            run.path.mkdir(parents=True, exist_ok=True)
+            write_about(run.path / "run.yaml", act, config, data, slides or [], model)
+        except OSError as error:
+            raise RunError(path, f"cannot be written ({error.strerror})", "Choose another --out") from error
+        return run
+
+    @classmethod
+    def open(cls, path: str | Path) -> RunFolder:
+        """Open an existing run.
+
+        Raises
+        ------
+        RunError
+            If `path` is no run folder.
+        """
+        run = cls(path)
+        if not run.exists:
+            raise RunError(path, "is no run folder (it has no run.yaml)", "Give the --out of a train, predict or distill command")
+        _ = run.about
+        return run
+
+    def check_free(self) -> None:
+        """Raise RunError if the path holds something that is no run (a run, or nothing, is fine)."""
+        if not self.path.exists() or self.exists:
+            return
+        if not self.path.is_dir():
+            raise RunError(self.path, "is a file", "Give a new or empty folder as --out")
+        try:
+            others = sorted(p.name for p in self.path.iterdir() if p.name not in _BESIDES)
+        except OSError as error:
+            raise RunError(self.path, f"cannot be read ({error.strerror})", "Choose another --out") from error
+        if others:
+            raise RunError(self.path, f"is not empty and no run (it holds {others[0]})", "Give a new or empty folder as --out")
+
+    # --- what it was asked
+
+    @property
+    def exists(self) -> bool:
+        """Whether a run was ever begun here."""
+        return (self.path / "run.yaml").is_file()
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """The contents of run.yaml."""
+        return read_about(self.path / "run.yaml")
+
+    @property
+    def act(self) -> str:
+        """Which command made it: "train", "predict" or "distill"."""
+        return str(self.about["act"])
+
+    @property
+    def config(self) -> Config:
+        """The resolved settings."""
+        return validated(self.about["config"], self.path / "run.yaml")
+
+    # --- what happened
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Hold the run for writing; RunError if another process does."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        return lock.hold(self.path / "lock")
+
+    @property
+    def writer(self) -> int | None:
+        """Process id of whoever works on the run now; None if nobody does."""
+        return lock.holder(self.path / "lock")
+
+    @property
+    def stop_file(self) -> Path:
+        """The file whose presence asks the run to stop."""
+        return self.path / "stop"
+
+    @property
+    def log(self) -> Path:
+        """What a child process said on stdout and stderr."""
+        return self.path / "log.txt"
+
+    def append(self, event: Event) -> None:
+        """Append an event to the journal."""
+        self.journal.append(event)
+
+    def events(self) -> list[Event]:
+        """Return all events so far; a torn last line is ignored, unknown kinds are kept."""
+        return [event for event, _ in self.journal.events()]
+
+    @property
+    def status(self) -> Status:
+        """What became of the run; "interrupted" is one that ended without a word."""
+        if self.writer is not None:
+            return "running"
+        status: Status = "empty"
+        for event, _ in self.journal.events():
+            status = _ENDS.get(type(event), "interrupted" if isinstance(event, RunStarted) or status == "empty" else status)
+        return status
+
+    # --- what it made
+
+    def round_dir(self, index: int) -> Path:
+        """Return the folder of a round; 0 is the teacher."""
+        return self.path / "rounds" / f"{index:02d}"
+
+    def rounds(self) -> list[int]:
+        """Return the rounds whose network is on disk, in order."""
+        return sorted(int(p.parent.name) for p in self.path.glob("rounds/[0-9]*/*.safetensors") if p.stem in ("teacher", "student"))
+
+    def model_path(self, index: int) -> Path:
+        """Return where the network of a round lies."""
+        return self.round_dir(index) / ("student.safetensors" if index else "teacher.safetensors")
+
+    def map_path(self, index: int, slide: str | Path) -> Path:
+        """Return where the map of a slide in a round lies."""
+        return self.round_dir(index) / "maps" / f"{Path(slide).stem}.zarr"
+
+    def maps(self, index: int) -> dict[str, Path]:
+        """Return the complete maps of a round: slide file name -> folder."""
+        return {_slide_name(path): path for path in sorted(self.round_dir(index).glob("maps/*.zarr")) if (path / "zarr.json").is_file()}
+
+    def metrics(self, index: int) -> dict[str, Any]:
+        """Return metrics.json of a round, empty where it has none."""
+        return read_json(self.round_dir(index) / "metrics.json") or {}
+
+    def write_metrics(self, index: int, metrics: dict[str, Any]) -> None:
+        """Write metrics.json of a round."""
+        self.round_dir(index).mkdir(parents=True, exist_ok=True)
+        write_aside(self.round_dir(index) / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+
+    def recommended_round(self) -> int:
+        """Return the last round whose student was switched in, 0 if none was: what the run itself decided."""
+        best = 0
+        for event in self.events():
+            if isinstance(event, RoundDone) and event.decision is not None and event.decision.switched:
+                best = event.index
+            elif isinstance(event, RunDone):
+                best = event.accepted_round
+        return best
+
+    # --- the checkpoint
+
+    @property
+    def checkpoint(self) -> Path:
+        """The state of the last complete epoch, as a file."""
+        return self.path / "checkpoint" / "state.pt"
+
+    def save_checkpoint(self, state: dict[str, Any]) -> None:
+        """Save the engine's state, whole or not at all."""
+        save_checkpoint(self.checkpoint, state)
+
+    def load_checkpoint(self) -> dict[str, Any] | None:
+        """Return the engine's state of the last complete epoch, None where there is none; RunError if it is damaged."""
+        return load_checkpoint(self.checkpoint)
+
+    # --- the user's judgement
+
+    @property
+    def accepted(self) -> Accepted | None:
+        """The round and threshold the user accepted, None if none was."""
+        data = read_json(self.path / "accepted.json")
+        try:
+            return Accepted(**data) if data else None
+        except TypeError:
+            return None
+
+    def accept(self, round: int, threshold: float, by: str = "user") -> Accepted:
+        """Write accepted.json.
+
+        Raises
+        ------
+        RunError
+            If the run has no such round.
+        """
+        if round not in self.rounds():
+            raise RunError(self.path, f"has no round {round}", f"It has {', '.join(map(str, self.rounds())) or 'none yet'}")
+        accepted = Accepted(round, threshold, by, datetime.now(UTC).isoformat(timespec="seconds"))
+        write_aside(self.path / "accepted.json", json.dumps(asdict(accepted), indent=2) + "\n")
+        return accepted
+
+    def __repr__(self) -> str:
+        """Name the folder."""
+        return f"RunFolder({str(self.path)!r})"
+
+
+def find_runs(folder: str | Path) -> Iterator[RunFolder]:
+    """Yield the runs directly inside a folder (or the folder itself), by name."""
+    folder = Path(folder)
+    for path in [folder, *sorted(p for p in folder.iterdir() if p.is_dir())]:
+        if (path / "run.yaml").is_file():
+            yield RunFolder(path)
+
+
+def _slide_name(map_path: Path) -> str:
+    attributes = (read_json(map_path / "zarr.json") or {}).get("attributes", {})
+    name = attributes.get("napari_ifkd", {}).get("slide", {}).get("name")
+    return str(name or map_path.stem)

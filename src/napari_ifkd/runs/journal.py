@@ -1,0 +1,73 @@
+"""The journal of a run: one event a line, appended and flushed; a torn last line is ignored."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from napari_ifkd.events import Event, Progress, from_record, to_record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+class Journal:
+    """Append to, read and follow a journal file.
+
+    Parameters
+    ----------
+    path : the ``journal.jsonl``; it need not exist yet
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._mended = False
+
+    def append(self, event: Event) -> None:
+        """Add an event with the time (UTC, ISO 8601), flushed; all but progress is also forced to disk."""
+        if not self._mended:
+            self._cut_torn_line()
+            self._mended = True
+        record = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **to_record(event)}
+        with self.path.open("ab") as file:
+            file.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
+            file.flush()
+            if not isinstance(event, Progress):
+                os.fsync(file.fileno())
+
+    def _cut_torn_line(self) -> None:
+        # a line of a killed writer would swallow the event that follows it
+        if self.path.exists() and self.path.stat().st_size:
+            with self.path.open("r+b") as file:
+                text = file.read()
+                if not text.endswith(b"\n"):
+                    file.truncate(text.rfind(b"\n") + 1)
+
+    def records(self, start: int = 0) -> Iterator[tuple[dict[str, Any], int]]:
+        """Yield each complete record from byte `start` on, with the byte where the next one starts; unreadable lines are skipped."""
+        if not self.path.exists():
+            return
+        with self.path.open("rb") as file:
+            file.seek(start)
+            for line in file:
+                if not line.endswith(b"\n"):  # torn, or being written
+                    return
+                start += len(line)
+                try:
+                    record = json.loads(line)
+                except ValueError:
+                    continue
+                if isinstance(record, dict):
+                    yield record, start
+
+    def events(self, start: int = 0) -> Iterator[tuple[Event, int]]:
+        """Yield each event from byte `start` on, with the byte where the next one starts; unknown kinds are kept."""
+        for record, position in self.records(start):
+            yield from_record(record), position
+
+    def size(self) -> int:
+        """Return the length in bytes, 0 where there is no journal."""
+        return self.path.stat().st_size if self.path.exists() else 0

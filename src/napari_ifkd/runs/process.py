@@ -1,0 +1,168 @@
+"""A run in a process of its own: it outlives the window, and tells what happens through its journal."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from napari_ifkd.errors import RunError
+from napari_ifkd.events import Event, RunCancelled, RunDone, RunFailed
+
+from .folder import RunFolder
+from .stop import never
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+    from pathlib import Path
+
+_POLL_S = 0.1
+_RESUME = "Resume it to go on from the last complete epoch."
+_RESUME = "Resume it to go on from the last complete epoch."
+_ENDS = (RunDone, RunCancelled, RunFailed)
+
+
+class ChildRun:
+    """A run driven by another process. Use :meth:`start` or :meth:`attach`.
+
+    Parameters
+    ----------
+    folder : the run
+    process : the child, if we started it
+    position : byte of the journal to follow from
+    """
+
+    def __init__(self, folder: RunFolder, process: subprocess.Popen[bytes] | None = None, position: int = 0) -> None:
+        self.folder, self.process = folder, process
+        self._position = position
+        self._log_start = folder.log.stat().st_size if folder.log.exists() and process is None else 0
+        self._cancelled = False
+
+    @classmethod
+    def start(cls, argv: Sequence[str | Path], out: str | Path) -> ChildRun:
+        """Start ``python -m napari_ifkd ARGV`` in a session of its own; it goes on when this process closes.
+
+        Parameters
+        ----------
+        argv : the command and its options, such as ``["distill", slide, "--teacher", ..., "--out", out]``
+        out : the run folder that `argv` names; it need not exist
+
+        Raises
+        ------
+        RunError
+            If `out` is neither new, empty nor a run, or another process works on it.
+        """
+        folder = RunFolder(out)
+        folder.check_free()
+        if (pid := folder.writer) is not None:
+            raise RunError(out, f"another process (pid {pid}) is working on this run", "Follow or cancel it, or choose another folder")
+        try:
+            folder.path.mkdir(parents=True, exist_ok=True)
+            folder.stop_file.unlink(missing_ok=True)
+            position = folder.journal.size()
+            with folder.log.open("ab") as log:
+                log_start = log.tell()
+                process = subprocess.Popen(
+                    [sys.executable, "-m", "napari_ifkd", *map(str, argv)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    env={**os.environ, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1", "COLUMNS": "1000"},  # one error, one line of the log
+                    start_new_session=os.name != "nt",
+                    creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0) | getattr(subprocess, "CREATE_NO_WINDOW", 0),
+                )
+        except OSError as error:
+            raise RunError(out, f"cannot be written ({error.strerror})", "Choose another folder") from error
+        threading.Thread(target=process.wait, daemon=True, name="reap run").start()  # no zombie, even if nobody follows
+        child = cls(folder, process, position)
+        child._log_start = log_start
+        return child
+
+    @classmethod
+    def attach(cls, out: str | Path) -> ChildRun:
+        """Follow a run that another process started, from its first event on; it may be over.
+
+        Raises
+        ------
+        RunError
+            If `out` is no run.
+        """
+        return cls(RunFolder.open(out))
+
+    @property
+    def running(self) -> bool:
+        """Whether the process lives."""
+        return self.process.poll() is None if self.process is not None else self.folder.writer is not None
+
+    def follow(self, until: Callable[[], bool] = never) -> Generator[Event, None, None]:
+        """Yield the run's events as they come; the last is RunDone, RunCancelled or RunFailed.
+
+        Parameters
+        ----------
+        until : asked ten times a second; once true, the following ends and the run goes on (for a window that closes)
+        """
+        last: Event | None = None
+        while not until():
+            alive = self.running  # before reading: what a dying child wrote last is then read too
+            for event, position in self.folder.journal.events(self._position):
+                last, self._position = event, position
+                yield event
+            if not alive:
+                if not isinstance(last, _ENDS):
+                    yield RunCancelled() if self._cancelled else RunFailed(self._last_words())
+                return
+            time.sleep(_POLL_S)
+
+    def cancel(self) -> None:
+        """Ask the run to stop; after 1 s terminate it, after 2 s kill it. Everything complete stands, and `resume` goes on from there."""
+        self._cancelled = True
+        if not self.running:
+            return
+        self.folder.stop_file.touch()
+        for act, seconds in ((None, 1.0), (signal.SIGTERM, 0.8), (getattr(signal, "SIGKILL", signal.SIGTERM), 1.0)):
+            if act is not None:
+                self._signal(act)
+            deadline = time.monotonic() + seconds
+            while self.running and time.monotonic() < deadline:
+                time.sleep(0.02)
+            if not self.running:
+                break
+        self.folder.stop_file.unlink(missing_ok=True)
+        self._note_cancelled()
+
+    def _signal(self, number: int) -> None:
+        pid = self.process.pid if self.process is not None else self.folder.writer
+        if pid and self.running:
+            try:
+                os.kill(pid, number)
+            except OSError:  # it went of itself in between
+                return
+
+    def _note_cancelled(self) -> None:
+        # a killed child could not write its last event; nobody else writes now, so we may
+        events = self.folder.events()
+        if events and not isinstance(events[-1], _ENDS) and self.folder.writer is None:
+            with self.folder.lock():
+                self.folder.append(RunCancelled())
+
+    def _last_words(self) -> str:
+        """Tell in one sentence why the child ended without a final event."""
+        if self.process is None:
+            return f"{self.folder.path}: the run ended without a word (killed?). {_RESUME}"
+        code = self.process.returncode
+        try:
+            with self.folder.log.open("rb") as file:
+                file.seek(self._log_start)
+                lines = [line.strip() for line in file.read().decode("utf-8", "replace").splitlines() if line.strip()]
+        except OSError:
+            lines = []
+        if code is not None and code < 0:
+            name = signal.Signals(-code).name if -code in {s.value for s in signal.Signals} else str(-code)
+            memory = " (perhaps out of memory)" if name == "SIGKILL" else ""
+            return f"{self.folder.path}: the run was ended by {name}{memory}. {_RESUME}"
+        words = lines[-1].removeprefix("error: ") if lines else "it said nothing"
+        return words if lines else f"{self.folder.path}: the run ended with status {code} and {words}. See log.txt in it."
