@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from ..errors import ConfigError
+from napari_ifkd.errors import ConfigError
 
 Precision = Literal["auto", "float32", "bf16"]
 
@@ -61,7 +61,7 @@ def uses_bf16(device: torch.device, precision: Precision = "auto") -> bool:
     if precision != "auto":
         return precision == "bf16"
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return device.type == "cpu" and cpu_has_bf16()
 
 
@@ -85,9 +85,9 @@ def cpu_has_bf16() -> bool:
         info = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
         info = ""
-    flags = next((line.split(":", 1)[1].split() for line in info.splitlines() if line.lower().startswith(("flags", "features")) and ":" in line), None)
-    if flags is not None:
-        return not {"amx_bf16", "avx512_bf16", "bf16"}.isdisjoint(flags)
+    for line in info.splitlines():
+        if line.lower().startswith(("flags", "features")):
+            return not {"amx_bf16", "avx512_bf16", "bf16"}.isdisjoint(line.split())
     # no such file outside Linux: torch's own checks, private and so asked for with care
     checks = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
     return any(bool(check()) for check in checks if callable(check))

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from ..config import NetworkConfig
-from ..errors import ModelError
+from napari_ifkd.errors import ModelError
+
 from .side_outputs import SideOutputs, checked_weights, fuse
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_ifkd.config import NetworkConfig
 
 PAPER_WEIGHTS: dict[str, tuple[float, ...]] = {
     "vgg-mil": (0.3, 0.3, 0.4),
@@ -127,7 +131,7 @@ def build_model(cfg: NetworkConfig, seed: int | None = None) -> MILModel:
         trunk = build_trunk(cfg)
         weights = cfg.fusion_weights if cfg.fusion_weights is not None else PAPER_WEIGHTS[cfg.name]
         model = MILModel(trunk.module, trunk.channels, trunk.strides, weights, trunk.normalisation, cfg)
-    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    return model.to(memory_format=torch.channels_last)
 
 
 def prepare(images: Tensor, normalisation: Normalisation, device: torch.device | str = "cpu") -> Tensor:

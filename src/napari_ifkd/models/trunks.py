@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import timm
 import torch
 from timm.models.vgg import cfgs as vgg_names
-from torch import Tensor, nn
+from torch import nn
 
-from ..config import NetworkConfig
-from ..errors import ModelError
+from napari_ifkd.errors import ModelError
+
 from .network import Normalisation
 from .vgg import VGGTrunk, vgg_features
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_ifkd.config import NetworkConfig
 
 DEFAULT_TRUNK = {
     "vgg-mil": "vgg16_bn",
@@ -23,9 +27,9 @@ DEFAULT_TRUNK = {
     "resnet-mil": "resnet18",
     "swin-mil": "swin_tiny_patch4_window7_224",
 }
-SIDE_STRIDES = (4, 8, 16)  # of the trunks that are not VGG
+SIDE_STRIDES = (4, 8, 16)  # px, of the trunks that are not VGG
 
-# how a timm model is told to take any input size; the first its constructor accepts is used
+# how a timm model is told to take any input size; the first that its constructor knows is used
 _ANY_SIZE: tuple[dict[str, Any], ...] = ({"strict_img_size": False}, {"dynamic_img_size": True}, {})
 
 
@@ -39,25 +43,6 @@ class Trunk:
     normalisation: Normalisation
 
 
-class TimmTrunk(nn.Module):
-    """Chosen stages of a timm model, always as ``(B, C, h, w)``.
-
-    Parameters
-    ----------
-    net : what ``timm.create_model(..., features_only=True)`` returns
-    """
-
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net = net
-        self.channels_last_axis = str(getattr(net, "output_fmt", "NCHW")).endswith("NHWC")
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """Return the features of each chosen stage."""
-        features = self.net(x)
-        return [f.permute(0, 3, 1, 2) for f in features] if self.channels_last_axis else list(features)
-
-
 def build_trunk(cfg: NetworkConfig) -> Trunk:
     """Build the trunk a network stands on.
 
@@ -69,7 +54,8 @@ def build_trunk(cfg: NetworkConfig) -> Trunk:
     name = cfg.trunk or DEFAULT_TRUNK[cfg.name]
     if not timm.is_model(name):
         near = get_close_matches(name, timm.list_models(), n=3)
-        raise ModelError(f"trunk {name}", "timm has no model of this name", f"Did you mean {' or '.join(near)}" if near else "timm.list_models() names them")
+        remedy = f"Did you mean {' or '.join(near)}" if near else "timm.list_models() names all it has"
+        raise ModelError(f"trunk {name}", "timm has no model of this name", remedy)
     return _vgg_trunk(cfg, name) if cfg.name in ("vgg-mil", "sa-mil") else _timm_trunk(cfg, name)
 
 
@@ -79,45 +65,49 @@ def _vgg_trunk(cfg: NetworkConfig, name: str) -> Trunk:
         remedy = f"Use one of {', '.join(f'{v}_bn' for v in vgg_names)}, or resnet-mil, which takes any trunk"
         raise ModelError(f"trunk {name}", f"{cfg.name} stands on a VGG", remedy)
     if cfg.pretrained and cfg.width != 1:
-        raise ModelError("pretrained", f"ImageNet weights exist for width 1 only, not {cfg.width:g}", "Set network.width to 1, or network.pretrained to false")
+        cause = f"ImageNet weights exist for width 1 only, not for {cfg.width:g}"
+        raise ModelError("pretrained", cause, "Set network.width to 1, or network.pretrained to false")
     features, channels, strides = vgg_features(architecture, cfg.width)
     if cfg.pretrained:
-        whole = _download(name, lambda: timm.create_model(name, pretrained=True))
-        ours = features.state_dict()
-        theirs = whole.features.state_dict()
-        features.load_state_dict({key: theirs[key] for key in ours})
+        theirs = _fetched(name, lambda: timm.create_model(name, pretrained=True)).features.state_dict()
+        features.load_state_dict({key: theirs[key] for key in features.state_dict()})
     return Trunk(VGGTrunk(features, channels, attention=cfg.name == "sa-mil"), channels, strides, _normalisation(name))
 
 
 def _timm_trunk(cfg: NetworkConfig, name: str) -> Trunk:
     if cfg.name == "swin-mil" and not name.startswith("swin"):
-        raise ModelError(f"trunk {name}", "swin-mil stands on a Swin transformer", "Use a swin_* trunk, or resnet-mil, which takes any trunk")
-    with torch.device("meta"):  # costs no memory and no random numbers
-        options, draft = _first_accepted(name)
-    reductions = draft.feature_info.reduction()
-    indices = _chosen(reductions)
-    strides = tuple(reductions[i] for i in indices)
-    channels = tuple(draft.feature_info.channels()[i] for i in indices)
-    levels = draft.feature_info.out_indices
-    create = lambda: timm.create_model(  # noqa: E731
-        name, pretrained=cfg.pretrained, features_only=True, out_indices=tuple(levels[i] for i in indices), **options
-    )
-    net = _download(name, create) if cfg.pretrained else create()
-    return Trunk(TimmTrunk(net), channels, strides, _normalisation(name))
+        remedy = "Use a swin_* trunk, or resnet-mil, which takes any trunk"
+        raise ModelError(f"trunk {name}", "swin-mil stands on a Swin transformer", remedy)
+    with torch.device("meta"):  # a draft: no memory, no random numbers
+        options, info = _stages(name)
+    indices = _chosen(info.reduction())
+    options["out_indices"] = tuple(info.out_indices[i] for i in indices)
+    channels = tuple(info.channels()[i] for i in indices)
+    strides = tuple(info.reduction()[i] for i in indices)
+    if cfg.pretrained:
+        net = _fetched(name, lambda: timm.create_model(name, pretrained=True, **options))
+    else:
+        net = timm.create_model(name, pretrained=False, **options)
+    if cfg.trunk is not None:
+        _try_out(name, net, channels, strides)
+    return Trunk(net, channels, strides, _normalisation(name))
 
 
-def _first_accepted(name: str) -> tuple[dict[str, Any], Any]:
-    """Return the options that let the model take any size, and a draft of it without weights."""
+def _stages(name: str) -> tuple[dict[str, Any], Any]:
+    """Return the options that make timm give a model's stages at any size, and what it knows of them."""
     problem: Exception | None = None
-    for options in _ANY_SIZE:
+    for size in _ANY_SIZE:
+        # the getter drops what lies behind the last chosen stage and gives (B, C, h, w) for every kind of model
+        options = {"features_only": True, "feature_cls": "getter", **size}
         try:
-            return options, timm.create_model(name, features_only=True, **options)
+            return options, timm.create_model(name, **options).feature_info
         except TypeError as error:  # its constructor does not know the option
             problem = error
         except (RuntimeError, AttributeError, AssertionError, NotImplementedError, ValueError) as error:
             problem = error
             break
-    raise ModelError(f"trunk {name}", f"timm cannot give its stages ({problem})", "Choose a trunk whose stages timm can give, such as resnet34") from problem
+    cause = f"timm cannot give its stages ({_line(problem)})"
+    raise ModelError(f"trunk {name}", cause, "Choose a trunk whose stages timm can give, such as resnet34") from problem
 
 
 def _chosen(reductions: list[int]) -> list[int]:
@@ -129,21 +119,42 @@ def _chosen(reductions: list[int]) -> list[int]:
     return usable[-len(SIDE_STRIDES) :]
 
 
+def _try_out(name: str, net: nn.Module, channels: tuple[int, ...], strides: tuple[int, ...]) -> None:
+    """Look once whether a trunk of the user's choice takes tiles of a size of our choice."""
+    size = 5 * max(strides)
+    wanted = [(1, c, size // s, size // s) for c, s in zip(channels, strides, strict=True)]
+    mode = net.training
+    try:
+        with torch.no_grad():
+            given = [tuple(f.shape) for f in net.eval()(torch.zeros(1, 3, size, size))]
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise ModelError(f"trunk {name}", f"it does not take images of any size ({_line(error)})", "Choose another trunk") from error
+    if given != wanted:
+        cause = f"its stages are {given} for an image of {size} px, not {wanted}"
+        raise ModelError(f"trunk {name}", cause, "Choose another trunk")
+    net.train(mode)
+
+
 def _normalisation(name: str) -> Normalisation:
     known = timm.get_pretrained_cfg(name)
-    return Normalisation(mean=known.mean, std=known.std) if known is not None else Normalisation()
+    if known is None:
+        return Normalisation()
+    triple = "tuple[float, float, float]"
+    return Normalisation(mean=cast(triple, known.mean), std=cast(triple, known.std))
 
 
-def _download(name: str, create: Callable[[], Any]) -> Any:
+def _fetched(name: str, create: Callable[[], Any]) -> Any:
     try:
         return create()
-    except OSError as error:  # httpx and the hub derive theirs from it
+    except OSError as error:  # the hub's and its HTTP client's errors are OSErrors too
+        cause = f"its ImageNet weights could not be fetched, the hub could not be reached ({_line(error)})"
         remedy = "Check the connection (behind a proxy: HTTPS_PROXY), or set network.pretrained to false"
-        raise ModelError(f"trunk {name}", f"its ImageNet weights could not be fetched, the hub could not be reached ({_line(error)})", remedy) from error
+        raise ModelError(f"trunk {name}", cause, remedy) from error
     except (RuntimeError, ValueError, KeyError) as error:
-        raise ModelError(f"trunk {name}", f"its ImageNet weights cannot be used ({_line(error)})", "Set network.pretrained to false, or choose another trunk") from error
+        cause = f"its ImageNet weights cannot be used ({_line(error)})"
+        raise ModelError(f"trunk {name}", cause, "Set network.pretrained to false, or choose another trunk") from error
 
 
-def _line(error: Exception) -> str:
-    lines: Iterable[str] = (line.strip() for line in str(error).splitlines())
+def _line(error: Exception | None) -> str:
+    lines = (line.strip() for line in str(error).splitlines())
     return next((line for line in lines if line), type(error).__name__)[:200]

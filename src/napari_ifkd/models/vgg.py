@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import cast
+from typing import TYPE_CHECKING, Any, cast
 
 from timm.models.vgg import VGG, cfgs
-from torch import Tensor, nn
+from torch import nn
 
 from .attention import CrissCrossAttention
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 STAGES = 3  # of VGG's five: deeper ones are too coarse to outline anything
 
@@ -53,7 +56,7 @@ def vgg_plan(name: str, width: float) -> list[int | str]:
     plan: list[int | str] = []
     pools = 0
     for item in cfgs[name.removesuffix("_bn")]:
-        plan.append("M" if item == "M" else max(8, round(cast(int, item) * width / 8) * 8))
+        plan.append("M" if item == "M" else max(8, round(cast("int", item) * width / 8) * 8))
         pools += item == "M"
         if pools == STAGES:
             break
@@ -67,5 +70,5 @@ def vgg_features(name: str, width: float) -> tuple[nn.Sequential, tuple[int, ...
     """
     norm = nn.BatchNorm2d if name.endswith("_bn") else None
     net = VGG(cfg=vgg_plan(name, width), norm_layer=norm, num_classes=0, mlp_ratio=1 / 4096)
-    taps = net.feature_info[:STAGES]  # timm taps before the pool
+    taps: list[Any] = net.feature_info[:STAGES]  # timm taps before the pool
     return net.features, tuple(t["num_chs"] for t in taps), tuple(t["reduction"] * 2 for t in taps)
