@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 _POLL_S = 0.1
 _RESUME = "Resume it to go on from the last complete epoch."
-_RESUME = "Resume it to go on from the last complete epoch."
 _ENDS = (RunDone, RunCancelled, RunFailed)
 
 

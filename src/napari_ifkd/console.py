@@ -1,0 +1,113 @@
+"""What the command line shows of a run: results on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from .events import EpochDone, Event, MapReady, RoundDone, RunCancelled, RunDone, RunStarted, Warned
+from .events import Progress as ProgressEvent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+# one line stays one line, also where the terminal is narrow or there is none
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+out = Console(highlight=False, soft_wrap=True)
+
+
+def say(text: str) -> None:
+    """Print a line of result on stdout."""
+    out.print(text, markup=False)
+
+
+def note(text: str, style: str = "") -> None:
+    """Print a line on stderr, such as a warning or an error."""
+    err.print(text, markup=False, style=style)
+
+
+def say_json(data: Mapping[str, Any]) -> None:
+    """Print one JSON object on stdout, on one line; numbers that JSON lacks (NaN, infinity) become null."""
+    sys.stdout.write(json.dumps(_finite(data), ensure_ascii=False, default=str) + "\n")
+    sys.stdout.flush()
+
+
+def say_table(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
+    """Print a plain table on stdout."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*("" if cell is None else str(cell) for cell in row))
+    out.print(table)
+
+
+def show(events: Iterable[Event]) -> Event | None:
+    """Follow a run on stderr: a bar with the time left on a terminal, lines elsewhere.
+
+    Parameters
+    ----------
+    events : of the run
+
+    Returns
+    -------
+    Event or None
+        The last one.
+    """
+    last: Event | None = None
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[unit]}"), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bars:
+        tasks: dict[str, Any] = {}
+        for event in events:
+            last = event
+            if isinstance(event, ProgressEvent):
+                if event.stage not in tasks:
+                    for old in tasks.values():
+                        bars.remove_task(old)
+                    tasks = {event.stage: bars.add_task(event.stage, total=event.total, unit=event.unit)}
+                bars.update(tasks[event.stage], completed=event.done, total=event.total)
+            elif (line := describe(event)) is not None:
+                bars.console.print(line, markup=False, style="yellow" if isinstance(event, Warned) else "")
+    return last
+
+
+def describe(event: Event) -> str | None:
+    """Tell an event in one line; None for those that need none (the error of a failed run is told by whoever catches it)."""
+    match event:
+        case RunStarted(act, resumed):
+            return f"{act} {'goes on' if resumed else 'begins'}"
+        case Warned(message):
+            return f"warning: {message}"
+        case EpochDone(round=index, epoch=epoch, epochs=epochs, loss=loss, scores=scores):
+            where = "teacher" if index == 0 else f"round {index}"
+            return f"{where}, epoch {epoch} of {epochs}: loss {loss:.4f}{_scores(scores)}"
+        case RoundDone(index=index, decision=decision, scores=scores):
+            told = "the teacher" if decision is None else f"{'switched' if decision.switched else 'kept the teacher'}: {decision.reason}"
+            return f"round {index}: {told}{_scores(scores)}"
+        case MapReady(path=path):
+            return f"map {path}"
+        case RunDone(reason=reason):
+            return f"done: {reason}"
+        case RunCancelled():
+            return "cancelled; everything complete stands, and `napari-ifkd resume` goes on from there"
+        case _:
+            return None
+
+
+def _scores(scores: Mapping[str, float]) -> str:
+    return "".join(f", {name.replace('_', ' ')} {value:.3f}" for name, value in scores.items() if isinstance(value, (int, float)))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return None
+    return value

@@ -1,0 +1,99 @@
+"""Driving a run: its events persist as they go, and however it ends, its journal says so."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from napari_ifkd.errors import Cancelled, EngineError, InputError
+from napari_ifkd.events import Event, Progress, RunCancelled, RunFailed, RunStarted
+
+from .stop import StopFile, never
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from .folder import RunFolder
+
+_PROGRESS_S = 0.25  # the journal keeps progress this far apart; all other events are kept
+
+
+def drive(
+    folder: RunFolder,
+    act: str,
+    work: Callable[[Callable[[], bool]], Generator[Event, None, None]],
+    should_stop: Callable[[], bool] = never,
+) -> Generator[Event, None, None]:
+    """Do the work of a run under its lock, appending each event to the journal before it is yielded.
+
+    Parameters
+    ----------
+    folder : the run
+    act : its name for RunStarted
+    work : makes the generator of events, given the function that says when to stop
+    should_stop : a reason to stop besides the stop file
+
+    Yields
+    ------
+    RunStarted, the events of the work, and RunCancelled where it was stopped (by whoever; everything complete stands)
+
+    Raises
+    ------
+    RunError
+        If another process works on the run.
+    InputError, EngineError
+        What the work raised, after RunFailed was appended and yielded; anything else comes as an EngineError, with its cause.
+    """
+    with folder.lock():
+        folder.stop_file.unlink(missing_ok=True)
+        throttle = _Throttle()
+
+        def tell(event: Event) -> Event:
+            if not isinstance(event, Progress) or throttle.passes(event):
+                folder.append(event)
+            return event
+
+        yield tell(RunStarted(act, resumed=folder.journal.size() > 0))
+        events = work(StopFile(folder.stop_file, also=should_stop))
+        try:
+            for event in events:
+                yield tell(event)
+        except (Cancelled, KeyboardInterrupt):
+            folder.stop_file.unlink(missing_ok=True)
+            yield tell(RunCancelled())
+        except GeneratorExit:  # the follower went away in this very process: nobody drives the run any more
+            tell(RunCancelled())
+            raise
+        except (InputError, EngineError) as error:
+            yield tell(RunFailed(str(error)))
+            raise
+        except Exception as error:
+            failure = EngineError(_sentence(error))
+            yield tell(RunFailed(str(failure)))
+            raise failure from error
+        finally:
+            events.close()
+
+
+class _Throttle:
+    """Lets progress through now and then, and whenever a stage begins or is complete."""
+
+    def __init__(self) -> None:
+        self.stage, self.time = "", float("-inf")
+
+    def passes(self, event: Progress) -> bool:
+        now = time.monotonic()
+        if event.stage == self.stage and event.done < event.total and now - self.time < _PROGRESS_S:
+            return False
+        self.stage, self.time = event.stage, now
+        return True
+
+
+def _sentence(error: Exception) -> str:
+    """Tell an unforeseen error in one sentence."""
+    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+        return "The machine ran out of memory. Take a smaller batch or tile, or another device, and resume the run."
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'The run folder'}: {error.strerror}."
+    first = (str(error).strip().splitlines() or [""])[0]
+    return f"Something unforeseen went wrong ({type(error).__name__}: {first[:300]})."

@@ -1,0 +1,133 @@
+"""``predict``: the probability map of each slide, as a run."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+from napari_ifkd.events import Event, MapReady, RunDone
+from napari_ifkd.inference import predict_map
+from napari_ifkd.models import load_model, pick_device
+
+from .drive import drive
+from .folder import RunFolder
+from .inputs import absolute, absolute_ref, check_same_slides, one_slide_regions, opened_slides
+from .resolve import resolve_model
+from .stop import never
+from .threads import use_threads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+    from pathlib import Path
+
+    from napari_ifkd.annotations import Regions
+    from napari_ifkd.config import Config
+    from napari_ifkd.models import MILModel, ModelCard
+    from napari_ifkd.slides import Slide
+
+    from .resolve import Resolved
+
+
+def predict_run(
+    slides: Sequence[str | Path],
+    model: str | Path,
+    out: str | Path,
+    config: Config,
+    *,
+    mpp: float | None = None,
+    region: Path | None = None,
+    should_stop: Callable[[], bool] = never,
+) -> Generator[Event, None, None]:
+    """Make the map of each slide, in a run folder; the same call again makes those that are missing.
+
+    Parameters
+    ----------
+    slides : paths
+    model : run, weights file or name
+    out : new or empty folder, or that of the same run
+    config : settings; ``inference`` matters
+    mpp : um/px of the finest level, for slides that do not say it
+    region : GeoJSON; outside its tumour, normal and unclassified regions, and inside exclusions, nothing is predicted
+    should_stop : asked at least once a second
+
+    Yields
+    ------
+    Event
+        The last is RunDone, or RunCancelled.
+
+    Raises
+    ------
+    InputError
+        If a slide, the model, the region, the settings or the folder will not do.
+    EngineError
+        If the work fails.
+    """
+    with opened_slides(slides, mpp) as opened:
+        resolved = resolve_model(model)
+        regions = one_slide_regions(region, opened, "--region")
+        pick_device(config.device)
+        folder = RunFolder.create(
+            out,
+            "predict",
+            config,
+            {"slides": [absolute(s) for s in slides], "model": absolute_ref(model), "mpp": mpp, "region": absolute(region)},
+            slides=[slide.identity() for slide in opened],
+            model=model_facts(resolved),
+        )
+        check_same_slides(folder, opened)
+        yield from drive(folder, "predict", lambda stop: _predict(folder, opened, resolved, config, regions, stop), should_stop)
+
+
+def _predict(
+    folder: RunFolder, slides: list[Slide], resolved: Resolved, config: Config, regions: Regions | None, should_stop: Callable[[], bool]
+) -> Generator[Event, None, None]:
+    use_threads(config.threads)
+    keep_teacher(folder, resolved)
+    model, card = load_model(folder.model_path(0))
+    for slide in slides:
+        yield from map_slide(folder, 0, slide, model, card, config, regions, should_stop)
+    yield RunDone(0, f"{len(slides)} map{'s' if len(slides) != 1 else ''} by {resolved.label}")
+
+
+def map_slide(
+    folder: RunFolder,
+    index: int,
+    slide: Slide,
+    model: MILModel,
+    card: ModelCard,
+    config: Config,
+    regions: Regions | None,
+    should_stop: Callable[[], bool],
+) -> Generator[Event, None, None]:
+    """Make the map of a slide in a round, unless it is there; say so when it is.
+
+    Parameters
+    ----------
+    folder : the run
+    index : of the round
+    slide, model, card, config : as for :func:`napari_ifkd.inference.predict_map`
+    regions : where to predict: their union less exclusions; None is everywhere
+    should_stop : asked at least once a second
+    """
+    path = folder.map_path(index, slide.path)
+    if slide.name not in folder.maps(index):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        wanted, exclusion = (None, None) if regions is None else (regions.wanted, regions.exclusion)
+        yield from predict_map(slide, model, card, path, config, region=wanted, exclusion=exclusion, should_stop=should_stop)
+    yield MapReady(index, slide.name, path.relative_to(folder.path).as_posix())
+
+
+def keep_teacher(folder: RunFolder, resolved: Resolved) -> None:
+    """Copy the network a run starts from into it, so that the run can be taken elsewhere and resumed when the original is gone."""
+    target = folder.model_path(0)
+    if target.is_file():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.with_suffix(".part")
+    shutil.copyfile(resolved.path, aside)
+    aside.replace(target)
+
+
+def model_facts(resolved: Resolved) -> dict[str, str]:
+    """Return what run.yaml says of the network."""
+    return {"name": resolved.label, "weights_sha256": resolved.card.weights_sha256}

@@ -1,0 +1,69 @@
+"""What ``--model`` and ``--teacher`` mean: a run, a weights file, or a name of the zoo."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_ifkd.errors import RunError
+from napari_ifkd.models import find_model, read_card
+
+from .folder import RunFolder
+
+if TYPE_CHECKING:
+    from napari_ifkd.models import ModelCard
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A network found."""
+
+    path: Path  # of the weights
+    card: ModelCard
+    label: str  # for a person: "phantom-teacher", "round 2 of my-run"
+
+
+def resolve_model(ref: str | Path) -> Resolved:
+    """Find a network by run, file or name.
+
+    Parameters
+    ----------
+    ref : a run folder (its accepted round, else the last that was switched in, else the teacher), a weights file, or a name that
+        :func:`napari_ifkd.models.find_model` knows
+
+    Raises
+    ------
+    RunError
+        If the folder is no run, or has no network yet.
+    ModelError
+        If nothing is found, or the file is no network of ours.
+    """
+    path = Path(ref)
+    if path.is_dir():
+        run = RunFolder.open(path)
+        index = chosen_round(run)
+        return Resolved(run.model_path(index), read_card(run.model_path(index)), f"{'teacher' if index == 0 else f'round {index}'} of {path.resolve().name}")
+    found = find_model(ref)
+    card = read_card(found)
+    return Resolved(found, card, card.name)
+
+
+def chosen_round(run: RunFolder) -> int:
+    """Return the round a run stands for: the accepted one, else the last switched in, else 0 (the teacher).
+
+    Raises
+    ------
+    RunError
+        If it has no network at all yet.
+    """
+    rounds = run.rounds()
+    if not rounds:
+        raise RunError(run.path, "has no network yet", "Let it run (napari-ifkd resume), or give another model")
+    accepted = run.accepted
+    if accepted is not None and accepted.round in rounds:
+        return accepted.round
+    recommended = run.recommended_round()
+    return recommended if recommended in rounds else 0
+
+
