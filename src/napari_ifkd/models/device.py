@@ -15,6 +15,8 @@ import torch
 
 from napari_ifkd.errors import ConfigError
 
+_CPUINFO = Path("/proc/cpuinfo")
+
 Precision = Literal["auto", "float32", "bf16"]
 
 
@@ -82,7 +84,7 @@ def autocast(device: torch.device, precision: Precision = "auto") -> AbstractCon
 def cpu_has_bf16() -> bool:
     """Tell whether the processor multiplies bfloat16 natively (AMX-BF16 or AVX512-BF16; BF16 on Arm)."""
     try:
-        info = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+        info = _CPUINFO.read_text(encoding="utf-8", errors="replace")
     except OSError:
         info = ""
     for line in info.splitlines():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import timm
 import torch
@@ -139,8 +139,7 @@ def _normalisation(name: str) -> Normalisation:
     known = timm.get_pretrained_cfg(name)
     if known is None:
         return Normalisation()
-    triple = "tuple[float, float, float]"
-    return Normalisation(mean=cast(triple, known.mean), std=cast(triple, known.std))
+    return Normalisation.model_validate({"mean": known.mean, "std": known.std})
 
 
 def _fetched(name: str, create: Callable[[], Any]) -> Any:

@@ -1,0 +1,39 @@
+"""The model card: what a weights file must tell of itself to be used without its maker."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from napari_ifkd import __version__
+from napari_ifkd.config import NetworkConfig  # noqa: TC001 - pydantic reads the annotation
+
+from .network import Normalisation
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+class ModelCard(BaseModel):
+    """What is known of a network: how to build it, what images it eats, where it comes from.
+
+    Fields that a newer version may add are ignored, so its files stay readable.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str = Field(min_length=1, description="short name, such as phantom-teacher")
+    network: NetworkConfig = Field(description="what to build; its fusion weights are always filled in on disk")
+    mpp: float = Field(gt=0, description="working resolution the network was trained at, um/px")
+    tile_px: int = Field(ge=1, description="side of the images it was trained on, px at `mpp`")
+    normalisation: Normalisation = Normalisation()
+    classes: tuple[str, ...] = ("normal", "tumour")
+    trained_on: str = Field("", description="the data, and what kind of labels, in words")
+    domain: str = Field("", description="`phantom`: knows the built-in phantom slides only; empty: real tissue")
+    licence: str = ""
+    created: str = Field(default_factory=_now, description="ISO 8601, UTC")
+    package_version: str = __version__
+    weights_sha256: str = Field("", description="hash over all tensors; filled in when saved, checked when loaded")
+    notes: str = ""

@@ -1,0 +1,184 @@
+"""Weights files: safetensors with the model card inside, written whole or not at all, checked when read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import safetensors
+import safetensors.torch
+import torch
+from pydantic import ValidationError
+
+from napari_ifkd.errors import ModelError
+
+from .card import ModelCard
+from .network import MILModel, build_model
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor, nn
+
+CARD_KEY = "napari_ifkd"  # in the safetensors metadata; its value is the card as JSON
+_REMEDY = "Give a weights file written by this program, or a name listed by `napari-ifkd models`"
+
+
+def weights_hash(model: nn.Module | Mapping[str, Tensor]) -> str:
+    """Return the sha256 (hex) over all parameters and buffers: names, types, shapes and bytes, in order of name."""
+    tensors = model if not isinstance(model, torch.nn.Module) else model.state_dict()
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def save_model(path: str | Path, model: MILModel, card: ModelCard) -> ModelCard:
+    """Write a network and its card; the file appears whole or not at all.
+
+    Parameters
+    ----------
+    path : the file to write (``.safetensors``); its folder is made
+    model : the network
+    card : what to say of it; the network's settings, fusion weights, normalisation and hash are the model's own, whatever it says
+
+    Returns
+    -------
+    ModelCard, as written
+
+    Raises
+    ------
+    ModelError
+        If the file cannot be written.
+    """
+    path = Path(path)
+    # contiguous copies: channels_last is a matter of speed, not of the file
+    tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
+    network = (model.config or card.network).model_copy(update={"fusion_weights": model.weights})
+    written = card.model_copy(update={"network": network, "normalisation": model.normalisation, "weights_sha256": weights_hash(tensors)})
+    data = safetensors.torch.save(tensors, metadata={CARD_KEY: written.model_dump_json(), "format": "pt"})
+    try:
+        _write_whole(path, data)
+    except OSError as error:
+        cause = f"the weights cannot be written ({error.strerror or error})"
+        raise ModelError(path, cause, "Check the folder, its permissions and the free space") from error
+    return written
+
+
+def read_card(path: str | Path) -> ModelCard:
+    """Read the card of a weights file, not its tensors.
+
+    Raises
+    ------
+    ModelError
+        If the file is missing, is no safetensors file or holds no card.
+    """
+    return _read(Path(path), tensors=False)[0]
+
+
+def load_model(path: str | Path, device: torch.device | str = "cpu") -> tuple[MILModel, ModelCard]:
+    """Build the network a weights file describes and fill it.
+
+    Parameters
+    ----------
+    path : a ``.safetensors`` file written by :func:`save_model`
+    device : where the network goes
+
+    Returns
+    -------
+    (MILModel, ModelCard), the network in eval mode, channels last
+
+    Raises
+    ------
+    ModelError
+        If the file is missing, is no safetensors file, holds no card, or its tensors do not fit the card or are damaged.
+    """
+    path = Path(path)
+    card, tensors = _read(path, tensors=True)
+    if weights_hash(tensors) != card.weights_sha256:
+        raise ModelError(path, "the weights are damaged: their hash is not the one its card tells", "Fetch or train the file again")
+    try:
+        model = build_model(card.network.model_copy(update={"pretrained": False}), seed=0)
+    except ModelError as error:
+        raise ModelError(path, f"its card names a network that cannot be built ({error.what}: {error.cause})", error.remedy) from error
+    expected = model.state_dict()
+    problems = [f"{name} is missing" for name in expected.keys() - tensors.keys()]
+    problems += [f"{name} is unknown" for name in tensors.keys() - expected.keys()]
+    for name in expected.keys() & tensors.keys():
+        have, want = tensors[name], expected[name]
+        if (have.shape, have.dtype) != (want.shape, want.dtype):
+            problems.append(f"{name} is {tuple(have.shape)} {have.dtype}, not {tuple(want.shape)} {want.dtype}")
+    if problems:
+        told = "; ".join(sorted(problems)[:3]) + ("" if len(problems) <= 3 else f"; and {len(problems) - 3} more")
+        remedy = "It was made for another network or another version of timm; train or fetch one that fits"
+        raise ModelError(path, f"its tensors do not fit the {card.network.name} of its card: {told}", remedy)
+    model.load_state_dict(tensors)
+    model.normalisation = card.normalisation
+    model.config = card.network
+    return model.eval().to(device), card
+
+
+def _read(path: Path, *, tensors: bool) -> tuple[ModelCard, dict[str, Tensor]]:
+    _refuse_what_is_no_safetensors(path)
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata: dict[str, str] = file.metadata() or {}
+            found = {name: file.get_tensor(name) for name in file.keys()} if tensors else {}  # noqa: SIM118 - no mapping
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        cause = f"is no whole safetensors file ({str(error).splitlines()[0][:200]})"
+        raise ModelError(path, cause, "Fetch or train the file again") from error
+    if CARD_KEY not in metadata:
+        cause = "is a safetensors file without the model card that tells its network, resolution and normalisation"
+        raise ModelError(path, cause, "Build the network with build_model, load the tensors into it and write it with save_model")
+    try:
+        card = ModelCard.model_validate(json.loads(metadata[CARD_KEY]))
+    except (json.JSONDecodeError, ValidationError) as error:
+        if isinstance(error, ValidationError):
+            told = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'card'}: {e['msg']}" for e in error.errors()[:3])
+        else:
+            told = str(error)
+        raise ModelError(
+            path, f"its model card cannot be understood ({told})", "A newer version may have written it: update, or train again"
+        ) from error
+    return card, found
+
+
+def _refuse_what_is_no_safetensors(path: Path) -> None:
+    if path.is_dir():
+        raise ModelError(path, "is a folder, not a weights file", _REMEDY)
+    try:
+        with path.open("rb") as file:
+            head = file.read(16)
+    except FileNotFoundError as error:
+        raise ModelError(path, "there is no such file", _REMEDY) from error
+    except OSError as error:
+        raise ModelError(path, f"cannot be read ({error.strerror or error})", "Check its permissions") from error
+    if head.startswith(b"PK\x03\x04") or (head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05"):
+        cause = "is a pickled checkpoint (.pt, .pth), which could run any code when opened, so it is not"
+        remedy = "Load it yourself with torch.load(..., weights_only=True) into a network of build_model and write that with save_model"
+        raise ModelError(path, cause, remedy)
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    """Write aside, force to disk, rename: a reader or a crash never meets half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with aside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+    if os.name == "posix":  # the rename too shall survive a power cut
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
