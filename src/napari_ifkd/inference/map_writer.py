@@ -1,0 +1,141 @@
+"""Writing a probability map: rows come from top to bottom; the folder appears under its name only when complete."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import zarr
+
+from napari_ifkd.errors import EngineError
+
+from .probability_map import ATTRIBUTE, ProbabilityMap, open_map
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from types import TracebackType
+
+    from numpy.typing import NDArray
+
+CHUNK = 512
+_COARSEST = 1024  # px; levels are added until one fits
+
+
+class MapWriter:
+    """Context manager; leaves nothing behind unless :meth:`complete` was reached.
+
+    Parameters
+    ----------
+    path : the map's folder; an older one there is replaced at the very end
+    shape : ``(H, W)`` of the finest level, px
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, int]) -> None:
+        self.path, self.shape = path, shape
+        self._aside = path.with_name(f".{path.name}.partial")
+        self._rows = np.zeros((CHUNK, shape[1]), np.uint8)
+        self._filled, self._written = 0, 0
+
+    def __enter__(self) -> MapWriter:
+        """Make the unfinished map beside its place."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(self._aside, ignore_errors=True)  # left by a killed process
+            self._group = zarr.open_group(self._aside, mode="w", zarr_format=3)
+            self._finest = self._level(0, self.shape)
+        except OSError as error:
+            raise EngineError(f"the map {self.path.name} cannot be written: {error}") from error
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Remove whatever is unfinished."""
+        shutil.rmtree(self._aside, ignore_errors=True)
+
+    @property
+    def row(self) -> int:
+        """The next row to come."""
+        return self._written + self._filled
+
+    def append(self, rows: NDArray[np.uint8]) -> None:
+        """Append rows ``(n, W)``."""
+        while len(rows):
+            take = min(CHUNK - self._filled, len(rows))
+            self._rows[self._filled : self._filled + take] = rows[:take]
+            self._filled += take
+            rows = rows[take:]
+            if self._filled == CHUNK or self.row == self.shape[0]:
+                self._flush()
+
+    def complete(self, attributes: dict[str, Any], check: Callable[[], None]) -> ProbabilityMap:
+        """Build the coarse levels, write the attributes and put the map in its place.
+
+        Parameters
+        ----------
+        attributes : JSON-ready, stored with the map
+        check : called now and then; raises to stop
+        """
+        if self.row != self.shape[0]:
+            raise ValueError(f"{self.row} of {self.shape[0]} rows were written")
+        try:
+            levels = [self._finest]
+            while max(levels[-1].shape) > _COARSEST:
+                rows, columns = levels[-1].shape
+                levels.append(self._level(len(levels), (math.ceil(rows / 2), math.ceil(columns / 2))))
+                _halve(levels[-2], levels[-1], check)
+            self._group.attrs.put({ATTRIBUTE: attributes, "ome": _multiscales(len(levels), attributes)})
+            check()
+            old = self.path.with_name(f".{self.path.name}.old")
+            shutil.rmtree(old, ignore_errors=True)
+            if self.path.exists():
+                self.path.rename(old)
+            self._aside.rename(self.path)
+            shutil.rmtree(old, ignore_errors=True)
+        except OSError as error:
+            raise EngineError(f"the map {self.path.name} cannot be written: {error}") from error
+        return open_map(self.path)
+
+    def _level(self, index: int, shape: tuple[int, int]) -> zarr.Array[Any]:
+        return self._group.create_array(str(index), shape=shape, chunks=(CHUNK, CHUNK), dtype="uint8", dimension_names=("y", "x"))
+
+    def _flush(self) -> None:
+        try:
+            if self._rows[: self._filled].any():  # empty chunks read as 0
+                self._finest[self._written : self.row] = self._rows[: self._filled]
+        except OSError as error:
+            raise EngineError(f"the map {self.path.name} cannot be written: {error}") from error
+        self._written, self._filled = self.row, 0
+
+
+def _halve(fine: zarr.Array[Any], coarse: zarr.Array[Any], check: Callable[[], None]) -> None:
+    """Fill `coarse` by means of 2 x 2 px, a band and at most 8,192 columns at a time; an odd border px stands for its pair."""
+    for y in range(0, coarse.shape[0], CHUNK):
+        for x in range(0, coarse.shape[1], 8 * CHUNK):
+            check()
+            block = np.asarray(fine[2 * y : 2 * (y + CHUNK), 2 * x : 2 * (x + 8 * CHUNK)])
+            if block.any():
+                coarse[y : y + CHUNK, x : x + 8 * CHUNK] = halved(block)
+
+
+def halved(block: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the means of 2 x 2 px, rounded; ``(H, W)`` to ``(ceil(H / 2), ceil(W / 2))``."""
+    block = np.pad(block, [(0, block.shape[0] % 2), (0, block.shape[1] % 2)], mode="edge").astype(np.uint16)
+    sums = block[::2, ::2] + block[1::2, ::2] + block[::2, 1::2] + block[1::2, 1::2]
+    return ((sums + 2) // 4).astype(np.uint8)
+
+
+def _multiscales(count: int, attributes: dict[str, Any]) -> dict[str, Any]:
+    """Describe the levels as OME-Zarr 0.5, so that other programs show the map at its place."""
+    side_y, side_x = attributes["pixel_size_um_yx"]
+    datasets = []
+    for k in range(count):
+        shift = (2**k - 1) / 2  # OME-Zarr places the centres of pixels
+        steps = [
+            {"type": "scale", "scale": [side_y * 2**k, side_x * 2**k]},
+            {"type": "translation", "translation": [side_y * shift, side_x * shift]},
+        ]
+        datasets.append({"path": str(k), "coordinateTransformations": steps})
+    axes = [{"name": name, "type": "space", "unit": "micrometer"} for name in "yx"]
+    return {"version": "0.5", "multiscales": [{"name": "tumour probability", "axes": axes, "datasets": datasets}]}

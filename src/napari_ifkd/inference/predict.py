@@ -1,0 +1,204 @@
+"""A slide through a network: one seamless probability map, whatever the slide's size."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_ifkd import __version__
+from napari_ifkd.errors import Cancelled, SlideError
+from napari_ifkd.events import Event, Warned
+from napari_ifkd.models import pick_device
+from napari_ifkd.slides import find_tissue, tile_grid
+
+from .blend import BandBlender
+from .coverage import Coverage
+from .domain import domain_warning
+from .map_writer import MapWriter
+from .pace import Pace
+from .predictor import Predictor
+from .reader import TileReader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+
+    from shapely.geometry.base import BaseGeometry
+
+    from napari_ifkd.config import Config
+    from napari_ifkd.models import MILModel, ModelCard
+    from napari_ifkd.slides import Slide, Tissue
+
+    from .probability_map import ProbabilityMap
+
+Tile = tuple[int, int, NDArray[np.uint8]]
+
+
+def predict_map(
+    slide: Slide,
+    model: MILModel,
+    card: ModelCard,
+    out: Path,
+    config: Config,
+    *,
+    region: BaseGeometry | None = None,
+    exclusion: BaseGeometry | None = None,
+    tissue: Tissue | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+    stage: str = "predict",
+) -> Generator[Event, None, ProbabilityMap]:
+    """Predict a whole slide.
+
+    Parameters
+    ----------
+    slide : open; a thread of its own reads it meanwhile
+    model, card : the network and what is known of it; tiles are of `card.tile_px` at `card.mpp`
+    out : folder of the map, such as ``maps/slide.zarr``; it appears when complete, and replaces an older one
+    config : `inference`, `device` and `precision` are used
+    region, exclusion : as (x, y) in level-0 px; look only here, not here
+    tissue : found before; None finds it if `config.inference.tissue_only`
+    should_stop : asked at every batch
+    stage : name of the work in Progress events
+
+    Yields
+    ------
+    Warned, Progress
+
+    Returns
+    -------
+    ProbabilityMap
+
+    Raises
+    ------
+    SlideError
+        If the slide has no resolution or no tissue, or cannot be read, or the region lies beside it.
+    EngineError
+        If the network or the disk fails.
+    Cancelled
+        If `should_stop` said so; no half map is left.
+    """
+    settings = config.inference
+    mpp0 = slide.require_mpp()
+    warnings = [text for text in (domain_warning(card, slide), _resolution_warning(mpp0, card)) if text]
+    shape = slide.working_shape(card.mpp)
+    scale_yx = slide.working_scale(card.mpp)
+    if settings.tissue_only:
+        tissue, note = _tissue_of(slide, tissue, region is not None)
+        warnings += [note] if note else []
+    else:
+        tissue = None
+    coverage = Coverage(shape, scale_yx, tissue, region, exclusion)
+    size = card.tile_px
+    # every tile that touches tissue: fewer would leave borders of tissue without the tiles they are blended from
+    grid = tile_grid(slide, card.mpp, size, settings.overlap, tissue, 0.0, region)
+    origins = grid.origins
+    if len(origins) == 0:
+        raise SlideError(
+            slide.name, _nothing(region, exclusion), "Regions are in pixels of the finest level, (0, 0) at the top left of the slide"
+        )
+    for text in warnings:
+        yield Warned(text)
+
+    def check() -> None:
+        if should_stop():
+            raise Cancelled
+
+    predictor = Predictor(model, pick_device(config.device), config.precision)
+    pace = Pace(stage, len(origins))
+    blender = BandBlender(shape, size, size - grid.stride_px)
+    done = 0
+    with MapWriter(Path(out), shape) as writer, TileReader(slide, origins, size, card.mpp) as reader:
+
+        def finish(until: int) -> None:
+            for rows in blender.finish(until):
+                keep = coverage.rows(writer.row, len(rows)) if rows.any() else None
+                writer.append(rows if keep is None else rows * keep)
+
+        for batch in _batches(reader, settings.batch, check):
+            answers = predictor(np.stack([pixels for _, _, pixels in batch]))
+            for (y, x, _), answer in zip(batch, answers, strict=True):
+                if y > blender.top:
+                    finish(y)
+                blender.add(y, x, answer)
+            done += len(batch)
+            if (event := pace.at(done)) is not None:
+                yield event
+        finish(shape[0])
+        facts = _facts(slide, card, config, shape, scale_yx, tissue, region, exclusion, warnings)
+        return writer.complete(facts, check)
+
+
+def _batches(reader: TileReader, size: int, check: Callable[[], None]) -> Iterator[list[Tile]]:
+    """Collect tiles, across rows; the last batch may be smaller."""
+    batch: list[Tile] = []
+    for tile in reader.tiles():
+        check()
+        if tile is None:
+            continue
+        batch.append(tile)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _tissue_of(slide: Slide, tissue: Tissue | None, has_region: bool) -> tuple[Tissue | None, str | None]:
+    """Return the tissue to keep to; where none was found a region alone may do, with a note."""
+    if tissue is None:
+        tissue = find_tissue(slide)
+    if tissue.found:
+        return tissue, None
+    if has_region:
+        return None, f"No tissue was found on this slide ({tissue.reason}); the whole region was predicted"
+    cause = tissue.reason if tissue.reason.startswith("no tissue") else f"no tissue found ({tissue.reason})"
+    raise SlideError(slide.name, cause, "Give a --region to predict, or settings with `inference: {tissue_only: false}` by --config")
+
+
+def _nothing(region: BaseGeometry | None, exclusion: BaseGeometry | None) -> str:
+    limits = " and ".join(name for name, given in (("the region", region), ("the exclusion", exclusion)) if given is not None)
+    return f"nothing is left to predict: {limits or 'the tissue'} leaves no tile of tissue"
+
+
+def _resolution_warning(mpp0: float, card: ModelCard) -> str | None:
+    if mpp0 <= card.mpp * 1.25:
+        return None
+    return (
+        f"The slide's finest level ({mpp0:.3g} um/px) is coarser than the network's tiles ({card.mpp:.3g} um/px): "
+        "details that the network learnt from are missing"
+    )
+
+
+def _facts(
+    slide: Slide,
+    card: ModelCard,
+    config: Config,
+    shape: tuple[int, int],
+    scale_yx: tuple[float, float],
+    tissue: Tissue | None,
+    region: BaseGeometry | None,
+    exclusion: BaseGeometry | None,
+    warnings: list[str],
+) -> dict[str, Any]:
+    """Collect what the map must know of itself; no path is in it."""
+    mpp0 = slide.require_mpp()
+    return {
+        "version": __version__,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "slide": slide.identity(),
+        "bounds_origin_yx_level0": [int(v) for v in slide.bounds_origin_yx_level0],
+        "shape": list(shape),
+        "mpp": card.mpp,
+        "scale_yx": list(scale_yx),
+        "pixel_size_um_yx": [mpp0 * scale_yx[0], mpp0 * scale_yx[1]],
+        "tile_px": card.tile_px,
+        "settings": config.inference.model_dump(mode="json"),
+        "model": {"name": card.name, "weights_sha256": card.weights_sha256, "domain": card.domain},
+        "tissue": None if tissue is None else {"reason": tissue.reason, "area_mm2": tissue.area_mm2},
+        "region": region is not None,
+        "exclusion": exclusion is not None,
+        "warnings": warnings,
+    }
