@@ -1,0 +1,135 @@
+"""Maps of bags: what a frozen network says about each, computed once and kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from napari_ifkd.bags.pace import Pace
+from napari_ifkd.errors import Cancelled
+from napari_ifkd.models import MILModel, SideOutputs, autocast, pick_device, prepare
+
+from .training import normalisation_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+
+    from numpy.typing import NDArray
+
+    from napari_ifkd.bags import Bags
+    from napari_ifkd.config import Config
+    from napari_ifkd.events import Progress
+
+_CHUNK = 8  # small batches are quickest on a CPU; a GPU gets more
+_CHUNK_GPU = 64
+
+
+@dataclass(frozen=True)
+class TeacherMaps:
+    """The teacher's answer to the positive bags, for one round.
+
+    Parameters
+    ----------
+    fused : ``(N, H, W)`` float16; zeros where the label is 0, which the teacher is not asked about
+    sides : ``(N, K, H, W)`` float16, or None
+    """
+
+    fused: NDArray[np.float16]
+    sides: NDArray[np.float16] | None
+
+
+def teacher_maps(
+    teacher: MILModel, bags: Bags, config: Config, *, averaged: bool, sides: bool, should_stop: Callable[[], bool]
+) -> Generator[Progress, None, TeacherMaps]:
+    """Compute the maps a round learns from, of the positive bags.
+
+    Parameters
+    ----------
+    teacher : frozen network
+    bags : training bags
+    config : its device and precision
+    averaged : average over the 8 flips and rotations (4 flips where images are not square)
+    sides : keep the side outputs too
+    should_stop : asked before each batch
+
+    Raises
+    ------
+    Cancelled
+        If ``should_stop`` says so.
+    """
+    rows = np.flatnonzero(bags.labels > 0)
+    fused = np.zeros(bags.images.shape[:3], np.float16)
+    side_maps: NDArray[np.float16] | None = None
+    pace = Pace("teacher maps", len(rows), "images")
+    for index, outputs in forward(teacher, bags.images, rows, config, averaged=averaged, should_stop=should_stop):
+        fused[index] = outputs[0].cpu().numpy()
+        if sides:
+            if side_maps is None:
+                side_maps = np.zeros((len(bags), len(outputs) - 1, *fused.shape[1:]), np.float16)
+            side_maps[index] = outputs[1:].transpose(0, 1).cpu().numpy()
+        if (event := pace.add(len(index))) is not None:
+            yield event
+    return TeacherMaps(fused, side_maps)
+
+
+def forward(
+    model: MILModel,
+    images: NDArray[np.uint8],
+    rows: NDArray[np.intp],
+    config: Config,
+    *,
+    averaged: bool = False,
+    should_stop: Callable[[], bool],
+) -> Iterator[tuple[NDArray[np.intp], Tensor]]:
+    """Run a frozen network over images.
+
+    Yields
+    ------
+    index : some of ``rows``
+    outputs : Tensor, ``(1 + K, B, H, W)`` float32 on the device: the fused map first, then the side outputs, all probabilities
+
+    Raises
+    ------
+    Cancelled
+        If ``should_stop`` says so.
+    """
+    device = pick_device(config.device)
+    model.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    chunk = _CHUNK if device.type == "cpu" else _CHUNK_GPU
+    for start in range(0, len(rows), chunk):
+        index = rows[start : start + chunk]
+        x = prepare(torch.from_numpy(images[index]), normalisation_of(model), device)
+        total: Tensor | None = None
+        views = _views(square=x.shape[-1] == x.shape[-2]) if averaged else [(False, False, False)]
+        for view in views:
+            if should_stop():
+                raise Cancelled
+            with torch.no_grad(), autocast(device, config.precision):
+                outputs: SideOutputs = model(_turn(x, *view).contiguous(memory_format=torch.channels_last))
+            stacked = torch.stack([outputs.fused.float(), *(side.float().sigmoid() for side in outputs.side_logits)])[:, :, 0]
+            back = _turn_back(stacked, *view)
+            total = back if total is None else total + back
+        assert total is not None
+        yield index, total / len(views)
+
+
+def _views(square: bool) -> list[tuple[bool, ...]]:
+    return [
+        (rows, columns, axes) for axes in ((False, True) if square else (False,)) for rows in (False, True) for columns in (False, True)
+    ]
+
+
+def _turn(x: Tensor, rows: bool, columns: bool, axes: bool) -> Tensor:
+    flips = [dim for dim, wanted in ((-2, rows), (-1, columns)) if wanted]
+    x = x.flip(flips) if flips else x
+    return x.transpose(-1, -2) if axes else x
+
+
+def _turn_back(x: Tensor, rows: bool, columns: bool, axes: bool) -> Tensor:
+    x = x.transpose(-1, -2) if axes else x
+    flips = [dim for dim, wanted in ((-2, rows), (-1, columns)) if wanted]
+    return x.flip(flips) if flips else x

@@ -1,0 +1,85 @@
+"""What can be measured on validation bags without pixel truth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from .maps import forward
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from napari_ifkd.bags import Bags
+    from napari_ifkd.config import Config
+    from napari_ifkd.models import MILModel
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Scores of a network on validation bags, and its masks.
+
+    Parameters
+    ----------
+    scores : dict
+        ``bag_accuracy``; ``positive_area`` and ``negative_area``, the mean share of pixels at or above 0.5 in bags of each class;
+        ``agreement``, the pooled F1 between its masks and the teacher's on positive bags. What cannot be measured is absent.
+    masks : ``(P, bytes)`` uint8
+        Its masks on the positive bags, 8 pixels a byte.
+    """
+
+    scores: dict[str, float]
+    masks: NDArray[np.uint8]
+
+
+def judge(
+    model: MILModel, bags: Bags, config: Config, *, teacher_masks: NDArray[np.uint8] | None = None, should_stop: Callable[[], bool]
+) -> Judged:
+    """Measure a network on validation bags.
+
+    Parameters
+    ----------
+    model : left in evaluation mode
+    bags : validation bags; none give no scores
+    config : its device, precision and ``stage1.top_share`` (the image-level score is the mean of that share of highest pixels)
+    teacher_masks : ``Judged.masks`` of the teacher on the same bags
+    should_stop : asked before each batch
+
+    Raises
+    ------
+    Cancelled
+        If ``should_stop`` says so.
+    """
+    count, pixels = len(bags), int(np.prod(bags.images.shape[1:3]))
+    areas, images_scores = np.zeros(count), np.zeros(count)
+    masks = np.zeros((count, -(-pixels // 8)), np.uint8)
+    top = max(1, round(config.stage1.top_share * pixels))
+    for index, outputs in forward(model, bags.images, np.arange(count), config, should_stop=should_stop):
+        fused = outputs[0].flatten(1)  # (B, N)
+        hard = fused >= 0.5
+        areas[index] = hard.double().mean(1).cpu().numpy()
+        images_scores[index] = torch.topk(fused, top, sorted=False).values.mean(1).cpu().numpy()
+        masks[index] = np.packbits(hard.cpu().numpy(), axis=1)
+    positive = bags.labels > 0
+    masks = masks[positive]
+    scores: dict[str, float] = {}
+    if count:
+        scores["bag_accuracy"] = float(((images_scores >= 0.5) == positive).mean())
+    if positive.any():
+        scores["positive_area"] = float(areas[positive].mean())
+    if not positive.all():
+        scores["negative_area"] = float(areas[~positive].mean())
+    if teacher_masks is not None and positive.any():
+        scores["agreement"] = _pooled_f1(masks, teacher_masks)
+    return Judged(scores, masks)
+
+
+def _pooled_f1(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
+    both = int(np.bitwise_count(a & b).sum())
+    total = int(np.bitwise_count(a).sum()) + int(np.bitwise_count(b).sum())
+    return 2 * both / total if total else 1.0  # both empty: they agree

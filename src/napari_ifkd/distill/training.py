@@ -1,0 +1,206 @@
+"""One phase of training, epoch by epoch: what stage 1 and a distillation round have in common."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from napari_ifkd.bags.augment import apply_flips, draw_flips, jitter_stain
+from napari_ifkd.bags.pace import Pace
+from napari_ifkd.errors import Cancelled
+from napari_ifkd.models import MILModel, Normalisation, SideOutputs, autocast, pick_device, prepare
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_ifkd.bags import Bags
+    from napari_ifkd.config import Config
+    from napari_ifkd.events import Progress
+
+Stop = Callable[[], bool]
+State = dict[str, Any]
+"""Tensors and plain containers only, so that it can be stored without pickling code."""
+
+
+def never() -> bool:
+    """Stop never."""
+    return False
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What tells one phase of training from another.
+
+    Parameters
+    ----------
+    index : 0 for stage 1, then the number of the round
+    epochs : epochs in the phase
+    batch : bags in a batch
+    learning_rate : at the start of the phase; a cosine takes it to zero
+    weight_decay : Adam's
+    augment : flips and staining, for the network that learns
+    """
+
+    index: int
+    epochs: int
+    batch: int
+    learning_rate: float
+    weight_decay: float
+    augment: bool
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch as the loss sees it.
+
+    Parameters
+    ----------
+    rows : ``(B,)`` indices into the training bags
+    labels : Tensor, ``(B,)`` on the device
+    flips : Tensor, ``(B, 3)`` bool, or None: how images were flipped, so that maps can follow
+    """
+
+    rows: NDArray[np.intp]
+    labels: Tensor
+    flips: Tensor | None
+
+    def follow(self, maps: Tensor) -> Tensor:
+        """Flip maps ``(B, H, W)`` as the images of this batch were."""
+        return maps if self.flips is None else apply_flips(maps, self.flips)
+
+
+LossFunction = Callable[[SideOutputs, Batch], Tensor]
+
+
+class Trainer:
+    """Trains one network through one phase.
+
+    Every random draw follows from (seed, phase, epoch) alone, so an epoch after a resume is the epoch of an uninterrupted run.
+
+    Parameters
+    ----------
+    model : the network; moved to the device
+    bags : training bags
+    phase : Phase
+    config : its seed, device and precision
+    should_stop : asked before each batch
+    """
+
+    def __init__(self, model: MILModel, bags: Bags, phase: Phase, config: Config, should_stop: Stop = never) -> None:
+        self.device = pick_device(config.device)
+        self.model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.bags, self.phase, self.config, self.should_stop = bags, phase, config, should_stop
+        self.optimiser = torch.optim.Adam(_param_groups(model, phase.learning_rate), weight_decay=phase.weight_decay)
+        self._factors = [group["lr"] / phase.learning_rate for group in self.optimiser.param_groups]
+        self.steps = max(1, math.ceil(len(bags) / phase.batch))
+
+    def epoch(self, number: int, loss_of: LossFunction) -> Generator[Progress, None, float]:
+        """Train for one epoch.
+
+        Parameters
+        ----------
+        number : 1-based
+        loss_of : from the outputs (float32) and the batch to one loss an image
+
+        Yields
+        ------
+        Progress over the whole phase, in images
+
+        Returns
+        -------
+        float
+            Mean loss of a bag; NaN or infinite where training diverged.
+
+        Raises
+        ------
+        Cancelled
+            If ``should_stop`` says so.
+        """
+        seed = int(np.random.SeedSequence([self.config.seed, self.phase.index, number]).generate_state(1)[0])
+        draw, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
+        torch.manual_seed(seed)  # for networks with dropout or stochastic depth
+        of_epoch = self.steps * min(self.phase.batch, len(self.bags))
+        pace = Pace("training", of_epoch * self.phase.epochs, "images", done=of_epoch * (number - 1))
+        total = torch.zeros((), device=self.device)
+        self.model.train()
+        for step, rows in enumerate(balanced_batches(self.bags.labels, self.phase.batch, self.steps, draw)):
+            if self.should_stop():
+                raise Cancelled
+            self._set_rate((number - 1) * self.steps + step)
+            images = torch.from_numpy(self.bags.images[rows]).to(self.device)
+            flips = None
+            if self.phase.augment:
+                flips = draw_flips(len(rows), images.shape[1] == images.shape[2], generator)
+                images = jitter_stain(apply_flips(images, flips), generator)
+            batch = Batch(rows, torch.from_numpy(self.bags.labels[rows]).to(self.device), flips)
+            with autocast(self.device, self.config.precision):
+                outputs = self.model(prepare(images, normalisation_of(self.model), self.device))
+            loss = loss_of(outputs, batch).mean()
+            self.optimiser.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            self.optimiser.step()
+            total += loss.detach()  # read once an epoch: reading it here would wait for the device
+            if (event := pace.add(len(rows))) is not None:
+                yield event
+        return float(total.item()) / self.steps
+
+    def _set_rate(self, step: int) -> None:
+        rate = 0.5 * self.phase.learning_rate * (1 + math.cos(math.pi * step / (self.steps * self.phase.epochs)))
+        for group, factor in zip(self.optimiser.param_groups, self._factors, strict=True):
+            group["lr"] = rate * factor
+
+
+def balanced_batches(labels: NDArray[np.int8], batch: int, steps: int, draw: np.random.Generator) -> Iterator[NDArray[np.intp]]:
+    """Yield batches, half of each class where both exist.
+
+    Parameters
+    ----------
+    labels : ``(N,)`` in {0, 1}
+    batch : bags in a batch, N at most
+    steps : batches
+    draw : all randomness comes from it
+
+    Yields
+    ------
+    ``(B,)`` indices; each class is gone through in random order, over and over, so the rarer one is seen more often
+    """
+    batch = min(batch, len(labels))
+    classes = [np.flatnonzero(labels > 0), np.flatnonzero(labels <= 0)]
+    classes = [rows for rows in classes if len(rows)]
+    streams = [_endless(rows, draw) for rows in classes]
+    for _ in range(steps):
+        counts = [batch] if len(classes) == 1 else [batch - batch // 2, batch // 2]
+        yield np.fromiter((next(stream) for stream, n in zip(streams, counts, strict=True) for _ in range(n)), np.intp, sum(counts))
+
+
+def _endless(rows: NDArray[np.intp], draw: np.random.Generator) -> Iterator[np.intp]:
+    while True:
+        yield from draw.permutation(rows)
+
+
+def normalisation_of(model: MILModel) -> Normalisation:
+    """Return what a network's images are normalised with; ImageNet's where a user's own module does not say."""
+    return getattr(model, "normalisation", None) or Normalisation()
+
+
+def _param_groups(model: MILModel, rate: float) -> list[dict[str, Any]]:
+    if hasattr(model, "param_groups"):
+        return model.param_groups(rate)
+    return [{"params": list(model.parameters()), "lr": rate}]  # a user's own module
+
+
+def snapshot(value: Any) -> Any:
+    """Copy a state (of tensors and plain containers) to the CPU, so that later steps cannot change it."""
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        return {key: snapshot(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [snapshot(item) for item in value]
+    return value
