@@ -1,5 +1,8 @@
 """Distillation: losses, the stage-1 teacher, rounds and switch, acceptance, metrics. Pure torch; yields events."""
 
+from .acceptance import decide
+from .metrics import Evaluation, evaluate_masks
+from .rounds import Outcome, distill
 from .stage1 import train_teacher
 
-__all__ = ["train_teacher"]
+__all__ = ["Evaluation", "Outcome", "decide", "distill", "evaluate_masks", "train_teacher"]

@@ -1,0 +1,102 @@
+"""Whether a student may take the teacher's role.
+
+Image labels cannot see area errors inside positive bags, and label-free scores made of them were found to have the wrong sign; so the
+cautious rule uses what is known only to say no: the mean positive area must not run away, and bags must still be told apart.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_ifkd.events import Decision
+
+if TYPE_CHECKING:
+    from napari_ifkd.config import AcceptanceConfig, Mode
+
+Scores = dict[str, float]
+
+
+def decide(settings: AcceptanceConfig, mode: Mode, *, first: Scores, teacher: Scores, student: Scores, bags: int) -> Decision:
+    """Decide on a switch, without pixel truth.
+
+    Parameters
+    ----------
+    settings : AcceptanceConfig
+    mode : ``paper`` and ``released`` always switch
+    first, teacher, student : scores of the first teacher, the present one and the student on the same validation bags
+        (see :class:`~napari_ifkd.distill.scores.Judged`)
+    bags : number of those bags; one bag more or less is no evidence
+
+    Returns
+    -------
+    Decision
+        With the numbers looked at, and a reason in plain words. To keep the teacher is a normal outcome.
+    """
+    evidence = _evidence(settings, first, teacher, student, bags)
+    if mode != "robust":
+        return Decision(True, "always", evidence, f"The student of the round becomes the teacher: mode '{mode}' always switches.")
+    if settings.rule == "always":
+        return Decision(True, "always", evidence, "The student of the round becomes the teacher: the settings say to switch always.")
+    objections = [
+        reason for reason in (_area(settings, first, teacher, student), _accuracy(settings, first, teacher, student, bags)) if reason
+    ]
+    if objections:
+        return Decision(False, "cautious", evidence, f"The teacher stays: {'; and '.join(objections)}.")
+    return Decision(
+        True, "cautious", evidence, "The student becomes the teacher: it marks about as much tumour, and tells bags apart as well."
+    )
+
+
+def diverged(epoch: int) -> Decision:
+    """Return the decision on a student whose training failed before it completed an epoch."""
+    return Decision(False, "diverged", f"loss not a number in epoch {epoch}", "The teacher stays: the student's training diverged.")
+
+
+def _area(settings: AcceptanceConfig, first: Scores, teacher: Scores, student: Scores) -> str | None:
+    """Return what speaks against the student's mean positive area, if anything does."""
+    if "positive_area" not in student or "positive_area" not in first:
+        return "there are no positive validation bags to check the marked area on"
+    area, wanted = student["positive_area"], settings.area_prior or first["positive_area"]
+    shift = _shift(area, wanted)
+    if abs(shift) <= settings.max_area_shift:
+        return None
+    if settings.area_prior is not None and abs(area - wanted) < abs(teacher["positive_area"] - wanted):
+        return None  # still off, yet nearer to what is known than the teacher is
+    grown = "more" if shift > 0 else "less"
+    of = "the known tumour share" if settings.area_prior is not None else "the first teacher"
+    return (
+        f"the student marks {abs(shift):.0%} {grown} of the positive bags than {of} ({area:.1%} against {wanted:.1%}), "
+        f"beyond the {settings.max_area_shift:.0%} allowed"
+    )
+
+
+def _accuracy(settings: AcceptanceConfig, first: Scores, teacher: Scores, student: Scores, bags: int) -> str | None:
+    if "bag_accuracy" not in student or "bag_accuracy" not in teacher:
+        return "there are no validation bags to check its accuracy on"
+    best = max(teacher["bag_accuracy"], first["bag_accuracy"])  # else many small falls would add up unseen
+    allowed = max(settings.max_accuracy_drop, 1 / bags)
+    if student["bag_accuracy"] >= best - allowed - 1e-9:
+        return None
+    return f"the student tells fewer bags apart ({student['bag_accuracy']:.1%} against {best:.1%})"
+
+
+def _shift(area: float, wanted: float) -> float:
+    """Return the relative change; areas below a thousandth are not told apart."""
+    return (area - wanted) / max(wanted, 1e-3)
+
+
+def _evidence(settings: AcceptanceConfig, first: Scores, teacher: Scores, student: Scores, bags: int) -> str:
+    def told(name: str) -> str:
+        return " / ".join(f"{scores[name]:.3f}" if name in scores else "-" for scores in (first, teacher, student))
+
+    parts = [
+        f"{bags} validation bags (first teacher / teacher / student)",
+        f"positive area {told('positive_area')}",
+        f"bag accuracy {told('bag_accuracy')}",
+        f"negative area {told('negative_area')}",
+    ]
+    if "agreement" in student:
+        parts.append(f"agreement with the teacher {student['agreement']:.3f}")
+    if settings.area_prior is not None:
+        parts.append(f"known tumour share {settings.area_prior:.3f}")
+    return "; ".join(parts)

@@ -1,0 +1,81 @@
+"""Teacher and student, and how their roles change hands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .training import snapshot
+
+if TYPE_CHECKING:
+    from napari_ifkd.models import MILModel
+
+    from .training import State
+
+
+class TeacherStudent:
+    """A frozen teacher and the student it teaches. Roles swap as modules, so the two may be networks of different kinds.
+
+    Parameters
+    ----------
+    teacher, student : two different modules
+
+    Raises
+    ------
+    ValueError
+        If they are one and the same module.
+    """
+
+    def __init__(self, teacher: MILModel, student: MILModel) -> None:
+        if teacher is student:
+            raise ValueError("teacher and student must be two modules: a student that is its own teacher learns nothing")
+        self.teacher, self.student = teacher, student
+        self.swapped = False
+        """Whether the roles are the reverse of those at the start."""
+        self.start: State = {}
+        """The student's weights at the start of the round."""
+        self._freeze()
+
+    @property
+    def same_kind(self) -> bool:
+        """Whether the weights of one fit the other."""
+        ours, theirs = self.teacher.state_dict(), self.student.state_dict()
+        return ours.keys() == theirs.keys() and all(ours[key].shape == theirs[key].shape for key in ours)
+
+    def begin(self, *, warm_start: bool) -> None:
+        """Begin a round: the student starts from a copy of the teacher where wanted and the kinds agree, else from its own weights."""
+        if warm_start and self.same_kind:
+            self.student.load_state_dict(snapshot(self.teacher.state_dict()))
+        self.start = snapshot(self.student.state_dict())
+        self._freeze()
+
+    def switch(self) -> None:
+        """Let the student take the teacher's role, and the teacher the student's, each with its own weights."""
+        self.teacher, self.student = self.student, self.teacher
+        self.swapped = not self.swapped
+        self._freeze()
+
+    def keep(self) -> None:
+        """Leave the roles: the student goes back to a copy of the teacher, or to its start of the round where the kinds differ."""
+        self.student.load_state_dict(snapshot(self.teacher.state_dict()) if self.same_kind else self.start)
+        self._freeze()
+
+    def _freeze(self) -> None:
+        self.teacher.eval().zero_grad(set_to_none=True)  # it only ever runs without gradients
+
+    def state(self) -> State:
+        """Return all of it as tensors and plain containers, copied to the CPU."""
+        return {
+            "teacher": snapshot(self.teacher.state_dict()),
+            "student": snapshot(self.student.state_dict()),
+            "start": self.start,
+            "swapped": self.swapped,
+        }
+
+    def restore(self, state: State) -> None:
+        """Go back to what :meth:`state` returned; the modules must be those of then, in their first roles."""
+        if state["swapped"] != self.swapped:
+            self.switch()
+        self.teacher.load_state_dict(state["teacher"])
+        self.student.load_state_dict(state["student"])
+        self.start = state["start"]
+        self._freeze()
