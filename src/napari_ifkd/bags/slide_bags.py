@@ -1,0 +1,227 @@
+"""Bags from the tissue tiles of a slide, labelled by the teacher's image-level score or by the user's weak regions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import shapely
+
+from napari_ifkd.errors import BagError
+from napari_ifkd.slides import tile_grid
+
+from .bags import Bags, image_store
+from .pace import Pace
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+    from numpy.typing import NDArray
+    from shapely.geometry.base import BaseGeometry
+
+    from napari_ifkd.annotations import Regions
+    from napari_ifkd.config import TileConfig
+    from napari_ifkd.events import Progress
+    from napari_ifkd.slides import Slide, TileGrid, Tissue
+
+_TOP_SHARE = 0.3  # of a tile's pixels, whose mean is its score
+_LOOKED_AT = 0.5  # least share of a tile that the map must cover for a score
+_FEW = 8  # certain bags of a class below which undecided ones that lean its way are taken
+_LEANING_SHARE = 0.25  # of the tiles, how many of those at most
+_TOUCH = 1e-3  # share of a tile that counts as touched
+_RUN_TILES = 16  # neighbours read at once
+
+
+class TeacherMap(Protocol):
+    """What is needed of a probability map of the slide."""
+
+    scale_yx: tuple[float, float]
+
+    def read(self, y0: int, x0: int, height: int, width: int) -> NDArray[np.uint8]:
+        """Read a window: 0 where the teacher did not look, else its probability times 255."""
+        ...
+
+
+def slide_bags(
+    slide: Slide,
+    tissue: Tissue,
+    probability_map: TeacherMap,
+    tiles: TileConfig,
+    seed: int,
+    regions: Regions | None = None,
+    exclusion: BaseGeometry | None = None,
+) -> Generator[Progress, None, tuple[Bags, list[str]]]:
+    """Cut the tissue of a slide into labelled tiles.
+
+    Parameters
+    ----------
+    slide : where the pixels come from
+    tissue : its tissue
+    probability_map : the teacher's map of the same slide. The score of a tile is the mean of its highest 30 % of pixels: from
+        ``tiles.positive_above`` the tile is a positive bag, up to ``tiles.negative_below`` a negative one, between the two it is left out.
+    tiles : TileConfig
+    seed : fixes the draw where there are more than ``tiles.max_tiles``
+    regions : the user's, level-0 px; they override the teacher: a tile mostly inside ``tumour`` is positive, one wholly inside ``normal``
+        negative, and one that a tumour region touches is never negative
+    exclusion : shapely geometry, level-0 px: tiles that touch it are left out
+
+    Yields
+    ------
+    Progress, several times a second
+
+    Returns
+    -------
+    bags : Bags
+        At least one; maybe of a single class, which the notes then say.
+    notes : list of str
+        What the user should know about how the labels came about.
+
+    Raises
+    ------
+    BagError
+        If no tile is left to make a bag of.
+    SlideError
+        If the slide has no resolution.
+    """
+    grid = tile_grid(slide, tiles.mpp, tiles.size_px, tissue=tissue, min_tissue=tiles.min_tissue, exclusion=exclusion)
+    boxes = _boxes(grid, slide.shape_level0)
+    keep = np.ones(len(grid), np.bool_) if exclusion is None else _covered(boxes, exclusion) <= _TOUCH
+    origins, boxes = grid.origins[keep], boxes[keep]
+    if not len(origins):
+        cause = (
+            f"holds no tile of {tiles.size_px} px at {tiles.mpp:g} um/px with {tiles.min_tissue:.0%} tissue outside the excluded regions"
+        )
+        raise BagError(slide.name, f"{cause} ({tissue.reason})", "Lower tiles.min_tissue or tiles.size_px, or exclude less")
+
+    pace = Pace("scoring tiles", len(origins))
+    scores = np.full(len(origins), np.nan)
+    for index in range(len(origins)):
+        scores[index] = _score(probability_map, grid, origins[index], slide.shape_level0)
+        if (event := pace.add(1)) is not None:
+            yield event
+    labels, notes = _labels(scores, boxes, tiles, regions)
+    chosen = _draw(labels, tiles.max_tiles, np.random.default_rng([seed, 13]))
+    if not len(chosen):
+        cause = f"none of its {len(origins)} tissue tiles can be labelled: the teacher looked at none of them"
+        raise BagError(slide.name, cause, "Predict the whole slide, or mark tumour and normal regions")
+    if len(chosen) < (labels >= 0).sum():
+        notes.append(f"{len(chosen)} of {(labels >= 0).sum()} labelled tiles are drawn at random (tiles.max_tiles)")
+
+    images = image_store((len(chosen), tiles.size_px, tiles.size_px, 3))
+    pace = Pace("reading tiles", len(chosen))
+    for rows in _runs(origins[chosen], tiles.size_px):
+        first = origins[chosen[rows[0]]]
+        width = int(origins[chosen[rows[-1]]][1] - first[1]) + tiles.size_px
+        strip = slide.read_working(int(first[0]), int(first[1]), tiles.size_px, width, tiles.mpp)
+        for row in rows:
+            x = int(origins[chosen[row]][1] - first[1])
+            images[row] = strip[:, x : x + tiles.size_px]
+        if (event := pace.add(len(rows))) is not None:
+            yield event
+    bags = Bags(
+        images,
+        labels[chosen],
+        np.full(len(chosen), slide.name),
+        [f"{slide.name}@{y},{x}" for y, x in origins[chosen]],
+        tiles.mpp,
+        slide.name,
+        origins[chosen],
+    )
+    notes += _missing(bags)
+    return bags, [f"{slide.name}: {note}" for note in notes]
+
+
+def _boxes(grid: TileGrid, shape_level0: tuple[int, int]) -> NDArray[np.object_]:
+    """Return the tiles' parts inside the slide as shapely boxes, (x, y) in level-0 px."""
+    y, x, height, width = grid.boxes_level0().T
+    boxes: NDArray[np.object_] = shapely.box(x, y, np.minimum(x + width, shape_level0[1]), np.minimum(y + height, shape_level0[0]))
+    return boxes
+
+
+def _covered(boxes: NDArray[np.object_], geometry: BaseGeometry) -> NDArray[np.float64]:
+    """Return the share of each box that a geometry (its parts not overlapping) covers."""
+    share = np.zeros(len(boxes))
+    parts = shapely.get_parts(shapely.make_valid(geometry))
+    parts = parts[shapely.area(parts) > 0]
+    if len(parts) and len(boxes):  # part by part through an index: one union of a thousand lesions would be slow
+        box, part = shapely.STRtree(parts).query(boxes, predicate="intersects")
+        np.add.at(share, box, shapely.area(shapely.intersection(boxes[box], parts[part])))
+        share /= np.maximum(shapely.area(boxes), 1e-9)
+    return share
+
+
+def _score(probability_map: TeacherMap, grid: TileGrid, origin: NDArray[np.int64], shape_level0: tuple[int, int]) -> float:
+    """Return the teacher's image-level score of a tile, NaN where it looked at too little of it."""
+    scale = np.asarray(grid.scale_yx) / np.asarray(probability_map.scale_yx)  # map px per working px
+    low = np.rint(origin * scale).astype(int)
+    high = np.minimum(np.rint((origin + grid.size_px) * scale), np.rint(np.asarray(shape_level0) / np.asarray(probability_map.scale_yx)))
+    height, width = np.maximum(high.astype(int) - low, 1)
+    values = probability_map.read(int(low[0]), int(low[1]), int(height), int(width)).ravel()
+    if (values > 0).mean() < _LOOKED_AT:
+        return float("nan")
+    top = max(1, round(_TOP_SHARE * values.size))
+    return float(np.partition(values, values.size - top)[-top:].mean()) / 255
+
+
+def _labels(
+    scores: NDArray[np.float64], boxes: NDArray[np.object_], tiles: TileConfig, regions: Regions | None
+) -> tuple[NDArray[np.int8], list[str]]:
+    """Label tiles 1, 0, or -1 (left out)."""
+    notes: list[str] = []
+    labels = np.full(len(scores), -1, np.int8)
+    labels[scores >= tiles.positive_above] = 1
+    labels[scores <= tiles.negative_below] = 0
+    barred = np.zeros(len(scores), np.bool_)  # from being negative
+    fixed = np.zeros(len(scores), np.bool_)
+    if regions is not None:
+        in_tumour, in_normal = _covered(boxes, regions.tumour), _covered(boxes, regions.normal)
+        barred = in_tumour > _TOUCH
+        labels[barred & (labels == 0)] = -1
+        normal, tumour = (in_normal >= 0.99) & ~barred, in_tumour > 0.5
+        labels[normal], labels[tumour] = 0, 1
+        fixed = normal | tumour
+        if fixed.any():
+            notes.append(
+                f"{int(tumour.sum())} tiles are positive and {int(normal.sum())} negative by your regions, whatever the teacher says"
+            )
+    for label, name, threshold in ((1, "positive", f">= {tiles.positive_above:g}"), (0, "negative", f"<= {tiles.negative_below:g}")):
+        certain = int((labels == label).sum())
+        if certain >= _FEW:
+            continue
+        leaning = (labels < 0) & ~fixed & ((scores >= 0.5) if label else (scores < 0.5) & ~barred)
+        order = np.argsort(-scores if label else scores, kind="stable")
+        taken = [i for i in order if leaning[i]][: max(_FEW, int(_LEANING_SHARE * len(scores))) - certain]
+        labels[taken] = label
+        if taken:
+            notes.append(
+                f"only {certain} tiles are certainly {name} (score {threshold}), "
+                f"so the {len(taken)} undecided ones that lean most that way are taken too"
+            )
+    return labels, notes
+
+
+def _missing(bags: Bags) -> list[str]:
+    if not bags.negatives:
+        return ["there are no negative tiles: nothing holds the marked area down. Mark a normal region, or add a slide without tumour"]
+    if not bags.positives:
+        return ["there are no positive tiles: the teacher sees no tumour here. Mark a tumour region if there is some"]
+    return []
+
+
+def _draw(labels: NDArray[np.int8], limit: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    """Draw at most ``limit`` labelled tiles, half of each class where both suffice; in slide order."""
+    positive, negative = (rng.permutation(np.flatnonzero(labels == label)) for label in (1, 0))
+    of_positive = min(len(positive), max((limit + 1) // 2, limit - len(negative)))
+    return np.sort(np.concatenate([positive[:of_positive], negative[: limit - of_positive]]))
+
+
+def _runs(origins: NDArray[np.int64], size_px: int) -> Iterator[list[int]]:
+    """Group tiles (in row order) into runs of neighbours, which are read at once."""
+    run: list[int] = []
+    for row, (y, x) in enumerate(origins):
+        if run and (y != origins[run[0]][0] or x - origins[run[-1]][1] != size_px or len(run) == _RUN_TILES):
+            yield run
+            run = []
+        run.append(row)
+    if run:
+        yield run
