@@ -79,7 +79,7 @@ def demo(
 @app.command()
 def info(slide: Path, mpp: Mpp = None, as_json: AsJson = False) -> None:
     """Tell size, levels, resolution and tissue of a slide."""
-    from .console import say_json, say_table
+    from .console import flat, say_json, say_table
     from .slides import open_slide, slide_info
 
     with open_slide(slide, mpp) as opened:
@@ -87,7 +87,7 @@ def info(slide: Path, mpp: Mpp = None, as_json: AsJson = False) -> None:
     if as_json:
         say_json(facts)
     else:
-        say_table(("fact", "value"), facts.items())
+        say_table(("fact", "value"), flat(facts))
 
 
 @app.command()

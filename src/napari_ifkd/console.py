@@ -14,7 +14,7 @@ from .events import EpochDone, Event, MapReady, RoundDone, RunCancelled, RunDone
 from .events import Progress as ProgressEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 # one line stays one line, also where the terminal is narrow or there is none
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -45,6 +45,20 @@ def say_table(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
     for row in rows:
         table.add_row(*("" if cell is None else str(cell) for cell in row))
     out.print(table)
+
+
+def flat(facts: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
+    """Yield nested facts as (dotted name, value) rows of a table; what is unknown is left out."""
+    for name, value in facts.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{before}{name}.")
+        elif isinstance(value, (list, tuple)) and value and isinstance(value[0], dict):
+            for index, item in enumerate(value):
+                yield from flat(item, f"{before}{name}.{index}.")
+        elif isinstance(value, (list, tuple)):
+            yield before + name, ", ".join(map(str, value))
+        elif value is not None:
+            yield before + name, str(value)
 
 
 def show(events: Iterable[Event]) -> Event | None:

@@ -12,13 +12,15 @@ from napari_ifkd.models import load_model, pick_device
 from .drive import drive
 from .folder import RunFolder
 from .inputs import absolute, absolute_ref, check_same_slides, one_slide_regions, opened_slides
-from .resolve import resolve_model
+from .resolve import resolve_start
 from .stop import never
 from .threads import use_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
     from pathlib import Path
+
+    from shapely.geometry.base import BaseGeometry
 
     from napari_ifkd.annotations import Regions
     from napari_ifkd.config import Config
@@ -47,7 +49,7 @@ def predict_run(
     out : new or empty folder, or that of the same run
     config : settings; ``inference`` matters
     mpp : um/px of the finest level, for slides that do not say it
-    region : GeoJSON; outside its tumour, normal and unclassified regions, and inside exclusions, nothing is predicted
+    region : GeoJSON; outside its regions, and inside those classified as exclusion, nothing is predicted
     should_stop : asked at least once a second
 
     Yields
@@ -63,7 +65,7 @@ def predict_run(
         If the work fails.
     """
     with opened_slides(slides, mpp) as opened:
-        resolved = resolve_model(model)
+        resolved = resolve_start(out, model)
         regions = one_slide_regions(region, opened, "--region")
         pick_device(config.device)
         folder = RunFolder.create(
@@ -98,6 +100,7 @@ def map_slide(
     config: Config,
     regions: Regions | None,
     should_stop: Callable[[], bool],
+    stage: str = "map",
 ) -> Generator[Event, None, None]:
     """Make the map of a slide in a round, unless it is there; say so when it is.
 
@@ -108,13 +111,20 @@ def map_slide(
     slide, model, card, config : as for :func:`napari_ifkd.inference.predict_map`
     regions : where to predict: their union less exclusions; None is everywhere
     should_stop : asked at least once a second
+    stage : what its progress is called
     """
     path = folder.map_path(index, slide.path)
     if slide.name not in folder.maps(index):
         path.parent.mkdir(parents=True, exist_ok=True)
-        wanted, exclusion = (None, None) if regions is None else (regions.wanted, regions.exclusion)
-        yield from predict_map(slide, model, card, path, config, region=wanted, exclusion=exclusion, should_stop=should_stop)
+        wanted, exclusion = (None, None) if regions is None else (_or_none(regions.inside), _or_none(regions.exclusion))
+        yield from predict_map(
+            slide, model, card, path, config, region=wanted, exclusion=exclusion, should_stop=should_stop, stage=stage
+        )
     yield MapReady(index, slide.name, path.relative_to(folder.path).as_posix())
+
+
+def _or_none(geometry: BaseGeometry) -> BaseGeometry | None:
+    return None if geometry.is_empty else geometry
 
 
 def keep_teacher(folder: RunFolder, resolved: Resolved) -> None:

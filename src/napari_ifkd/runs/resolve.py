@@ -49,6 +49,21 @@ def resolve_model(ref: str | Path) -> Resolved:
     return Resolved(found, card, card.name)
 
 
+def resolve_start(out: str | Path, ref: str | Path) -> Resolved:
+    """Find the network a run starts from: its own copy where it has one (the original may be gone), else what `ref` means.
+
+    Raises
+    ------
+    RunError, ModelError
+        As :func:`resolve_model`.
+    """
+    run = RunFolder(out)
+    if run.exists and run.model_path(0).is_file():
+        card = read_card(run.model_path(0))
+        return Resolved(run.model_path(0), card, str((run.about.get("model") or {}).get("name") or card.name))
+    return resolve_model(ref)
+
+
 def chosen_round(run: RunFolder) -> int:
     """Return the round a run stands for: the accepted one, else the last switched in, else 0 (the teacher).
 
@@ -65,5 +80,3 @@ def chosen_round(run: RunFolder) -> int:
         return accepted.round
     recommended = run.recommended_round()
     return recommended if recommended in rounds else 0
-
-

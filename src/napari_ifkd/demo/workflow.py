@@ -1,0 +1,149 @@
+"""The demo: the whole workflow on the built-in phantom slide with the built-in teacher, scored against the phantom's truth."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import sys
+import threading
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_ifkd.errors import Cancelled
+from napari_ifkd.events import Event, Progress, RunCancelled, RunDone
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from napari_ifkd.config import Config
+
+WIDTH, HEIGHT, SEED = 6144, 4608, 7
+"""The demo's phantom, px at 0.5 um/px; no seed that the built-in teacher was trained on."""
+_SETTINGS: dict[str, Any] = {"rounds.rounds": 2, "rounds.epochs": 3, "tiles.max_tiles": 512}  # minutes, not hours
+
+
+def _never() -> bool:
+    return False
+
+
+def run_demo(out: str | Path, config: Config, *, should_stop: Callable[[], bool] = _never) -> Generator[Event, None, None]:
+    """Make a phantom slide, distil the built-in teacher on it, export the masks, compare and sum up.
+
+    Parameters
+    ----------
+    out : folder; a demo that was stopped there goes on
+    config : settings; rounds, epochs and the number of tiles are the demo's own
+    should_stop : asked at least once a second
+
+    Yields
+    ------
+    Event
+        The last is RunDone, or RunCancelled.
+
+    Raises
+    ------
+    InputError, EngineError
+        As :func:`napari_ifkd.runs.acts.distill_run`.
+
+    Notes
+    -----
+    Writes ``slide/`` (phantom.tiff, phantom_truth.tiff), ``run/``, ``masks/``, ``comparison.png`` and ``summary.json``.
+    """
+    from napari_ifkd.export import export_run
+    from napari_ifkd.runs.acts import distill_run
+
+    out = Path(out)
+    slide, truth = out / "slide" / "phantom.tiff", out / "slide" / "phantom_truth.tiff"
+    try:
+        yield from _phantom(slide, truth, should_stop)
+    except Cancelled:
+        yield RunCancelled()
+        return
+    last: Event | None = None
+    settings = config.replaced(**_SETTINGS)
+    for last in distill_run([slide], "phantom-teacher", out / "run", settings, truth=truth, should_stop=should_stop):
+        if not isinstance(last, RunDone):  # the demo is not over yet
+            yield last
+    if not isinstance(last, RunDone):
+        return
+    yield Progress("results", 0, 3, "steps")
+    export_run(out / "run", ["geojson", "ome-tiff"], out / "masks")
+    yield Progress("results", 1, 3, "steps")
+    summary = summarise(out)
+    yield Progress("results", 2, 3, "steps")
+    from .picture import draw_comparison
+
+    draw_comparison(out, summary)
+    yield Progress("results", 3, 3, "steps")
+    yield last
+
+
+def _phantom(slide: Path, truth: Path, should_stop: Callable[[], bool]) -> Generator[Event, None, None]:
+    """Write the phantom, in a thread so that its progress can be told."""
+    from napari_ifkd.slides import write_phantom
+
+    if slide.is_file() and truth.is_file():
+        return
+    told: queue.SimpleQueue[tuple[int, int] | BaseException | None] = queue.SimpleQueue()
+
+    def tell(done: int, total: int) -> None:
+        if should_stop():
+            raise Cancelled
+        told.put((done, total))
+
+    def write() -> None:
+        try:
+            write_phantom(slide, WIDTH, HEIGHT, SEED, truth=truth, progress=tell)
+            told.put(None)
+        except BaseException as error:  # noqa: BLE001 - raised again by whoever listens
+            told.put(error)
+
+    threading.Thread(target=write, daemon=True, name="phantom").start()
+    while (item := told.get()) is not None:
+        if isinstance(item, BaseException):
+            raise item
+        yield Progress("phantom slide", *item, "blocks")
+
+
+def summarise(out: Path) -> dict[str, dict[str, Any]]:
+    """Write summary.json: scores of all-foreground, teacher, last round and the round the run recommends, over the whole slide.
+
+    Returns
+    -------
+    dict
+        By those names (``all_foreground``, ``teacher``, ``student``, ``accepted``), each with the keys of ``evaluate``.
+    """
+    from napari_ifkd.runs.evaluation import evaluate_all_foreground
+    from napari_ifkd.runs.folder import RunFolder
+    from napari_ifkd.runs.resolve import chosen_round
+
+    run = RunFolder.open(out / "run")
+    rounds = {"teacher": 0, "student": run.rounds()[-1], "accepted": chosen_round(run)}
+    scores = evaluate_all_foreground(out / "slide" / "phantom_truth.tiff")
+    summary: dict[str, dict[str, Any]] = {"all_foreground": scores}
+    for name, index in rounds.items():
+        measured = run.metrics(index)
+        summary[name] = {"round": index, **{key: measured[key] for key in scores if key in measured}}
+    (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    return summary
+
+
+def summary_rows(out: Path) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Return columns and rows of summary.json for a table."""
+    summary = json.loads((Path(out) / "summary.json").read_text(encoding="utf-8"))
+    keys = ("f1", "iou", "average_precision", "foreground_share")
+    rows = [(name.replace("_", " "), *(f"{scores[key]:.3f}" if key in scores else "" for key in keys)) for name, scores in summary.items()]
+    return ("against the phantom's truth", "F1", "IoU", "average precision", "foreground share"), rows
+
+
+def display_missing() -> str | None:
+    """Return why no window can be shown, None if one can."""
+    if find_spec("napari") is None:
+        return "napari is not installed (pip install 'napari-ifkd[all]')"
+    if not any(find_spec(name) for name in ("PyQt6", "PySide6", "PyQt5")):
+        return "no Qt binding is installed (pip install 'napari-ifkd[all]')"
+    if sys.platform not in ("win32", "darwin") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        return "there is no display"
+    return None

@@ -1,0 +1,60 @@
+"""The acts: train, predict, distill, resume. Each is a generator of events that persists as it goes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_ifkd.errors import RunError
+
+from .distilling import distill_run
+from .folder import RunFolder
+from .predicting import predict_run
+from .stop import never
+from .training import train_run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from napari_ifkd.events import Event
+
+__all__ = ["distill_run", "predict_run", "resume_run", "train_run"]
+
+
+def resume_run(out: str | Path, *, should_stop: Callable[[], bool] = never) -> Generator[Event, None, None]:
+    """Go on with a run from its last complete epoch, or its last complete map.
+
+    Parameters
+    ----------
+    out : the run folder; its data must lie where they lay
+    should_stop : asked at least once a second
+
+    Yields
+    ------
+    Event
+        As the act it began as; a run that is complete just says so.
+
+    Raises
+    ------
+    RunError
+        If the folder is no run, or was made by an act this version does not know.
+    InputError, EngineError
+        As the act it began as.
+    """
+    folder = RunFolder.open(out)
+    data, config = folder.about["data"], folder.config
+    try:
+        match folder.act:
+            case "train":
+                events = train_run(data["patches"], out, config, should_stop=should_stop)
+            case "predict":
+                region = None if data["region"] is None else Path(data["region"])
+                events = predict_run(data["slides"], data["model"], out, config, mpp=data["mpp"], region=region, should_stop=should_stop)
+            case "distill":
+                options = {key: data[key] for key in ("truth", "regions", "mpp")}
+                events = distill_run(data["data"], data["teacher"], out, config, **options, should_stop=should_stop)
+            case act:
+                raise RunError(out, f"is a run of an act this version does not know ({act})", "Update, or start it anew")
+    except KeyError as error:
+        raise RunError(folder.path / "run.yaml", f"lacks {error} under data", "Start the run anew in another folder") from error
+    yield from events

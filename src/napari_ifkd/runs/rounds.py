@@ -1,0 +1,104 @@
+"""What a distillation run keeps of each round: network, maps, metrics."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from napari_ifkd.events import Decision, Event, RoundDone
+from napari_ifkd.inference import open_map
+from napari_ifkd.models import ModelCard, load_model, save_model
+
+from .predicting import map_slide
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from napari_ifkd.config import Config
+    from napari_ifkd.models import MILModel
+    from napari_ifkd.slides import Slide
+
+    from .folder import RunFolder
+    from .truth import Truth
+
+
+class Rounds:
+    """Keeps rounds in their folders.
+
+    Parameters
+    ----------
+    folder : the run
+    slides : of which each round gets a map
+    config : the run's settings
+    card : of the teacher
+    truth : scores the maps of the one slide, after all is decided; None where there is none
+    should_stop : asked at least once a second
+    """
+
+    def __init__(
+        self, folder: RunFolder, slides: list[Slide], config: Config, card: ModelCard, truth: Truth | None, should_stop: Callable[[], bool]
+    ) -> None:
+        self.folder, self.slides, self.config, self.card = folder, slides, config, card
+        self.truth, self.should_stop = truth, should_stop
+        self._told = {event.index for event in folder.events() if isinstance(event, RoundDone)}
+
+    def keep(self, index: int, model: MILModel, scores: dict[str, float], decision: Decision | None) -> None:
+        """Write network and scores of a round; called by the engine at its end."""
+        self.folder.round_dir(index).mkdir(parents=True, exist_ok=True)
+        # metrics first: a round counts as there once its network is
+        self.folder.write_metrics(index, {**scores, "decision": None if decision is None else dataclasses.asdict(decision)})
+        if index:
+            save_model(self.folder.model_path(index), model, self._card_of(index, model))
+
+    def _card_of(self, index: int, model: MILModel) -> ModelCard:
+        run = self.folder.path.resolve().name
+        rounds = self.config.rounds
+        kept = self.card.model_dump(exclude={"created", "package_version", "weights_sha256"})
+        # the domain stays: what a phantom teacher taught is no better founded than the teacher
+        return ModelCard(
+            **{
+                **kept,
+                "name": f"{run}-round{index}",
+                "network": model.config or self.card.network,
+                "normalisation": model.normalisation,
+                "trained_on": f"distilled from {self.card.name} ({self.card.trained_on})",
+                "notes": f"round {index} of {run}: mode {rounds.mode}, {rounds.structure}, {rounds.epochs} epochs, seed {self.config.seed}",
+            }
+        )
+
+    def maps(self, index: int) -> Generator[Event, None, None]:
+        """Make the maps of a round that are not there yet."""
+        if not self.slides:
+            return
+        model, card = load_model(self.folder.model_path(index))
+        who = "teacher map" if index == 0 else f"student map, round {index}"
+        for slide in self.slides:
+            told = slide.name in self.folder.maps(index)
+            for event in map_slide(self.folder, index, slide, model, card, self.config, None, self.should_stop, stage=who):
+                if not told:
+                    yield event
+
+    def finish(self, event: RoundDone) -> Generator[Event, None, None]:
+        """Make the maps of a round, score them where there is truth, and tell the round; once only, also after a resume."""
+        if event.index in self._told:
+            return
+        yield from self.maps(event.index)
+        scores = dict(event.scores)
+        if self.truth is not None:
+            # for the eye only: the engine has decided about this round before
+            path = self.folder.maps(event.index)[self.truth.slide_name]
+            scores.update(self.truth.scores(open_map(path), self.config))
+        metrics: dict[str, Any] = {**self.folder.metrics(event.index), **scores}
+        metrics["decision"] = None if event.decision is None else dataclasses.asdict(event.decision)
+        self.folder.write_metrics(event.index, metrics)
+        self._told.add(event.index)
+        yield dataclasses.replace(event, scores=scores)
+
+    def finish_open(self) -> Generator[Event, None, None]:
+        """Finish rounds whose network is there but which were never told: the run was stopped while it made their maps."""
+        for index in self.folder.rounds():
+            metrics = self.folder.metrics(index)
+            if index == 0 or index in self._told or "decision" not in metrics:
+                continue
+            decision = metrics.pop("decision")
+            yield from self.finish(RoundDone(index, None if decision is None else Decision(**decision), metrics))

@@ -1,0 +1,95 @@
+"""A teacher from a patch folder, as a run."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from napari_ifkd.config import Config, load_config
+from napari_ifkd.errors import BagError, EngineError, RunError
+from napari_ifkd.events import EpochDone, Event, RoundDone, RunCancelled, RunDone, RunFailed, RunStarted
+from napari_ifkd.models import load_model, weights_hash
+from napari_ifkd.runs import training
+from napari_ifkd.runs.acts import resume_run, train_run
+from napari_ifkd.runs.folder import RunFolder
+
+
+@pytest.fixture
+def config(drawn_config: Path) -> Config:
+    return load_config(drawn_config).replaced(**{"stage1.epochs": 3})
+
+
+def stopped_after(epochs: int, patches: Path, out: Path, config: Config) -> list[Event]:
+    """Train until so many epochs are done, then ask to stop."""
+    done: list[Event] = []
+    for event in train_run(patches, out, config, should_stop=lambda: sum(isinstance(e, EpochDone) for e in done) >= epochs):
+        done.append(event)
+    return done
+
+
+def test_train_leaves_a_teacher_and_a_journal(drawn_patches: Path, tmp_path: Path, config: Config) -> None:
+    events = list(train_run(drawn_patches, tmp_path / "run", config))
+    run = RunFolder.open(tmp_path / "run")
+    assert isinstance(events[0], RunStarted)
+    assert isinstance(events[-1], RunDone)
+    assert [e.epoch for e in events if isinstance(e, EpochDone)] == [1, 2, 3]
+    assert [type(e) for e in run.events() if not isinstance(e, type(events[1]))][-1] is RunDone
+    assert run.status == "done"
+    assert run.rounds() == [0]
+    assert any(isinstance(e, RoundDone) and e.index == 0 for e in run.events())
+    _, card = load_model(run.model_path(0))
+    assert (card.tile_px, card.mpp, card.domain) == (32, 1.0, "")
+    assert str(tmp_path) not in card.model_dump_json()
+    assert run.metrics(0)["bag_accuracy"] >= 0
+
+
+def test_resumed_teacher_is_bit_equal(drawn_patches: Path, tmp_path: Path, config: Config) -> None:
+    list(train_run(drawn_patches, tmp_path / "whole", config))
+    events = stopped_after(1, drawn_patches, tmp_path / "parts", config)
+    assert isinstance(events[-1], RunCancelled)
+    assert RunFolder(tmp_path / "parts").status == "cancelled"
+    with pytest.raises(RunError, match="no network yet"):
+        from napari_ifkd.runs.resolve import resolve_model
+
+        resolve_model(tmp_path / "parts")
+    again = list(resume_run(tmp_path / "parts"))
+    assert again[0] == RunStarted("train", resumed=True)
+    assert [e.epoch for e in again if isinstance(e, EpochDone)] == [2, 3]
+    hashes = {weights_hash(load_model(RunFolder(tmp_path / name).model_path(0))[0]) for name in ("whole", "parts")}
+    assert len(hashes) == 1
+    assert [type(e) for e in resume_run(tmp_path / "parts")] == [RunStarted, RunDone]  # complete: it just says so
+
+
+def test_bad_patches_leave_no_folder(tmp_path: Path, config: Config) -> None:
+    with pytest.raises(BagError):
+        list(train_run(tmp_path / "none", tmp_path / "run", config))
+    assert not (tmp_path / "run").exists()
+
+
+def test_one_class_fails_in_words(drawn_patches: Path, tmp_path: Path, config: Config) -> None:
+    shutil.copytree(drawn_patches / "pos", tmp_path / "patches" / "pos")
+    with pytest.raises(BagError, match="no negative images"):
+        list(train_run(tmp_path / "patches", tmp_path / "run", config))
+    assert isinstance(RunFolder(tmp_path / "run").events()[-1], RunFailed)
+
+
+def test_unforeseen_error_is_told_and_chained(drawn_patches: Path, tmp_path: Path, config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*args: object, **kwargs: object) -> object:
+        raise ZeroDivisionError("no luck\nat all")
+
+    monkeypatch.setattr(training, "build_model", broken)
+    with pytest.raises(EngineError, match=r"ZeroDivisionError: no luck\)") as told:
+        list(train_run(drawn_patches, tmp_path / "run", config))
+    assert isinstance(told.value.__cause__, ZeroDivisionError)
+    assert RunFolder(tmp_path / "run").status == "failed"
+
+
+def test_dropped_generator_counts_as_cancelled(drawn_patches: Path, tmp_path: Path, config: Config) -> None:
+    events = train_run(drawn_patches, tmp_path / "run", config)
+    while not isinstance(next(events), EpochDone):
+        pass
+    events.close()
+    assert RunFolder(tmp_path / "run").status == "cancelled"
+    assert RunFolder(tmp_path / "run").writer is None
