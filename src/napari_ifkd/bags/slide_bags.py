@@ -95,9 +95,9 @@ def slide_bags(
 
     pace = Pace("scoring tiles", len(origins))
     scores = np.full(len(origins), np.nan)
-    for index in range(len(origins)):
-        scores[index] = _score(probability_map, grid, origins[index], slide.shape_level0)
-        if (event := pace.add(1)) is not None:
+    for rows in _runs(origins, tiles.size_px):
+        scores[rows] = _scores(probability_map, grid, origins[rows], slide.shape_level0)
+        if (event := pace.add(len(rows))) is not None:
             yield event
     labels, notes = _labels(scores, boxes, tiles, regions)
     chosen = _draw(labels, tiles.max_tiles, np.random.default_rng([seed, 13]))
@@ -150,17 +150,22 @@ def _covered(boxes: NDArray[np.object_], geometry: BaseGeometry) -> NDArray[np.f
     return share
 
 
-def _score(probability_map: TeacherMap, grid: TileGrid, origin: NDArray[np.int64], shape_level0: tuple[int, int]) -> float:
-    """Return the teacher's image-level score of a tile, NaN where it looked at too little of it."""
-    scale = np.asarray(grid.scale_yx) / np.asarray(probability_map.scale_yx)  # map px per working px
-    low = np.rint(origin * scale).astype(int)
-    high = np.minimum(np.rint((origin + grid.size_px) * scale), np.rint(np.asarray(shape_level0) / np.asarray(probability_map.scale_yx)))
-    height, width = np.maximum(high.astype(int) - low, 1)
-    values = probability_map.read(int(low[0]), int(low[1]), int(height), int(width)).ravel()
-    if (values > 0).mean() < _LOOKED_AT:
-        return float("nan")
-    top = max(1, round(_TOP_SHARE * values.size))
-    return float(np.partition(values, values.size - top)[-top:].mean()) / 255
+def _scores(probability_map: TeacherMap, grid: TileGrid, origins: NDArray[np.int64], shape_level0: tuple[int, int]) -> NDArray[np.float64]:
+    """Return the teacher's image-level scores of neighbouring tiles, NaN where it looked at too little of one."""
+    map_scale = np.asarray(probability_map.scale_yx)
+    scale = np.asarray(grid.scale_yx) / map_scale  # map px per working px
+    low = np.rint(origins * scale).astype(int)
+    high = np.minimum(np.rint((origins + grid.size_px) * scale), np.rint(np.asarray(shape_level0) / map_scale)).astype(int)
+    high = np.maximum(high, low + 1)
+    top, left = low[0]
+    strip = probability_map.read(int(top), int(left), int(high[0, 0] - top), int(high[-1, 1] - left))
+    scores = np.full(len(origins), np.nan)
+    for index, (start, stop) in enumerate(zip(low[:, 1] - left, high[:, 1] - left, strict=True)):
+        values = strip[:, start:stop].ravel()
+        if (values > 0).mean() >= _LOOKED_AT:
+            count = max(1, round(_TOP_SHARE * values.size))
+            scores[index] = np.partition(values, values.size - count)[-count:].mean() / 255
+    return scores
 
 
 def _labels(
