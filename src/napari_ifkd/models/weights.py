@@ -158,7 +158,8 @@ def _refuse_what_is_no_safetensors(path: Path) -> None:
         raise ModelError(path, "there is no such file", _REMEDY) from error
     except OSError as error:
         raise ModelError(path, f"cannot be read ({error.strerror or error})", "Check its permissions") from error
-    if head.startswith(b"PK\x03\x04") or (head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05"):
+    pickled = head.startswith(b"PK\x03\x04") or (head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05")
+    if pickled and head[8:9] != b"{":  # safetensors: eight bytes of length, which may be anything, then JSON
         cause = "is a pickled checkpoint (.pt, .pth), which could run any code when opened, so it is not"
         remedy = "Load it yourself with torch.load(..., weights_only=True) into a network of build_model and write that with save_model"
         raise ModelError(path, cause, remedy)
