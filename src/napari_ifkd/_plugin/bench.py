@@ -1,0 +1,172 @@
+"""What belongs to one viewer: its session, its layers, its runs. All docks of a viewer share it."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from napari_ifkd.errors import InputError
+from napari_ifkd.session import Session
+from napari_ifkd.slides import find_tissue
+
+from .commands import distill_command, new_run, predict_command
+from .layer_view import LayerView
+from .layers import tag
+from .region import region_geometry
+from .settings import device, runs_folder
+from .worker import Runner, in_thread, say_error
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari_ifkd.config import Config
+    from napari_ifkd.slides import Slide, Tissue
+
+_benches: weakref.WeakValueDictionary[int, Bench] = weakref.WeakValueDictionary()
+
+
+def bench_of(viewer: Any) -> Bench:
+    """Return the bench of a viewer; it lives as long as a dock of the viewer does."""
+    key = id(getattr(viewer, "__wrapped__", viewer))
+    bench = _benches.get(key)
+    if bench is None:
+        _benches[key] = bench = Bench(viewer)
+    return bench
+
+
+class Bench:
+    """Join a viewer, a session, its layers and its runs.
+
+    Parameters
+    ----------
+    viewer : napari's viewer, or the public proxy of it
+    """
+
+    def __init__(self, viewer: Any) -> None:
+        self.viewer = viewer
+        self.session = Session()
+        self.layers = LayerView(viewer, self.session)
+        self.runner = Runner(self.session)
+        self._docks = 0
+        viewer.canvas.overlays.scale_bar.visible = True
+        viewer.layers.events.inserted.connect(self._inserted)
+        viewer.layers.events.removed.connect(self._removed)
+        viewer.layers.selection.events.active.connect(self._selected)
+        self.session.events.slide.connect(self._look_for_tissue)
+        self.session.events.job.connect(self._job_changed)
+        for layer in list(viewer.layers):
+            self._adopt(layer)
+
+    # --- slides and runs
+
+    def open(self, path: Path) -> None:
+        """Open a slide or a run folder; an error is told to the user."""
+        try:
+            if path.is_dir():
+                self.open_run(path)
+            else:
+                self.session.open(path)
+        except InputError as error:
+            say_error(error)
+
+    def open_run(self, path: Path) -> None:
+        """Look at a run: its slides, where they still are, and its rounds; a run at work is followed.
+
+        Raises
+        ------
+        InputError
+            If it is no run.
+        """
+        from .reader import run_slides
+
+        for slide, mpp in run_slides(path):
+            self.session.open(slide, mpp)
+        run = self.session.load_run(path)
+        if run.writer is not None:
+            self.session.begin(run.act, run.path)
+            self.runner.attach(run.path)
+
+    def predict(self, config: Config) -> None:
+        """Predict the active slide with the chosen teacher, as a run of its own; an error is told to the user."""
+        session = self.session
+        try:
+            slide, teacher = self._needed()
+            out = new_run(runs_folder(), slide, "predict")
+            region = region_geometry(session.region, slide, self.viewer)
+            command = predict_command(slide, teacher, out, region=region, config=config.replaced(device=device()))
+            self.runner.start("predict", command, out)
+        except (InputError, OSError) as error:
+            say_error(error)
+
+    def distill(self, config: Config) -> None:
+        """Distil the chosen teacher on the active slide, as a run of its own; an error is told to the user."""
+        try:
+            slide, teacher = self._needed()
+            out = new_run(runs_folder(), slide, "distill")
+            self.runner.start("distill", distill_command(slide, teacher, out, config=config.replaced(device=device())), out)
+        except (InputError, OSError) as error:
+            say_error(error)
+
+    def _needed(self) -> tuple[Slide, Path]:
+        slide, teacher = self.session.slide, self.session.teacher
+        if slide is None:
+            raise InputError("slide", "none is open", "Open one in the Slide dock")
+        slide.require_mpp()
+        if teacher is None:
+            raise InputError("teacher", "none is chosen", "Choose one in the Teacher dock")
+        return slide, teacher.path
+
+    def _job_changed(self) -> None:
+        job = self.session.job
+        if job is not None and job.state == "failed":
+            say_error(job.message)
+
+    # --- what happens in the viewer
+
+    def _inserted(self, event: Any) -> None:
+        self._adopt(event.value)
+
+    def _adopt(self, layer: Any) -> None:
+        """Take in a slide or run that napari's reader opened."""
+        known = tag(layer)
+        try:
+            if known.get("kind") == "slide" and all(str(s.path) != known["path"] for s in self.session.slides):
+                self.session.open(known["path"], known.get("mpp"))
+            elif known.get("kind") == "mask" and all(str(c.path) != known["path"] for c in self.session.candidates):
+                self.session.load_run(known["run"])
+        except InputError as error:
+            say_error(error)
+
+    def _removed(self, event: Any) -> None:
+        known = tag(event.value)
+        if known.get("kind") == "slide":
+            for slide in self.session.slides:
+                if str(slide.path) == known["path"]:
+                    self.session.close(slide)
+
+    def _selected(self, event: Any) -> None:
+        known = tag(event.value) if event.value is not None else {}
+        if known.get("kind") == "slide":
+            for slide in self.session.slides:
+                if str(slide.path) == known["path"]:
+                    self.session.activate(slide)
+
+    def _look_for_tissue(self, slide: Slide | None) -> None:
+        if slide is not None and self.session.tissue is None:
+
+            def found(tissue: Tissue) -> None:
+                self.session.found_tissue(slide, tissue)
+
+            in_thread(lambda: find_tissue(slide), found)
+
+    # --- its life
+
+    def dock_opened(self) -> None:
+        """Count a dock in."""
+        self._docks += 1
+
+    def dock_closed(self, *_: object) -> None:
+        """Count a dock out; after the last, the session's run is no longer followed (it goes on)."""
+        self._docks -= 1
+        if self._docks == 0:
+            self.runner.release()

@@ -1,0 +1,170 @@
+"""Layers of slides, tissue and predictions: data, place, colours. A layer of ours is known by its metadata, never by its name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import dask.array
+import numpy as np
+
+from .palette import BOTH, STUDENT, TEACHER, TISSUE, heat_colours, rgba
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_ifkd.inference import ProbabilityMap
+    from napari_ifkd.session import Candidate
+    from napari_ifkd.slides import Slide, Tissue
+
+da: Any = dask.array  # dask tells types of half of its functions only
+LayerData = tuple[Any, dict[str, Any], str]
+KEY = "napari_ifkd"
+MICROMETRES, PIXELS = ("um", "um"), ("pixel", "pixel")
+
+
+def placement(mpp: float | None, scale_yx: tuple[float, float] = (1.0, 1.0)) -> dict[str, Any]:
+    """Return scale, translate and units of a layer whose pixels are blocks of level-0 pixels.
+
+    Parameters
+    ----------
+    mpp : resolution of the slide's level 0, um/px; None leaves the layer in pixels
+    scale_yx : level-0 px per px of the layer
+
+    Notes
+    -----
+    napari places pixel centres: the first centre of a layer reduced by f lies (f - 1) / 2 level-0 px inside.
+    """
+    unit = 1.0 if mpp is None else mpp
+    return {
+        "scale": tuple(unit * f for f in scale_yx),
+        "translate": tuple(unit * (f - 1) / 2 for f in scale_yx),
+        "units": PIXELS if mpp is None else MICROMETRES,
+    }
+
+
+def as_data(levels: Sequence[Any]) -> Any:
+    """Return what napari takes for a pyramid: the list, or the one array there is."""
+    return list(levels) if len(levels) > 1 else levels[0]
+
+
+def _pyramid(levels: Sequence[Any]) -> dict[str, Any]:
+    return {"multiscale": len(levels) > 1}
+
+
+def slide_layer(slide: Slide) -> LayerData:
+    """Return the image of a slide."""
+    metadata = {KEY: {"kind": "slide", "path": str(slide.path), "mpp": slide.mpp if slide.mpp_source == "override" else None}}
+    options = {"name": slide.name, "rgb": True, "metadata": metadata, **_pyramid(slide.levels), **placement(slide.mpp)}
+    return as_data(slide.levels), options, "image"
+
+
+def tissue_layer(slide: Slide, tissue: Tissue) -> LayerData:
+    """Return the outline of the tissue of a slide."""
+    options = {
+        "name": f"Tissue outline · {slide.name}",
+        "metadata": {KEY: {"kind": "tissue", "path": str(slide.path)}},
+        "colormap": label_colours({1: TISSUE}),
+        "opacity": 0.9,
+        **placement(slide.mpp, tissue.scale_yx),
+    }
+    return tissue.mask.astype(np.uint8), options, "labels"
+
+
+def heat_layer(candidate: Candidate, found: ProbabilityMap, opacity: float) -> LayerData:
+    """Return the probability map as a heat map: see-through where nothing is found."""
+    levels = [da.from_zarr(level) for level in found.levels]
+    options = {
+        "name": named(candidate, "heat map"),
+        "metadata": tagged(candidate, "heat"),
+        "colormap": {"colors": heat_colours(), "name": "IFKD heat"},
+        "contrast_limits": (0, 255),
+        "interpolation2d": "linear",
+        "blending": "translucent",
+        "opacity": opacity,
+        **_pyramid(levels),
+        **placement(found.slide.get("mpp"), found.scale_yx),
+    }
+    return as_data(levels), options, "image"
+
+
+def mask_layer(candidate: Candidate, found: ProbabilityMap, threshold: float, sigma_px: float, opacity: float) -> LayerData:
+    """Return the pseudo-mask of a prediction."""
+    levels = mask_levels(found, threshold, sigma_px)
+    options = {
+        "name": named(candidate, "mask"),
+        "metadata": tagged(candidate, "mask"),
+        "colormap": label_colours({1: colour_of(candidate)}),
+        "opacity": opacity,
+        "cache": False,  # or a new threshold leaves stale tiles
+        **_pyramid(levels),
+        **placement(found.slide.get("mpp"), found.scale_yx),
+    }
+    return as_data(levels), options, "labels"
+
+
+def disagreement_layer(
+    a: Candidate, b: Candidate, maps: tuple[ProbabilityMap, ProbabilityMap], levels: list[Any], opacity: float
+) -> LayerData:
+    """Return where A and B differ: 1 only A, 2 only B, 3 both."""
+    options = {
+        "name": f"{a.label} against {b.label}",
+        "metadata": {KEY: {"kind": "disagreement", "path": f"{a.path}|{b.path}"}},
+        "colormap": label_colours({1: TEACHER, 2: STUDENT, 3: BOTH}),
+        "opacity": opacity,
+        "cache": False,
+        **_pyramid(levels),
+        **placement(maps[0].slide.get("mpp"), maps[0].scale_yx),
+    }
+    return as_data(levels), options, "labels"
+
+
+def mask_levels(found: ProbabilityMap, threshold: float, sigma_px: float) -> list[Any]:
+    """Return the mask at every level, lazily, as uint8."""
+    levels: list[Any] = list(found.mask_levels(threshold, sigma_px))
+    return [level.astype(np.uint8) for level in levels]
+
+
+def disagreement_levels(a: ProbabilityMap, b: ProbabilityMap, threshold: float, sigma_px: float) -> list[Any]:
+    """Return 1 only A, 2 only B, 3 both, lazily; A and B must have the same grid."""
+    pairs = zip(mask_levels(a, threshold, sigma_px), mask_levels(b, threshold, sigma_px), strict=True)
+    return [first + 2 * second for first, second in pairs]
+
+
+def colour_of(candidate: Candidate) -> str:
+    """Return the colour of a prediction: teachers orange, students blue."""
+    return TEACHER if candidate.round == 0 else STUDENT
+
+
+def label_colours(colours: dict[int, str]) -> Any:
+    """Return a colormap of labels: these, and nothing elsewhere."""
+    from napari.utils.colormaps import DirectLabelColormap
+
+    clear = np.zeros(4, np.float32)
+    table: dict[int | None, Any] = {0: clear, None: clear}
+    table.update({value: rgba(colour) for value, colour in colours.items()})
+    return DirectLabelColormap(color_dict=table)
+
+
+def named(candidate: Candidate, kind: str) -> str:
+    """Return the name of a layer of a prediction, with a sign where its network does not know the slide."""
+    return f"{'⚠ not for this tissue · ' if candidate.warnings else ''}{candidate.label} · {kind}"
+
+
+def tagged(candidate: Candidate, kind: str) -> dict[str, Any]:
+    """Return the metadata of a layer of a prediction."""
+    return {
+        KEY: {
+            "kind": kind,
+            "path": str(candidate.path),
+            "run": str(candidate.run),
+            "act": candidate.act,
+            "round": candidate.round,
+            "slide": candidate.slide,
+            "warnings": list(candidate.warnings),
+        }
+    }
+
+
+def tag(layer: Any) -> dict[str, Any]:
+    """Return what one of our layers says of itself, empty for any other."""
+    return dict(layer.metadata.get(KEY, {}))

@@ -1,0 +1,93 @@
+"""napari's reader: slides, run folders and probability maps as layers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_ifkd.config import Config
+from napari_ifkd.errors import InputError
+
+from .layers import LayerData, heat_layer, mask_layer, slide_layer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+SLIDES = (".svs", ".tif", ".tiff", ".ndpi", ".scn", ".mrxs", ".bif", ".vms", ".qptiff")
+
+
+def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerData]] | None:
+    """Return what reads `path`, None if we do not know such a thing."""
+    paths = [Path(path)] if isinstance(path, str | Path) else [Path(p) for p in path]
+    return read if all(_known(p) for p in paths) else None
+
+
+def read(path: str | list[str]) -> list[LayerData]:
+    """Read slides, run folders and maps.
+
+    Raises
+    ------
+    InputError
+        If one of them cannot be read.
+    """
+    paths = [Path(path)] if isinstance(path, str | Path) else [Path(p) for p in path]
+    return [layer for p in paths for layer in (_run(p) if (p / "run.yaml").is_file() else _map(p) if p.is_dir() else _slide(p))]
+
+
+def run_slides(run: Path) -> Iterator[tuple[Path, float | None]]:
+    """Yield path and overriding resolution of those slides of a run that still are where they were."""
+    from napari_ifkd.runs.folder import RunFolder
+
+    asked: dict[str, Any] = RunFolder.open(run).about["data"]
+    for value in (*(asked.get("slides") or ()), *(asked.get("data") or ())):
+        path = Path(str(value))
+        if path.is_file():
+            yield path, asked.get("mpp")
+
+
+def _known(path: Path) -> bool:
+    if path.is_dir():
+        return (path / "run.yaml").is_file() or (path.suffix == ".zarr" and (path / "zarr.json").is_file())
+    return path.suffix.lower() in SLIDES
+
+
+def _slide(path: Path, mpp: float | None = None) -> list[LayerData]:
+    from napari_ifkd.slides import open_slide
+
+    return [slide_layer(open_slide(path, mpp))]
+
+
+def _run(path: Path) -> list[LayerData]:
+    from napari_ifkd.session import Session
+
+    session = Session()
+    session.load_run(path)
+    layers = [layer for slide, mpp in run_slides(path) for layer in _slide(slide, mpp)]
+    for candidate in session.candidates:
+        for data, options, kind in _prediction(candidate):
+            last = candidate == session.candidates[-1]
+            layers.append((data, {**options, "visible": last}, kind))
+    if not layers:
+        raise InputError(path, "has neither maps nor slides to show", "Wait for its first map, or resume it")
+    return layers
+
+
+def _map(path: Path) -> list[LayerData]:
+    from napari_ifkd.inference import open_map
+    from napari_ifkd.session import Candidate
+
+    found = open_map(path)
+    name = str(found.slide.get("name", path.stem))
+    run = path.parents[3] if len(path.parents) > 3 and (path.parents[3] / "run.yaml").is_file() else path.parent
+    candidate = Candidate(run, "predict", 0, name, path, tuple(found.warnings), str(found.model.get("name", "")))
+    return _prediction(candidate)
+
+
+def _prediction(candidate: Any) -> list[LayerData]:
+    from napari_ifkd.session import Session, probability_map
+
+    found, defaults, opacity = probability_map(candidate), Config().inference, Session().opacity
+    return [
+        heat_layer(candidate, found, opacity),
+        mask_layer(candidate, found, defaults.threshold, defaults.sigma_px, opacity),
+    ]

@@ -1,0 +1,70 @@
+"""Where to predict: the whole tissue, the visible field, or the shapes of a layer; as a geometry in level-0 px (x, y)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from shapely import make_valid, union_all
+from shapely.geometry import Polygon, box
+
+from napari_ifkd.errors import AnnotationError
+
+if TYPE_CHECKING:
+    from shapely.geometry.base import BaseGeometry
+
+    from napari_ifkd.session import RegionKind
+    from napari_ifkd.slides import Slide
+
+
+def region_geometry(kind: RegionKind, slide: Slide, viewer: Any) -> BaseGeometry | None:
+    """Return the region, None for the whole tissue.
+
+    Raises
+    ------
+    AnnotationError
+        If the visible field misses the slide, or there is no shapes layer with a closed shape.
+    """
+    if kind == "tissue":
+        return None
+    height, width = slide.shape_level0
+    whole = box(0, 0, width, height)
+    region = _field(slide, viewer) if kind == "field" else _shapes(slide, viewer)
+    cut = region.intersection(whole)
+    if cut.is_empty:
+        raise AnnotationError("region", "lies beside the slide", "Pan back to the slide, or choose Whole tissue")
+    return cut
+
+
+def _field(slide: Slide, viewer: Any) -> BaseGeometry:
+    mpp = slide.mpp or 1.0
+    centre = np.asarray(viewer.scene.camera.center[-2:], float)
+    half = np.asarray(viewer.canvas.size, float) / viewer.scene.camera.zoom / 2
+    (top, left), (bottom, right) = (centre - half) / mpp + 0.5, (centre + half) / mpp + 0.5  # world 0 is the centre of pixel 0
+    return box(left, top, right, bottom)
+
+
+def _shapes(slide: Slide, viewer: Any) -> BaseGeometry:
+    chosen = viewer.layers.selection.active
+    layers = [layer for layer in viewer.layers if type(layer).__name__ == "Shapes" and len(layer.data)]
+    if not layers:
+        raise AnnotationError("region", "there is no shapes layer with a shape", "Add one (the pentagon button) and draw the region")
+    layer = next((found for found in layers if found is chosen), layers[-1])
+    mpp = slide.mpp or 1.0
+    closed = []
+    for vertices, kind in zip(layer.data, layer.shape_type, strict=True):
+        if kind not in ("polygon", "rectangle", "ellipse"):
+            continue
+        points = _ellipse(vertices) if kind == "ellipse" else vertices
+        world = np.stack([layer.data_to_world(point)[-2:] for point in points])
+        closed.append(make_valid(Polygon((world / mpp + 0.5)[:, ::-1])))
+    if not closed:
+        raise AnnotationError(f"shapes layer {layer.name}", "has no closed shape", "Draw a polygon, rectangle or ellipse")
+    return union_all(closed)
+
+
+def _ellipse(corners: Any) -> Any:
+    corners = np.asarray(corners, float)
+    centre, along, across = corners.mean(0), (corners[1] - corners[0]) / 2, (corners[3] - corners[0]) / 2
+    angles = np.linspace(0, 2 * np.pi, 64, endpoint=False)[:, None]
+    return centre + np.cos(angles) * along + np.sin(angles) * across

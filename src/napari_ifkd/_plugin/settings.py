@@ -1,0 +1,34 @@
+"""What the user set in Preferences: where runs are kept, and the device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from platformdirs import user_cache_path, user_data_path
+
+PACKAGE = "napari-ifkd"
+
+
+def _setting(name: str) -> str:
+    from napari.settings import get_plugin_settings
+
+    try:
+        return str(getattr(get_plugin_settings(PACKAGE).runs, name))
+    except (KeyError, AttributeError):  # the manifest is not registered: napari_ifkd used from a script
+        return ""
+
+
+def runs_folder() -> Path:
+    """Return the folder new runs are made in."""
+    chosen = _setting("folder").strip()
+    return Path(chosen).expanduser() if chosen else user_data_path(PACKAGE, appauthor=False) / "runs"
+
+
+def device() -> str:
+    """Return the device runs work on."""
+    return _setting("device").strip() or "auto"
+
+
+def cache_folder() -> Path:
+    """Return the folder for what can be made again."""
+    return user_cache_path(PACKAGE, appauthor=False)

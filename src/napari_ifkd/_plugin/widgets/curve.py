@@ -1,0 +1,65 @@
+"""The curve of a run: loss and agreement with the teacher, epoch by epoch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pyqtgraph
+
+from napari_ifkd._plugin.palette import STUDENT, TEACHER
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_ifkd.events import EpochDone
+
+
+class Curve(pyqtgraph.GraphicsLayoutWidget):  # type: ignore[misc]  # pyqtgraph tells no types
+    """Two small plots with one axis of epochs; a dotted line starts each round."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setBackground(None)
+        self.setFixedHeight(190)
+        self.setToolTip(
+            "Above: mean training loss of a bag. Below: agreement of the student's masks with the teacher's on validation bags (F1)"
+        )
+        self.loss = self._plot(0, "loss", TEACHER)
+        self.agreement = self._plot(1, "agreement", STUDENT)
+        self.agreement.setXLink(self.loss)
+        self.agreement.setYRange(0, 1, padding=0.05)
+        self.agreement.setLabel("bottom", "epoch")
+        self._starts: list[Any] = []
+
+    def _plot(self, index: int, label: str, colour: str) -> Any:
+        plot = self.addPlot(row=index, col=0)
+        plot.setMouseEnabled(x=False, y=False)
+        plot.hideButtons()
+        plot.setMenuEnabled(False)
+        plot.setLabel("left", label)
+        plot.getAxis("left").setWidth(52)
+        plot.line = plot.plot(pen=pyqtgraph.mkPen(colour, width=2), symbol="o", symbolSize=4, symbolBrush=colour, symbolPen=None)
+        return plot
+
+    def set_text_colour(self, colour: str) -> None:
+        """Draw axes and words in a colour of the theme."""
+        for plot in (self.loss, self.agreement):
+            for side in ("left", "bottom"):
+                plot.getAxis(side).setPen(colour)
+                plot.getAxis(side).setTextPen(colour)
+
+    def show_epochs(self, epochs: Sequence[EpochDone]) -> None:
+        """Draw these epochs, in order."""
+        for plot, line in self._starts:
+            plot.removeItem(line)
+        self._starts.clear()
+        steps = list(range(1, len(epochs) + 1))
+        self.loss.line.setData(steps, [epoch.loss for epoch in epochs])
+        told = [(step, epoch.scores["agreement"]) for step, epoch in zip(steps, epochs, strict=True) if "agreement" in epoch.scores]
+        self.agreement.line.setData([step for step, _ in told], [value for _, value in told])
+        for step, epoch in zip(steps, epochs, strict=True):
+            if epoch.epoch == 1 and step > 1:
+                for plot in (self.loss, self.agreement):
+                    line = pyqtgraph.InfiniteLine(step - 0.5, pen=pyqtgraph.mkPen("#888888", style=pyqtgraph.QtCore.Qt.PenStyle.DotLine))
+                    plot.addItem(line)
+                    self._starts.append((plot, line))

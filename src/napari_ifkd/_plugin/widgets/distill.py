@@ -1,0 +1,123 @@
+"""The Distill dock: run rounds of distillation, watch them, and look at each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from magicgui.widgets import FloatSpinBox
+
+from napari_ifkd._plugin.measure import area_mm2
+from napari_ifkd._plugin.worker import in_thread
+from napari_ifkd.config import Config
+
+from .curve import Curve
+from .dock import Dock
+from .job_bar import JobBar
+from .parts import Fold, Notice, button, form, heading, setting, settings_of, text
+from .rounds_table import RoundsTable
+
+
+class DistillDock(Dock):
+    """Ask for a distillation run and follow it."""
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__(napari_viewer)
+        self.what = text("What the run starts from")
+        self.warning = Notice()
+        self.main = form(
+            setting("rounds.rounds", "Rounds"),
+            setting("rounds.epochs", "Epochs"),
+            setting("rounds.mode", "Mode", leave_out=("released",)),  # its faults serve comparison on the command line only
+            setting("rounds.structure", "Structure"),
+        )
+        self.area_prior = FloatSpinBox(
+            value=0,
+            min=0,
+            max=0.99,
+            step=0.01,
+            label="Area prior",
+            tooltip="Known mean tumour share of positive tiles, 0 to 1; 0 is not known",
+        )
+        self.advanced = form(
+            setting("rounds.student", "Student", none="as the teacher"),
+            setting("rounds.learning_rate", "Learning rate"),
+            setting("rounds.batch", "Batch"),
+            setting("tiles.max_tiles", "Tiles at most"),
+            setting("tiles.positive_above", "Positive above"),
+            setting("tiles.negative_below", "Negative below"),
+            setting("rounds.robust.averaged_views", "Average views"),
+            setting("acceptance.max_area_shift", "Area veto"),
+            self.area_prior,
+            setting("seed", "Seed"),
+        )
+        fold = Fold("Advanced", "More settings; the defaults are sensible", self.advanced.native)
+        self.fold = fold.button
+        self.run = button(
+            "Run distillation", "Start the rounds in a process of their own: keep working, or close napari, meanwhile", self._run, main=True
+        )
+        self.progress = JobBar(self.bench, "distill")
+        self.curve = Curve()
+        self.table = RoundsTable()
+        self.reason = text("Why the student of this round was switched in, or not")
+        self.add(self.what, self.warning, self.main.native, fold, self.run, self.progress)
+        self.add(heading("Rounds"), self.table, self.reason, self.curve)
+        self._areas: dict[int, float] = {}
+        self.table.round_selected.connect(self.session.show_round)
+        self.listen("slide", "teacher", "job", to=self._show_job)
+        self.listen("rounds", "shown", to=self._show_rounds)
+        self.listen("candidates", "threshold", "sigma_px", to=self._measure)
+        self.listen("curve", to=self._show_curve)
+        self.bench.viewer.events.theme.connect(self._show_theme)
+        self._show_theme()
+        self.column.addStretch(1)
+
+    def settings(self) -> Config:
+        """Return the settings of the form."""
+        return Config().replaced(**settings_of(self.main, self.advanced), **{"acceptance.area_prior": float(self.area_prior.value) or None})
+
+    def _run(self) -> None:
+        self.bench.distill(self.settings())
+
+    def _show_job(self) -> None:
+        job, slide, teacher = self.session.job, self.session.slide, self.session.teacher
+        self.run.setEnabled(slide is not None and slide.mpp is not None and teacher is not None and not (job and job.alive))
+        self.progress.update_job()
+        self.warning.say(self.session.warning())
+        if slide is None:
+            self.what.setText("Open a slide first.")
+        elif teacher is None:
+            self.what.setText("Choose a teacher first.")
+        else:
+            self.what.setText(f"Tiles of <b>{slide.name}</b>, labelled by <b>{teacher.label}</b>.")
+
+    def _show_rounds(self) -> None:
+        session, shown = self.session, self.session.shown
+        self.table.show_rounds(session.rounds, self._areas)
+        index = shown.round if shown is not None and shown.act == "distill" else None
+        self.table.select_round(index)
+        done = next((r for r in session.rounds if r.index == index), None)
+        self.reason.setText(done.decision.reason if done is not None and done.decision is not None else "")
+
+    def _measure(self) -> None:
+        session = self.session
+        maps = {c.round: self.bench.layers.map_of(c) for c in session.here() if c.act == "distill"}
+        threshold, sigma_px = session.threshold, session.sigma_px
+
+        def measured(areas: dict[int, float]) -> None:
+            if (threshold, sigma_px) == (session.threshold, session.sigma_px):  # else a later call is under way
+                self._areas = areas
+                self._show_rounds()
+
+        if maps:
+            in_thread(lambda: {index: area_mm2(found, threshold, sigma_px) for index, found in maps.items()}, measured)
+        else:
+            self._areas = {}
+
+    def _show_curve(self) -> None:
+        self.curve.setVisible(bool(self.session.curve))
+        self.curve.show_epochs(self.session.curve)
+
+    def _show_theme(self, _: Any = None) -> None:
+        from napari.utils.theme import get_theme
+
+        self.curve.set_text_colour(get_theme(self.bench.viewer.theme).text.as_hex())

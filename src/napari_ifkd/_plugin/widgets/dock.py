@@ -1,0 +1,63 @@
+"""What all docks share: a scrollable column of parts, joined to the bench of the viewer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QScrollArea, QSizePolicy, QVBoxLayout, QWidget
+
+from napari_ifkd._plugin.bench import bench_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Dock(QScrollArea):
+    """Base of the docks.
+
+    Parameters
+    ----------
+    napari_viewer : the viewer (napari passes it by this name)
+    """
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__()
+        self.bench = bench_of(napari_viewer)
+        self.session = self.bench.session
+        self.bench.dock_opened()
+        self.destroyed.connect(self.bench.dock_closed)
+        self._connections: list[tuple[Any, Callable[..., Any]]] = []
+        self.setWidgetResizable(True)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setFrameShape(QScrollArea.Shape.NoFrame)
+        self.setMinimumWidth(300)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
+        column = QWidget()
+        self.column = QVBoxLayout(column)
+        self.column.setContentsMargins(8, 6, 8, 6)
+        self.column.setSpacing(6)
+        self.setWidget(column)
+
+    def add(self, *parts: QWidget) -> None:
+        """Add parts below the ones there are."""
+        for part in parts:
+            self.column.addWidget(part)
+
+    def listen(self, *names: str, to: Callable[[], None]) -> None:
+        """Call `to` now, and whenever one of these fields of the session changes, until the dock is gone."""
+        for name in names:
+            self.session.events[name].connect(to, max_args=0)
+            self._connections.append((self.session.events[name], to))
+        to()
+
+    def closeEvent(self, event: Any) -> None:
+        """Stop listening."""
+        self.deafen()
+        super().closeEvent(event)
+
+    def deafen(self) -> None:
+        """Stop listening to the session."""
+        for signal, slot in self._connections:
+            signal.disconnect(slot, missing_ok=True)
+        self._connections.clear()

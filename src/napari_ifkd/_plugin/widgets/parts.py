@@ -1,0 +1,175 @@
+"""Small parts of the docks: headings, notices, buttons, folds, and forms made from the settings themselves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le, Lt
+from magicgui.widgets import CheckBox, ComboBox, Container, FloatSpinBox, SpinBox
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+
+from napari_ifkd._plugin.palette import ACTION, ERROR, WARNING
+from napari_ifkd.config import Config
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from magicgui.widgets import Widget
+    from pydantic.fields import FieldInfo
+
+
+def heading(text: str) -> QLabel:
+    """Return a small heading."""
+    label = QLabel(f"<b>{text}</b>")
+    label.setContentsMargins(0, 6, 0, 0)
+    return label
+
+
+def text(tooltip: str = "") -> QLabel:
+    """Return a label for running text that wraps, with selectable words."""
+    label = QLabel()
+    label.setWordWrap(True)
+    label.setTextFormat(Qt.TextFormat.RichText)
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+    label.setToolTip(tooltip)
+    return label
+
+
+class Notice(QLabel):
+    """A line that catches the eye, in amber or red, readable in both themes; hidden while it has nothing to say."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setWordWrap(True)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+        self.hide()
+
+    def say(self, message: str | None, *, error: bool = False) -> None:
+        """Show a message, or nothing."""
+        red, green, blue = (int((ERROR if error else WARNING)[i : i + 2], 16) for i in (1, 3, 5))
+        self.setStyleSheet(
+            f"background: rgba({red}, {green}, {blue}, 60); border-left: 3px solid rgb({red}, {green}, {blue}); padding: 5px;"
+        )
+        self.setText(f"⚠ {message}" if message else "")
+        self.setVisible(bool(message))
+
+
+def button(label: str, tooltip: str, clicked: Callable[[], object], *, main: bool = False) -> QPushButton:
+    """Return a button; the main one of a dock is filled with colour."""
+    made = QPushButton(label)
+    made.setToolTip(tooltip)
+    made.clicked.connect(lambda: clicked())
+    if main:
+        made.setStyleSheet(
+            f"QPushButton {{background: {ACTION}; color: white; font-weight: bold; padding: 5px;}}"
+            "QPushButton:disabled {background: rgba(128, 128, 128, 70); color: rgba(128, 128, 128, 255);}"
+        )
+    return made
+
+
+def row(*parts: QWidget, stretch: Sequence[int] = ()) -> QWidget:
+    """Return parts side by side."""
+    made = QWidget()
+    layout = QHBoxLayout(made)
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.setSpacing(6)
+    for index, part in enumerate(parts):
+        layout.addWidget(part, stretch[index] if index < len(stretch) else 0)
+    return made
+
+
+def form(*widgets: Widget) -> Container[Widget]:
+    """Return magicgui widgets with their labels, one below the other."""
+    made: Container[Widget] = Container(widgets=widgets, labels=True)
+    made.margins = (0, 0, 0, 0)
+    made.native.layout().setSpacing(4)
+    return made
+
+
+class Fold(QWidget):
+    """A part that opens and closes at a click on its title."""
+
+    def __init__(self, title: str, tooltip: str, inner: QWidget) -> None:
+        super().__init__()
+        self.inner = inner
+        self.button = QToolButton()
+        self.button.setText(title)
+        self.button.setToolTip(tooltip)
+        self.button.setCheckable(True)
+        self.button.setAutoRaise(True)
+        self.button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.button.setStyleSheet("QToolButton {border: none; background: transparent; padding: 2px;}")
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        layout.addWidget(self.button)
+        layout.addWidget(inner)
+        self.button.toggled.connect(self._toggle)
+        self._toggle(False)
+
+    def _toggle(self, opened: bool) -> None:
+        self.button.setArrowType(Qt.ArrowType.DownArrow if opened else Qt.ArrowType.RightArrow)
+        self.inner.setVisible(opened)
+
+
+def setting(dotted: str, label: str, *, leave_out: Sequence[str] = (), none: str = "") -> Widget:
+    """Return the control of a setting: default, limits, choices and tooltip are those of :class:`Config`.
+
+    Parameters
+    ----------
+    dotted : such as ``rounds.epochs``
+    label : what stands before the control
+    leave_out : choices that the window does not offer
+    none : what to call "not set", for a choice that may be left open
+    """
+    field, default = _field(dotted)
+    options: dict[str, Any] = {"name": dotted, "label": label, "tooltip": field.description or label}
+    kind = field.annotation
+    choices = [choice for part in (get_args(kind) if get_origin(kind) is not None else ()) for choice in (get_args(part) or (part,))]
+    names = [choice for choice in choices if isinstance(choice, str) and choice not in leave_out]
+    if names:
+        offered = [(none, None), *((n, n) for n in names)] if none else [(n, n) for n in names]
+        return ComboBox(choices=offered, value=default, **options)
+    if kind is bool:
+        return CheckBox(value=default, **options)
+    low, high = _limits(field)
+    if kind is int:
+        return SpinBox(value=default, min=int(low or 0), max=int(high or 100_000), **options)
+    step = 10.0 ** -_decimals(default)
+    return FloatSpinBox(value=default, min=low or 0.0, max=1e6 if high is None else high, step=step, **options)
+
+
+def settings_of(*forms: Container[Widget]) -> dict[str, Any]:
+    """Return what is set in forms of :func:`setting`, by dotted name, for :meth:`Config.replaced`."""
+    return {widget.name: widget.value for each in forms for widget in each if "." in widget.name or widget.name == "seed"}
+
+
+def _field(dotted: str) -> tuple[FieldInfo, Any]:
+    node: Any = Config()
+    *path, last = dotted.split(".")
+    for key in path:
+        node = getattr(node, key)
+    return type(node).model_fields[last], getattr(node, last)
+
+
+def _limits(field: FieldInfo) -> tuple[float | None, float | None]:
+    low: Any = None
+    high: Any = None
+    for limit in field.metadata:
+        match limit:
+            case Ge(ge=value):
+                low = value
+            case Gt(gt=value):
+                low = value
+            case Le(le=value):
+                high = value
+            case Lt(lt=value):
+                high = value
+    return low, high
+
+
+def _decimals(value: float) -> int:
+    text = f"{value:.10f}".rstrip("0")
+    return max(1, len(text.partition(".")[2]))

@@ -1,0 +1,178 @@
+"""The Review dock: look at any round, compare two predictions, accept one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from magicgui.widgets import ComboBox, FloatSlider, RadioButtons
+
+from napari_ifkd._plugin.measure import Agreement, agreement, same_grid
+from napari_ifkd._plugin.palette import BOTH, STUDENT, TEACHER
+from napari_ifkd._plugin.worker import in_thread, say_error
+from napari_ifkd.errors import InputError
+
+from .dock import Dock
+from .parts import Notice, button, form, heading, row, text
+
+if TYPE_CHECKING:
+    from napari_ifkd.session import Candidate
+
+MODES = {"Off": "off", "Overlay": "overlay", "Contours": "contours", "Disagreement": "disagreement"}
+
+
+class ReviewDock(Dock):
+    """Look, compare, accept."""
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__(napari_viewer)
+        self.shown = ComboBox(choices=[], nullable=True, label="Show", tooltip="The prediction looked at: the teacher's or that of a round")
+        self.back = button("◀", "The prediction before", lambda: self._step(-1))
+        self.forth = button("▶", "The next prediction", lambda: self._step(1))
+        self.about = text("What is known of this round")
+        self.warning = Notice()
+        self.mode = RadioButtons(
+            choices=list(MODES.items()),
+            orientation="horizontal",
+            label="",
+            tooltip="How A and B are shown: both masks, their outlines, or where only one of them sees tumour",
+        )
+        self.a = ComboBox(choices=[], nullable=True, label="A", tooltip="First prediction, orange")
+        self.b = ComboBox(choices=[], nullable=True, label="B", tooltip="Second prediction, blue")
+        self.opacity = FloatSlider(
+            value=self.session.opacity, min=0.05, max=1, step=0.05, label="Opacity", tooltip="How strongly predictions cover the slide"
+        )
+        self.legend = text("Colours of the comparison")
+        self.numbers = text("Agreement of A and B over the whole slide, at the present threshold")
+        self.accept = button(
+            "Accept",
+            "Write down that this round is the one to use; exports and a teacher taken from this run then use it",
+            self._accept,
+            main=True,
+        )
+        self.accepted = text("What was accepted")
+        self.add(
+            row(form(self.shown).native, self.back, self.forth, stretch=(1, 0, 0)), self.about, self.warning, self.accept, self.accepted
+        )
+        self.add(heading("Compare"), self.mode.native, form(self.a, self.b, self.opacity).native, self.legend, self.numbers)
+        for step in (self.back, self.forth):
+            step.setFixedWidth(34)
+        self.shown.changed.connect(self._pick_shown)
+        self.a.changed.connect(self._pick_pair)
+        self.b.changed.connect(self._pick_pair)
+        self.mode.changed.connect(self._pick_mode)
+        self.opacity.changed.connect(lambda value: self.session.look(opacity=float(value)))
+        self.listen("candidates", "slide", "shown", "a", "b", to=self._show_choices)
+        self.listen("shown", "rounds", "accepted", "threshold", to=self._show_round)
+        self.listen("a", "b", "compare", "threshold", "sigma_px", to=self._measure)
+        self.listen("opacity", to=self._show_opacity)
+        self.column.addStretch(1)
+
+    # --- picking
+
+    def _pick_shown(self, candidate: Candidate | None) -> None:
+        if candidate is not None:
+            self.session.set_compare("off")
+            self.session.show(candidate)
+
+    def _step(self, by: int) -> None:
+        here = self.session.here()
+        if here:
+            at = here.index(self.session.shown) if self.session.shown in here else 0
+            self._pick_shown(here[max(0, min(len(here) - 1, at + by))])
+
+    def _pick_pair(self, _: Any) -> None:
+        self.session.set_pair(self.a.value, self.b.value)
+
+    def _pick_mode(self, mode: Any) -> None:
+        a, b = self.session.a, self.session.b
+        if (
+            mode == "disagreement"
+            and a is not None
+            and b is not None
+            and not same_grid(self.bench.layers.map_of(a), self.bench.layers.map_of(b))
+        ):
+            say_error("A and B were made at different resolutions, so they cannot be compared pixel by pixel. Use Overlay or Contours.")
+            mode = "overlay"
+        self.session.set_compare(mode)
+
+    def _accept(self) -> None:
+        candidate = self.session.shown
+        try:
+            if candidate is not None:
+                self.session.accept(candidate)
+        except (InputError, OSError) as error:
+            say_error(error)
+
+    # --- showing
+
+    def _show_choices(self) -> None:
+        session = self.session
+        here = session.here()
+        choices = [(candidate.label, candidate) for candidate in here]
+        for box, value in ((self.shown, session.shown), (self.a, session.a), (self.b, session.b)):
+            with box.changed.blocked():
+                box.choices = choices
+                box.value = value if value in here else None
+        self.mode.enabled = session.a is not None and session.b is not None
+        for step in (self.back, self.forth):
+            step.setEnabled(len(here) > 1)
+
+    def _show_round(self) -> None:
+        session, shown = self.session, self.session.shown
+        self.accept.setEnabled(shown is not None)
+        if shown is None:
+            self.accept.setText("Accept")
+            self.about.setText("No prediction on this slide yet: predict in the Teacher dock, or run rounds in the Distill dock.")
+            self.warning.say(None)
+            self.accepted.setText("")
+            return
+        self.accept.setText(f"Accept {shown.label} at threshold {session.threshold:.2f}")
+        done = next((r for r in session.rounds if shown.act == "distill" and r.index == shown.round), None)
+        self.about.setText(
+            done.decision.reason if done is not None and done.decision is not None else "The network as it came, before any round."
+        )
+        self.warning.say(shown.warnings[0] if shown.warnings else None)
+        accepted = session.accepted
+        if accepted is not None:
+            name = f"round {accepted.round}" if accepted.round else "the teacher"
+            self.accepted.setText(f"✓ Accepted: {name} at threshold {accepted.threshold:.2f}, {accepted.time[:16].replace('T', ' ')} UTC")
+        else:
+            self.accepted.setText("Nothing accepted yet.")
+
+    def _show_opacity(self) -> None:
+        with self.opacity.changed.blocked():
+            self.opacity.value = self.session.opacity
+
+    def _measure(self) -> None:
+        session = self.session
+        with self.mode.changed.blocked():
+            self.mode.value = session.compare
+        a, b, mode = session.a, session.b, session.compare
+        self.legend.setText(_legend(a, b, mode))
+        self.numbers.setText("")
+        if a is None or b is None:
+            return
+        maps = self.bench.layers.map_of(a), self.bench.layers.map_of(b)
+        asked = (a, b, session.threshold, session.sigma_px)
+
+        def measured(found: Agreement) -> None:
+            if asked == (session.a, session.b, session.threshold, session.sigma_px):
+                self.numbers.setText(_numbers(found))
+
+        if same_grid(*maps):
+            in_thread(lambda: agreement(*maps, asked[2], asked[3]), measured)
+        else:
+            self.numbers.setText("A and B were made at different resolutions: no agreement can be told.")
+
+
+def _legend(a: Candidate | None, b: Candidate | None, mode: str) -> str:
+    if a is None or b is None or mode == "off":
+        return ""
+    only = " only" if mode == "disagreement" else ""
+    parts = [(TEACHER, f"{a.label}{only}"), (STUDENT, f"{b.label}{only}")] + ([(BOTH, "both")] if only else [])
+    return " &nbsp; ".join(f"<span style='color:{colour}'>■</span> {name}" for colour, name in parts)
+
+
+def _numbers(found: Agreement) -> str:
+    f1 = "both are empty" if found.f1 is None else f"<b>F1 {found.f1:.3f}</b>"
+    return f"Agreement of A and B: {f1}<br>A only {found.a_only_mm2:.3g}, B only {found.b_only_mm2:.3g}, both {found.both_mm2:.3g} mm²"

@@ -1,0 +1,99 @@
+"""The table of rounds: decision, agreement with the teacher, area, and F1 where reference masks were given."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from psygnal import Signal
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from napari_ifkd.events import RoundDone
+
+_COLUMNS = {
+    "Round": "0 is the teacher as it came",
+    "Decision": "Whether the student took the teacher's role",
+    "Agree": "F1 between the masks of student and teacher on validation bags",
+    "mm²": "Area of the mask on this slide at the present threshold",
+    "F1": "Against reference masks, if the run was given any",
+}
+
+
+class RoundsTable(QTableWidget):
+    """Rows of rounds; `round_selected` tells the index of the one the user picked."""
+
+    round_selected = Signal(int)
+
+    def __init__(self) -> None:
+        super().__init__(0, len(_COLUMNS))
+        for column, (name, tooltip) in enumerate(_COLUMNS.items()):
+            title = QTableWidgetItem(name)
+            title.setToolTip(tooltip)
+            self.setHorizontalHeaderItem(column, title)
+        across, down = QHeaderView(Qt.Orientation.Horizontal, self), QHeaderView(Qt.Orientation.Vertical, self)
+        self.setHorizontalHeader(across)
+        self.setVerticalHeader(down)
+        down.hide()
+        across.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        across.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setToolTip("Click a round to look at its prediction")
+        self.setMinimumHeight(110)
+        self._rounds: list[int] = []
+        self.itemSelectionChanged.connect(self._picked)
+
+    def show_rounds(self, rounds: Sequence[RoundDone], areas: Mapping[int, float]) -> None:
+        """Fill the table.
+
+        Parameters
+        ----------
+        rounds : what is known of each
+        areas : mm² of its mask on the active slide
+        """
+        self._rounds = [r.index for r in rounds]
+        self.blockSignals(True)
+        self.setRowCount(len(rounds))
+        for row, done in enumerate(rounds):
+            values = (
+                str(done.index),
+                _decision(done),
+                _number(done.scores.get("agreement")),
+                _number(areas.get(done.index)),
+                _number(done.scores.get("f1")),
+            )
+            reason = done.decision.reason if done.decision is not None else "The teacher as it came"
+            for column, value in enumerate(values):
+                item = QTableWidgetItem(value)
+                item.setToolTip(reason)
+                self.setItem(row, column, item)
+        self.setColumnHidden(len(_COLUMNS) - 1, all("f1" not in r.scores for r in rounds))
+        self.blockSignals(False)
+
+    def select_round(self, index: int | None) -> None:
+        """Mark a round as the one looked at, without telling so."""
+        self.blockSignals(True)
+        if index in self._rounds:
+            self.selectRow(self._rounds.index(index))
+        else:
+            self.clearSelection()
+        self.blockSignals(False)
+
+    def _picked(self) -> None:
+        rows = {item.row() for item in self.selectedItems()}
+        if rows:
+            self.round_selected.emit(self._rounds[min(rows)])
+
+
+def _decision(done: RoundDone) -> str:
+    if done.decision is None:
+        return "teacher"
+    return "switched" if done.decision.switched else "kept teacher"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}" if value < 0.995 or value >= 1.005 else "1.00"

@@ -1,0 +1,117 @@
+"""The Slide dock: open a slide, read its card, choose where to predict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from magicgui.widgets import CheckBox, FloatSpinBox, RadioButtons
+from qtpy.QtWidgets import QFileDialog
+
+from napari_ifkd._plugin.reader import SLIDES
+from napari_ifkd._plugin.worker import say_error
+from napari_ifkd.errors import InputError
+
+from .dock import Dock
+from .parts import Notice, button, form, heading, row, text
+
+if TYPE_CHECKING:
+    from napari_ifkd.slides import Slide, Tissue
+
+TIMES = "\N{MULTIPLICATION SIGN}"
+REGIONS = {"Whole tissue": "tissue", "Visible field": "field", "Shapes layer": "shapes"}
+
+
+class SlideDock(Dock):
+    """Open a slide and tell what it is."""
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__(napari_viewer)
+        self.open = button("Open slide …", "Open a whole-slide image (or drop one onto the window)", self._choose_slide, main=True)
+        self.open_run = button("Open run …", "Look at a run folder: its slide, its teacher and its rounds", self._choose_run)
+        self.card = text("What the file says; label and macro pictures are never read")
+        self.card.setObjectName("slide card")
+        self.notice = Notice()
+        self.mpp = FloatSpinBox(
+            value=0.5, min=0.05, max=20, step=0.01, label="Resolution", tooltip="um/px of the finest level: about 0.25 for 40x, 0.5 for 20x"
+        )
+        self.use_mpp = button("Use", "Take this resolution instead of the file's", self._override)
+        self.mpp_row = row(form(self.mpp).native, self.use_mpp, stretch=(1, 0))
+        self.outline = CheckBox(
+            value=False, text="Show tissue outline", tooltip="Outline of what was found to be tissue: predictions are made there"
+        )
+        self.region = RadioButtons(
+            choices=list(REGIONS.items()),
+            orientation="vertical",
+            label="",
+            tooltip="Where Predict looks: all tissue, what the window shows now, or the closed shapes of the chosen shapes layer",
+        )
+        self.add(row(self.open, self.open_run, stretch=(2, 1)), self.card, self.notice, self.mpp_row, self.outline.native)
+        self.add(heading("Predict in"), self.region.native)
+        self.outline.changed.connect(self.bench.layers.show_tissue)
+        self.region.value = self.session.region
+        self.region.changed.connect(self.session.set_region)
+        self.listen("slide", "tissue", to=self._show)
+        self.column.addStretch(1)
+
+    def _choose_slide(self) -> None:
+        patterns = " ".join(f"*{suffix}" for suffix in SLIDES)
+        path, _ = QFileDialog.getOpenFileName(self, "Open a slide", "", f"Slides ({patterns})")
+        if path:
+            self.bench.open(Path(path))
+
+    def _choose_run(self) -> None:
+        path = QFileDialog.getExistingDirectory(self, "Open a run folder")
+        if path:
+            self.bench.open(Path(path))
+
+    def _override(self) -> None:
+        try:
+            self.session.override_mpp(float(self.mpp.value))
+        except InputError as error:
+            say_error(error)
+
+    def _show(self) -> None:
+        slide, tissue = self.session.slide, self.session.tissue
+        self.outline.enabled = slide is not None
+        self.mpp_row.setVisible(slide is not None and slide.mpp_source != "file")
+        if slide is None:
+            self.card.setText("No slide yet. Open one, drop one onto the window,<br>or try <i>File, Open Sample</i>.")
+            self.notice.say(None)
+            return
+        self.card.setText(card(slide, tissue))
+        if slide.mpp is None:
+            self.notice.say("No usable resolution in this file: give it below before predicting.")
+        elif tissue is not None and not tissue.found:
+            self.notice.say(tissue.reason[:1].upper() + tissue.reason[1:])
+        else:
+            self.notice.say(None)
+        if self.outline.value:
+            self.bench.layers.show_tissue(True)
+
+
+def card(slide: Slide, tissue: Tissue | None) -> str:
+    """Return what to know of a slide, as rich text."""
+    height, width = slide.shape_level0
+    facts = [("Size", f"{width:,} {TIMES} {height:,} px")]
+    if slide.mpp is not None:
+        given = " (given by you)" if slide.mpp_source == "override" else ""
+        facts.append(("Extent", f"{width * slide.mpp / 1000:.2f} {TIMES} {height * slide.mpp / 1000:.2f} mm"))
+        facts.append(("Resolution", f"{slide.mpp:.4g} µm/px{given}"))
+    else:
+        facts.append(("Resolution", "unknown"))
+    stored = getattr(slide, "stored_levels", len(slide.levels))
+    built = len(slide.levels) - stored
+    facts.append(("Levels", f"{stored}{f' + {built} built' if built else ''}"))
+    facts.append(("Objective", f"{slide.objective:g}{TIMES}" if slide.objective else "not told"))
+    facts.append(("Vendor", slide.vendor or "not told"))
+    if tissue is None:
+        facts.append(("Tissue", "looking …"))
+    elif not tissue.found:
+        facts.append(("Tissue", "none found"))
+    else:
+        facts.append(
+            ("Tissue", f"{tissue.area_mm2:.3g} mm²" if tissue.area_mm2 is not None else f"{100 * tissue.mask.mean():.0f} % of the slide")
+        )
+    rows = "".join(f"<tr><td style='padding-right:10px'>{name}</td><td>{value}</td></tr>" for name, value in facts)
+    return f"<p style='margin-bottom:4px'><b>{slide.name}</b></p><table>{rows}</table>"

@@ -1,0 +1,183 @@
+"""The Teacher dock: choose a network, predict, and set how the prediction looks."""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from magicgui.widgets import CheckBox, ComboBox, FloatSlider
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QFileDialog
+
+from napari_ifkd._plugin.worker import in_thread, say_error
+from napari_ifkd.config import Config
+from napari_ifkd.session import BUILT_IN_TEACHER
+
+from .dock import Dock
+from .job_bar import JobBar
+from .parts import Notice, button, form, heading, row, text
+
+if TYPE_CHECKING:
+    from napari_ifkd.runs.resolve import Resolved
+
+_LIVE_MS = 60
+
+
+class TeacherDock(Dock):
+    """Choose the teacher and predict with it."""
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__(napari_viewer)
+        session = self.session
+        self.model = ComboBox(
+            choices=[], nullable=True, label="Model", tooltip="The network that predicts: built in, or of your models folder"
+        )
+        self.file = button("From file …", "Take a weights file (.safetensors)", self._choose_file)
+        self.from_run = button("From run …", "Take the accepted network of a run (else the last that was switched in)", self._choose_run)
+        self.card = text("What the weights file says of the network")
+        self.warning = Notice()
+        self.predict = button(
+            "Predict", "Make the probability map of the slide, in the region chosen in the Slide dock", self._predict, main=True
+        )
+        self.progress = JobBar(self.bench, "predict")
+        self.heat = CheckBox(value=session.heat, text="Heat map", tooltip="Show the probability itself below the mask")
+        self.threshold = FloatSlider(
+            value=session.threshold,
+            min=0.01,
+            max=0.99,
+            step=0.01,
+            label="Threshold",
+            tooltip="From this probability on a pixel is tumour; seen at once",
+        )
+        self.smoothing = FloatSlider(
+            value=session.sigma_px,
+            min=0,
+            max=10,
+            step=0.5,
+            label="Smoothing",
+            tooltip="Gaussian before the threshold, px of the map; seen at once",
+        )
+        self.opacity = FloatSlider(
+            value=session.opacity, min=0.05, max=1, step=0.05, label="Opacity", tooltip="How strongly predictions cover the slide"
+        )
+        self.add(
+            form(self.model).native, row(self.file, self.from_run, stretch=(1, 1)), self.card, self.warning, self.predict, self.progress
+        )
+        self.add(heading("Prediction"), self.heat.native, form(self.threshold, self.smoothing, self.opacity).native)
+        self._settle = QTimer(self)  # a slider being dragged must not ask for a mask at every pixel
+        self._settle.setSingleShot(True)
+        self._settle.setInterval(_LIVE_MS)
+        self._settle.timeout.connect(self._apply_look)
+        for slider in (self.threshold, self.smoothing, self.opacity, self.heat):
+            slider.changed.connect(self._look_changed)
+        self.model.changed.connect(self._choose_named)
+        self.listen("teacher", "slide", to=self._show_teacher)
+        self.listen("job", "teacher", "slide", to=self._show_job)
+        self.listen("threshold", "sigma_px", "opacity", "heat", to=self._show_look)
+        self.column.addStretch(1)
+        in_thread(_known_models, self._offer)
+
+    # --- which network
+
+    def _offer(self, names: list[str]) -> None:
+        chosen = self.session.teacher
+        with self.model.changed.blocked():
+            self.model.choices = [*names, *([chosen.label] if chosen is not None and chosen.label not in names else [])]
+            self.model.value = chosen.label if chosen is not None else None
+        if chosen is None and names:
+            self._choose_named(BUILT_IN_TEACHER if BUILT_IN_TEACHER in names else names[0])
+
+    def _choose_named(self, name: str | None) -> None:
+        if name and (self.session.teacher is None or name != self.session.teacher.label):
+            self.choose(name)
+
+    def _choose_file(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(self, "Take a network", "", "Weights (*.safetensors)")
+        if path:
+            self.choose(Path(path))
+
+    def _choose_run(self) -> None:
+        path = QFileDialog.getExistingDirectory(self, "Take the network of a run")
+        if path:
+            self.choose(Path(path))
+
+    def choose(self, ref: str | Path) -> None:
+        """Choose a network by name, file or run; it may have to be fetched, so the window does not wait for it."""
+        in_thread(lambda: _resolve(ref), self.session.choose_teacher, self._not_chosen)
+
+    def _not_chosen(self, error: Exception) -> None:
+        say_error(error)
+        self._show_teacher()
+
+    def _show_teacher(self) -> None:
+        teacher = self.session.teacher
+        self.warning.say(self.session.warning())
+        if teacher is None:
+            self.card.setText("No network chosen yet.")
+            return
+        if teacher.label not in self.model.choices:
+            self.model.choices = [*self.model.choices, teacher.label]
+        with self.model.changed.blocked():
+            self.model.value = teacher.label
+        self.card.setText(card(teacher))
+
+    # --- predicting
+
+    def _predict(self) -> None:
+        self.bench.predict(Config())
+
+    def _show_job(self) -> None:
+        job, slide = self.session.job, self.session.slide
+        self.predict.setEnabled(
+            slide is not None and slide.mpp is not None and self.session.teacher is not None and not (job and job.alive)
+        )
+        self.progress.update_job()
+
+    # --- how it looks
+
+    def _look_changed(self) -> None:
+        self._settle.start()
+
+    def _apply_look(self) -> None:
+        self.session.look(
+            threshold=float(self.threshold.value),
+            sigma_px=float(self.smoothing.value),
+            opacity=float(self.opacity.value),
+            heat=bool(self.heat.value),
+        )
+
+    def _show_look(self) -> None:
+        session = self.session
+        for widget, value in (
+            (self.threshold, session.threshold),
+            (self.smoothing, session.sigma_px),
+            (self.opacity, session.opacity),
+            (self.heat, session.heat),
+        ):
+            with widget.changed.blocked():
+                widget.value = value
+
+
+def card(teacher: Resolved) -> str:
+    """Return what to know of a network, as rich text."""
+    known = teacher.card
+    facts = [("Network", f"{known.network.name}, {known.mpp:g} µm/px, {known.tile_px}-px tiles")]
+    if known.trained_on:
+        facts.append(("Trained on", known.trained_on))
+    if known.licence:
+        facts.append(("Licence", known.licence))
+    rows = "".join(f"<tr><td style='padding-right:10px'>{name}</td><td>{escape(value)}</td></tr>" for name, value in facts)
+    return f"<table>{rows}</table>"
+
+
+def _known_models() -> list[str]:
+    from napari_ifkd.models import list_models
+
+    return [entry.name for entry in list_models() if entry.available]
+
+
+def _resolve(ref: str | Path) -> Resolved:
+    from napari_ifkd.runs.resolve import resolve_model
+
+    return resolve_model(ref)

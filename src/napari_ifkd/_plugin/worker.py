@@ -1,0 +1,123 @@
+"""Work beside the window: a run in its own process, followed in a thread; short work in a thread. Events arrive on the Qt thread."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from superqt.utils import create_worker
+
+from napari_ifkd.errors import EngineError, InputError
+from napari_ifkd.runs.process import ChildRun
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+    from pathlib import Path
+
+    from napari_ifkd.events import Event
+    from napari_ifkd.session import Session
+
+
+def say_error(error: object) -> None:
+    """Show an error to the user in one sentence."""
+    from napari.utils.notifications import show_error
+
+    show_error(str(error))
+
+
+def in_thread(work: Callable[[], Any], done: Callable[[Any], None], failed: Callable[[Exception], None] = say_error) -> Any:
+    """Do something in a thread, then say so on the Qt thread.
+
+    Parameters
+    ----------
+    work : called in a thread; must not touch widgets or layers
+    done : called on the Qt thread with what `work` returned
+    failed : called on the Qt thread with what it raised
+    """
+
+    def guarded() -> Any:
+        try:
+            return work()
+        except RuntimeError as error:  # superqt would swallow it without a word
+            raise EngineError(f"{type(error).__name__}: {error}") from error
+
+    return create_worker(guarded, _start_thread=True, _connect={"returned": done, "errored": failed}, _ignore_errors=True)
+
+
+class Runner:
+    """Start, follow and cancel the run of a session; one at a time. The run outlives the window, the following does not.
+
+    Parameters
+    ----------
+    session : takes note of what happens
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self._child: ChildRun | None = None
+        self._worker: Any = None
+        self._released = False
+
+    def start(self, act: str, command: Sequence[str], out: Path) -> None:
+        """Start a command as a run of its own and follow it.
+
+        Raises
+        ------
+        RunError
+            If the run folder will not do.
+        """
+        child = ChildRun.start(command, out)
+        self.session.begin(act, out)
+        self._follow(child)
+
+    def attach(self, out: Path) -> None:
+        """Follow a run that is at work already, from its first event on; the session has begun it."""
+        self._follow(ChildRun.attach(out))
+
+    def cancel(self) -> None:
+        """Ask the run to stop, without making the window wait."""
+        child = self._child
+        if child is not None and self.session.job is not None and self.session.job.alive:
+            self.session.asked_to_stop()
+            in_thread(child.cancel, _nothing)
+
+    def release(self) -> None:
+        """Stop following; the run goes on."""
+        self._released = True
+
+    def _follow(self, child: ChildRun) -> None:
+        self._child, self._released = child, False
+        self._worker = create_worker(
+            _events,
+            child,
+            self._leaving,
+            _start_thread=True,
+            _connect={"yielded": self._take, "errored": self._lost, "finished": self._over},
+            _ignore_errors=True,
+        )
+
+    def _leaving(self) -> bool:
+        # asked in the thread: napari waits for its workers when it quits, so this one must not linger
+        return self._released or (self._worker is not None and bool(self._worker.abort_requested))
+
+    def _take(self, event: Event) -> None:
+        if not self._released:
+            self.session.apply(event)
+
+    def _lost(self, error: Exception) -> None:
+        from napari_ifkd.events import RunFailed
+
+        self._take(RunFailed(str(error)))
+
+    def _over(self) -> None:
+        self._worker = None
+
+
+def _events(child: ChildRun, leaving: Callable[[], bool]) -> Generator[Event, None, None]:
+    try:
+        yield from child.follow(leaving)
+    except (InputError, OSError, RuntimeError) as error:
+        raise EngineError(f"The run in {child.folder.path} can no longer be followed: {error}") from error
+
+
+def _nothing(_: object) -> None:
+    return
