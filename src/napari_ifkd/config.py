@@ -40,7 +40,9 @@ class TileConfig(Settings):
     max_tiles: int = Field(4096, ge=2, description="bags drawn from one slide at most (seeded draw)")
     min_tissue: float = Field(0.5, ge=0, le=1, description="share of a tile that must be tissue")
     positive_above: float = Field(0.7, ge=0.5, le=1, description="teacher's image-level score from which a tile is a positive bag")
-    negative_below: float = Field(0.3, ge=0, le=0.5, description="teacher's image-level score up to which a tile is a negative bag; between the two it is left out")
+    negative_below: float = Field(
+        0.3, ge=0, le=0.5, description="teacher's image-level score up to which a tile is a negative bag; between the two it is left out"
+    )
     validation_share: float = Field(0.2, gt=0, lt=0.9, description="share of groups held out for validation")
     group_column: str | None = Field(None, description="column of labels.csv that names the group; None looks for the usual names")
 
@@ -48,13 +50,13 @@ class TileConfig(Settings):
 class Stage1Config(Settings):
     """Stage 1: the teacher, from image-level labels only."""
 
-    loss: Stage1Loss = "topk-bce"
+    loss: Stage1Loss = Field("topk-bce", description="const-dice is the paper's; topk-bce keeps the area best")
     top_share: float = Field(0.3, gt=0, le=1, description="share of pixels `topk-bce` looks at")
     gm_exponent: float = Field(4.0, gt=0, description="r of the generalised mean in `gm-bce`")
-    epochs: int = Field(30, ge=1)
+    epochs: int = Field(30, ge=1, description="passes over the bags")
     batch: int = Field(32, ge=2, description="bags in a batch, half of each class where both exist")
     learning_rate: float = Field(1e-3, gt=0, description="Adam's, with a cosine schedule to zero; the last epoch is kept")
-    weight_decay: float = Field(5e-5, ge=0)
+    weight_decay: float = Field(5e-5, ge=0, description="Adam's")
     augment: bool = Field(True, description="flips, rotations and stain (HED) augmentation")
 
 
@@ -75,20 +77,22 @@ class RoundConfig(Settings):
 
     rounds: int = Field(3, ge=1, description="teacher-student rounds at most")
     epochs: int = Field(10, ge=1, description="epochs in a round")
-    mode: Mode = "robust"
-    structure: Structure = "fusion"
+    mode: Mode = Field("robust", description="robust is ours, paper the paper's, released what its program does")
+    structure: Structure = Field("fusion", description="which outputs of the teacher teach which of the student's")
     student: NetworkName | None = Field(None, description="student network; None is the teacher's own kind")
     batch: int = Field(32, ge=2, description="bags in a batch, half of each class where both exist")
     learning_rate: float = Field(3e-4, gt=0, description="Adam's, with a cosine schedule to zero inside each round")
-    weight_decay: float = Field(5e-5, ge=0)
+    weight_decay: float = Field(5e-5, ge=0, description="Adam's")
     robust: RobustConfig = RobustConfig()
 
 
 class AcceptanceConfig(Settings):
     """When a student may become the teacher (mode `robust`; `paper` and `released` always switch)."""
 
-    rule: Literal["cautious", "always"] = "cautious"
-    max_area_shift: float = Field(0.15, gt=0, description="veto: relative change of the mean positive area from the first teacher's (or the prior)")
+    rule: Literal["cautious", "always"] = Field("cautious", description="always: switch after every round, whatever it did")
+    max_area_shift: float = Field(
+        0.15, gt=0, description="veto: relative change of the mean positive area from the first teacher's (or the prior)"
+    )
     max_accuracy_drop: float = Field(0.02, ge=0, description="veto: fall of the bag accuracy on the validation split from the teacher's")
     area_prior: float | None = Field(None, gt=0, lt=1, description="known mean tumour share of positive bags; replaces the first teacher's")
 
@@ -99,7 +103,7 @@ class InferenceConfig(Settings):
     overlap: float = Field(0.25, ge=0, le=0.5, description="share of a tile's side shared with its neighbour, blended")
     batch: int = Field(8, ge=1, description="tiles in a forward pass")
     sigma_px: float = Field(3.0, ge=0, description="Gaussian smoothing of the probability before the threshold, px of the map")
-    threshold: float = Field(0.5, ge=0, le=1)
+    threshold: float = Field(0.5, ge=0, le=1, description="probability from which a pixel is tumour")
     tissue_only: bool = Field(True, description="leave glass out (probability 0)")
 
 
@@ -112,7 +116,7 @@ class Config(Settings):
     rounds: RoundConfig = RoundConfig()
     acceptance: AcceptanceConfig = AcceptanceConfig()
     inference: InferenceConfig = InferenceConfig()
-    seed: int = Field(0, ge=0, lt=2**31)
+    seed: int = Field(0, ge=0, lt=2**31, description="of every draw: weights, batches, tiles, augmentation")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps")
     precision: Literal["auto", "float32", "bf16"] = Field("auto", description="auto: bf16 autocast where the processor has it")
     threads: int = Field(0, ge=0, description="CPU threads of torch; 0 is torch's own choice")
