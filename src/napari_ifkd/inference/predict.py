@@ -82,7 +82,8 @@ def predict_map(
     """
     settings = config.inference
     mpp0 = slide.require_mpp()
-    warnings = [text for text in (domain_warning(card, slide), _resolution_warning(mpp0, card)) if text]
+    foreign = domain_warning(card, slide)
+    warnings = [text for text in (foreign, _resolution_warning(mpp0, card)) if text]
     shape = slide.working_shape(card.mpp)
     scale_yx = slide.working_scale(card.mpp)
     if settings.tissue_only:
@@ -127,8 +128,8 @@ def predict_map(
             if (event := pace.at(done)) is not None:
                 yield event
         finish(shape[0])
-        facts = _facts(slide, card, config, shape, scale_yx, tissue, region, exclusion, warnings)
-        return writer.complete(facts, check)
+        facts = _facts(slide, card, config, coverage)
+        return writer.complete({**facts, "warnings": warnings, "domain_warning": foreign}, check)
 
 
 def _batches(reader: TileReader, size: int, check: Callable[[], None]) -> Iterator[list[Tile]]:
@@ -172,25 +173,15 @@ def _resolution_warning(mpp0: float, card: ModelCard) -> str | None:
     )
 
 
-def _facts(
-    slide: Slide,
-    card: ModelCard,
-    config: Config,
-    shape: tuple[int, int],
-    scale_yx: tuple[float, float],
-    tissue: Tissue | None,
-    region: BaseGeometry | None,
-    exclusion: BaseGeometry | None,
-    warnings: list[str],
-) -> dict[str, Any]:
+def _facts(slide: Slide, card: ModelCard, config: Config, coverage: Coverage) -> dict[str, Any]:
     """Collect what the map must know of itself; no path is in it."""
-    mpp0 = slide.require_mpp()
+    mpp0, scale_yx, tissue = slide.require_mpp(), coverage.scale_yx, coverage.tissue
     return {
         "version": __version__,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "slide": slide.identity(),
         "bounds_origin_yx_level0": [int(v) for v in slide.bounds_origin_yx_level0],
-        "shape": list(shape),
+        "shape": list(coverage.shape),
         "mpp": card.mpp,
         "scale_yx": list(scale_yx),
         "pixel_size_um_yx": [mpp0 * scale_yx[0], mpp0 * scale_yx[1]],
@@ -198,7 +189,6 @@ def _facts(
         "settings": config.inference.model_dump(mode="json"),
         "model": {"name": card.name, "weights_sha256": card.weights_sha256, "domain": card.domain},
         "tissue": None if tissue is None else {"reason": tissue.reason, "area_mm2": tissue.area_mm2},
-        "region": region is not None,
-        "exclusion": exclusion is not None,
-        "warnings": warnings,
+        "region": coverage.region is not None,
+        "exclusion": coverage.exclusion is not None,
     }

@@ -34,6 +34,7 @@ class ProbabilityMap:
     slide : identity of the slide (name, size_bytes, quick_hash, shape_level0, mpp, mpp_source)
     model : name, weights_sha256 and domain of the network
     warnings : what whoever looks at the map must know
+    domain_warning : the one of them that says the network does not know this kind of slide, else None
     attributes : everything stored with it
     """
 
@@ -44,6 +45,7 @@ class ProbabilityMap:
         self.slide: dict[str, Any] = dict(attributes["slide"])
         self.model: dict[str, Any] = dict(attributes.get("model", {}))
         self.warnings: list[str] = [str(w) for w in attributes.get("warnings", [])]
+        self.domain_warning: str | None = attributes.get("domain_warning") or None
         origin = attributes.get("bounds_origin_yx_level0") or (0, 0)
         self.bounds_origin_yx_level0: tuple[int, int] = (int(origin[0]), int(origin[1]))
 

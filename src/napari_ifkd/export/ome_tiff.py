@@ -1,0 +1,81 @@
+"""A mask as OME-TIFF labels: tiled, pyramidal, compressed, written tile by tile."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tifffile
+
+from .geojson import NOT_VALID
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    import zarr
+    from numpy.typing import NDArray
+
+TILE = 512
+
+
+def write_ome_tiff(
+    path: Path,
+    levels: Sequence[zarr.Array[Any]],
+    pixel_size_um_yx: tuple[float, float],
+    provenance: dict[str, Any],
+    check: Callable[[int, int], None],
+) -> None:
+    """Write labels (1 is tumour) with the coarse levels as SubIFDs.
+
+    Parameters
+    ----------
+    path : of the file
+    levels : ``(y, x)`` uint8, finest first
+    pixel_size_um_yx : of the finest level, um
+    provenance : goes into OME's Description, its ``warning`` first
+    check : called with the tile rows done and in all; raises to stop
+    """
+    warning = provenance.get("warning")
+    description = (f"WARNING: {warning}\n" if warning else "") + json.dumps(provenance)
+    slide = str(provenance.get("slide", {}).get("name", ""))
+    metadata = {
+        "axes": "YX",
+        "Name": f"tumour mask of {slide}" + (f" ({NOT_VALID})" if warning else ""),
+        "Description": description,
+        "PhysicalSizeX": pixel_size_um_yx[1],
+        "PhysicalSizeXUnit": "µm",
+        "PhysicalSizeY": pixel_size_um_yx[0],
+        "PhysicalSizeYUnit": "µm",
+        "Channel": {"Name": ["tumour"]},
+    }
+    total = sum(-(-level.shape[0] // TILE) for level in levels)
+    done = 0
+
+    def tiles(level: zarr.Array[Any]) -> Iterator[NDArray[np.uint8]]:
+        nonlocal done
+        for y in range(0, level.shape[0], TILE):
+            check(done, total)
+            band = np.asarray(level[y : y + TILE])
+            band = np.pad(band, [(0, TILE - band.shape[0]), (0, -band.shape[1] % TILE)])
+            for x in range(0, band.shape[1], TILE):
+                yield np.ascontiguousarray(band[:, x : x + TILE])
+            done += 1
+
+    with tifffile.TiffWriter(path, ome=True, bigtiff=levels[0].size > 2**31) as file:
+        for index, level in enumerate(levels):
+            factor = 2**index
+            file.write(
+                tiles(level),
+                shape=level.shape,
+                dtype=np.uint8,
+                tile=(TILE, TILE),
+                photometric="minisblack",
+                compression="zlib",
+                subifds=len(levels) - 1 if index == 0 else 0,
+                subfiletype=0 if index == 0 else 1,
+                resolution=(1e4 / (pixel_size_um_yx[1] * factor), 1e4 / (pixel_size_um_yx[0] * factor)),
+                resolutionunit="CENTIMETER",
+                metadata=metadata if index == 0 else None,
+            )
