@@ -106,8 +106,7 @@ class UnknownEvent(Event):
 
 
 _KINDS: dict[str, type[Event]] = {
-    kind.__name__: kind
-    for kind in (RunStarted, Progress, Warned, EpochDone, RoundDone, MapReady, RunDone, RunCancelled, RunFailed)
+    kind.__name__: kind for kind in (RunStarted, Progress, Warned, EpochDone, RoundDone, MapReady, RunDone, RunCancelled, RunFailed)
 }
 
 
