@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,6 +43,7 @@ def write_ome_tiff(
     slide = str(provenance.get("slide", {}).get("name", ""))
     metadata = {
         "axes": "YX",
+        "UUID": str(uuid.uuid4()),  # tifffile's own would hold the network address of this machine
         "Name": f"tumour mask of {slide}" + (f" ({NOT_VALID})" if warning else ""),
         "Description": description,
         "PhysicalSizeX": pixel_size_um_yx[1],

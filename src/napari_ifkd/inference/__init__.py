@@ -1,10 +1,14 @@
 """Tiles to a seamless probability map, and the map to a pseudo-mask."""
 
-from .domain import domain_warning
-from .predict import predict_map
-from .predictor import Predictor, predict_patches
-from .probability_map import ProbabilityMap, open_map
-from .pseudo_mask import image_score, smooth, smooth_and_threshold
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .domain import domain_warning
+    from .predict import predict_map
+    from .predictor import Predictor, predict_patches
+    from .probability_map import ProbabilityMap, open_map
+    from .pseudo_mask import image_score, smooth, smooth_and_threshold
 
 __all__ = [
     "Predictor",
@@ -17,3 +21,19 @@ __all__ = [
     "smooth",
     "smooth_and_threshold",
 ]
+
+_HOME = {
+    "domain": ("domain_warning",),
+    "predict": ("predict_map",),
+    "predictor": ("Predictor", "predict_patches"),
+    "probability_map": ("ProbabilityMap", "open_map"),
+    "pseudo_mask": ("image_score", "smooth", "smooth_and_threshold"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    # on first use: the window asks for cards and maps, and must not load torch for them
+    for module, names in _HOME.items():
+        if name in names:
+            return getattr(import_module(f".{module}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
