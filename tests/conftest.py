@@ -29,7 +29,7 @@ def shared_data() -> Path:
 
 @pytest.fixture
 def tiny_slide(tmp_path: Path) -> Path:
-    """A slide of 1024 x 768 px (x, y) at 0.5 um/px, two stored levels, lossless: white glass and one round section of H&E colours.
+    """Write a slide of 1024 x 768 px (x, y) at 0.5 um/px, two stored levels, lossless: white glass and one round section of H&E colours.
 
     The section has its centre at x 512, y 384 (level-0 px) and a radius of 250 px; its right half is purple, its left half pink.
     """

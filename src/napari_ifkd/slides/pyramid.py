@@ -137,6 +137,7 @@ def as_dask(level: PixelSource, name: str) -> da.Array:
     # A name of our own: dask would else try to hash an open file.
     source: Any = level
     chunks = chunk_shape(level.shape, level.tile)
-    return da.from_array(
+    array: da.Array = da.from_array(  # type: ignore[no-untyped-call]
         source, chunks=chunks, name=f"{name}-{uuid.uuid4().hex}", asarray=False, fancy=False, meta=np.empty((0, 0, 0), np.uint8)
     )
+    return array

@@ -13,7 +13,7 @@ import tifffile
 from tiffslide import TiffSlide
 from tiffslide._zarr import get_zarr_selection
 
-from ..errors import Cancelled, SlideError
+from napari_ifkd.errors import Cancelled, SlideError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

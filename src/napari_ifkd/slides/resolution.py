@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 from xml.etree import ElementTree
 
-from ..errors import SlideError
+from napari_ifkd.errors import SlideError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,7 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from ..errors import SlideError
+from napari_ifkd.errors import SlideError
+
 from .pyramid import as_dask, build_pyramid
 from .reading import open_tiff, slide_errors, stored_series
 from .resample import resample
@@ -216,9 +217,16 @@ class Slide:
         return self.overview((max(1, round(self.shape_level0[0] * factor)), max(1, round(self.shape_level0[1] * factor))))
 
     def _level_for(self, scale_yx: tuple[float, float]) -> int:
-        """Return the coarsest level that is still fine enough for pixels of `scale_yx` level-0 px."""
-        fine = [i for i, s in enumerate(self.level_scales) if s[0] <= scale_yx[0] * _FINE_ENOUGH and s[1] <= scale_yx[1] * _FINE_ENOUGH]
-        return fine[-1] if fine else 0
+        """Return the coarsest level that is still fine enough for pixels of `scale_yx` level-0 px.
+
+        A built level must be twice as fine as asked for: its own means would blur what can be had sharp from the stored one.
+        """
+        best = 0
+        for index, own in enumerate(self.level_scales):
+            finer = min(scale_yx[0] / own[0], scale_yx[1] / own[1])
+            if finer >= (1 / _FINE_ENOUGH if index < self.stored_levels else 2 / _FINE_ENOUGH):
+                best = index
+        return best
 
     def _sample(self, origin_yx: tuple[float, float], shape: tuple[int, int], scale_yx: tuple[float, float]) -> npt.NDArray[np.uint8]:
         if self._tiff is None:

@@ -25,7 +25,7 @@ _MIN_MASK_PX = 128  # a small field is looked at more closely
 _VOID = 8  # grey value up to which a pixel is no picture
 _DARK = 60  # brightest channel of a pixel that no light came through
 _MIN_AREA_PX, _MAX_HOLE_PX = 12, 30  # px of the mask: specks dropped, gaps closed
-_OD_CHROMA, _OD_TOTAL = 0.05, 0.08  # optical density over the glass from which a pixel is stained
+_OD_CHROMA, _OD_TOTAL = 0.04, 0.055  # optical density over the glass from which a pixel is stained
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -147,7 +147,7 @@ def classify(image: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.bool_], str]:
         ink = nothing
     else:
         red, green, blue = density[..., 0], density[..., 1], density[..., 2]
-        purple = (green > red - 0.02) & (green > 0.85 * blue - 0.02)  # H&E absorbs green most
+        purple = (red < 1.2 * green + 0.02) & (blue < 1.2 * green + 0.02)  # H&E absorbs green most, or nearly
         stained, kind = (chroma > _OD_CHROMA) & (total > _OD_TOTAL) & purple & ~near_void, ""
     mask = _tidy(stained & ~_dilate(ink, 2))
     if not mask.any():
@@ -188,9 +188,10 @@ def _ink(density: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
     strongest, weakest = density.max(axis=2), density.min(axis=2)
     blue_or_green = (strongest > 0.25) & (red > 1.15 * green)
     green_pen = (strongest > 0.25) & (green < 0.85 * np.minimum(red, blue))
-    red_pen = (green > 0.35) & (blue > 0.85 * green) & (red < 0.3 * blue)
+    violet_pen = (green > 0.45) & (red > 0.9 * green) & (blue < 0.4 * green)
+    red_pen = (green > 0.35) & (blue > 0.75 * green) & (red < 0.25 * blue)
     black_pen = (weakest > 0.45) & (strongest - weakest < 0.25 * strongest)
-    ink: npt.NDArray[np.bool_] = blue_or_green | green_pen | red_pen | black_pen
+    ink: npt.NDArray[np.bool_] = blue_or_green | green_pen | violet_pen | red_pen | black_pen
     return ink
 
 
