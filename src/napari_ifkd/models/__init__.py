@@ -1,11 +1,17 @@
 """MIL networks with side outputs, their fusion, weights files and the model zoo."""
 
-from .card import ModelCard
-from .device import autocast, describe_device, pick_device, seed_everything, uses_bf16
-from .network import MILModel, Normalisation, build_model, prepare
-from .side_outputs import SideOutputs, fuse
-from .weights import load_model, read_card, save_model, weights_hash
-from .zoo import ZooEntry, find_model, list_models, models_folder
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .card import ModelCard
+    from .card_file import read_card
+    from .device import autocast, describe_device, pick_device, seed_everything, uses_bf16
+    from .network import MILModel, build_model, prepare
+    from .normalisation import Normalisation
+    from .side_outputs import SideOutputs, fuse
+    from .weights import load_model, save_model, weights_hash
+    from .zoo import ZooEntry, find_model, list_models, models_folder
 
 __all__ = [
     "MILModel",
@@ -29,3 +35,22 @@ __all__ = [
     "uses_bf16",
     "weights_hash",
 ]
+
+_HOME = {
+    "card": ("ModelCard",),
+    "card_file": ("read_card",),
+    "device": ("autocast", "describe_device", "pick_device", "seed_everything", "uses_bf16"),
+    "network": ("MILModel", "build_model", "prepare"),
+    "normalisation": ("Normalisation",),
+    "side_outputs": ("SideOutputs", "fuse"),
+    "weights": ("load_model", "save_model", "weights_hash"),
+    "zoo": ("ZooEntry", "find_model", "list_models", "models_folder"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    # on first use: the window asks for cards and maps, and must not load torch for them
+    for module, names in _HOME.items():
+        if name in names:
+            return getattr(import_module(f".{module}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from napari_ifkd import __version__
 from napari_ifkd.config import NetworkConfig  # noqa: TC001 - pydantic reads the annotation
 
-from .network import Normalisation
+from .normalisation import Normalisation
 
 
 def _now() -> str:

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from napari_ifkd.errors import ModelError
 
+from .normalisation import Normalisation
 from .side_outputs import SideOutputs, checked_weights, fuse
 
 if TYPE_CHECKING:
@@ -25,15 +25,6 @@ PAPER_WEIGHTS: dict[str, tuple[float, ...]] = {
     "sa-mil": (0.2, 0.35, 0.45),
 }
 """Fusion weights w_i of each network, shallow to deep (for ResNet-MIL a starting point)."""
-
-
-class Normalisation(BaseModel):
-    """Mean and standard deviation of each channel (R, G, B), as shares of full brightness; ImageNet's by default."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
 
 class MILModel(nn.Module):

@@ -13,7 +13,7 @@ from torch import nn
 
 from napari_ifkd.errors import ModelError
 
-from .network import Normalisation
+from .normalisation import Normalisation
 from .vgg import VGGTrunk, vgg_features
 
 if TYPE_CHECKING:

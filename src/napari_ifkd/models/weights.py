@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,11 +10,10 @@ from typing import TYPE_CHECKING
 import safetensors
 import safetensors.torch
 import torch
-from pydantic import ValidationError
 
 from napari_ifkd.errors import ModelError
 
-from .card import ModelCard
+from .card_file import CARD_KEY, read_card, whole_safetensors
 from .network import MILModel, build_model
 
 if TYPE_CHECKING:
@@ -23,8 +21,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-CARD_KEY = "napari_ifkd"  # in the safetensors metadata; its value is the card as JSON
-_REMEDY = "Give a weights file written by this program, or a name listed by `napari-ifkd models`"
+    from .card import ModelCard
 
 
 def weights_hash(model: nn.Module | Mapping[str, Tensor]) -> str:
@@ -70,17 +67,6 @@ def save_model(path: str | Path, model: MILModel, card: ModelCard) -> ModelCard:
     return written
 
 
-def read_card(path: str | Path) -> ModelCard:
-    """Read the card of a weights file, not its tensors.
-
-    Raises
-    ------
-    ModelError
-        If the file is missing, is no safetensors file or holds no card.
-    """
-    return _read(Path(path), tensors=False)[0]
-
-
 def load_model(path: str | Path, device: torch.device | str = "cpu") -> tuple[MILModel, ModelCard]:
     """Build the network a weights file describes and fill it.
 
@@ -99,7 +85,9 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> tuple[MI
         If the file is missing, is no safetensors file, holds no card, or its tensors do not fit the card or are damaged.
     """
     path = Path(path)
-    card, tensors = _read(path, tensors=True)
+    card = read_card(path)
+    with whole_safetensors(path), safetensors.safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
     if weights_hash(tensors) != card.weights_sha256:
         raise ModelError(path, "the weights are damaged: their hash is not the one its card tells", "Fetch or train the file again")
     try:
@@ -121,48 +109,6 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> tuple[MI
     model.normalisation = card.normalisation
     model.config = card.network
     return model.eval().to(device), card
-
-
-def _read(path: Path, *, tensors: bool) -> tuple[ModelCard, dict[str, Tensor]]:
-    _refuse_what_is_no_safetensors(path)
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            metadata: dict[str, str] = file.metadata() or {}
-            found = {name: file.get_tensor(name) for name in file.keys()} if tensors else {}  # noqa: SIM118 - no mapping
-    except (safetensors.SafetensorError, OSError, ValueError) as error:
-        cause = f"is no whole safetensors file ({str(error).splitlines()[0][:200]})"
-        raise ModelError(path, cause, "Fetch or train the file again") from error
-    if CARD_KEY not in metadata:
-        cause = "is a safetensors file without the model card that tells its network, resolution and normalisation"
-        raise ModelError(path, cause, "Build the network with build_model, load the tensors into it and write it with save_model")
-    try:
-        card = ModelCard.model_validate(json.loads(metadata[CARD_KEY]))
-    except (json.JSONDecodeError, ValidationError) as error:
-        if isinstance(error, ValidationError):
-            told = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'card'}: {e['msg']}" for e in error.errors()[:3])
-        else:
-            told = str(error)
-        raise ModelError(
-            path, f"its model card cannot be understood ({told})", "A newer version may have written it: update, or train again"
-        ) from error
-    return card, found
-
-
-def _refuse_what_is_no_safetensors(path: Path) -> None:
-    if path.is_dir():
-        raise ModelError(path, "is a folder, not a weights file", _REMEDY)
-    try:
-        with path.open("rb") as file:
-            head = file.read(16)
-    except FileNotFoundError as error:
-        raise ModelError(path, "there is no such file", _REMEDY) from error
-    except OSError as error:
-        raise ModelError(path, f"cannot be read ({error.strerror or error})", "Check its permissions") from error
-    pickled = head.startswith(b"PK\x03\x04") or (head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05")
-    if pickled and head[8:9] != b"{":  # safetensors: eight bytes of length, which may be anything, then JSON
-        cause = "is a pickled checkpoint (.pt, .pth), which could run any code when opened, so it is not"
-        remedy = "Load it yourself with torch.load(..., weights_only=True) into a network of build_model and write that with save_model"
-        raise ModelError(path, cause, remedy)
 
 
 def _write_whole(path: Path, data: bytes) -> None:

@@ -16,7 +16,7 @@ import platformdirs
 
 from napari_ifkd.errors import ModelError
 
-from .weights import read_card
+from .card_file import read_card
 
 Source = Literal["built-in", "local", "hub"]
 
