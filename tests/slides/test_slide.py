@@ -177,3 +177,44 @@ def test_stored_levels_keep_their_real_scales(shared_data: Path) -> None:
     with open_slide(shared_data / "slides" / "openslide_boxes.tiff") as slide:
         assert slide.level_scales[3] == (250 / 31, 300 / 37)
         assert slide.mpp is None
+
+
+def test_leica_areas_are_composed_and_offset(tmp_path: Path) -> None:
+    """Two scanned areas on a slide of 1000 x 800 px at 0.5 um/px; the first starts at x 200, y 100."""
+    rng = np.random.default_rng(0)
+    areas = [rng.integers(1, 255, (256, 384, 3), dtype=np.uint8) for _ in range(2)]
+    macro = rng.integers(1, 255, (80, 100, 3), dtype=np.uint8)
+    places = [(0, 0, 500_000, 400_000), (100_000, 50_000, 192_000, 128_000), (100_000, 250_000, 192_000, 128_000)]
+    images = "".join(
+        f'<image><creationDate>x</creationDate><device model="m" version="1"/>'
+        f'<pixels sizeX="{w}" sizeY="{h}"><dimension sizeX="{w}" sizeY="{h}" r="0" ifd="{i}"/>{extra}</pixels>'
+        f'<view sizeX="{sx}" sizeY="{sy}" offsetX="{x}" offsetY="{y}"/>'
+        f"<scanSettings><objectiveSettings><objective>20</objective></objectiveSettings><illuminationSettings>"
+        f"<numericalAperture>0.4</numericalAperture><illuminationSource>brightfield</illuminationSource></illuminationSettings>"
+        f"</scanSettings></image>"
+        for i, ((x, y, sx, sy), (w, h), extra) in enumerate(
+            zip(
+                places,
+                [(100, 80), (384, 256), (384, 256)],
+                ["", *[f'<dimension sizeX="192" sizeY="128" r="1" ifd="{n}"/>' for n in (3, 4)]],
+                strict=True,
+            )
+        )
+    )
+    xml = (
+        '<?xml version="1.0"?><scn xmlns="http://www.leica-microsystems.com/scn/2010/10/01">'
+        f'<collection name="c" sizeX="500000" sizeY="400000">{images}</collection></scn>'
+    )
+    path = tmp_path / "two.scn"
+    pages = [macro, *areas, *[a[::2, ::2] for a in areas]]
+    with tifffile.TiffWriter(path, bigtiff=True) as tiff:
+        for index, page in enumerate(pages):
+            tiff.write(page, tile=(64, 64), photometric="rgb", metadata=None, description=xml if index == 0 else None)
+    with open_slide(path) as slide:
+        assert (slide.vendor, slide.mpp, slide.shape_level0) == ("leica", 0.5, (800, 1000))
+        assert slide.bounds_origin_yx_level0 == (100, 200)
+        whole = slide.levels[0].compute()
+        np.testing.assert_array_equal(whole[100:356, 200:584], areas[0])
+        np.testing.assert_array_equal(whole[500:756, 200:584], areas[1])
+        assert whole[400:480].max() == 0
+        assert "macro" not in str(slide_info(slide)["vendor"])

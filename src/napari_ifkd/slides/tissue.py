@@ -138,23 +138,21 @@ def classify(image: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.bool_], str]:
     if _is_fluorescence(image, void):
         return nothing, "no tissue found: black background, looks like fluorescence"
     near_void = _dilate(void, 2)  # means over the rim of a black area are dark, yet no ink or tissue
-    glass = _glass_colour(image, near_void)
-    density = _density(cv2.blur(image, (3, 3)), glass)
+    density = _density(cv2.blur(image, (3, 3)), _glass_colour(image, near_void))
     total, chroma = density.mean(axis=2), density.max(axis=2) - density.min(axis=2)
-    ink = _ink(density) & ~near_void
-    if float(np.quantile(chroma[~near_void], 0.999)) < _OD_CHROMA if (~near_void).any() else True:
-        stained, kind = (total > 2 * _OD_TOTAL) & ~near_void, " (grey image, told by darkness alone)"
-        ink = nothing
+    coloured = (chroma > _OD_CHROMA) & ~near_void
+    if np.count_nonzero(coloured) < _MIN_AREA_PX:
+        mask = _tidy((total > 2 * _OD_TOTAL) & ~near_void)
+        how, ink = " (grey image, told by darkness alone)", nothing
     else:
         red, green, blue = density[..., 0], density[..., 1], density[..., 2]
         purple = (red < 1.2 * green + 0.02) & (blue < 1.2 * green + 0.02)  # H&E absorbs green most, or nearly
-        stained, kind = (chroma > _OD_CHROMA) & (total > _OD_TOTAL) & purple & ~near_void, ""
-    mask = _tidy(stained & ~_dilate(ink, 2))
+        ink = _ink(density) & ~near_void
+        mask, how = _tidy(coloured & (total > _OD_TOTAL) & purple & ~_dilate(ink, 2)), ""
     if not mask.any():
-        seen = "only ink" if ink.mean() > 0.001 else "nothing but bright glass"
-        return mask, f"no tissue found: {seen}{kind}"
+        return mask, "no tissue found: " + ("only ink" if ink.mean() > 0.001 else "nothing but bright glass")
     bare = float((~mask & ~near_void).mean())
-    return mask, ("tissue on white glass" if bare > 0.02 else "tissue all over, hardly any glass") + kind
+    return mask, ("tissue on white glass" if bare > 0.02 else "tissue all over, hardly any glass") + how
 
 
 def _is_fluorescence(image: npt.NDArray[np.uint8], void: npt.NDArray[np.bool_]) -> bool:
