@@ -85,7 +85,8 @@ def truth_scale(source: ProbabilityMap, truth: Mask) -> tuple[float, float]:
 
 def _centres(start: int, count: int, step: float) -> NDArray[np.int64]:
     """Return which px of the truth lie at the centres of px `start`... of the map."""
-    return np.floor((np.arange(start, start + count) + 0.5) * step + 1e-9).astype(np.int64)
+    centres: NDArray[np.int64] = np.floor((np.arange(start, start + count) + 0.5) * step + 1e-9).astype(np.int64)
+    return centres
 
 
 def _sampled(truth: Mask, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -185,7 +185,7 @@ class _Rounds:
         trainer = Trainer(self.pair.student, self.train, phase, self.config, self.should_stop)
         carried = robust is not None and not robust.reset_optimiser and self.pair.same_kind
         if self.optimiser is not None and (self.epoch or carried):
-            trainer.optimiser.load_state_dict(self.optimiser)
+            trainer.optimiser.load_state_dict(snapshot(self.optimiser))  # torch would go on writing into ours
         loss_of = distillation_loss(self.config, maps, trainer.device)
         good = snapshot(self.pair.student.state_dict())
         for epoch in range(self.epoch + 1, settings.epochs + 1):

@@ -72,7 +72,7 @@ def train_teacher(
     good: State | None = None
     if state is not None:
         model.load_state_dict(state["model"])
-        trainer.optimiser.load_state_dict(state["optimiser"])
+        trainer.optimiser.load_state_dict(snapshot(state["optimiser"]))  # torch would go on writing into the caller's
         first, good = int(state["epoch"]) + 1, state
 
     def loss_of(outputs: SideOutputs, batch: Batch) -> Tensor:

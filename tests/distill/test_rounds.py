@@ -1,0 +1,237 @@
+"""Rounds of distillation: the switch is real, resume is exact, a diverging student does no harm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from napari_ifkd.bags import Bags
+from napari_ifkd.config import Config, NetworkConfig
+from napari_ifkd.distill import distill
+from napari_ifkd.distill.maps import TeacherMaps, forward, teacher_maps
+from napari_ifkd.distill.pair import TeacherStudent
+from napari_ifkd.distill.rounds import distillation_loss
+from napari_ifkd.distill.training import Batch, never
+from napari_ifkd.errors import BagError, Cancelled, ConfigError
+from napari_ifkd.events import Decision, EpochDone, Progress, RoundDone, Warned
+from napari_ifkd.models import MILModel, SideOutputs, build_model, weights_hash
+
+from .test_stage1 import finish, poison, same_weights
+
+Network = Callable[[int], MILModel]
+ALWAYS = {"rounds.mode": "paper"}
+
+
+@pytest.fixture
+def veto(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the rule refuse every student."""
+    monkeypatch.setattr("napari_ifkd.distill.rounds.decide", lambda *_, **__: Decision(False, "cautious", "none", "The teacher stays."))
+
+
+def test_events_of_two_rounds(train: Bags, val: Bags, config: Config, network: Network) -> None:
+    seen: list[tuple] = []
+    config = config.replaced(**ALWAYS)
+    events, outcome = finish(
+        distill(network(0), network(1), train, val, config, on_round=lambda i, m, s, d: seen.append((i, weights_hash(m), s, d)))
+    )
+    rounds = [e for e in events if isinstance(e, RoundDone)]
+    assert [e.index for e in rounds] == [0, 1, 2]
+    assert rounds[0].decision is None
+    assert all(e.decision.switched and e.decision.criterion == "always" for e in rounds[1:])
+    assert [(e.round, e.epoch) for e in events if isinstance(e, EpochDone)] == [(1, 1), (1, 2), (2, 1), (2, 2)]
+    assert {"bag_accuracy", "positive_area", "negative_area", "agreement"} <= set(rounds[1].scores)
+    assert {e.stage for e in events if isinstance(e, Progress)} == {"teacher maps", "training"}
+    assert [s[0] for s in seen] == [0, 1, 2]
+    assert outcome.accepted_round == 2
+    assert weights_hash(outcome.model) == seen[-1][1]
+    assert not outcome.model.training
+    assert "Round 2" in outcome.reason
+
+
+def test_modules_change_hands_and_the_old_teacher_becomes_student(train: Bags, val: Bags, config: Config, network: Network) -> None:
+    teacher, student = network(0), network(1)
+    first = weights_hash(teacher)
+    states: list[dict] = []
+    generator = distill(teacher, student, train, val, config.replaced(**ALWAYS, **{"rounds.rounds": 1}), on_epoch=states.append)
+    _, outcome = finish(generator)
+    assert outcome.model is student
+    assert weights_hash(teacher) == first, "the old teacher's weights pass to the student untouched"
+    assert weights_hash(student) != first
+    assert states[-1]["pair"]["swapped"] is True
+    assert same_weights(states[-1]["pair"]["student"], teacher.state_dict())
+
+
+def test_pair_switches_and_keeps(network: Network) -> None:
+    a, b = network(0), network(1)
+    hashes = weights_hash(a), weights_hash(b)
+    pair = TeacherStudent(a, b)
+    pair.begin(warm_start=False)
+    pair.switch()
+    assert (pair.teacher, pair.student) == (b, a)
+    assert (weights_hash(pair.teacher), weights_hash(pair.student)) == (hashes[1], hashes[0])
+    pair.keep()
+    assert weights_hash(pair.student) == weights_hash(pair.teacher) == hashes[1]
+    assert pair.student is not pair.teacher
+    with pytest.raises(ValueError, match="two modules"):
+        TeacherStudent(a, a)
+
+
+@pytest.mark.usefixtures("veto")
+def test_a_kept_teacher_stays_and_the_rate_halves(train: Bags, val: Bags, config: Config, network: Network) -> None:
+    teacher = network(0)
+    first, states = weights_hash(teacher), []
+    events, outcome = finish(distill(teacher, network(1), train, val, config, on_epoch=states.append))
+    assert outcome.accepted_round == 0
+    assert weights_hash(outcome.model) == first
+    assert [d.switched for d in outcome.decisions] == [False, False]
+    assert "kept" in outcome.reason
+    assert states[-1]["rate"] == 0.25
+    boundary = next(s for s in states if s["round"] == 2 and s["epoch"] == 0)
+    assert same_weights(boundary["pair"]["student"], boundary["pair"]["teacher"])
+
+
+def check_resume(train: Bags, val: Bags, config: Config, network: Network) -> None:
+    states: list[dict] = []
+    _, whole = finish(distill(network(0), network(1), train, val, config, on_epoch=states.append))
+    assert [(s["round"], s["epoch"]) for s in states] == [(1, 1), (1, 2), (2, 0), (2, 1), (2, 2), (3, 0)]
+    for state in states:
+        _, resumed = finish(distill(network(7), network(8), train, val, config, state=state))
+        assert same_weights(resumed.model.state_dict(), whole.model.state_dict())
+        assert resumed.decisions == whole.decisions
+        assert resumed.accepted_round == whole.accepted_round
+
+
+@pytest.mark.parametrize("overrides", [{}, ALWAYS, {"rounds.robust.reset_optimiser": False, "acceptance.rule": "always"}])
+def test_resume_from_anywhere_is_bit_equal(train: Bags, val: Bags, config: Config, network: Network, overrides: dict) -> None:
+    check_resume(train, val, config.replaced(**overrides), network)
+
+
+@pytest.mark.usefixtures("veto")
+def test_resume_where_the_teacher_was_kept_is_bit_equal(train: Bags, val: Bags, config: Config, network: Network) -> None:
+    check_resume(train, val, config, network)
+
+
+def test_states_are_plain_data(train: Bags, val: Bags, config: Config, network: Network, tmp_path: Any) -> None:
+    states: list[dict] = []
+    finish(distill(network(0), network(1), train, val, config, on_epoch=states.append))
+    torch.save(states[-1], tmp_path / "state.pt")
+    assert torch.load(tmp_path / "state.pt", weights_only=True)["act"] == "distill"
+
+
+def test_a_student_of_another_kind_takes_the_role(train: Bags, val: Bags, config: Config, network: Network) -> None:
+    config = config.replaced(**{"acceptance.rule": "always"})
+    teacher, student = network(0), build_model(NetworkConfig(width=0.25), 1)
+    states: list[dict] = []
+    _, outcome = finish(distill(teacher, student, train, val, config, on_epoch=states.append))
+    assert outcome.model is teacher, "after two switches the first module is teacher again"
+    for state in states:
+        _, resumed = finish(distill(network(5), build_model(NetworkConfig(width=0.25), 6), train, val, config, state=state))
+        assert same_weights(resumed.model.state_dict(), outcome.model.state_dict())
+
+
+def test_a_users_own_module_may_teach(train: Bags, val: Bags, config: Config, network: Network) -> None:
+    class Own(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = torch.nn.Conv2d(3, 1, 3, padding=1)
+
+        def forward(self, x: torch.Tensor) -> SideOutputs:
+            logit = self.conv(x).float()
+            return SideOutputs((logit,), logit.sigmoid())
+
+    config = config.replaced(**{"acceptance.rule": "always"})
+    _, outcome = finish(distill(Own(), network(0), train, val, config))  # type: ignore[arg-type]
+    assert isinstance(outcome.model, Own)
+
+
+def test_divergence_in_the_first_epoch_keeps_the_teacher(train: Bags, val: Bags, config: Config, network: Network) -> None:
+    teacher, student = network(0), network(1)
+    poison(student, 1)
+    events, outcome = finish(distill(teacher, student, train, val, config.replaced(**ALWAYS, **{"rounds.rounds": 1})))
+    assert outcome.accepted_round == 0
+    assert outcome.model is teacher
+    assert outcome.decisions[0].criterion == "diverged"
+    assert any(isinstance(e, Warned) for e in events)
+    assert all(torch.isfinite(v).all() for v in student.state_dict().values())
+
+
+def test_divergence_later_keeps_the_last_good_student(train: Bags, val: Bags, config: Config, network: Network) -> None:
+    student = network(1)
+    poison(student, 4)
+    states: list[dict] = []
+    config = config.replaced(**ALWAYS, **{"rounds.rounds": 1})
+    events, outcome = finish(distill(network(0), student, train, val, config, on_epoch=states.append))
+    assert outcome.accepted_round == 1
+    assert same_weights(outcome.model.state_dict(), states[0]["pair"]["student"])
+    assert any(isinstance(e, Warned) and "epoch 2" in e.message for e in events)
+
+
+def test_stop_while_teacher_maps_are_made(train: Bags, val: Bags, config: Config, network: Network) -> None:
+    generator = distill(network(0), network(1), train, val, config, should_stop=lambda: stop)
+    stop = False
+    assert isinstance(next(generator), RoundDone)
+    stop = True
+    with pytest.raises(Cancelled):
+        finish(generator)
+
+
+def test_bags_without_positives_are_an_error(train: Bags, val: Bags, config: Config, network: Network) -> None:
+    negatives = train.subset(np.flatnonzero(train.labels == 0))
+    with pytest.raises(BagError, match="no positive bags"):
+        finish(distill(network(0), network(1), negatives, val, config))
+
+
+def test_missing_negatives_are_told(train: Bags, val: Bags, config: Config, network: Network) -> None:
+    positives = train.subset(np.flatnonzero(train.labels == 1))
+    events, _ = finish(distill(network(0), network(1), positives, val, config.replaced(**{"rounds.rounds": 1, "rounds.epochs": 1})))
+    assert any(isinstance(e, Warned) and "no negative bags" in e.message for e in events)
+
+
+def test_side_to_side_needs_as_many_sides(train: Bags, val: Bags, config: Config, network: Network) -> None:
+    config = config.replaced(**{"rounds.structure": "sides", "rounds.rounds": 1})
+    finish(distill(network(0), network(1), train, val, config))
+    student = network(1)
+    student.weights = (0.5, 0.5)
+    with pytest.raises(ConfigError, match="the student 2"):
+        finish(distill(network(0), student, train, val, config))
+
+
+def test_averaged_maps_turn_with_the_image(train: Bags, config: Config, network: Network) -> None:
+    """A map averaged over all views is the map of the turned image, turned back; one view is not."""
+    model = network(0)
+    turned = np.ascontiguousarray(np.rot90(train.images, axes=(1, 2)))
+
+    def maps(images: np.ndarray, averaged: bool) -> np.ndarray:
+        run = forward(model, images, np.arange(len(images)), config, averaged=averaged, should_stop=never)
+        return np.concatenate([outputs[0].numpy() for _, outputs in run])
+
+    averaged = maps(train.images, True)
+    np.testing.assert_allclose(maps(turned, True), np.rot90(averaged, axes=(1, 2)), atol=1e-5)
+    single = np.abs(maps(turned, False) - np.rot90(maps(train.images, False), axes=(1, 2))).max()
+    assert single > 1e-4
+
+
+def test_teacher_is_asked_about_positives_only(train: Bags, config: Config, network: Network) -> None:
+    _, maps = finish(teacher_maps(network(0), train, config, averaged=False, sides=True, should_stop=never))
+    assert maps.sides.shape == (16, 3, 32, 32)
+    assert (maps.fused[train.labels == 0] == 0).all()
+    assert (maps.fused[train.labels == 1] > 0).all()
+
+
+def test_maps_follow_the_flips_of_their_images(config: Config) -> None:
+    """With the student's answer made from the turned teacher map itself, the semimetric is exactly zero."""
+    rng = np.random.default_rng(0)
+    fused = rng.random((4, 8, 8)).astype(np.float16)
+    flips = torch.tensor([[True, False, False], [False, True, True], [True, True, True], [False, False, False]])
+    batch = Batch(np.arange(4), torch.ones(4), flips)
+    answer = batch.follow(torch.from_numpy(fused).float())[:, None]
+    settings = config.replaced(**{"rounds.robust.pixel_bce": False, "rounds.structure": "fused"})
+    loss = distillation_loss(settings, TeacherMaps(fused, None), torch.device("cpu"))
+    outputs = SideOutputs((torch.zeros_like(answer),), answer)
+    assert float(loss(outputs, batch).max()) == 0
+    unturned = SideOutputs(outputs.side_logits, torch.from_numpy(fused).float()[:, None])
+    assert (loss(unturned, batch)[:3] > 0.1).all()
