@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
     from .probability_map import ProbabilityMap
 
+_CONVOLUTIONAL = {"vgg-mil", "resnet-mil"}
+_GPU_TIMES = 16  # more tiles at once than on a processor, where small batches are faster
 Tile = tuple[int, int, NDArray[np.uint8]]
 
 
@@ -55,7 +57,7 @@ def predict_map(
     Parameters
     ----------
     slide : open; a thread of its own reads it meanwhile
-    model, card : the network and what is known of it; tiles are of `card.tile_px` at `card.mpp`
+    model, card : the network and what is known of it; tiles are of :func:`working_tile` px at `card.mpp`
     out : folder of the map, such as ``maps/slide.zarr``; it appears when complete, and replaces an older one
     config : `inference`, `device` and `precision` are used
     region, exclusion : as (x, y) in level-0 px; look only here, not here
@@ -92,9 +94,9 @@ def predict_map(
     else:
         tissue = None
     coverage = Coverage(shape, scale_yx, tissue, region, exclusion)
-    size = card.tile_px
+    size = working_tile(card)
     # every tile that touches tissue: fewer would leave borders of tissue without the tiles they are blended from
-    grid = tile_grid(slide, card.mpp, size, settings.overlap, tissue, 0.0, region)
+    grid = tile_grid(slide, card.mpp, size, settings.overlap * card.tile_px / size, tissue, 0.0, region)
     origins = grid.origins
     if len(origins) == 0:
         raise SlideError(
@@ -107,7 +109,9 @@ def predict_map(
         if should_stop():
             raise Cancelled
 
-    predictor = Predictor(model, pick_device(config.device), config.precision)
+    device = pick_device(config.device)
+    predictor = Predictor(model, device, config.precision)
+    together = max(1, settings.batch * card.tile_px**2 // size**2) * (_GPU_TIMES if device.type == "cuda" else 1)
     pace = Pace(stage, len(origins))
     blender = BandBlender(shape, size, size - grid.stride_px)
     done = 0
@@ -118,7 +122,7 @@ def predict_map(
                 keep = coverage.rows(writer.row, len(rows)) if rows.any() else None
                 writer.append(rows if keep is None else rows * keep)
 
-        for batch in _batches(reader, settings.batch, check):
+        for batch in _batches(reader, together, check):
             answers = predictor(np.stack([pixels for _, _, pixels in batch]))
             for (y, x, _), answer in zip(batch, answers, strict=True):
                 if y > blender.top:
@@ -130,6 +134,15 @@ def predict_map(
         finish(shape[0])
         facts = _facts(slide, card, config, coverage)
         return writer.complete({**facts, "warnings": warnings, "domain_warning": foreign}, check)
+
+
+def working_tile(card: ModelCard) -> int:
+    """Return the side of the tiles a network is fed, px.
+
+    Purely convolutional networks get tiles of twice the side they learnt from: the same answer, with less overlap computed twice.
+    Attention looks at the whole tile, so its networks get what they learnt from.
+    """
+    return card.tile_px * 2 if card.network.name in _CONVOLUTIONAL else card.tile_px
 
 
 def _batches(reader: TileReader, size: int, check: Callable[[], None]) -> Iterator[list[Tile]]:
@@ -185,7 +198,7 @@ def _facts(slide: Slide, card: ModelCard, config: Config, coverage: Coverage) ->
         "mpp": card.mpp,
         "scale_yx": list(scale_yx),
         "pixel_size_um_yx": [mpp0 * scale_yx[0], mpp0 * scale_yx[1]],
-        "tile_px": card.tile_px,
+        "tile_px": working_tile(card),
         "settings": config.inference.model_dump(mode="json"),
         "model": {"name": card.name, "weights_sha256": card.weights_sha256, "domain": card.domain},
         "tissue": None if tissue is None else {"reason": tissue.reason, "area_mm2": tissue.area_mm2},
