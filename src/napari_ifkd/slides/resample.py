@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _BLOCK_ROWS, _BLOCK_COLUMNS = 2048, 4096
 # Halves go up, however the sums were rounded: the result must not depend on how a region is cut.
 _HALF_UP = np.float32(0.501)
+# Products this small stay on one thread: BLAS threads that wait for each other beside a busy model cost ten times the work.
+_PRODUCT_ROWS, _PRODUCT_COLUMNS = 128, 1024
 _BAND_PX = 16  # source pixels of an axis in one product
 _NEAR = 1e-6  # of a source pixel
 
@@ -104,13 +106,19 @@ def _resize(image: npt.NDArray[np.uint8], rows: _Axis, columns: _Axis, out: npt.
         columns = columns.banded()
     flat = image.reshape(image.shape[0], -1)  # (h_in, w_in * 3)
     tall = np.empty((rows.count, flat.shape[1]), np.float32)
-    for lines, taps, weights in rows.bands:
-        np.matmul(weights, flat[taps].astype(np.float32), out=tall[lines])
+    for left in range(0, flat.shape[1], _PRODUCT_COLUMNS):
+        strip = slice(left, left + _PRODUCT_COLUMNS)
+        part = flat[:, strip].astype(np.float32)
+        for lines, taps, weights in rows.bands:
+            np.matmul(weights, part[taps], out=tall[lines, strip])
     # The second axis stays interleaved: three times the products, and still faster than turning the image twice.
     for cells, taps, weights in columns.bands:
-        part = tall[:, 3 * taps.start : 3 * taps.stop] @ np.kron(weights.T, np.eye(3, dtype=np.float32))  # (h_out, n * 3)
-        part += _HALF_UP
-        out[:, cells] = part.reshape(rows.count, -1, 3)  # the cast cuts off
+        interleaved = np.kron(weights.T, np.eye(3, dtype=np.float32))
+        for top in range(0, rows.count, _PRODUCT_ROWS):
+            lines = slice(top, top + _PRODUCT_ROWS)
+            part = tall[lines, 3 * taps.start : 3 * taps.stop] @ interleaved  # (h, n * 3)
+            part += _HALF_UP
+            out[lines, cells] = part.reshape(len(part), -1, 3)  # the cast cuts off
 
 
 def resample(
