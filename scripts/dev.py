@@ -139,10 +139,10 @@ def uv_environment() -> dict[str, str]:
     settings.setdefault("UV_HTTP_TIMEOUT", "300")  # torch comes in wheels of hundreds of megabytes
     told = subprocess.run([PYTHON, "-m", "pip", "config", "list"], check=False, capture_output=True, text=True).stdout
     pip = dict(line.split("=", 1) for line in told.splitlines() if "=" in line)
-    for option, name in (("index-url", "UV_DEFAULT_INDEX"), ("cert", "SSL_CERT_FILE")):
-        for scope in (":env:", "global"):
-            if value := pip.get(f"{scope}.{option}", "").strip("'\""):
-                settings.setdefault(name, value)
+    for option, name, older_name in (("index-url", "UV_DEFAULT_INDEX", "UV_INDEX_URL"), ("cert", "SSL_CERT_FILE", "SSL_CERT_FILE")):
+        values = [pip.get(f"{scope}.{option}", "").strip("'\"") for scope in (":env:", "global")]
+        if any(values) and older_name not in settings:
+            settings.setdefault(name, next(value for value in values if value))
     return settings
 
 
