@@ -32,9 +32,9 @@ class NucleusKind:
 
 
 KINDS = {
-    "tumour": NucleusKind((8.5, 16.5), (0.58, 0.95), (0.62, 1.25), 0.085, 0.3, 0.42, (1, 3), 1.15, 40, 0.45),
+    "tumour": NucleusKind((8.0, 16.0), (0.56, 0.95), (0.55, 1.15), 0.08, 0.3, 0.34, (1, 3), 1.1, 48, 0.5),
     "mitosis": NucleusKind((7.0, 10.0), (0.3, 0.6), (1.5, 1.7), 0.18, 0.25, 0.0, (0, 0), 0.6, 6),
-    "epithelium": NucleusKind((7.2, 9.0), (0.72, 0.92), (0.8, 1.15), 0.02, 0.16, 0.3, (0, 1), 0.6, 16, 0.2),
+    "epithelium": NucleusKind((7.2, 9.0), (0.72, 0.92), (0.7, 1.15), 0.02, 0.16, 0.3, (0, 1), 0.6, 16, 0.2),
     "gland": NucleusKind((8.2, 10.5), (0.5, 0.68), (0.85, 1.2), 0.025, 0.16, 0.25, (0, 1), 0.55, 16, 0.15),
     "lymphocyte": NucleusKind((5.4, 6.9), (0.86, 1.0), (1.15, 1.55), 0.03, 0.2, 0.1, (0, 0), 0.5, 20),
     "fibroblast": NucleusKind((10.0, 17.0), (0.17, 0.3), (0.85, 1.3), 0.03, 0.14, 0.15, (0, 0), 0.4, 12),
@@ -69,7 +69,7 @@ def _variants(kind: NucleusKind, rng: np.random.Generator) -> list[dict[str, NDA
                 "grain": rng.normal(size=(64, 64)),
             }
         )
-    return out
+    return sorted(out, key=lambda v: float(v["density"]) * (1 - float(v["open"])))  # pale to dark
 
 
 def _draw(kind: NucleusKind, mpp: float, turn: int, variant: dict[str, NDArray[np.float64] | float]) -> Floats:

@@ -79,13 +79,18 @@ def place_cells(canvas: Canvas, along: Floats) -> None:
     g, plan = canvas.ground, canvas.plan
     stroma = np.minimum(np.minimum(-g.nest, -g.gland), np.minimum(np.minimum(-g.fat, g.vessel - g.vessel_wall), g.tissue))
 
-    y, x, r = canvas.lattice(100, 10.6 + 1.2 * plan.pleomorphism, 0.95)
+    tone = np.clip(0.5 + 0.42 * canvas.noise(110, 240.0, 2), 0, 1)  # paler here, darker there, in tumour and benign tissue alike
+
+    def pick(y: Doubles, x: Doubles, r: Doubles) -> Doubles:
+        return 0.45 * r + 0.55 * canvas.look(tone, y, x)
+
+    y, x, r = canvas.lattice(100, 11.6 + 1.4 * plan.pleomorphism, 0.84)
     nest = canvas.look(g.nest, y, x)
     crowd = canvas.look(canvas.noise(101, 60.0, 2), y, x)
     keep = (nest > 3.5) & (r[0] < 0.86 + 0.1 * crowd)
     infiltrate, mitosis = keep & (r[0] > 0.80), keep & (r[0] < 0.012)
     keep &= ~infiltrate & ~mitosis
-    canvas.put("tumour", y[keep], x[keep], r[1][keep], np.pi * r[2][keep], cell=True)
+    canvas.put("tumour", y[keep], x[keep], pick(y, x, r[1])[keep], np.pi * r[2][keep], cell=True)
     canvas.put("mitosis", y[mitosis], x[mitosis], r[1][mitosis], np.pi * r[2][mitosis], cell=True)
     canvas.put("lymphocyte", y[infiltrate], x[infiltrate], r[1][infiltrate], np.pi * r[2][infiltrate], cell=True)
 
@@ -97,10 +102,11 @@ def place_cells(canvas: Canvas, along: Floats) -> None:
             slip = 2.6 * (r1 - 0.35)
             y, x = y + slip * np.sin(normal), x + slip * np.cos(normal)
             keep = (canvas.look(g.gland, y, x) < 12) & (r2 < 0.97)
-            canvas.put("gland", y[keep], x[keep], r0[keep], (normal + 0.25 * (r1 - 0.5))[keep], cell=True)
-    y, x, r = canvas.lattice(130, 9.6, 0.38, staggered=True)
-    keep = (canvas.look(g.gland, y, x) > 12.5) & (canvas.look(g.gland_thickness, y, x) > 100) & (r[0] < 0.97)
-    canvas.put("epithelium", y[keep], x[keep], r[1][keep], np.pi * r[2][keep], cell=True)
+            canvas.put("gland", y[keep], x[keep], pick(y, x, r0)[keep], (normal + 0.25 * (r1 - 0.5))[keep], cell=True)
+    y, x, r = canvas.lattice(130, 9.6, 0.52, staggered=True)
+    depth, thickness = canvas.look(g.gland, y, x), canvas.look(g.gland_thickness, y, x)
+    keep = (depth > np.where(thickness > 1.5e3, 3.0, 12.5)) & (thickness > 100) & (r[0] < 0.97)
+    canvas.put("epithelium", y[keep], x[keep], pick(y, x, r[1])[keep], np.pi * r[2][keep], cell=True)
 
     y, x, r = canvas.lattice(140, 7.6, 0.8)
     chance = 0.93 * canvas.look(g.lymphoid, y, x) ** 1.5 + 0.028
@@ -196,7 +202,7 @@ def isotropic(canvas: Canvas, kind: str, zoom: float = 1.0) -> Floats:
 
 def adipose(canvas: Canvas, where: Floats) -> Floats:
     """Membranes of fat cells (0..1): edges of a Voronoi tessellation of large cells."""
-    y, x, _ = canvas.lattice(220, 58.0, 0.7, staggered=True)
+    y, x, _ = canvas.lattice(220, 58.0, 0.95, staggered=True)
     step = canvas.mpp * 2
     n = canvas.size // 2
     yy = (canvas.y0 * canvas.mpp + (np.arange(n, dtype=np.float32) + 0.5) * step)[:, None]
@@ -247,7 +253,7 @@ def render_block(plan: Plan, row: int, column: int, mpp: float) -> tuple[NDArray
 
     # epithelium: tumour and benign share cytoplasm of the same colours
     shade = c.fine(0.5 + 0.16 * c.noise(240, 330.0, 2)).clip(0.2, 0.8)
-    cytoplasm_e = 0.50 - 0.12 * shade + 0.05 * coarse + 0.05 * tone + 0.10 * line
+    cytoplasm_e = 0.50 - 0.12 * shade + 0.05 * coarse + 0.05 * tone + 0.17 * line
     cytoplasm_h = (0.10 + 0.24 * shade) * plan.basophilia + 0.035 * coarse + 0.04 * tone + 0.06 * line
     epithelium = np.maximum(in_nest, in_gland)
     eosin += (cytoplasm_e - eosin) * epithelium
@@ -298,6 +304,7 @@ def render_block(plan: Plan, row: int, column: int, mpp: float) -> tuple[NDArray
     far = max(0.45 * min(plan.height, plan.width), 300.0)
     h *= thick * c.fine(1 + 0.13 * c.noise(272, far) + 0.05 * c.noise(274, 260.0)) * np.float32(plan.gains[0])
     e *= thick * c.fine(1 + 0.15 * c.noise(276, far) + 0.05 * c.noise(278, 260.0)) * np.float32(plan.gains[1])
+    h, e = cv2.GaussianBlur(h, (3, 3), 0.55), cv2.GaussianBlur(e, (3, 3), 0.55)  # the objective
     truth = ((nest > 0) & (tissue > 0))[inner, inner].astype(np.uint8)
     return _light(c, h, e, glass, white, inner), truth
 

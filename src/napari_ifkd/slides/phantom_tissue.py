@@ -8,16 +8,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from .phantom_noise import Doubles, Floats, hash01, layered, layered_at, noise
 
 # Channels of the random fields: any distinct numbers; octaves add multiples of 1000.
-OUTLINE, DOMAIN, NEST, SEPTA, GLANDULAR, LYMPHOID, FAT, CELLULAR, CLEFT = range(1, 10)
+OUTLINE, DOMAIN, NEST, SEPTA, GLANDULAR, LYMPHOID, FAT, CELLULAR, SHEET = range(1, 10)
 GLAND_CELL, VESSEL_CELL, PIECE = 40, 60, 80
-GLAND_SPACING, VESSEL_SPACING = 150.0, 260.0
+GLAND_SPACING, VESSEL_SPACING = 125.0, 260.0
 NEST_WAVELENGTH = 135.0
+SHEET_THICKNESS = 2e3  # um: marks solid benign epithelium that is no gland; solid glands have 1e3
+OUTLINE_OCTAVES = ((0.3, 0.08), (0.12, 0.035), (0.05, 0.018), (80.0, 13.0), (30.0, 6.5), (9.0, 2.0))  # um; below 1 in shares of a piece's size
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class Plan:
     domain_deviation: float
     nest_threshold: float
     fat_threshold: float
+    sheet_threshold: float
     haematoxylin: tuple[float, float, float]
     eosin: tuple[float, float, float]
     glass: tuple[float, float, float]
@@ -50,6 +54,7 @@ def make_plan(seed: int, height: float, width: float) -> Plan:
     draft = Plan(
         seed=seed, height=height, width=width, pieces=pieces, domain_wavelength=wavelength,
         domain_mean=0.0, domain_deviation=1.0, nest_threshold=0.0, fat_threshold=9.0,
+        sheet_threshold=9.0,
         haematoxylin=_jitter(rng, (0.92, 1.24, 0.62), 0.05), eosin=_jitter(rng, (0.10, 0.90, 0.50), 0.05),
         glass=_jitter(rng, (243.0, 242.0, 244.0), 0.006), gains=(float(rng.uniform(0.88, 1.12)), float(rng.uniform(0.88, 1.14))),
         pleomorphism=float(rng.uniform(0, 1)), basophilia=float(rng.uniform(0.85, 1.15)),
@@ -61,11 +66,14 @@ def make_plan(seed: int, height: float, width: float) -> Plan:
     domain = layered(seed, DOMAIN, ys, xs, wavelength, 3)
     mean, deviation = float(domain[inside].mean()), float(max(domain[inside].std(), 1e-3))
     draft = Plan(**{**draft.__dict__, "domain_mean": mean, "domain_deviation": deviation})
-    score = nest_score(draft, ys, xs)
-    share = rng.uniform(0.30, 0.36)  # glands and septa take a tenth of it away again
+    score = nest_score(Plan(**{**draft.__dict__, "nest_threshold": 1e3}), ys, xs)  # so high that no septa cut in
+    share = rng.uniform(0.28, 0.34)  # glands and septa take a tenth of it away again
     threshold = float(np.quantile(score[inside], 1 - share))
+    draft = Plan(**{**draft.__dict__, "nest_threshold": threshold})
     fat = layered(seed, FAT, ys, xs, 0.7 * wavelength, 3) - 0.6 * (score - threshold)
-    return Plan(**{**draft.__dict__, "nest_threshold": threshold, "fat_threshold": float(np.quantile(fat[inside], 0.9))})
+    sheet = sheet_score(draft, ys, xs, score - threshold)
+    limits = {"fat_threshold": float(np.quantile(fat[inside], 0.9)), "sheet_threshold": float(np.quantile(sheet[inside], 0.85))}
+    return Plan(**{**draft.__dict__, **limits})
 
 
 def _jitter(rng: np.random.Generator, values: tuple[float, float, float], share: float) -> tuple[float, float, float]:
@@ -82,19 +90,21 @@ def outline(plan: Plan, ys: Doubles, xs: Doubles) -> Floats:
         for px in range(plan.pieces[1]):
             r = [float(hash01(plan.seed, PIECE + k, np.array(py), np.array(px))) for k in range(5)]
             cy, cx = (py + 0.5 + 0.06 * (r[0] - 0.5)) * cell_h, (px + 0.5 + 0.06 * (r[1] - 0.5)) * cell_w
-            half_h, half_w = cell_h * (0.41 + 0.05 * r[2]), cell_w * (0.41 + 0.05 * r[3])
-            tilt = 0.5 * (r[4] - 0.5)
+            half_h, half_w = cell_h * (0.40 + 0.04 * r[2]), cell_w * (0.40 + 0.04 * r[3])
+            tilt = 0.3 * (r[4] - 0.5)
             dy, dx = (ys[:, None] - cy), (xs[None] - cx)
             u, v = (dx * np.cos(tilt) + dy * np.sin(tilt)) / half_w, (dy * np.cos(tilt) - dx * np.sin(tilt)) / half_h
             radius = (np.abs(u) ** 2.6 + np.abs(v) ** 2.6) ** (1 / 2.6)
             np.maximum(out, ((1 - radius) * min(half_h, half_w)).astype(np.float32), out=out)
     if out.max() < -0.4 * size:
         return out
-    for k, (wavelength, amplitude) in enumerate(
-        ((0.3 * size, 0.07 * size), (0.1 * size, 0.02 * size), (110.0, 13.0), (28.0, 4.0), (9.0, 1.5))
-    ):
-        out += np.float32(min(amplitude, 0.07 * size)) * noise(plan.seed, OUTLINE + 100 * k, ys, xs, wavelength)
-    return out
+    ragged = 0.35 + 1.3 * np.clip(0.5 + 0.5 * noise(plan.seed, OUTLINE + 900, ys, xs, 0.2 * size), 0, 1)  # smooth here, torn there
+    for k, (wavelength, amplitude) in enumerate(OUTLINE_OCTAVES):
+        wave = noise(plan.seed, OUTLINE + 100 * k, ys, xs, wavelength * (size if wavelength < 1 else 1))
+        out += np.float32(min(amplitude * (size if amplitude < 1 else 1), 0.08 * size)) * wave * (1 if k == 0 else ragged)
+    edge_y, edge_x = np.minimum(ys, plan.height - ys), np.minimum(xs, plan.width - xs)
+    glass = np.minimum(edge_y[:, None], edge_x[None]) - 0.025 * size  # tissue seldom reaches the slide's edge
+    return np.minimum(out, glass.astype(np.float32) + 0.01 * size * noise(plan.seed, OUTLINE + 950, ys, xs, 0.06 * size)).astype(np.float32)
 
 
 def nest_score(plan: Plan, ys: Doubles, xs: Doubles) -> Floats:
@@ -102,9 +112,9 @@ def nest_score(plan: Plan, ys: Doubles, xs: Doubles) -> Floats:
     slow = (layered(plan.seed, DOMAIN, ys, xs, plan.domain_wavelength, 3) - plan.domain_mean) / plan.domain_deviation
     fast = layered(plan.seed, NEST, ys, xs, NEST_WAVELENGTH, 4, 0.45)
     septa = np.abs(layered(plan.seed, SEPTA, ys, xs, 210.0, 3, 0.45))
+    width = 0.075 + 0.06 * noise(plan.seed, SEPTA + 500, ys, xs, 300.0)  # bands of stroma swell and end
     score = np.clip(1.5 * slow, -3.5, 2.2) + 0.85 * fast
-    out: Floats = np.minimum(score, plan.nest_threshold + 9.0 * (septa - 0.085)) if plan.nest_threshold else score
-    return out
+    return np.minimum(score, plan.nest_threshold + 9.0 * (septa - width)).astype(np.float32)
 
 
 def nest_score_at(plan: Plan, y: Doubles, x: Doubles) -> Doubles:
@@ -112,6 +122,13 @@ def nest_score_at(plan: Plan, y: Doubles, x: Doubles) -> Doubles:
     slow = (layered_at(plan.seed, DOMAIN, y, x, plan.domain_wavelength, 3) - plan.domain_mean) / plan.domain_deviation
     score = np.clip(1.5 * slow, -3.5, 2.2) + 0.85 * layered_at(plan.seed, NEST, y, x, NEST_WAVELENGTH, 4, 0.45)
     return np.asarray(score - plan.nest_threshold)
+
+
+def sheet_score(plan: Plan, ys: Doubles, xs: Doubles, score: Floats) -> Floats:
+    """Propensity for solid benign epithelium, whose outlines are those of tumour nests, where tumour is unlikely."""
+    fast = layered(plan.seed, SHEET, ys, xs, NEST_WAVELENGTH, 4, 0.45)
+    slow = layered(plan.seed, SHEET + 500, ys, xs, 0.6 * plan.domain_wavelength, 2)
+    return fast + 0.9 * slow - 0.8 * np.clip(score + 1.2, 0, 4)
 
 
 @dataclass(frozen=True)
@@ -171,22 +188,23 @@ def _cells(
 
 def find_glands(plan: Plan, box: tuple[float, float, float, float]) -> list[Gland]:
     """Glands that reach into a box (y0, x0, y1, x1) um, in an order that does not depend on the box."""
-    gy, gx, y, x = _cells(GLAND_CELL, plan.seed, GLAND_SPACING, box, 110.0, 0.42)
+    gy, gx, y, x = _cells(GLAND_CELL, plan.seed, GLAND_SPACING, box, 150.0, 0.6)
     score = nest_score_at(plan, y, x)
-    zone = layered_at(plan.seed, GLANDULAR, y, x, 0.55 * plan.domain_wavelength, 2) - 0.25 * score
-    present = (zone > 0.05) & (score < -0.55) & (hash01(plan.seed, GLAND_CELL + 2, gy, gx) < 0.9)
+    zone = layered_at(plan.seed, GLANDULAR, y, x, 0.4 * plan.domain_wavelength, 2) - 0.2 * score
+    fat = layered_at(plan.seed, FAT, y, x, 0.7 * plan.domain_wavelength, 3) - 0.6 * score - plan.fat_threshold
+    present = (zone > 0.35) & (score < -0.55) & (fat < -0.35) & (hash01(plan.seed, GLAND_CELL + 2, gy, gx) < 0.95)
     out = []
     for k in np.flatnonzero(present):
         rng = np.random.default_rng([plan.seed, 11, int(gy[k]) + 2**31, int(gx[k]) + 2**31])
-        radius, solid = rng.uniform(38, 74), bool(rng.random() < 0.42)
-        shape = np.concatenate([rng.normal(0, (0.07, 0.06, 0.025)), rng.uniform(0, 2 * np.pi, 3)])
+        radius, solid = min(34 + 16 * rng.gamma(2.0), 105.0), bool(rng.random() < 0.22)
+        shape = np.concatenate([rng.normal(0, (0.10, 0.10, 0.05)), rng.uniform(0, 2 * np.pi, 3)])
         thickness = 1e3 if solid else float(rng.uniform(17, 24))
         out.append(
             Gland(
                 float(y[k]),
                 float(x[k]),
                 float(radius),
-                float(rng.uniform(0.5, 1)),
+                float(rng.uniform(0.4, 1)),
                 float(rng.uniform(0, np.pi)),
                 shape,
                 solid,
@@ -275,8 +293,13 @@ def survey(plan: Plan, ys: Doubles, xs: Doubles) -> Ground:
     slope = np.hypot(*np.gradient(score, step))
     nest = score / np.maximum(slope, 0.012)
     nest = np.minimum(np.clip(nest, -60, 60), -gland - 10)  # benign glands keep their distance
-    nest = np.minimum(nest, tissue - 8)
-    lymphoid = layered(plan.seed, LYMPHOID, ys, xs, 150.0, 3) + np.exp(-(((nest + 22) / 18) ** 2)) * 0.35 - 1.22
+    nest = cv2.GaussianBlur(np.minimum(nest, tissue - 8).astype(np.float32), (0, 0), 2.4 / step)  # rounds the corners where fields meet
+    sheet = sheet_score(plan, ys, xs, score) - np.float32(plan.sheet_threshold)
+    sheet = np.clip(sheet / np.maximum(np.hypot(*np.gradient(sheet, step)), 0.012), -60, 60)
+    sheet = np.minimum(np.minimum(sheet, -gland - 8), np.minimum(-nest - 14, tissue - 8))
+    thickness[sheet > gland] = SHEET_THICKNESS
+    gland = np.maximum(gland, sheet).astype(np.float32)
+    lymphoid = layered(plan.seed, LYMPHOID, ys, xs, 150.0, 3) + np.exp(-(((nest + 22) / 18) ** 2)) * 0.4 - 1.12
     fat = (layered(plan.seed, FAT, ys, xs, 0.7 * plan.domain_wavelength, 3) - 0.6 * score - plan.fat_threshold) * 90
     fat = np.minimum(np.minimum(fat, -gland - 14), np.minimum(-nest - 20, tissue + 60)).astype(np.float32)
     fat += 4 * noise(plan.seed, FAT + 500, ys, xs, 24.0)
