@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import weakref
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QTimer
 
 from napari_ifkd.errors import InputError
 from napari_ifkd.session import Session
@@ -17,8 +20,6 @@ from .settings import device, runs_folder
 from .worker import Runner, in_thread, say_error
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from napari_ifkd.config import Config
     from napari_ifkd.slides import Slide, Tissue
 
@@ -53,9 +54,8 @@ class Bench:
         viewer.layers.events.removed.connect(self._removed)
         viewer.layers.selection.events.active.connect(self._selected)
         self.session.events.slide.connect(self._look_for_tissue)
-        self.session.events.job.connect(self._job_changed)
-        for layer in list(viewer.layers):
-            self._adopt(layer)
+        self._adopting = False
+        self._adopt_all()
 
     # --- slides and runs
 
@@ -75,9 +75,15 @@ class Bench:
         Raises
         ------
         InputError
-            If it is no run.
+            If it is no run, or another run is at work.
         """
         from .reader import run_slides
+
+        job = self.session.job
+        if job is not None and job.alive:
+            if job.out == path:
+                return
+            raise InputError(path, "cannot be opened while another run is at work", "Wait for it, or cancel it")
 
         for slide, mpp in run_slides(path):
             self.session.open(slide, mpp)
@@ -100,10 +106,14 @@ class Bench:
 
     def distill(self, config: Config) -> None:
         """Distil the chosen teacher on the active slide, as a run of its own; an error is told to the user."""
+        session = self.session
         try:
             slide, teacher = self._needed()
             out = new_run(runs_folder(), slide, "distill")
-            self.runner.start("distill", distill_command(slide, teacher, out, config=config.replaced(device=device())), out)
+            card = session.teacher.card if session.teacher is not None else None  # its tiles: elsewhere its maps mean little
+            tiles = {"tiles.size_px": card.tile_px, "tiles.mpp": card.mpp} if card is not None else {}
+            command = distill_command(slide, teacher, out, config=config.replaced(device=device(), **tiles))
+            self.runner.start("distill", command, out)
         except (InputError, OSError) as error:
             say_error(error)
 
@@ -116,24 +126,26 @@ class Bench:
             raise InputError("teacher", "none is chosen", "Choose one in the Teacher dock")
         return slide, teacher.path
 
-    def _job_changed(self) -> None:
-        job = self.session.job
-        if job is not None and job.state == "failed":
-            say_error(job.message)
-
     # --- what happens in the viewer
 
     def _inserted(self, event: Any) -> None:
-        self._adopt(event.value)
+        # napari adds the layers of a run one by one: look at them when all are there, or we would add the missing ones ourselves
+        if tag(event.value).get("kind") in ("slide", "mask") and not self._adopting:
+            self._adopting = True
+            QTimer.singleShot(0, self._adopt_all)
 
-    def _adopt(self, layer: Any) -> None:
+    def _adopt_all(self) -> None:
+        self._adopting = False
+        for layer in list(self.viewer.layers):
+            self._adopt(tag(layer))
+
+    def _adopt(self, known: dict[str, Any]) -> None:
         """Take in a slide or run that napari's reader opened."""
-        known = tag(layer)
         try:
             if known.get("kind") == "slide" and all(str(s.path) != known["path"] for s in self.session.slides):
                 self.session.open(known["path"], known.get("mpp"))
             elif known.get("kind") == "mask" and all(str(c.path) != known["path"] for c in self.session.candidates):
-                self.session.load_run(known["run"])
+                self.open_run(Path(known["run"]))
         except InputError as error:
             say_error(error)
 

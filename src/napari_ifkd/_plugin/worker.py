@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from superqt.utils import create_worker
 
 from napari_ifkd.errors import EngineError, InputError
+from napari_ifkd.events import RunFailed
 from napari_ifkd.runs.process import ChildRun
 
 if TYPE_CHECKING:
@@ -102,10 +103,10 @@ class Runner:
     def _take(self, event: Event) -> None:
         if not self._released:
             self.session.apply(event)
+            if isinstance(event, RunFailed):
+                say_error(event.message)
 
     def _lost(self, error: Exception) -> None:
-        from napari_ifkd.events import RunFailed
-
         self._take(RunFailed(str(error)))
 
     def _over(self) -> None:

@@ -33,12 +33,14 @@ class JobBar(QWidget):
         self.line.setWordWrap(True)
         self.line.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
         self.cancel = button("Cancel", "Stop the run within two seconds; everything complete is kept", bench.runner.cancel)
+        self.warned = Notice()
         self.error = Notice()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
         layout.addWidget(row(self.bar, self.cancel, stretch=(1, 0)))
         layout.addWidget(self.line)
+        layout.addWidget(self.warned)
         layout.addWidget(self.error)
 
     def update_job(self) -> None:
@@ -57,6 +59,7 @@ class JobBar(QWidget):
         else:
             self.bar.setRange(0, 0)  # busy
         self.line.setText(_line(job))
+        self.warned.say(self.session.notice or None)
         self.error.say(job.message if job.state == "failed" else None, error=True)
 
 
