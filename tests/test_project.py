@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -110,6 +111,26 @@ def test_command_line_page_names_every_command() -> None:
 def test_no_requirement_brings_napari_or_a_qt_binding() -> None:
     named = " ".join(PYPROJECT["project"]["dependencies"]).lower()
     assert not re.search(r"\b(napari|pyqt[56]|pyside[26])\b", named)
+
+
+IMPORTED_AS = {"opencv-python-headless": "cv2", "pillow": "PIL", "pyyaml": "yaml", "scikit-image": "skimage"}
+
+
+def test_requirements_are_what_the_code_imports() -> None:
+    """Nothing is imported that another package happens to bring, and nothing required that is not used."""
+    names = {re.split(r"[\[<>=;, ]", requirement)[0] for requirement in PYPROJECT["project"]["dependencies"]}
+    required = {IMPORTED_AS.get(name, name.replace("-", "_")) for name in names}
+    imported: set[str] = set()
+    for path in (ROOT / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imported.update(alias.name.split(".")[0] for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                imported.add(str(node.module).split(".")[0])
+    third_party = imported - sys.stdlib_module_names - {"napari_ifkd"}
+    optional = {"napari"}  # the extra `all`
+    assert third_party - required == optional
+    assert required <= third_party
 
 
 def test_ci_is_the_test_command_of_the_readme() -> None:
