@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import struct
+import subprocess
+import sys
 import time
 import tracemalloc
 from typing import TYPE_CHECKING
@@ -96,6 +98,23 @@ def test_a_tile_zeroed_half_way_is_noticed(jpeg_slide: Path) -> None:
         assert slide.read_working(0, 0, 512, 256, 0.5).shape == (512, 256, 3)  # the sound tiles can be used
         with pytest.raises(SlideError, match=r"jpeg\.tif: is damaged: a tile is cut short \(at x 384, y 0"):
             slide.levels[0].compute()
+
+
+def test_many_damaged_tiles_give_one_error_and_no_traceback_of_each(tmp_path: Path) -> None:
+    """In a process of its own, since zarr's loop complains late."""
+    image = np.random.default_rng(0).integers(0, 255, (1024, 1024, 3), dtype=np.uint8)
+    tifffile.imwrite(tmp_path / "d.tif", image, tile=(128, 128), photometric="rgb", compression="deflate", metadata=None)
+    data = bytearray((tmp_path / "d.tif").read_bytes())
+    data[2000:-2000] = bytes(len(data) - 4000)
+    (tmp_path / "d.tif").write_bytes(bytes(data))
+    code = (
+        "import sys\nfrom napari_ifkd.errors import SlideError\nfrom napari_ifkd.slides import open_slide\n"
+        "try:\n    open_slide(sys.argv[1], mpp=0.5).read_working(0, 0, 1024, 1024, 0.5)\n"
+        "except SlideError as error:\n    print(error)"
+    )
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code, str(tmp_path / "d.tif")], capture_output=True, text=True, check=True)
+    assert "d.tif: is damaged" in done.stdout
+    assert done.stderr == ""
 
 
 def test_a_file_cut_anywhere_never_gives_wrong_pixels(jpeg_slide: Path) -> None:

@@ -126,6 +126,8 @@ def test_a_slide_is_not_pickled_and_not_read_once_closed(tiny_slide: Path) -> No
     slide.close()
     with pytest.raises(SlideError, match="closed"):
         slide.thumbnail()
+    with pytest.raises(SlideError, match="closed"):
+        slide.levels[0][:5].compute()
 
 
 def test_phantoms_are_known_by_software_or_description(tmp_path: Path, noise: np.ndarray) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import threading
@@ -12,6 +13,7 @@ import numpy as np
 import tifffile
 from tiffslide import TiffSlide
 from tiffslide._zarr import get_zarr_selection
+from zarr.core.sync import sync
 
 from napari_ifkd.errors import Cancelled, SlideError
 
@@ -30,6 +32,17 @@ _TAIL = 64  # bytes at the end of a tile in which the end-of-image mark of JPEG 
 _MAX_TILE_BYTES = 2**30
 #: px; the largest scanners stay below 5e10. A damaged header may claim 10^12, and nothing sensible can follow.
 MAX_LEVEL0_PX = 10**11
+
+
+def _quieten(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Drop what zarr's loop says of the other tiles of a read that failed: the first failure has been raised, and tells it all."""
+    task = context.get("future") or context.get("task")
+    if "concurrent_map" not in repr(task):
+        loop.default_exception_handler(context)
+
+
+async def _quieten_running_loop() -> None:
+    asyncio.get_running_loop().set_exception_handler(_quieten)
 
 
 def explain(error: Exception) -> tuple[str, str]:
@@ -81,6 +94,7 @@ def open_tiff(path: Path) -> TiffSlide:
     try:
         with slide_errors(path), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # tiffslide warns of vendors it parses in part
+            sync(_quieten_running_loop())  # else a damaged tile prints a traceback for each of its neighbours
             slide = TiffSlide(path)
             _check_header(path, slide)
     except SlideError:
@@ -128,7 +142,7 @@ class StoredLevel:
     dtype = np.dtype(np.uint8)
 
     def __init__(self, path: Path, slide: TiffSlide, level: int) -> None:
-        self._path, self._level = path, level
+        self._path, self._level, self._file = path, level, slide.ts_tifffile.filehandle
         self._axes = slide.properties["tiffslide.series-axes"]
         self._group = slide.zarr_group  # thread-local in tiffslide, but its arrays may be read from any thread
         width, height = slide.level_dimensions[level]
@@ -158,8 +172,10 @@ class StoredLevel:
         Raises
         ------
         SlideError
-            If the file is damaged there.
+            If the file is damaged there, or has been closed.
         """
+        if self._file.closed:
+            raise SlideError(self._path, "has been closed", "Open it again")
         with slide_errors(self._path):
             if self._ends is not None:
                 self._ends.check(y0, y1, x0, x1)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from napari_ifkd.errors import SlideError
 
+from .header import associated_names, is_phantom, positive, whole
 from .pyramid import as_dask, build_pyramid
-from .reading import open_tiff, slide_errors, stored_series
+from .reading import open_tiff, slide_errors
 from .resample import resample
 from .resolution import Resolution, find_resolution
 
@@ -24,11 +25,8 @@ if TYPE_CHECKING:
 _HASHED_BYTES = 2**20
 _PROBE_PX = 16
 _MAX_OVERVIEW_PX = 2**33
-_KNOWN_ASSOCIATED = {"thumbnail", "label", "macro", "overview", "map"}
 #: A level up to this much coarser than asked for is still fine enough: 0.499 and 0.5 um/px are the same objective.
 _FINE_ENOUGH = 1.02
-#: What the software tag or the description of a phantom slide says.
-PHANTOM_MARK = "napari-ifkd phantom"
 
 
 class Slide:
@@ -66,10 +64,10 @@ class Slide:
         self.level_scales: list[tuple[float, float]] = [(height / s.shape[0], width / s.shape[1]) for s in self._sources]
         vendor = properties.get("tiffslide.vendor")
         self.vendor: str | None = str(vendor) if vendor else None
-        self.objective = _positive(properties.get("tiffslide.objective-power"))
-        self.bounds_origin_yx_level0 = (_whole(properties.get("tiffslide.bounds-y")), _whole(properties.get("tiffslide.bounds-x")))
-        self.is_phantom = _is_phantom(file)
-        self._associated = _associated_names(tiff)
+        self.objective = positive(properties.get("tiffslide.objective-power"))
+        self.bounds_origin_yx_level0 = (whole(properties.get("tiffslide.bounds-y")), whole(properties.get("tiffslide.bounds-x")))
+        self.is_phantom = is_phantom(file)
+        self._associated = associated_names(tiff)
 
     def __enter__(self) -> Self:
         """Return the slide itself."""
@@ -279,32 +277,3 @@ def _working(path: Path, mpp: float) -> float:
     if not 0 < mpp < float("inf"):
         raise SlideError(path, f"cannot be read at {mpp:g} um/px", "Give a working resolution above 0")
     return mpp
-
-
-def _positive(value: Any) -> float | None:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return number if 0 < number < float("inf") else None
-
-
-def _whole(value: Any) -> int:
-    try:
-        return int(value)
-    except (TypeError, ValueError):
-        return 0
-
-
-def _is_phantom(file: Any) -> bool:
-    """Look for the mark in all software and description tags of the first page: tifffile may write several, or wrap one in OME-XML."""
-    page = file.pages[0].aspage()
-    tags = [tag.value for code in (270, 305) for tag in (page.tags.getall(code) or [])]
-    return any(PHANTOM_MARK in (value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)) for value in tags)
-
-
-def _associated_names(tiff: TiffSlide) -> list[str]:
-    own = {id(series) for series in stored_series(tiff)}
-    names = [str(series.name).lower() for series in tiff.ts_tifffile.series if id(series) not in own]
-    # A series may be named by hand, so only the usual words are passed on.
-    return sorted({name if name in _KNOWN_ASSOCIATED else "other" for name in names})
