@@ -113,7 +113,7 @@ def _tiff(path: Path) -> Mask:
             raise AnnotationError(path, f"is no single 2-D image (its axes are {series.axes} {series.shape})", "Give one label image")
         if series.dtype.kind not in "ub":
             raise AnnotationError(path, f"holds {series.dtype} values", "Give whole numbers, 0 for background: uint8 or uint16")
-        array = zarr.open_array(series.levels[0].aszarr(), mode="r")
+        array = zarr.open_array(series.aszarr(level=0), mode="r")
         view = array if len(series.shape) == len(shape) else np.asarray(array).reshape(shape)
         return Mask(path, view, _resolution(tiff), tiff.close)
     except BaseException:
