@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.main import get_command
@@ -14,6 +13,9 @@ from . import __version__
 from .config import Config, Mode, NetworkName, Structure, load_config
 from .errors import Cancelled, EngineError, InputError
 from .events import Event, RunCancelled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
 
 # Only light imports above: every command imports the engine it needs, so that --help and a typing error answer at once.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,6 +14,9 @@ from napari_ifkd.models import load_model, weights_hash
 from napari_ifkd.runs import training
 from napari_ifkd.runs.acts import resume_run, train_run
 from napari_ifkd.runs.folder import RunFolder
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture

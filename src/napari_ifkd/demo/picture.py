@@ -68,7 +68,9 @@ def draw_comparison(out: Path, summary: Mapping[str, Mapping[str, Any]]) -> Path
 def _telling_place(truth: NDArray[np.bool_], side: int) -> tuple[int, int]:
     """Return the origin (y, x) of the window whose tumour share is nearest one half, away from the border."""
     step = max(side // 8, 1)
-    coarse = cv2.resize(truth.astype(np.float32), (max(truth.shape[1] // step, 1), max(truth.shape[0] // step, 1)), interpolation=cv2.INTER_AREA)
+    coarse = cv2.resize(
+        truth.astype(np.float32), (max(truth.shape[1] // step, 1), max(truth.shape[0] // step, 1)), interpolation=cv2.INTER_AREA
+    )
     share = cv2.boxFilter(coarse, -1, (8, 8), normalize=True, borderType=cv2.BORDER_CONSTANT)
     inner = share[8:-8, 8:-8]
     if not inner.size:
@@ -120,9 +122,7 @@ def _overlay(rgb: NDArray[np.uint8], layers: list[tuple[NDArray[np.bool_], tuple
     return image
 
 
-def _assemble(
-    rows: list[list[NDArray[np.uint8]]], labels: list[tuple[str, str]], all_foreground: Mapping[str, Any]
-) -> Image.Image:
+def _assemble(rows: list[list[NDArray[np.uint8]]], labels: list[tuple[str, str]], all_foreground: Mapping[str, Any]) -> Image.Image:
     heights = [row[0].shape[0] for row in rows]
     width = 2 * MARGIN + len(labels) * PANEL + (len(labels) - 1) * GAP
     picture = Image.new("RGB", (width, HEAD + sum(heights) + GAP * (len(rows) - 1) + FOOT), PAPER)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from napari_ifkd.bags import Bags, join_bags, read_patches, slide_bags, split_groups
 from napari_ifkd.distill import distill
+from napari_ifkd.distill.evaluate_patches import check_resolution
 from napari_ifkd.errors import BagError, InputError
 from napari_ifkd.events import Event, RoundDone, RunDone, Warned
 from napari_ifkd.inference import open_map
@@ -79,7 +80,7 @@ def distill_run(
         resolved_config = fit_to_teacher(config, resolved.card) if slides else config
         patches = [read_patches(folder, resolved_config.tiles) for folder in folders]
         for part in patches:
-            _check_resolution(part, resolved.card)
+            check_resolution(part.source, part.mpp, resolved.card)
         folder = RunFolder.create(
             out,
             "distill",
@@ -99,7 +100,9 @@ def distill_run(
         def work(stop: Callable[[], bool]) -> Generator[Event, None, None]:
             if resolved_config != config:
                 tiles = resolved_config.tiles
-                yield Warned(f"Tiles are {tiles.size_px} px at {tiles.mpp:g} um/px, as the teacher was trained; the settings said otherwise.")
+                yield Warned(
+                    f"Tiles are {tiles.size_px} px at {tiles.mpp:g} um/px, as the teacher was trained; the settings said otherwise."
+                )
             keep_teacher(folder, resolved)
             yield from _distill(folder, slides, patches, resolved_config, weak, mask, stop)
 
@@ -119,15 +122,6 @@ def _sorted_out(data: Sequence[str | Path]) -> tuple[list[Path], list[Path]]:
         if not path.exists():
             raise BagError(path, "does not exist", "Give patch folders and/or slides")
     return [p for p in paths if p.is_dir()], [p for p in paths if not p.is_dir()]
-
-
-def _check_resolution(part: Bags, card: ModelCard) -> None:
-    if not 0.8 < part.mpp / card.mpp < 1.25:
-        raise BagError(
-            part.source,
-            f"has {part.mpp:g} um/px, the teacher was trained at {card.mpp:g}",
-            "Give patches of that resolution, a column mpp in labels.csv, or tiles.mpp in the settings if theirs is known otherwise",
-        )
 
 
 def _distill(

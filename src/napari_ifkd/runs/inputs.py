@@ -38,7 +38,9 @@ def opened_slides(paths: Sequence[str | Path], mpp: float | None) -> Iterator[li
         slides = []
         for path in map(Path, paths):
             if path.stem in stems:
-                raise SlideError(path, f"would overwrite the map of {stems[path.stem]} (same name)", "Rename one, or give them to separate runs")
+                raise SlideError(
+                    path, f"would overwrite the map of {stems[path.stem]} (same name)", "Rename one, or give them to separate runs"
+                )
             stems[path.stem] = path
             slide = stack.enter_context(open_slide(path, mpp))
             slide.require_mpp()
@@ -85,4 +87,6 @@ def check_same_slides(folder: RunFolder, slides: Sequence[Slide]) -> None:
     known = {identity["name"]: identity.get("quick_hash") for identity in began}
     for slide in slides:
         if known.get(slide.name, slide.quick_hash) != slide.quick_hash:
-            raise RunError(folder.path, f"began with another {slide.name} (its contents changed)", "Put the old file back, or choose another --out")
+            raise RunError(
+                folder.path, f"began with another {slide.name} (its contents changed)", "Put the old file back, or choose another --out"
+            )

@@ -117,9 +117,7 @@ def map_slide(
     if slide.name not in folder.maps(index):
         path.parent.mkdir(parents=True, exist_ok=True)
         wanted, exclusion = (None, None) if regions is None else (_or_none(regions.inside), _or_none(regions.exclusion))
-        yield from predict_map(
-            slide, model, card, path, config, region=wanted, exclusion=exclusion, should_stop=should_stop, stage=stage
-        )
+        yield from predict_map(slide, model, card, path, config, region=wanted, exclusion=exclusion, should_stop=should_stop, stage=stage)
     yield MapReady(index, slide.name, path.relative_to(folder.path).as_posix())
 
 

@@ -43,7 +43,11 @@ def resolve_model(ref: str | Path) -> Resolved:
     if path.is_dir():
         run = RunFolder.open(path)
         index = chosen_round(run)
-        return Resolved(run.model_path(index), read_card(run.model_path(index)), f"{'teacher' if index == 0 else f'round {index}'} of {path.resolve().name}")
+        return Resolved(
+            run.model_path(index),
+            read_card(run.model_path(index)),
+            f"{'teacher' if index == 0 else f'round {index}'} of {path.resolve().name}",
+        )
     found = find_model(ref)
     card = read_card(found)
     return Resolved(found, card, card.name)

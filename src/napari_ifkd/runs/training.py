@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_ifkd.bags import read_patches, split_groups
@@ -18,6 +17,7 @@ from .threads import use_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
+    from pathlib import Path
 
     from napari_ifkd.bags import Bags
     from napari_ifkd.config import Config

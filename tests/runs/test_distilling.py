@@ -1,0 +1,119 @@
+"""Rounds of distillation on slides and patches, as a run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from napari_ifkd.config import Config, load_config
+from napari_ifkd.errors import BagError, InputError
+from napari_ifkd.events import EpochDone, Event, MapReady, RoundDone, RunCancelled, RunDone, Warned
+from napari_ifkd.models import load_model, weights_hash
+from napari_ifkd.runs.acts import distill_run, resume_run
+from napari_ifkd.runs.folder import RunFolder
+from napari_ifkd.runs.resolve import chosen_round, resolve_model
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MEASURES = {"f1", "iou", "mean_f1_positive", "average_precision", "best_threshold", "best_f1", "foreground_share", "n"}
+
+
+@pytest.fixture
+def config(drawn_config: Path) -> Config:
+    return load_config(drawn_config)
+
+
+def hashes(out: Path) -> list[str]:
+    run = RunFolder(out)
+    return [weights_hash(load_model(run.model_path(index))[0]) for index in run.rounds()]
+
+
+def test_slide_with_truth(drawn_slide: Path, drawn_teacher: Path, tmp_path: Path, config: Config) -> None:
+    truth = drawn_slide.parent / "truth.tif"
+    events = list(distill_run([drawn_slide], drawn_teacher, tmp_path / "run", config, truth=truth))
+    run = RunFolder.open(tmp_path / "run")
+    assert isinstance(events[-1], RunDone)
+    assert run.rounds() == [0, 1, 2]
+    assert [e.index for e in events if isinstance(e, RoundDone)] == [0, 1, 2]
+    assert [e.round for e in events if isinstance(e, MapReady)] == [0, 1, 2]
+    for index in run.rounds():
+        assert list(run.maps(index)) == ["tiny.tif"]
+        assert run.metrics(index).keys() >= MEASURES
+    told = [e for e in run.events() if isinstance(e, RoundDone)]
+    assert all(e.scores.keys() >= MEASURES for e in told)
+    assert told[1].decision is not None
+    assert run.metrics(1)["decision"]["reason"] == told[1].decision.reason
+    assert chosen_round(run) == events[-1].accepted_round
+    card = resolve_model(tmp_path / "run").card
+    assert (card.tile_px, card.mpp) == (32, 1.0)
+    run.accept(1, 0.4)
+    assert resolve_model(tmp_path / "run").label == "round 1 of run"
+
+
+def test_truth_changes_nothing_but_the_scores(drawn_slide: Path, drawn_teacher: Path, tmp_path: Path, config: Config) -> None:
+    """Pixel truth never trains or chooses: weights and decisions are those of a run without it."""
+    truth = drawn_slide.parent / "truth.tif"
+    for name, mask in (("with", truth), ("without", None)):
+        list(distill_run([drawn_slide], drawn_teacher, tmp_path / name, config, truth=mask))
+    assert hashes(tmp_path / "with") == hashes(tmp_path / "without")
+    decisions = [[e.decision for e in RunFolder(tmp_path / n).events() if isinstance(e, RoundDone)] for n in ("with", "without")]
+    assert decisions[0] == decisions[1]
+
+
+def test_resumed_run_is_bit_equal_wherever_it_stopped(drawn_patches: Path, drawn_teacher: Path, tmp_path: Path, config: Config) -> None:
+    list(distill_run([drawn_patches], drawn_teacher, tmp_path / "whole", config))
+    events: list[Event] = []
+    for event in distill_run(
+        [drawn_patches], drawn_teacher, tmp_path / "parts", config, should_stop=lambda: any(isinstance(e, EpochDone) for e in events)
+    ):
+        events.append(event)
+    assert isinstance(events[-1], RunCancelled)
+    parts = resume_run(tmp_path / "parts")  # dropped again, as if killed, in the second round
+    for event in parts:
+        if isinstance(event, EpochDone) and event.round == 2:
+            break
+    parts.close()
+    rest = list(resume_run(tmp_path / "parts"))
+    assert [(e.round, e.epoch) for e in rest if isinstance(e, EpochDone)] == [(2, 2)]
+    assert hashes(tmp_path / "whole") == hashes(tmp_path / "parts")
+    told = [[e for e in RunFolder(tmp_path / n).events() if isinstance(e, RoundDone)] for n in ("whole", "parts")]
+    assert told[0] == told[1]  # each round once
+
+
+def test_stopped_while_a_round_makes_its_map(drawn_slide: Path, drawn_teacher: Path, tmp_path: Path, config: Config) -> None:
+    events = distill_run([drawn_slide], drawn_teacher, tmp_path / "run", config)
+    for event in events:
+        if getattr(event, "stage", "") == "student map, round 1":
+            break
+    events.close()
+    run = RunFolder(tmp_path / "run")
+    assert run.rounds() == [0, 1]
+    assert run.maps(1) == {}
+    rest = list(resume_run(tmp_path / "run"))
+    assert [e.index for e in rest if isinstance(e, RoundDone)] == [1, 2]
+    assert [e.index for e in run.events() if isinstance(e, RoundDone)] == [0, 1, 2]
+    assert list(run.maps(1)) == ["tiny.tif"]
+
+
+def test_mixture_and_another_kind_of_student(
+    drawn_slide: Path, drawn_patches: Path, drawn_teacher: Path, tmp_path: Path, config: Config
+) -> None:
+    short = config.replaced(**{"rounds.rounds": 1, "rounds.epochs": 1, "rounds.student": "sa-mil", "tiles.size_px": 64})
+    events = list(distill_run([drawn_slide, drawn_patches], drawn_teacher, tmp_path / "run", short))
+    assert isinstance(events[-1], RunDone)
+    assert any(isinstance(e, Warned) and "32 px" in e.message for e in events)  # the teacher's tile size wins, and it is said
+    assert load_model(RunFolder(tmp_path / "run").model_path(1))[1].network.name == "sa-mil"
+
+
+def test_refusals(drawn_slide: Path, drawn_patches: Path, drawn_teacher: Path, tmp_path: Path, config: Config) -> None:
+    with pytest.raises(BagError, match="does not exist"):
+        list(distill_run([tmp_path / "none"], drawn_teacher, tmp_path / "run", config))
+    with pytest.raises(InputError, match="--truth"):
+        list(distill_run([drawn_patches], drawn_teacher, tmp_path / "run", config, truth=drawn_slide.parent / "truth.tif"))
+    with pytest.raises(InputError, match="--regions"):
+        list(distill_run([drawn_patches], drawn_teacher, tmp_path / "run", config, regions=tmp_path / "r.geojson"))
+    with pytest.raises(BagError, match="um/px"):
+        list(distill_run([drawn_patches], drawn_teacher, tmp_path / "run", config.replaced(**{"tiles.mpp": 0.5})))
+    assert not (tmp_path / "run").exists()
