@@ -45,6 +45,13 @@ async def _quieten_running_loop() -> None:
     asyncio.get_running_loop().set_exception_handler(_quieten)
 
 
+async def _finish_others() -> None:
+    """Wait for the other tiles of a read that failed: left alone they would complain when the process ends."""
+    others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    if others:
+        await asyncio.wait(others, timeout=10)
+
+
 def explain(error: Exception) -> tuple[str, str]:
     """Tell the cause and the remedy of a failure of the libraries that read slides."""
     text = (str(error).strip().splitlines() or [""])[0][:160]
@@ -181,12 +188,19 @@ class StoredLevel:
                 self._ends.check(y0, y1, x0, x1)
             box = slice(y0, y1), slice(x0, x1)
             selection: Any = {"YX": box, "YXS": (*box, slice(None)), "CYX": (slice(None), *box)}[self._axes]
-            pixels = np.asarray(get_zarr_selection(self._group, self._level, selection) if self._array is None else self._array[selection])
+            pixels = self._decode(selection)
         if self._axes == "CYX":
             pixels = pixels.transpose(1, 2, 0)
         if self._channels == 1:
             pixels = np.repeat(pixels.reshape(*pixels.shape[:2], 1), 3, axis=2)
         return np.ascontiguousarray(pixels[..., :3])
+
+    def _decode(self, selection: Any) -> npt.NDArray[np.uint8]:
+        try:
+            return np.asarray(get_zarr_selection(self._group, self._level, selection) if self._array is None else self._array[selection])
+        except Exception:
+            sync(_finish_others())
+            raise
 
     def __getitem__(self, key: tuple[slice, ...]) -> npt.NDArray[np.uint8]:
         """Cut by slices, as dask does."""
