@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -11,6 +11,9 @@ import torch
 from napari_ifkd.bags import Bags
 from napari_ifkd.config import Config, NetworkConfig
 from napari_ifkd.models import MILModel, build_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 
 def make_bags(count: int = 16, size: int = 32, seed: int = 0) -> Bags:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -21,6 +21,9 @@ from napari_ifkd.distill.losses import (
     weighted_mean,
 )
 from napari_ifkd.models import SideOutputs, fuse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 WEIGHTS = (0.3, 0.3, 0.4)
 SHAPE = (3, 4, 5, 6)  # sides, images, height, width

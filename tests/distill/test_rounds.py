@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
 
-from napari_ifkd.bags import Bags
 from napari_ifkd.config import Config, NetworkConfig
 from napari_ifkd.distill import distill
 from napari_ifkd.distill.maps import TeacherMaps, forward, teacher_maps
@@ -21,6 +20,9 @@ from napari_ifkd.events import Decision, EpochDone, Progress, RoundDone, Warned
 from napari_ifkd.models import MILModel, SideOutputs, build_model, weights_hash
 
 from .test_stage1 import finish, poison, same_weights
+
+if TYPE_CHECKING:
+    from napari_ifkd.bags import Bags
 
 Network = Callable[[int], MILModel]
 ALWAYS = {"rounds.mode": "paper"}
@@ -84,7 +86,7 @@ def test_pair_switches_and_keeps(network: Network) -> None:
 def test_a_kept_teacher_stays_and_the_rate_halves(train: Bags, val: Bags, config: Config, network: Network) -> None:
     teacher = network(0)
     first, states = weights_hash(teacher), []
-    events, outcome = finish(distill(teacher, network(1), train, val, config, on_epoch=states.append))
+    _events, outcome = finish(distill(teacher, network(1), train, val, config, on_epoch=states.append))
     assert outcome.accepted_round == 0
     assert weights_hash(outcome.model) == first
     assert [d.switched for d in outcome.decisions] == [False, False]

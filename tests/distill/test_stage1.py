@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
 
-from napari_ifkd.bags import Bags
-from napari_ifkd.config import Config
 from napari_ifkd.distill import train_teacher
 from napari_ifkd.distill.training import balanced_batches
 from napari_ifkd.errors import BagError, Cancelled, EngineError
 from napari_ifkd.events import EpochDone, Progress, Warned
 from napari_ifkd.models import MILModel
+
+if TYPE_CHECKING:
+    from napari_ifkd.bags import Bags
+    from napari_ifkd.config import Config
 
 Network = Callable[[int], MILModel]
 

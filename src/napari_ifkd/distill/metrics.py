@@ -219,7 +219,7 @@ class _Ranking:
 
     def _table(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Return distinct probabilities in falling order, and the false and true pixels at each, ``(2, V)``."""
-        values = [np.arange(256) / 255]
+        values = [(np.arange(256) / 255).astype(np.float32).astype(np.float64)]  # as a map of floats would hold them
         counts = [self._bytes]
         if self._bins is not None:
             values.append(np.arange(_BINS) / (_BINS - 1))
