@@ -56,4 +56,4 @@ def test_gradients_are_right_though_the_weights_are_computed_twice():
     torch.manual_seed(0)
     layer = CrissCrossAttention(4, reduction=2).double()
     torch.nn.init.constant_(layer.gamma, 0.5)
-    assert torch.autograd.gradcheck(layer, torch.randn(1, 4, 3, 2, dtype=torch.double, requires_grad=True))
+    assert torch.autograd.gradcheck(layer, torch.randn(1, 4, 2, 3, dtype=torch.double, requires_grad=True))
