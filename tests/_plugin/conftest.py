@@ -1,11 +1,10 @@
-"""A real viewer, a small phantom slide and a small network that finds its tumour."""
+"""A real viewer with the docks, and hands to click."""
 
 from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pytest
 
 if TYPE_CHECKING:
@@ -15,45 +14,15 @@ if TYPE_CHECKING:
 pytest.importorskip("napari", reason="the window needs napari")
 pytest.importorskip("pytestqt", reason="the window is tested with pytest-qt")
 
-WIDTH, HEIGHT, SEED = 1536, 1152, 3
-
 
 @pytest.fixture(scope="session")
-def phantom_slide(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from napari_ifkd.slides import write_phantom
+def phantom_teacher(drawn_teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of a network that says it knows phantom slides only."""
+    from napari_ifkd.models import load_model, save_model
 
-    return write_phantom(tmp_path_factory.mktemp("slide") / "phantom.tiff", WIDTH, HEIGHT, SEED)
-
-
-@pytest.fixture(scope="session")
-def quick_teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Weights of a small network that overfits the phantom slide; it says it knows phantoms only."""
-    import torch
-
-    from napari_ifkd.config import NetworkConfig
-    from napari_ifkd.models import ModelCard, build_model, prepare, save_model
-    from napari_ifkd.slides import phantom_field
-
-    rgb, truth = phantom_field(SEED, (0, 0), (HEIGHT, WIDTH), width=WIDTH, height=HEIGHT)
-    tile, half = 64, (slice(None, None, 2), slice(None, None, 2))
-    rgb, truth = rgb[half], truth[half]  # 1 um/px
-    places = [(y, x) for y in range(0, rgb.shape[0] - tile + 1, tile) for x in range(0, rgb.shape[1] - tile + 1, tile)]
-    images = torch.from_numpy(np.stack([rgb[y : y + tile, x : x + tile] for y, x in places]))
-    masks = torch.from_numpy(np.stack([truth[y : y + tile, x : x + tile] for y, x in places])).float().unsqueeze(1)
-    network = NetworkConfig(width=0.125)
-    model = build_model(network, seed=0)
-    optimiser = torch.optim.Adam(model.parameters(), 1e-2)
-    torch.manual_seed(0)
-    for _ in range(60):
-        pick = torch.randperm(len(places))[:24]
-        outputs = model(prepare(images[pick], model.normalisation))
-        loss = torch.nn.functional.binary_cross_entropy(outputs.fused.clamp(1e-4, 1 - 1e-4), masks[pick])
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-    path = tmp_path_factory.mktemp("teacher") / "quick-teacher.safetensors"
-    card = ModelCard(name="quick-teacher", network=network, mpp=1.0, tile_px=tile, trained_on="one phantom slide", domain="phantom")
-    save_model(path, model.eval(), card)
+    model, card = load_model(drawn_teacher)
+    path = tmp_path_factory.mktemp("teacher") / "knows-phantoms.safetensors"
+    save_model(path, model, card.model_copy(update={"name": "knows-phantoms", "domain": "phantom"}))
     return path
 
 

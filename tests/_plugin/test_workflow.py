@@ -14,27 +14,27 @@ if TYPE_CHECKING:
 
 
 def test_from_slide_to_export_by_clicks(
-    window: Any, phantom_slide: Path, quick_teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    window: Any, drawn_slide: Path, drawn_teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session, viewer = window.session, window.viewer
     slide, teacher, distill, review, export = (window.docks[n] for n in ("Slide", "Teacher", "Distill", "Review", "Export"))
     assert not teacher.predict.isEnabled()
 
     # open
-    monkeypatch.setattr("qtpy.QtWidgets.QFileDialog.getOpenFileName", lambda *_, **__: (str(phantom_slide), ""))
+    monkeypatch.setattr("qtpy.QtWidgets.QFileDialog.getOpenFileName", lambda *_, **__: (str(drawn_slide), ""))
     window.click("Slide", slide.open)
     window.wait(lambda: session.tissue is not None)
-    assert session.slide.name == "phantom.tiff"
-    assert "1,536" in slide.card.text()
-    assert "0.5 µm/px" in slide.card.text()
+    assert session.slide.name == "tiny.tif"
+    assert "320" in slide.card.text()
+    assert "1 µm/px" in slide.card.text()
     assert viewer.canvas.overlays.scale_bar.visible
 
     # choose a network
-    monkeypatch.setattr("qtpy.QtWidgets.QFileDialog.getOpenFileName", lambda *_, **__: (str(quick_teacher), ""))
+    monkeypatch.setattr("qtpy.QtWidgets.QFileDialog.getOpenFileName", lambda *_, **__: (str(drawn_teacher), ""))
     window.click("Teacher", teacher.file)
     window.wait(lambda: session.teacher is not None)
     assert "vgg-mil" in teacher.card.text()
-    assert teacher.warning.isHidden()  # a phantom is what it knows
+    assert teacher.warning.isHidden()
 
     # predict
     window.click("Teacher", teacher.predict)
@@ -60,7 +60,8 @@ def test_from_slide_to_export_by_clicks(
     distill.main["rounds.rounds"].value, distill.main["rounds.epochs"].value = 2, 1
     window.click("Distill", distill.fold)
     distill.advanced["tiles.positive_above"].value, distill.advanced["tiles.negative_below"].value = 0.5, 0.5
-    distill.advanced["rounds.batch"].value = 8
+    distill.advanced["rounds.batch"].value = 16
+    distill.advanced["rounds.robust.averaged_views"].value = False
     window.click("Distill", distill.run)
     window.wait(lambda: session.job.state != "running", 240)
     assert session.job.state == "done", session.job.message
@@ -104,8 +105,35 @@ def test_from_slide_to_export_by_clicks(
     window.click("Export", export.export)
     window.wait(lambda: "Written" in export.result.text())
     names = {path.name for path in (tmp_path / "masks").iterdir()}
-    assert {"phantom_round1.geojson", "phantom_round1.ome.tif"} <= names
+    assert {"tiny_round1.geojson", "tiny_round1.ome.tif"} <= names
     assert export.open_folder.isVisible()
+
+
+def test_out_of_its_domain_the_warning_goes_everywhere(window: Any, shared_data: Path, phantom_teacher: Path, tmp_path: Path) -> None:
+    session, teacher, export = window.session, window.docks["Teacher"], window.docks["Export"]
+    window.viewer.open(str(shared_data / "slides" / "CMU-1-Small-Region.svs"), plugin="napari-ifkd")  # as a drop does
+    window.wait(lambda: session.tissue is not None)
+    assert "aperio" in window.docks["Slide"].card.text()
+    teacher.choose(phantom_teacher)
+    window.wait(lambda: session.teacher is not None)
+    assert "phantom slides only" in teacher.warning.text()
+    assert teacher.warning.isVisibleTo(teacher)
+    window.click("Slide", next(b for b in window.docks["Slide"].region.native.findChildren(_radio()) if b.text() == "Visible field"))
+    window.viewer.scene.camera.zoom = 2
+    window.click("Teacher", teacher.predict)
+    window.wait(lambda: session.job.state != "running")
+    assert session.job.state == "done", session.job.message
+    (image,), (heat,), (mask,) = window.ours("slide"), window.ours("heat"), window.ours("mask")
+    for layer in (heat, mask):
+        assert "not for this tissue" in layer.name
+        assert "phantom slides only" in layer.metadata["napari_ifkd"]["warnings"][0]
+        assert (np.abs(layer.extent.world - image.extent.world) <= np.asarray(layer.scale)).all()
+    assert "phantom slides only" in export.warning.text()
+    export.folder.value = tmp_path / "masks"
+    window.click("Export", export.export)
+    window.wait(lambda: "Written" in export.result.text())
+    (sidecar,) = (tmp_path / "masks").glob("*.provenance.json")
+    assert "phantom slides only" in sidecar.read_text()
 
 
 def _radio() -> Any:

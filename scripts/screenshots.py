@@ -1,0 +1,144 @@
+"""Take the pictures of the documentation from the running program: ``python scripts/screenshots.py [--teacher FILE] [--run RUN]``.
+
+Opens the phantom slide in a napari window of 1280 x 800, predicts, distils and compares, and writes ``docs/images/*.png``.
+Without a display it starts one by itself (``scripts/with_display.py``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PROJECT = Path(__file__).resolve().parents[1]
+SIZE = (1280, 800)
+
+
+def main() -> int:
+    """Take all pictures."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--out", type=Path, default=PROJECT / "docs" / "images")
+    parser.add_argument("--slide", type=Path, help="default: the phantom slide of File, Open Sample")
+    parser.add_argument("--teacher", default="phantom-teacher", help="weights FILE or NAME")
+    parser.add_argument("--run", type=Path, help="show this distillation run instead of making one")
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--themes", nargs="+", default=["dark", "light"])
+    arguments = parser.parse_args()
+    if sys.platform.startswith("linux") and not os.environ.get("DISPLAY"):
+        return subprocess.call([sys.executable, str(PROJECT / "scripts" / "with_display.py"), sys.executable, *sys.argv])
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        os.environ["NAPARI_CONFIG"] = str(Path(scratch) / "napari.yaml")  # the settings of whoever runs this stay as they are
+        _take(arguments, Path(scratch))
+    return 0
+
+
+def _take(arguments: argparse.Namespace, scratch: Path) -> None:
+    from napari.settings import get_plugin_settings, get_settings
+
+    from napari_ifkd._plugin.__main__ import build
+    from napari_ifkd._plugin.sample_data import phantom_path
+    from napari_ifkd.config import Config
+
+    get_plugin_settings("napari-ifkd").runs.folder = str(scratch / "runs")
+    viewer, bench = build(None)
+    session = bench.session
+    viewer.window.resize(*SIZE)
+    camera = _Camera(viewer, arguments.out, arguments.themes)
+
+    bench.open(arguments.slide or phantom_path())
+    _until(lambda: session.tissue is not None)
+    camera.dock("Slide")["outline"].value = True
+    camera.take("Slide", "slide")
+    camera.dock("Slide")["outline"].value = False
+
+    teacher = camera.widget("Teacher")
+    teacher.choose(arguments.teacher)
+    _until(lambda: session.teacher is not None and session.teacher.label == Path(arguments.teacher).stem)
+    teacher.predict.click()
+    _until(lambda: session.job.state != "running" or session.job.done > 0)
+    camera.take("Teacher", "teacher-running")
+    _until(lambda: not session.job.alive)
+    camera.take("Teacher", "teacher")
+
+    if arguments.run is None:
+        bench.distill(Config().replaced(**{"rounds.rounds": arguments.rounds, "rounds.epochs": arguments.epochs}))
+        _until(lambda: len(session.curve) > 1 or not session.job.alive)
+        camera.take("Distill", "distill-running")
+        _until(lambda: not session.job.alive)
+    else:
+        bench.open(arguments.run)
+    if session.job.state == "failed":
+        raise SystemExit(session.job.message)
+    camera.take("Distill", "distill")
+    camera.widget("Distill").fold.click()
+    camera.take("Distill", "distill-advanced")
+    camera.widget("Distill").fold.click()
+
+    camera.take("Review", "review")
+    for mode in ("overlay", "contours", "disagreement"):
+        session.set_compare(mode)
+        _wait(1500)
+        camera.take("Review", f"review-{mode}")
+    session.set_compare("contours")
+    camera.take("Review", "window", themes=("dark",))
+    session.set_compare("off")
+    export = camera.widget("Export")
+    export.folder.value = scratch / "masks"
+    export.export.click()
+    _until(lambda: "Written" in export.result.text())
+    camera.take("Export", "export")
+    viewer.close()
+    get_settings().reset()
+
+
+class _Camera:
+    def __init__(self, viewer: Any, out: Path, themes: list[str]) -> None:
+        self.viewer, self.out, self.themes = viewer, out, themes
+
+    def widget(self, name: str) -> Any:
+        return self.viewer.window.dock_widgets[f"{name} (napari-ifkd)"]
+
+    def dock(self, name: str) -> dict[str, Any]:
+        return vars(self.widget(name))
+
+    def take(self, dock: str, name: str, themes: tuple[str, ...] | None = None) -> None:
+        """Bring a dock to the front and take the window in each theme."""
+        from qtpy.QtWidgets import QDockWidget
+
+        parent = self.widget(dock)
+        while not isinstance(parent, QDockWidget):
+            parent = parent.parentWidget()
+        parent.raise_()
+        for theme in themes or self.themes:
+            self.viewer.theme = theme
+            _wait(700)
+            path = self.out / (f"{name}.png" if themes else f"{name}-{theme}.png")
+            self.viewer.window.screenshot(str(path), canvas_only=False, flash=False)
+            print(path)
+
+
+def _wait(milliseconds: int) -> None:
+    from qtpy.QtTest import QTest
+
+    QTest.qWait(milliseconds)
+
+
+def _until(condition: Callable[[], bool], seconds: float = 900) -> None:
+    for _ in range(int(seconds * 10)):
+        if condition():
+            return
+        _wait(100)
+    raise SystemExit("nothing happened for too long")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
