@@ -62,7 +62,7 @@ def judge(
     for index, outputs in forward(model, bags.images, np.arange(count), config, should_stop=should_stop):
         fused = outputs[0].flatten(1)  # (B, N)
         hard = fused >= 0.5
-        areas[index] = hard.double().mean(1).cpu().numpy()
+        areas[index] = hard.float().mean(1).cpu().numpy()
         images_scores[index] = torch.topk(fused, top, sorted=False).values.mean(1).cpu().numpy()
         masks[index] = np.packbits(hard.cpu().numpy(), axis=1)
     positive = bags.labels > 0
