@@ -23,7 +23,9 @@ def examine() -> dict[str, str]:
     }
     facts["device"] = _device()
     facts["napari"] = _version("napari")
-    facts["Qt binding"] = ", ".join(f"{name} {_version(name)}" for name in ("PyQt6", "PySide6", "PyQt5") if find_spec(name)) or _NONE
+    facts["Qt binding"] = (
+        ", ".join(f"{name} {found}" for name in ("PyQt6", "PySide6", "PyQt5") if (found := _version(name)) != _MISSING) or _NONE
+    )
     facts["display"] = _display()
     facts["second reader"] = "openslide" if find_spec("openslide") else "none (the extra `openslide` adds one)"
     facts["free disk here"] = f"{shutil.disk_usage(Path.cwd()).free / 2**30:.1f} GiB"
@@ -31,6 +33,7 @@ def examine() -> dict[str, str]:
     return facts
 
 
+_MISSING = "missing"
 _NONE = "none: the command line works, the window needs the extra `all`"
 
 
@@ -38,7 +41,7 @@ def _version(name: str) -> str:
     try:
         return version(name)
     except PackageNotFoundError:
-        return _NONE if name == "napari" else "missing"
+        return _NONE if name == "napari" else _MISSING
 
 
 def _device() -> str:

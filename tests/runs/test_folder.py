@@ -97,7 +97,7 @@ def test_same_question_takes_up_the_run_another_is_refused(run: RunFolder) -> No
         ("distill", Config(), {"data": ["/far/a.tif"]}),
         ("distill", run.config, {"data": ["/far/b.tif"]}),
     ):
-        with pytest.raises(RunError, match="another distill run.*--out"):
+        with pytest.raises(RunError, match=r"another distill run.*--out"):
             RunFolder.create(run.path, act, config, data)
 
 

@@ -44,8 +44,7 @@ def draw_comparison(out: Path, summary: Mapping[str, Mapping[str, Any]]) -> Path
     """
     run = RunFolder.open(out / "run")
     inference = run.config.inference
-    truth = read_mask(out / "slide" / "phantom_truth.tiff")
-    with open_slide(out / "slide" / "phantom.tiff") as slide:
+    with open_slide(out / "slide" / "phantom.tiff") as slide, read_mask(out / "slide" / "phantom_truth.tiff") as truth:
         height, width = slide.shape_level0
         side = round(_DETAIL_UM / slide.require_mpp())
         full_truth = truth.read(0, 0, *truth.shape)

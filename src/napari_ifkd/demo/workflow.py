@@ -7,6 +7,7 @@ import os
 import queue
 import sys
 import threading
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,26 +16,44 @@ from napari_ifkd.errors import Cancelled
 from napari_ifkd.events import Event, Progress, RunCancelled, RunDone
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Mapping
 
     from napari_ifkd.config import Config
 
-WIDTH, HEIGHT, SEED = 6144, 4608, 7
-"""The demo's phantom, px at 0.5 um/px; no seed that the built-in teacher was trained on."""
-_SETTINGS: dict[str, Any] = {"rounds.rounds": 2, "rounds.epochs": 3, "tiles.max_tiles": 512}  # minutes, not hours
+
+@dataclass(frozen=True)
+class DemoPlan:
+    """What the demo does: sized for minutes on two cores.
+
+    Parameters
+    ----------
+    width, height : of the phantom, px at 0.5 um/px
+    seed : of the phantom; none that the built-in teacher was trained on
+    teacher : run, weights file or name
+    settings : that differ from the defaults, by dotted name
+    """
+
+    width: int = 6144
+    height: int = 4608
+    seed: int = 7
+    teacher: str = "phantom-teacher"
+    settings: Mapping[str, Any] = field(default_factory=lambda: {"rounds.rounds": 2, "rounds.epochs": 3, "tiles.max_tiles": 512})
 
 
 def _never() -> bool:
     return False
 
 
-def run_demo(out: str | Path, config: Config, *, should_stop: Callable[[], bool] = _never) -> Generator[Event, None, None]:
+def run_demo(
+    out: str | Path, config: Config, plan: DemoPlan | None = None, *, should_stop: Callable[[], bool] = _never
+) -> Generator[Event, None, None]:
     """Make a phantom slide, distil the built-in teacher on it, export the masks, compare and sum up.
 
     Parameters
     ----------
     out : folder; a demo that was stopped there goes on
-    config : settings; rounds, epochs and the number of tiles are the demo's own
+    config : settings; those of the plan win over them
+    plan : sizes; None is the demo as it is meant
     should_stop : asked at least once a second
 
     Yields
@@ -54,16 +73,16 @@ def run_demo(out: str | Path, config: Config, *, should_stop: Callable[[], bool]
     from napari_ifkd.export import export_run
     from napari_ifkd.runs.acts import distill_run
 
-    out = Path(out)
+    out, plan = Path(out), plan or DemoPlan()
     slide, truth = out / "slide" / "phantom.tiff", out / "slide" / "phantom_truth.tiff"
     try:
-        yield from _phantom(slide, truth, should_stop)
+        yield from _phantom(slide, truth, plan, should_stop)
     except Cancelled:
         yield RunCancelled()
         return
     last: Event | None = None
-    settings = config.replaced(**_SETTINGS)
-    for last in distill_run([slide], "phantom-teacher", out / "run", settings, truth=truth, should_stop=should_stop):
+    settings = config.replaced(**plan.settings)
+    for last in distill_run([slide], plan.teacher, out / "run", settings, truth=truth, should_stop=should_stop):
         if not isinstance(last, RunDone):  # the demo is not over yet
             yield last
     if not isinstance(last, RunDone):
@@ -80,7 +99,7 @@ def run_demo(out: str | Path, config: Config, *, should_stop: Callable[[], bool]
     yield last
 
 
-def _phantom(slide: Path, truth: Path, should_stop: Callable[[], bool]) -> Generator[Event, None, None]:
+def _phantom(slide: Path, truth: Path, plan: DemoPlan, should_stop: Callable[[], bool]) -> Generator[Event, None, None]:
     """Write the phantom, in a thread so that its progress can be told."""
     from napari_ifkd.slides import write_phantom
 
@@ -95,7 +114,7 @@ def _phantom(slide: Path, truth: Path, should_stop: Callable[[], bool]) -> Gener
 
     def write() -> None:
         try:
-            write_phantom(slide, WIDTH, HEIGHT, SEED, truth=truth, progress=tell)
+            write_phantom(slide, plan.width, plan.height, plan.seed, truth=truth, progress=tell)
             told.put(None)
         except BaseException as error:  # noqa: BLE001 - raised again by whoever listens
             told.put(error)

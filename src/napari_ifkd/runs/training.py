@@ -84,7 +84,7 @@ def _train(folder: RunFolder, bags: Bags, config: Config, should_stop: Callable[
         tile_px=int(bags.images.shape[1]),
         normalisation=model.normalisation,
         trained_on=f"{bags.source}: {train.positives} positive and {train.negatives} negative patches, image-level labels only",
-        notes=f"stage-1 loss {config.stage1.loss}, {config.stage1.epochs} epochs, seed {config.seed}; held out {len(held)} patches of other groups",
+        notes=f"stage-1 loss {config.stage1.loss}, {config.stage1.epochs} epochs, seed {config.seed}; {len(held)} patches held out",
     )
     folder.round_dir(0).mkdir(parents=True, exist_ok=True)
     save_model(folder.model_path(0), model, card)

@@ -1,0 +1,199 @@
+"""The command line: its commands, exit statuses, and what goes to stdout and stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from napari_ifkd import __version__, cli
+from napari_ifkd.runs.folder import RunFolder
+
+MEASURES = {"f1", "iou", "mean_f1_positive", "average_precision", "best_threshold", "best_f1", "foreground_share", "n"}
+
+
+class Said:
+    """Exit status and output of a command."""
+
+    def __init__(self, status: int, out: str, err: str) -> None:
+        self.status, self.out, self.err = status, out, err
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    """Run the command line in this process."""
+    monkeypatch.setattr("napari_ifkd.runs.allocator.keep_freed_memory", lambda: False)  # for a process of its own only
+
+    def call(*words: object) -> Said:
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as end:
+            cli.main([str(word) for word in words])
+        out, err = capfd.readouterr()
+        return Said(int(end.value.code or 0), out, err)
+
+    return call
+
+
+def one_line(text: str) -> bool:
+    return text.startswith("error: ") and text.count("\n") == 1 and "Traceback" not in text
+
+
+def test_help_is_quick_and_lists_every_command() -> None:
+    start = time.monotonic()
+    said = subprocess.run([sys.executable, "-m", "napari_ifkd", "--help"], capture_output=True, text=True, check=True, timeout=60)
+    took = time.monotonic() - start
+    for command in ("demo", "info", "train", "predict", "distill", "resume", "evaluate", "export", "models", "doctor"):
+        assert re.search(rf"\b{command}\b", said.stdout), command
+    assert took < 10  # under a second on a quiet machine
+
+
+def test_help_loads_no_engine() -> None:
+    code = (
+        "import sys; from napari_ifkd import cli\ntry: cli.main(['distill', '--help'])\nexcept SystemExit: pass\n"
+        "assert not {'torch', 'zarr', 'dask', 'timm', 'cv2'} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=60)
+
+
+def test_version(run) -> None:
+    said = run("--version")
+    assert (said.status, said.out) == (0, f"napari-ifkd {__version__}\n")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["fly"],
+        ["info"],
+        ["predict", "x.svs", "--out", "o"],
+        ["train", "p", "--out", "o", "--model", "unet"],
+        ["distill", "p", "--teacher", "t", "--out", "o", "--rounds", "many"],
+        ["evaluate"],
+        ["evaluate", "--model", "m"],
+        ["evaluate", "--model", "m", "--patches", "p", "--map", "m", "--truth", "t"],
+        ["export", "run", "--out", "o", "--threshold", "7"],
+        ["info", "no_such_slide.svs"],
+        ["train", "no_such_folder", "--out", "o"],
+        ["predict", "no_such_slide.svs", "--model", "phantom-teacher", "--out", "o"],
+        ["distill", "no_such_folder", "--teacher", "phantom-teacher", "--out", "o"],
+        ["resume", "no_such_run"],
+        ["evaluate", "--model", "no_such_model", "--patches", "p"],
+        ["evaluate", "--map", "no_such_map", "--truth", "t"],
+        ["export", "no_such_run", "--format", "geojson", "--out", "o"],
+    ],
+)
+def test_wrong_use_and_bad_input_end_with_2_and_one_line(run, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = run(*words)
+    assert said.status == 2
+    assert said.out == ""
+    assert one_line(said.err), said.err
+
+
+def test_all_problems_of_a_config_at_once(run, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("sead: 1\nrounds: {epochs: 0}\n")
+    said = run("train", tmp_path, "--out", tmp_path / "o", "--config", tmp_path / "c.yaml")
+    assert said.status == 2
+    assert "sead" in said.err
+    assert "rounds.epochs" in said.err
+
+
+def test_failure_of_ours_ends_with_1_and_debug_shows_where(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> None:
+        raise ZeroDivisionError("no luck")
+
+    monkeypatch.setattr("napari_ifkd.doctor.examine", broken)
+    said = run("doctor")
+    assert said.status == 1
+    assert one_line(said.err)
+    said = run("doctor", "--debug")
+    assert said.status == 1
+    assert "Traceback" in said.err
+    assert "ZeroDivisionError: no luck" in said.err
+
+
+def test_slide_without_resolution_says_how_to_give_one(run, drawn_teacher: Path, tmp_path: Path) -> None:
+    import numpy as np
+    import tifffile
+
+    slide = tmp_path / "bare.tif"
+    tifffile.imwrite(slide, np.full((256, 256, 3), 200, np.uint8), tile=(128, 128), photometric="rgb", metadata=None)
+    said = run("predict", slide, "--model", drawn_teacher, "--out", tmp_path / "run")
+    assert said.status == 2
+    assert one_line(said.err)
+    assert "--mpp" in said.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_info_as_json_is_one_object(run, drawn_slide: Path) -> None:
+    said = run("info", drawn_slide, "--json")
+    assert said.status == 0
+    assert said.out.count("\n") == 1
+    facts = json.loads(said.out)
+    assert (facts["width"], facts["height"], facts["mpp"]) == (320, 256, 1.0)
+    assert facts["tissue"]["found"]
+    assert "tissue.found" in run("info", drawn_slide).out
+
+
+def test_the_whole_path(run, drawn_slide: Path, drawn_patches: Path, drawn_teacher: Path, drawn_config: Path, tmp_path: Path) -> None:
+    truth, few = drawn_slide.parent / "truth.tif", ["--config", drawn_config]
+    said = run("train", drawn_patches, "--out", tmp_path / "teacher", "--epochs", 1, *few)
+    assert said.status == 0, said.err
+    assert said.out == ""  # a run tells its progress on stderr
+    assert "teacher, epoch 1 of 1" in said.err
+    said = run("predict", drawn_slide, "--model", drawn_teacher, "--out", tmp_path / "maps", *few)
+    assert said.status == 0, said.err
+    said = run("distill", drawn_slide, "--teacher", drawn_teacher, "--out", tmp_path / "run", "--rounds", 1, "--epochs", 1,
+               "--truth", truth, "--seed", 3, *few)  # fmt: skip
+    assert said.status == 0, said.err
+    assert RunFolder(tmp_path / "run").config.seed == 3
+    assert RunFolder(tmp_path / "run").rounds() == [0, 1]
+    assert run("resume", tmp_path / "run").status == 0
+
+    for words in (["--map", tmp_path / "run", "--truth", truth], ["--model", tmp_path / "teacher", "--patches", drawn_patches]):
+        said = run("evaluate", *words, "--json", *few)
+        assert said.status == 0, said.err
+        assert said.out.count("\n") == 1
+        assert json.loads(said.out).keys() >= MEASURES
+    assert "average_precision" in run("evaluate", "--map", tmp_path / "run", "--truth", truth).out
+
+    said = run("export", tmp_path / "run", "--format", "geojson,ome-tiff", "--out", tmp_path / "masks", "--round", 1)
+    assert said.status == 0, said.err
+    assert all(Path(line).is_file() for line in said.out.splitlines())
+    assert {p.name for p in (tmp_path / "masks").iterdir()} >= {"tiny_round1.geojson", "tiny_round1.ome.tif"}
+    assert run("export", tmp_path / "run", "--format", "docx", "--out", tmp_path / "masks").status == 2
+
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.tex").touch()
+    said = run("predict", drawn_slide, "--model", drawn_teacher, "--out", tmp_path / "other", *few)
+    assert said.status == 2
+    assert "not empty" in said.err
+
+
+def test_models_and_doctor(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "phantom-teacher" in run("models").out
+    assert "device" in run("doctor").out
+    assert json.loads(run("doctor", "--json").out)["napari-ifkd"] == __version__
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_interrupt_ends_with_130_and_says_how_to_go_on(drawn_patches: Path, drawn_config: Path, tmp_path: Path) -> None:
+    words = ["train", str(drawn_patches), "--out", str(tmp_path / "run"), "--config", str(drawn_config), "--epochs", "5000"]
+    with subprocess.Popen([sys.executable, "-m", "napari_ifkd", *words], stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "epoch 1 of" in line:
+                break
+        process.send_signal(signal.SIGINT)
+        said = process.stderr.read()
+        assert process.wait(timeout=20) == 130
+    assert "resume" in said
+    assert "Traceback" not in said
+    assert RunFolder(tmp_path / "run").status == "cancelled"
