@@ -67,6 +67,40 @@ def test_modules_change_hands_and_the_old_teacher_becomes_student(train: Bags, v
     assert same_weights(states[-1]["pair"]["student"], teacher.state_dict())
 
 
+def test_mode_released_leaves_the_student_in_both_roles(train: Bags, val: Bags, config: Config, network: Network) -> None:
+    states: list[dict] = []
+    config = config.replaced(**{"rounds.mode": "released", "rounds.rounds": 1, "rounds.epochs": 1})
+    _, outcome = finish(distill(network(0), network(1), train, val, config, on_epoch=states.append))
+    before, after = states
+    assert same_weights(after["pair"]["teacher"], before["pair"]["student"])
+    assert same_weights(after["pair"]["student"], before["pair"]["student"])
+    assert outcome.accepted_round == 1
+
+
+def test_robust_students_start_from_a_copy_of_the_teacher(train: Bags, val: Bags, config: Config, network: Network) -> None:
+    """Training that learns nothing shows where the student started."""
+    states: list[dict] = []
+    config = config.replaced(**{"rounds.learning_rate": 1e-12, "rounds.weight_decay": 0.0, "rounds.rounds": 1})
+    teacher = network(0)
+    first = [p.detach().clone() for p in teacher.parameters()]
+    finish(distill(teacher, network(1), train, val, config, on_epoch=states.append))
+    learnt = network(2)
+    learnt.load_state_dict(states[0]["pair"]["student"])
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(learnt.parameters(), first, strict=True))
+
+
+def test_large_maps_and_bags_live_in_temporary_files(
+    train: Bags, val: Bags, config: Config, network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = config.replaced(**{"rounds.rounds": 1})
+    _, plain = finish(distill(network(0), network(1), train, val, config))
+    monkeypatch.setattr("napari_ifkd.bags.bags.MEMORY_LIMIT", 1000)
+    mapped = train.subset(range(len(train)))
+    assert isinstance(mapped.images, np.memmap)
+    _, outcome = finish(distill(network(0), network(1), mapped, val, config))
+    assert same_weights(outcome.model.state_dict(), plain.model.state_dict())
+
+
 def test_pair_switches_and_keeps(network: Network) -> None:
     a, b = network(0), network(1)
     hashes = weights_hash(a), weights_hash(b)

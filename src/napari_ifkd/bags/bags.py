@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+Number = TypeVar("Number", bound=np.generic)
+
 MEMORY_LIMIT = 1 << 30
-"""Bytes of images beyond which they live in a temporary file instead of memory."""
+"""Bytes of an array beyond which it lives in a temporary file instead of memory."""
 
 
 @dataclass(frozen=True)
@@ -80,11 +82,16 @@ class Bags:
 
 
 def image_store(shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Return a writable uint8 array: in memory, or mapped from an unnamed temporary file where it would exceed 1 GiB."""
-    if int(np.prod(shape, dtype=np.int64)) <= MEMORY_LIMIT:
-        return np.zeros(shape, np.uint8)
-    with tempfile.TemporaryFile(prefix="napari-ifkd-bags-") as file:  # the mapping keeps it alive; it vanishes with it
-        return np.memmap(file, np.uint8, "w+", shape=shape)
+    """Return a writable uint8 array of zeros, of any size (see :func:`array_store`)."""
+    return array_store(shape, np.uint8)
+
+
+def array_store(shape: tuple[int, ...], dtype: type[Number]) -> NDArray[Number]:
+    """Return a writable array of zeros: in memory, or mapped from an unnamed temporary file where it would exceed 1 GiB."""
+    if int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize <= MEMORY_LIMIT:
+        return np.zeros(shape, dtype)
+    with tempfile.TemporaryFile(prefix="napari-ifkd-") as file:  # the mapping keeps it alive; it vanishes with it
+        return np.memmap(file, dtype, "w+", shape=shape)
 
 
 def join_bags(parts: Sequence[Bags]) -> Bags:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from napari_ifkd.bags.bags import array_store
 from napari_ifkd.bags.pace import Pace
 from napari_ifkd.errors import Cancelled
 from napari_ifkd.models import MILModel, SideOutputs, autocast, pick_device, prepare
@@ -62,14 +63,14 @@ def teacher_maps(
         If ``should_stop`` says so.
     """
     rows = np.flatnonzero(bags.labels > 0)
-    fused = np.zeros(bags.images.shape[:3], np.float16)
+    fused = array_store(bags.images.shape[:3], np.float16)
     side_maps: NDArray[np.float16] | None = None
     pace = Pace("teacher maps", len(rows), "images")
     for index, outputs in forward(teacher, bags.images, rows, config, averaged=averaged, should_stop=should_stop):
         fused[index] = outputs[0].cpu().numpy()
         if sides:
             if side_maps is None:
-                side_maps = np.zeros((len(bags), len(outputs) - 1, *fused.shape[1:]), np.float16)
+                side_maps = array_store((len(bags), len(outputs) - 1, *fused.shape[1:]), np.float16)
             side_maps[index] = outputs[1:].transpose(0, 1).cpu().numpy()
         if (event := pace.add(len(index))) is not None:
             yield event

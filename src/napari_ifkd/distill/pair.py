@@ -48,10 +48,17 @@ class TeacherStudent:
         self.start = snapshot(self.student.state_dict())
         self._freeze()
 
-    def switch(self) -> None:
-        """Let the student take the teacher's role, and the teacher the student's, each with its own weights."""
+    def switch(self, *, aliased: bool = False) -> None:
+        """Let the student take the teacher's role, and the teacher the student's, each with its own weights.
+
+        Parameters
+        ----------
+        aliased : repeat the released program's slip, after which both hold the student's weights (where the kinds agree)
+        """
         self.teacher, self.student = self.student, self.teacher
         self.swapped = not self.swapped
+        if aliased and self.same_kind:
+            self.student.load_state_dict(snapshot(self.teacher.state_dict()))
         self._freeze()
 
     def keep(self) -> None:

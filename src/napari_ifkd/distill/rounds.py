@@ -156,7 +156,7 @@ class _Rounds:
     def _conclude(self, decision: Decision) -> None:
         self.decisions.append(decision)
         if decision.switched:
-            self.pair.switch()
+            self.pair.switch(aliased=self.config.rounds.mode == "released")
             self.accepted = self.index
             self.scores = [self.scores[0], self.scores[2], {}]
         else:
