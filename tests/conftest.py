@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image
 from scipy import ndimage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -131,3 +134,28 @@ def drawn_teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("teacher") / "tiny-teacher.safetensors"
     save_model(path, model, ModelCard(name="tiny-teacher", network=network, mpp=1.0, tile_px=32, trained_on="drawn tissue"))
     return path
+
+
+@pytest.fixture
+def write_map() -> Callable[..., None]:
+    """Return a function (path, slide, values=None) that writes a map at 2 level-0 px per px: a square of .8 in .1, or the values given."""
+    from napari_ifkd.inference.map_writer import MapWriter
+
+    def write(path: Path, slide: Any, values: np.ndarray | None = None) -> None:
+        height, width = slide.shape_level0[0] // 2, slide.shape_level0[1] // 2
+        if values is None:
+            values = np.full((height, width), 25, np.uint8)
+            values[height // 4 : height // 2, width // 4 : width // 2] = 204
+        side = 2 * slide.mpp
+        about = {
+            "slide": slide.identity(),
+            "mpp": side,
+            "pixel_size_um_yx": [side, side],
+            "scale_yx": [2.0, 2.0],
+            "model": {"name": "drawn"},
+        }
+        with MapWriter(path, values.shape) as writer:
+            writer.append(values)
+            writer.complete({**about, "warnings": []}, lambda: None)
+
+    return write

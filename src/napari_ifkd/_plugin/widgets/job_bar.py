@@ -57,7 +57,8 @@ class JobBar(QWidget):
             self.bar.setRange(0, job.total)
             self.bar.setValue(min(job.done, job.total))
         else:
-            self.bar.setRange(0, 0)  # busy
+            self.bar.setRange(0, 1)  # no busy bar: its animation would redraw the whole canvas thirty times a second
+            self.bar.setValue(0)
         self.line.setText(_line(job))
         self.warned.say(self.session.notice or None)
         self.error.say(job.message if job.state == "failed" else None, error=True)
