@@ -1,8 +1,8 @@
 """Check that phantoms cannot be told by colour: the best threshold on any colour or stain channel against a supervised network.
 
-Trains the built-in teacher's network on phantom patches **with** their masks (this check only), scores it on whole phantoms of other seeds, and scores
-the best threshold on every channel, raw and smoothed, on the same pixels. Fails (exit status 1) if the margin is below 0.15 or the built-in
-teacher scores above 0.90. Run: ``python scripts/check_phantom.py [--steps 300] [--seeds 9001 9002]``.
+Trains the built-in teacher's network on phantom patches **with** their masks (this check only), scores it on whole phantoms of other
+seeds, and scores the best threshold on every channel, raw and smoothed, on the same pixels. Fails (exit status 1) if the margin is
+below 0.15 or the built-in teacher scores above 0.90. Run: ``python scripts/check_phantom.py [--steps 300] [--seeds 9001 9002]``.
 """
 
 from __future__ import annotations
@@ -128,17 +128,18 @@ def main() -> int:
     pairs = [test_slide(seed) for seed in options.seeds]
     rgbs, truths = [p[0] for p in pairs], [p[1] for p in pairs]
     everything = float(np.mean([t.mean() for t in truths]))
-    say(
-        f"{len(rgbs)} phantoms of 4096 x 3072 px at 1.0 um/px, tumour {everything:.3f} of all pixels; all-foreground F1 {2 * everything / (1 + everything):.3f}"
+    print(
+        f"{len(rgbs)} phantoms of 4096 x 3072 px at 1.0 um/px, "
+        f"tumour {everything:.3f} of all pixels; all-foreground F1 {2 * everything / (1 + everything):.3f}"
     )
     planes = [channels(rgb) for rgb in rgbs]
     colour = 0.0
-    say(f"{'channel':14s} {'raw':>6s} {'smoothed':>9s}   F1 at its best threshold")
+    print(f"{'channel':14s} {'raw':>6s} {'smoothed':>9s}   F1 at its best threshold", flush=True)
     for name in planes[0]:
         raw = best_threshold_f1([p[name] for p in planes], truths)
         smooth = best_threshold_f1([cv2.GaussianBlur(p[name], (0, 0), SIGMA) for p in planes], truths)
         colour = max(colour, raw, smooth)
-        say(f"{name:14s} {raw:6.3f} {smooth:9.3f}")
+        print(f"{name:14s} {raw:6.3f} {smooth:9.3f}", flush=True)
     if options.colour_only:
         return 0
 
@@ -148,20 +149,24 @@ def main() -> int:
         made = time.perf_counter() - started
         model = train_supervised(folder, device, options.steps)
     supervised, best, share = score([predict(model, rgb, device) for rgb in rgbs], truths)
-    say(
-        f"supervised     F1 {supervised:.3f} (best threshold {best:.3f}, foreground {share:.3f}); patches {made:.0f} s, training {time.perf_counter() - started - made:.0f} s"
+    print(
+        f"supervised     F1 {supervised:.3f} (best threshold {best:.3f}, foreground {share:.3f}); "
+        f"patches {made:.0f} s, training {time.perf_counter() - started - made:.0f} s"
     )
-    say(f"margin over colour {supervised - colour:.3f} (at least {MARGIN:.2f} wanted)")
+    print(f"margin over colour {supervised - colour:.3f} (at least {MARGIN:.2f} wanted)", flush=True)
     failed = supervised - colour < MARGIN
 
     teacher = built_in_teacher(device)
     if teacher is None:
-        say("built-in teacher: none yet")
+        print("built-in teacher: none yet", flush=True)
     else:
         f1, best, share = score([predict(teacher, rgb, device) for rgb in rgbs], truths)
-        say(f"built-in teacher F1 {f1:.3f} (best threshold {best:.3f}, foreground {share:.3f}); at most {TEACHER_LIMIT:.2f} wanted")
+        print(
+            f"built-in teacher F1 {f1:.3f} (best threshold {best:.3f}, foreground {share:.3f}); at most {TEACHER_LIMIT:.2f} wanted",
+            flush=True,
+        )
         failed |= f1 > TEACHER_LIMIT
-    say("FAILED" if failed else "passed")
+    print("FAILED" if failed else "passed", flush=True)
     return int(failed)
 
 
@@ -175,12 +180,6 @@ def built_in_teacher(device: torch.device) -> MILModel | None:
     except ModelError:
         return None
     return model.to(device)
-
-
-def say(line: str) -> None:
-    """Print a line at once."""
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

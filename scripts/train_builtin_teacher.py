@@ -1,8 +1,8 @@
 """Train the built-in teacher: VGG-MIL at half width, on phantom patches, from image-level labels only.
 
 Makes the patches (their masks are never read), trains stage 1 with its default loss and writes
-``src/napari_ifkd/models/weights/phantom-teacher.safetensors``. About five minutes on two cores. Run: ``python scripts/train_builtin_teacher.py``;
-``scripts/check_phantom.py`` then scores it.
+``src/napari_ifkd/models/weights/phantom-teacher.safetensors``. About five minutes on two cores.
+Run: ``python scripts/train_builtin_teacher.py``; ``scripts/check_phantom.py`` then scores it.
 """
 
 from __future__ import annotations
@@ -37,19 +37,31 @@ def main() -> int:
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as scratch:
         tiles = config.tiles
-        folder = options.patches or write_phantom_patches(Path(scratch) / "patches", options.number, options.number, options.seed, tiles.size_px, tiles.mpp)
+        folder = options.patches or write_phantom_patches(
+            Path(scratch) / "patches", options.number, options.number, options.seed, tiles.size_px, tiles.mpp
+        )
         bags = read_patches(folder, tiles)
-    print(f"{len(bags.labels)} patches of {len(set(bags.groups))} phantoms after {time.perf_counter() - started:.0f} s; {describe_device(pick_device(config.device))}", flush=True)
+    print(
+        f"{len(bags.labels)} patches of {len(set(bags.groups))} phantoms after {time.perf_counter() - started:.0f} s; "
+        f"{describe_device(pick_device(config.device))}",
+        flush=True,
+    )
     train, held = split_groups(bags, tiles.validation_share, config.seed)
     model = build_model(config.network, seed=config.seed)
     for event in train_teacher(bags.subset(train), bags.subset(held), model, config):
         if isinstance(event, EpochDone | Warned):
             print(event, flush=True)
     card = ModelCard(
-        name="phantom-teacher", network=config.network, mpp=tiles.mpp, tile_px=tiles.size_px, normalisation=model.normalisation, domain="phantom",
-        trained_on=f"{len(train)} patches of drawn phantom slides, image-level labels only", licence="BSD-3-Clause",
+        name="phantom-teacher",
+        network=config.network,
+        mpp=tiles.mpp,
+        tile_px=tiles.size_px,
+        normalisation=model.normalisation,
+        domain="phantom",
+        trained_on=f"{len(train)} patches of drawn phantom slides, image-level labels only",
+        licence="BSD-3-Clause",
         notes=f"stage-1 loss {config.stage1.loss}, {options.epochs} epochs, seed {config.seed}; made by scripts/train_builtin_teacher.py",
-    )  # fmt: skip
+    )
     save_model(options.out, model, card)
     print(f"{options.out}: {options.out.stat().st_size / 1e6:.2f} MB after {time.perf_counter() - started:.0f} s")
     return 0

@@ -1,7 +1,7 @@
 """Phantom slides: drawn H&E with pixel truth, the same for a seed wherever and however it is made.
 
-A phantom serves as sample data, for tests and for benchmarks. Tumour and benign epithelium, lymphoid aggregates and dense stroma share their
-colours; what tells tumour is how its nuclei look and how they are arranged.
+A phantom serves as sample data, for tests and for benchmarks. Tumour, benign epithelium, lymphoid aggregates and dense stroma share
+their colours; what tells tumour is how its nuclei look and how they are arranged.
 """
 
 from __future__ import annotations
@@ -10,21 +10,31 @@ import csv
 import os
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import imagecodecs
 import numpy as np
-from numpy.typing import NDArray
 
-from .. import __version__
-from ..errors import SlideError
-from .phantom_stain import BLOCK, render_block
-from .phantom_tissue import Plan, make_plan
-from .phantom_write import TILE, BlockTiles, PyramidSpool, encode_block, encode_mask, encode_rgb, write_pyramid
+from napari_ifkd import __version__
+from napari_ifkd.errors import SlideError
+
+from .phantom_canvas import BLOCK
+from .phantom_plan import make_plan
+from .phantom_stain import render_block
+from .phantom_tissue import survey
+from .phantom_write import TILE, PyramidSpool, encode_block, encode_mask, encode_rgb, write_pyramid
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
+
+    from numpy.typing import NDArray
+
+    from .phantom_plan import Plan
+    from .phantom_write import BlockTiles
 
 SOFTWARE = f"napari-ifkd phantom {__version__}"
 LARGEST_SIDE = 200_000
@@ -128,9 +138,12 @@ def write_phantom(
                 write_pyramid(aside, spools[0], _render(plan, spools, mpp, progress), mpp, description, SOFTWARE)
                 if truth is not None:
                     aside_truth = truth.with_name(f".{truth.name}.part")
-                    write_pyramid(aside_truth, spools[1], spools[1].tiles(0), mpp, description + " truth: 1 = tumour", SOFTWARE)
-                    os.replace(aside_truth, truth)
-                os.replace(aside, path)
+                    try:
+                        write_pyramid(aside_truth, spools[1], spools[1].tiles(0), mpp, description + " truth: 1 = tumour", SOFTWARE)
+                        aside_truth.replace(truth)
+                    finally:
+                        aside_truth.unlink(missing_ok=True)
+                aside.replace(path)
             finally:
                 for spool in spools:
                     spool.close()
@@ -205,13 +218,12 @@ def write_phantom_patches(out: str | Path, n_positive: int, n_negative: int, see
         If the numbers do not fit or the folder cannot be written.
     """
     out = Path(out)
-    height, width = _PATCH_SLIDE
     need = round(size_px * mpp / 0.5)
-    if n_positive < 0 or n_negative < 0 or n_positive + n_negative < 1 or not 16 <= need <= height or mpp < 0.5:
+    if n_positive < 0 or n_negative < 0 or n_positive + n_negative < 1 or not 16 <= need <= 2 * BLOCK or mpp < 0.5:
         raise SlideError(
             out,
             f"cannot cut {n_positive} + {n_negative} patches of {size_px} px at {mpp:g} um/px",
-            "Ask for one patch or more, of 8 to 3072 um",
+            "Ask for one patch or more, of 8 to 1024 um",
         )
     try:
         (out / "images").mkdir(parents=True, exist_ok=True)
@@ -223,7 +235,7 @@ def write_phantom_patches(out: str | Path, n_positive: int, n_negative: int, see
                 cv2.imwrite(str(out / "images" / name), image[..., ::-1])
                 cv2.imwrite(str(out / "masks" / name), mask * 255)
                 writer.writerow([name, label, group, mpp])
-        os.replace(out / "labels.csv.part", out / "labels.csv")
+        (out / "labels.csv.part").replace(out / "labels.csv")
     except OSError as error:
         raise SlideError(
             out, f"cannot be written ({error.strerror or error})", "Check the folder, its rights and the free disk space"
@@ -237,18 +249,17 @@ def _patches(wanted: list[int], seed: int, need: int, size_px: int) -> Iterator[
     rng = np.random.default_rng([seed, 17])
     slides = int(np.clip(sum(wanted) // 24, 4, 64))
     quota = [-(-n // slides) for n in wanted]  # of a slide, so that no slide rules
-    left, turn = list(wanted), 0
+    left, turn, blocks = list(wanted), 0, -(-need // BLOCK)
     while any(left):
         slide_seed = seed * 100_003 + turn
-        here, tries = [min(q, n) for q, n in zip(quota, left, strict=True)], 0
-        blocks = -(-need // BLOCK)
-        while any(here) and tries < 6:
-            tries += 1
-            row, column = (
-                int(rng.integers(0, max(1, height // BLOCK - blocks + 1))),
-                int(rng.integers(0, max(1, width // BLOCK - blocks + 1))),
-            )
-            side = blocks * BLOCK
+        here = [min(q, n) for q, n in zip(quota, left, strict=True)]
+        plan, side = make_plan(slide_seed, height * 0.5, width * 0.5), blocks * BLOCK
+        places = [(y, x) for y in range(0, height // BLOCK - blocks + 1, blocks) for x in range(0, width // BLOCK - blocks + 1, blocks)]
+        for row, column in (places[k] for k in rng.permutation(len(places))):
+            if not any(here):
+                break
+            if not _promising(plan, row * BLOCK * 0.5, column * BLOCK * 0.5, side * 0.5, here):
+                continue
             rgb, truth = phantom_field(slide_seed, (row * BLOCK, column * BLOCK), (side, side), 0.5, width, height)
             rgb = compressed(rgb)
             cuts = [(y, x) for y in range(0, side - need + 1, need) for x in range(0, side - need + 1, need)]
@@ -265,6 +276,14 @@ def _patches(wanted: list[int], seed: int, need: int, size_px: int) -> Iterator[
                 name = f"s{slide_seed}_y{row * BLOCK + y}_x{column * BLOCK + x}.png"
                 yield name, label, f"phantom{slide_seed}", small, (cover >= 128).astype(np.uint8)  # type: ignore[misc]
         turn += 1
+
+
+def _promising(plan: Plan, y: float, x: float, side: float, wanted: list[int]) -> bool:
+    """Tell from a coarse survey (um) whether drawing a part may give the (negatives, positives) wanted: most of a slide may not."""
+    at = np.arange(0.5, 24) * side / 24
+    ground = survey(plan, y + at, x + at)
+    tumour = float((ground.nest > 0).mean())
+    return bool((ground.tissue > 0).mean() > 0.4 and ((wanted[1] and tumour > 0.1) or (wanted[0] and tumour < 0.5)))
 
 
 def _tissue_share(image: NDArray[np.uint8]) -> float:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from .phantom_noise import Doubles, Floats
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .phantom_noise import Doubles, Floats
 
 ORIENTATIONS = 16
 _OVERSAMPLING = 4

@@ -43,15 +43,11 @@ def _spline(t: Doubles) -> Doubles:
     return np.stack([(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3]) / 6
 
 
-def _operator(coordinates: Doubles, wavelength: float) -> tuple[int, Floats]:
-    """First lattice node, and the matrix (samples, nodes) that interpolates from the nodes."""
+def _nodes(coordinates: Doubles, wavelength: float) -> tuple[int, int, NDArray[np.int64], Floats]:
+    """First lattice node, their number, and for each coordinate the first of its four nodes (from 0) and their weights (4, n)."""
     cells = np.floor(coordinates / wavelength).astype(np.int64)
     first = int(cells.min()) - 1
-    matrix = np.zeros((len(coordinates), int(cells.max()) + 3 - first), np.float32)
-    rows, weights = np.arange(len(coordinates)), _spline(coordinates / wavelength - cells)
-    for k in range(4):
-        matrix[rows, cells - 1 - first + k] = weights[k]
-    return first, matrix
+    return first, int(cells.max()) + 3 - first, cells - 1 - first, _spline(coordinates / wavelength - cells).astype(np.float32)
 
 
 def noise(seed: int, channel: int, ys: Doubles, xs: Doubles, wavelength: float) -> Floats:
@@ -66,11 +62,13 @@ def noise(seed: int, channel: int, ys: Doubles, xs: Doubles, wavelength: float) 
     -------
     array, (h, w) float32
     """
-    y0, to_y = _operator(ys, wavelength)
-    x0, to_x = _operator(xs, wavelength)
-    nodes = hash01(seed, channel, np.arange(y0, y0 + to_y.shape[1])[:, None], np.arange(x0, x0 + to_x.shape[1])[None])
-    out: Floats = to_y @ ((nodes.astype(np.float32) - 0.5) * 7.2) @ to_x.T  # 7.2: the spline averages the nodes' spread away
-    return out
+    y0, rows, iy, wy = _nodes(ys, wavelength)
+    x0, columns, ix, wx = _nodes(xs, wavelength)
+    nodes = hash01(seed, channel, np.arange(y0, y0 + rows)[:, None], np.arange(x0, x0 + columns)[None])
+    lattice = (nodes.astype(np.float32) - np.float32(0.5)) * np.float32(7.2)  # 7.2: the spline averages the nodes' spread away
+    # sums of four terms rather than matrix products: a BLAS with threads of its own waits for them on a busy machine
+    bands = sum((wy[k][:, None] * lattice[iy + k] for k in range(1, 4)), wy[0][:, None] * lattice[iy])
+    return sum((wx[k] * bands[:, ix + k] for k in range(1, 4)), wx[0] * bands[:, ix])
 
 
 def noise_at(seed: int, channel: int, y: Doubles, x: Doubles, wavelength: float) -> Doubles:
@@ -103,7 +101,8 @@ def layered_at(seed: int, channel: int, y: Doubles, x: Doubles, wavelength: floa
 def texture(kind: str, size: int = 1024) -> Floats:
     """Return a tile of texture that repeats without a seam, (size, size) float32, mean 0, deviation 1.
 
-    ``fibre`` is drawn out along x (about 1 by 30 px); ``grain`` is isotropic at about 3 px; ``coarse`` at about 8 px; ``white`` is uncorrelated.
+    ``fibre`` is drawn out along x (about 1 by 30 px); ``grain`` is isotropic at about 3 px, ``coarse`` at about 8 px;
+    ``white`` is uncorrelated.
     The same for every slide: what differs is where and how it is bent.
     """
     spectrum = np.fft.rfft2(np.random.default_rng(sum(kind.encode())).normal(size=(size, size)))
@@ -125,5 +124,4 @@ def _padded(kind: str) -> Floats:
 
 def sample(kind: str, v: Floats, u: Floats) -> Floats:
     """Look a texture up at rows v and columns u (texels, float32; best between 0 and three periods)."""
-    out: Floats = cv2.remap(_padded(kind), u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
-    return out
+    return cv2.remap(_padded(kind), u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)  # type: ignore[return-value]

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import imagecodecs
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 Pixels = NDArray[np.uint8]
 
@@ -108,7 +110,7 @@ class PyramidSpool:
         side = 2 ** (SPOOLED_LEVELS + 1)
         rows, columns = -(-self.height // self.block), -(-self.width // self.block)
         shape = (rows * self.block // side, columns * self.block // side)
-        self._reduced: Any = np.lib.format.open_memmap(  # type: ignore[no-untyped-call]
+        self._reduced: Any = np.lib.format.open_memmap(
             self.folder / f"{self.name}_{SPOOLED_LEVELS + 1}.npy",
             mode="w+",
             dtype=np.uint8,
@@ -130,7 +132,7 @@ class PyramidSpool:
         self._reduced[row * h : (row + 1) * h, column * w : (column + 1) * w] = block.reduced
 
     def tiles(self, level: int) -> Iterator[bytes]:
-        """Encoded tiles of a level in reading order; coarse levels are made on the way and must be asked for finest first."""
+        """Yield a level's encoded tiles in reading order; coarse levels are made on the way and must be asked for finest first."""
         height, width = self.shapes[level]
         if level > SPOOLED_LEVELS:
             yield from self._coarse_tiles(level)
@@ -151,7 +153,7 @@ class PyramidSpool:
         last = level + 1 == len(self.shapes)
         if not last:
             shape = (*self.shapes[level + 1], *here.shape[2:])
-            below = np.lib.format.open_memmap(self.folder / f"{self.name}_{level + 1}.npy", mode="w+", dtype=np.uint8, shape=shape)  # type: ignore[no-untyped-call]
+            below = np.lib.format.open_memmap(self.folder / f"{self.name}_{level + 1}.npy", mode="w+", dtype=np.uint8, shape=shape)
         for top in range(0, height, TILE):
             band = np.ascontiguousarray(here[top : top + TILE])
             yield from (self.encode(tile) for _, _, tile in tiles_of(band))
