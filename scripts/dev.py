@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -78,6 +79,8 @@ def ensure_system(*, testing: bool) -> None:
     if not sys.platform.startswith("linux"):
         return
     missing = [package for library, package in LIBRARIES.items() if not loads(library)]
+    if find_spec("ensurepip") is None:  # Debian splits off what venv needs
+        missing.append(f"python{sys.version_info.major}.{sys.version_info.minor}-venv")
     if testing:
         screen = os.environ.get("DISPLAY")
         missing += [package for program, package in PROGRAMS.items() if not shutil.which(program) and not (screen and package != "git")]
@@ -87,7 +90,7 @@ def ensure_system(*, testing: bool) -> None:
         apt_install(missing)
         return
     hint = f"sudo apt-get install {' '.join(missing)}" if shutil.which("apt-get") else f"Debian calls them {' '.join(missing)}"
-    say(f"The system lacks what a napari window needs; going on without. To mend it: {hint}")
+    say(f"The system lacks what a napari window or the set-up needs; going on as far as it goes. To mend it: {hint}")
 
 
 def loads(library: str) -> bool:
@@ -115,13 +118,10 @@ def ensure_venv() -> None:
     make = [sys.executable, "-m", "venv", "--clear", str(VENV)]
     if subprocess.run(make, check=False, capture_output=True).returncode == 0 and has_pip():
         return
-    if sys.platform.startswith("linux") and shutil.which("apt-get") and os.geteuid() == 0:  # Debian splits venv off
-        apt_install([f"python{sys.version_info.major}.{sys.version_info.minor}-venv"])
-        subprocess.run(make, check=True)
-    elif uv := shutil.which("uv"):
+    if uv := shutil.which("uv"):
         subprocess.run([uv, "venv", "-q", "--clear", "--seed", "--python", sys.executable, str(VENV)], check=True)
     else:
-        say("This Python cannot make virtual environments. On Debian or Ubuntu: sudo apt-get install python3-venv")
+        say("This Python cannot make a virtual environment")
         subprocess.run(make, check=True)
 
 

@@ -31,6 +31,7 @@ def installed(dev, monkeypatch) -> list[str]:
     """A Debian without a window system; returns what was installed."""
     packages: list[str] = []
     monkeypatch.setattr(dev, "loads", lambda library: False)
+    monkeypatch.setattr(dev, "find_spec", lambda name: None)
     monkeypatch.setattr(dev.shutil, "which", lambda name: "/usr/bin/apt-get" if name == "apt-get" else None)
     monkeypatch.setattr(dev, "apt_install", packages.extend)
     monkeypatch.delenv("DISPLAY", raising=False)
@@ -41,7 +42,7 @@ def installed(dev, monkeypatch) -> list[str]:
 def test_root_on_debian_installs_what_is_missing(dev, installed, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     dev.ensure_system(testing=True)
-    assert {"libxcb-cursor0", "libegl1", "xvfb", "xauth", "git"} <= set(installed)
+    assert {"libxcb-cursor0", "libegl1", "xvfb", "xauth", "git", f"python3.{sys.version_info.minor}-venv"} <= set(installed)
 
 
 @on_linux
@@ -58,6 +59,7 @@ def test_a_user_is_told_the_command_and_nothing_is_installed(dev, installed, mon
 def test_a_complete_system_is_left_alone(dev, installed, monkeypatch, capsys):
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(dev, "loads", lambda library: True)
+    monkeypatch.setattr(dev, "find_spec", lambda name: object())
     dev.ensure_system(testing=False)
     assert installed == []
     assert capsys.readouterr().err == ""
