@@ -52,7 +52,7 @@ def stamps(mpp: float) -> dict[str, list[Floats]]:
     Stamp ``variant * ORIENTATIONS + k`` has its long axis turned by ``k * pi / ORIENTATIONS`` from x towards y.
     """
     rng = np.random.default_rng(20240719)
-    return {name: [_draw(kind, mpp, k, v) for v in _variants(kind, rng) for k in range(ORIENTATIONS)] for name, kind in KINDS.items()}
+    return {name: [turned for v in _variants(kind, rng) for turned in _draw(kind, mpp, v)] for name, kind in KINDS.items()}
 
 
 def _variants(kind: NucleusKind, rng: np.random.Generator) -> list[dict[str, NDArray[np.float64] | float]]:
@@ -75,14 +75,13 @@ def _variants(kind: NucleusKind, rng: np.random.Generator) -> list[dict[str, NDA
     return sorted(out, key=lambda v: float(v["density"]) * (1 - float(v["open"])))  # pale to dark
 
 
-def _draw(kind: NucleusKind, mpp: float, turn: int, variant: dict[str, NDArray[np.float64] | float]) -> Floats:
+def _draw(kind: NucleusKind, mpp: float, variant: dict[str, NDArray[np.float64] | float]) -> list[Floats]:
+    """Draw a nucleus at :data:`ORIENTATIONS` angles."""
     half = float(variant["length"]) / 2
     side = 2 * int(np.ceil(half * 1.25 / mpp)) + 3
     fine = mpp / _OVERSAMPLING
     at = (np.arange(side * _OVERSAMPLING) + 0.5) * fine - side * mpp / 2
-    angle = turn * np.pi / ORIENTATIONS
-    y, x = at[:, None], at[None]
-    along, across = x * np.cos(angle) + y * np.sin(angle), (y * np.cos(angle) - x * np.sin(angle)) / float(variant["aspect"])
+    along, across = np.broadcast_arrays(at[None], at[:, None] / float(variant["aspect"]))
     theta = np.arctan2(across, along)
     outline = 1 + sum(a * np.cos((k + 2) * theta + p) for k, (a, p) in enumerate(zip(variant["lobes"], variant["phases"], strict=True)))  # type: ignore[arg-type]
     rho = np.hypot(along, across) / (half * np.asarray(outline))
@@ -98,8 +97,14 @@ def _draw(kind: NucleusKind, mpp: float, turn: int, variant: dict[str, NDArray[n
     for dy, dx in np.asarray(variant["dots"]):
         body = body + 0.75 * np.exp(-(((along - dx * half) ** 2 + (across - dy * half) ** 2) / kind.nucleolus_radius**2))
     drawn = np.clip(body, 0.15, 1.9) * inside * float(variant["density"])
-    out: Floats = cv2.resize(drawn.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA)
-    return out
+    fine_side = side * _OVERSAMPLING
+    middle = (fine_side - 1) / 2
+    out = []
+    for k in range(ORIENTATIONS):
+        turn = cv2.getRotationMatrix2D((middle, middle), -180.0 * k / ORIENTATIONS, 1.0)
+        turned = cv2.warpAffine(drawn.astype(np.float32), turn, (fine_side, fine_side), flags=cv2.INTER_LINEAR)
+        out.append(cv2.resize(turned, (side, side), interpolation=cv2.INTER_AREA))
+    return out  # type: ignore[return-value]
 
 
 def press(canvas: Floats, bank: list[Floats], which: NDArray[np.int64], y: NDArray[np.int64], x: NDArray[np.int64]) -> None:

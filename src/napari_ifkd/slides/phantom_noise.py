@@ -68,7 +68,8 @@ def noise(seed: int, channel: int, ys: Doubles, xs: Doubles, wavelength: float) 
     lattice = (nodes.astype(np.float32) - np.float32(0.5)) * np.float32(7.2)  # 7.2: the spline averages the nodes' spread away
     # sums of four terms rather than matrix products: a BLAS with threads of its own waits for them on a busy machine
     bands = sum((wy[k][:, None] * lattice[iy + k] for k in range(1, 4)), wy[0][:, None] * lattice[iy])
-    return sum((wx[k] * bands[:, ix + k] for k in range(1, 4)), wx[0] * bands[:, ix])
+    out: Floats = sum((wx[k] * bands[:, ix + k] for k in range(1, 4)), wx[0] * bands[:, ix])
+    return out
 
 
 def noise_at(seed: int, channel: int, y: Doubles, x: Doubles, wavelength: float) -> Doubles:
