@@ -1,0 +1,158 @@
+"""Where layers lie and what they hold: no window needed, napari's model of a viewer will do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from napari.layers import Labels
+
+from napari_ifkd._plugin import layers as made
+from napari_ifkd._plugin.layer_view import LayerView
+from napari_ifkd._plugin.measure import agreement, area_mm2
+from napari_ifkd._plugin.region import region_geometry
+from napari_ifkd.errors import AnnotationError
+from napari_ifkd.events import MapReady
+from napari_ifkd.session import Session, probability_map
+from napari_ifkd.slides import find_tissue
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+@pytest.fixture
+def scene(drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None]) -> Any:
+    """Return a session and its layers: a slide, a predicted square and a second one half beside it."""
+    viewer, session = ViewerModel(), Session()
+    view = LayerView(viewer, session)
+    slide = session.open(drawn_slide)
+    session.begin("distill", tmp_path / "run")
+    height, width = slide.shape_level0[0] // 2, slide.shape_level0[1] // 2
+    for index in (0, 1):
+        values = np.full((height, width), 25, np.uint8)
+        values[20:60, 20 + 20 * index : 60 + 20 * index] = 204
+        write_map(tmp_path / f"run/rounds/0{index}/maps/tiny.zarr", slide, values)
+        session.apply(MapReady(index, slide.name, f"rounds/0{index}/maps/tiny.zarr"))
+    session.look(sigma_px=0.0)
+    return viewer, session, view
+
+
+@pytest.mark.parametrize("factor", [1.0, 2.0, 4.0001, 16.0])
+def test_a_reduced_layer_lies_on_the_pixels_it_was_made_of(factor: float) -> None:
+    place = made.placement(0.5, (factor, factor))
+    layer = Labels(np.zeros((8, 8), np.uint8), **place)
+    first_edge = layer.data_to_world((-0.5, -0.5))
+    assert np.allclose(first_edge, (-0.25, -0.25))  # the outer edge of level-0 pixel 0
+    assert np.allclose(layer.data_to_world((7.5, 7.5)), 0.5 * (8 * factor - 0.5))
+
+
+def test_without_a_resolution_layers_are_in_pixels() -> None:
+    assert made.placement(None)["units"] == ("pixel", "pixel")
+
+
+def test_all_layers_share_one_frame(scene: Any) -> None:
+    viewer, session, view = scene
+    session.found_tissue(session.slide, find_tissue(session.slide))
+    view.show_tissue(True)
+    (slide,) = view.ours("slide")
+    for layer in view.ours("mask", "heat", "tissue"):
+        assert layer.units == slide.units
+        assert (np.abs(layer.extent.world - slide.extent.world) <= np.asarray(layer.scale)).all(), layer.name
+    assert str(viewer.layers.units[0]) == "micrometer"
+
+
+def test_each_round_has_its_mask_and_the_one_looked_at_shows(scene: Any) -> None:
+    _, session, view = scene
+    assert len(list(view.ours("mask"))) == 2
+    for candidate in session.here():
+        session.show(candidate)
+        assert [made.tag(layer)["round"] for layer in view.ours("mask") if layer.visible] == [candidate.round]
+        assert [made.tag(layer)["round"] for layer in view.ours("heat") if layer.visible] == [candidate.round]
+    session.look(heat=False)
+    assert not [layer for layer in view.ours("heat") if layer.visible]
+
+
+def test_a_new_threshold_is_a_new_mask_at_every_level(scene: Any) -> None:
+    _, session, view = scene
+    layer = view.find("mask", session.shown.path)
+    before = layer.data
+    assert np.asarray(before).sum() == 1600
+    session.look(threshold=0.9)
+    assert layer.data is not before
+    assert np.asarray(layer.data).sum() == 0
+    session.look(threshold=0.05)
+    assert np.asarray(layer.data).mean() == 1
+
+
+def test_disagreement_tells_who_sees_what(scene: Any) -> None:
+    _, session, view = scene
+    session.set_compare("disagreement")
+    (layer,) = view.ours("disagreement")
+    data = np.asarray(layer.data)
+    assert [(data == value).sum() for value in (1, 2, 3)] == [800, 800, 800]
+    assert not [mask for mask in view.ours("mask") if mask.visible]
+    session.look(threshold=0.9)
+    assert not np.asarray(layer.data).any()
+    session.set_compare("off")
+    assert not list(view.ours("disagreement"))
+
+
+def test_contours_and_overlay_show_the_pair(scene: Any) -> None:
+    _, session, view = scene
+    session.set_compare("contours")
+    assert [layer.contour for layer in view.ours("mask")] == [2, 2]
+    colours = [tuple(layer.colormap.color_dict[1]) for layer in view.ours("mask")]
+    assert len(set(colours)) == 2
+    session.set_compare("overlay")
+    assert [layer.contour for layer in view.ours("mask")] == [0, 0]
+
+
+def test_areas_and_agreement_are_exact(scene: Any) -> None:
+    _, session, _ = scene
+    a, b = (probability_map(c) for c in session.here())
+    assert area_mm2(a, 0.5, 0) == pytest.approx(1600 * 4e-6)
+    found = agreement(a, b, 0.5, 0)
+    assert found.f1 == pytest.approx(0.5)
+    assert (found.a_only_mm2, found.b_only_mm2, found.both_mm2) == pytest.approx((800 * 4e-6,) * 3)
+    assert agreement(a, b, 0.99, 0).f1 is None
+
+
+def test_an_overridden_resolution_moves_the_slide_layer(scene: Any) -> None:
+    _, session, view = scene
+    session.override_mpp(0.25)
+    (slide,) = view.ours("slide")
+    assert np.allclose(slide.scale, 0.25)
+
+
+def test_closing_a_slide_takes_its_predictions_away(scene: Any) -> None:
+    viewer, session, view = scene
+    viewer.layers.remove(next(view.ours("slide")))
+    session.close(session.slide)
+    assert not list(view.ours("mask", "heat"))
+
+
+def test_the_visible_field_is_what_the_camera_sees(scene: Any) -> None:
+    viewer, session, _ = scene
+    slide = session.slide
+    assert region_geometry("tissue", slide, viewer) is None
+    viewer.canvas.size = (100, 200)
+    viewer.scene.camera.zoom = 2
+    viewer.scene.camera.center = (0, 119.5, 99.5)
+    assert region_geometry("field", slide, viewer).bounds == pytest.approx((50, 95, 150, 145))  # x, y: 200 x 100 canvas px at 2 px/um
+    viewer.scene.camera.center = (0, 9e5, 9e5)
+    with pytest.raises(AnnotationError, match="beside the slide"):
+        region_geometry("field", slide, viewer)
+
+
+def test_shapes_become_a_region_in_slide_pixels(scene: Any) -> None:
+    viewer, session, _ = scene
+    with pytest.raises(AnnotationError, match="no shapes layer"):
+        region_geometry("shapes", session.slide, viewer)
+    viewer.add_shapes([[[9.5, 19.5], [9.5, 59.5], [29.5, 59.5], [29.5, 19.5]]], shape_type="rectangle", units=("um", "um"))
+    assert region_geometry("shapes", session.slide, viewer).bounds == pytest.approx((20, 10, 60, 30))
+    viewer.add_shapes([[[0, 0], [50, 50]]], shape_type="line", units=("um", "um"))
+    with pytest.raises(AnnotationError, match="no closed shape"):
+        region_geometry("shapes", session.slide, viewer)

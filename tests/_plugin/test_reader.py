@@ -1,0 +1,94 @@
+"""Files, runs and maps as layers."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from napari_ifkd._plugin import sample_data
+from napari_ifkd._plugin.reader import get_reader, read
+from napari_ifkd.config import Config
+from napari_ifkd.errors import SlideError
+from napari_ifkd.events import MapReady
+from napari_ifkd.runs.folder import RunFolder
+from napari_ifkd.slides import open_slide
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+@pytest.fixture
+def run(drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None]) -> Path:
+    """Return a run with two rounds."""
+    run = RunFolder.create(tmp_path / "run", "distill", Config(), {"data": [str(drawn_slide)], "mpp": None})
+    with open_slide(drawn_slide) as slide:
+        for index in (0, 1):
+            write_map(run.map_path(index, drawn_slide), slide)
+            run.append(MapReady(index, slide.name, run.map_path(index, drawn_slide).relative_to(run.path).as_posix()))
+    return run.path
+
+
+def test_it_takes_what_it_knows_and_nothing_else(drawn_slide: Path, run: Path, tmp_path: Path) -> None:
+    (tmp_path / "picture.png").touch()
+    assert get_reader(str(drawn_slide)) is not None
+    assert get_reader([str(drawn_slide), str(run)]) is not None
+    assert get_reader(str(run / "rounds/01/maps/tiny.zarr")) is not None
+    assert get_reader(str(tmp_path / "picture.png")) is None
+    assert get_reader(str(tmp_path)) is None
+
+
+def test_a_slide_is_a_lazy_image_in_micrometres(drawn_slide: Path) -> None:
+    ((data, options, kind),) = read(str(drawn_slide))
+    assert kind == "image"
+    assert options["rgb"]
+    assert options["scale"] == (1.0, 1.0)
+    assert options["units"] == ("um", "um")
+    finest = data[0] if isinstance(data, list) else data
+    assert finest.shape == (256, 320, 3)
+    assert not isinstance(finest, np.ndarray)
+
+
+def test_what_is_no_slide_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "bad.tif").write_bytes(b"not a tiff at all")
+    with pytest.raises(SlideError, match=r"bad\.tif"):
+        read(str(tmp_path / "bad.tif"))
+
+
+def test_a_run_is_its_slide_and_its_rounds(run: Path) -> None:
+    layers = read(str(run))
+    assert [kind for _, _, kind in layers] == ["image", "image", "labels", "image", "labels"]
+    assert [options.get("visible", True) for _, options, _ in layers] == [True, False, False, True, True]
+
+
+def test_a_dropped_run_joins_the_docks(window: Any, run: Path) -> None:
+    window.viewer.open(str(run), plugin="napari-ifkd")
+    window.wait(lambda: len(window.session.candidates) == 2)
+    assert window.session.slide.name == "tiny.tif"
+    assert len(window.viewer.layers) == 5  # none of them twice
+    assert window.docks["Review"].accept.isEnabled()
+
+
+def test_the_phantom_is_drawn_once(window: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("WIDTH", 512), ("HEIGHT", 384)):
+        monkeypatch.setattr(sample_data, name, value)
+    window.viewer.open_sample("napari-ifkd", "phantom")
+    window.wait(lambda: window.session.tissue is not None)
+    assert window.session.slide.is_phantom
+    assert sample_data.phantom_path().is_file()
+    monkeypatch.setattr("napari_ifkd.slides.write_phantom", None)  # a second drawing would fail
+    assert len(sample_data.phantom()) == 1
+
+
+def test_napari_starts_without_torch() -> None:
+    code = (
+        "import sys, npe2; pm = npe2.PluginManager.instance(); pm.discover(); pm.get_manifest('napari-ifkd');"
+        "import napari_ifkd._plugin.reader, napari_ifkd._plugin.widgets.slide, napari_ifkd._plugin.widgets.teacher,"
+        "napari_ifkd._plugin.widgets.distill, napari_ifkd._plugin.widgets.review, napari_ifkd._plugin.widgets.export, napari_ifkd.export;"
+        "from napari_ifkd.models import list_models; list_models(); print('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "False"
