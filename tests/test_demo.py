@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from PIL import Image
@@ -13,6 +13,9 @@ from napari_ifkd.config import load_config
 from napari_ifkd.demo import DemoPlan, run_demo, summary_rows
 from napari_ifkd.events import Event, Progress, RunCancelled, RunDone
 from napari_ifkd.runs.folder import RunFolder
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MEASURES = {"f1", "iou", "mean_f1_positive", "average_precision", "best_threshold", "best_f1", "foreground_share", "n"}
 
@@ -24,7 +27,9 @@ def plan(drawn_teacher: Path) -> DemoPlan:
 
 def test_demo_makes_all_it_promises_and_goes_on_where_it_stopped(plan: DemoPlan, drawn_config: Path, tmp_path: Path) -> None:
     config, seen = load_config(drawn_config), list[Event]()
-    for event in run_demo(tmp_path, config, plan, should_stop=lambda: any(isinstance(e, Progress) and e.stage == "teacher map" for e in seen)):
+    for event in run_demo(
+        tmp_path, config, plan, should_stop=lambda: any(isinstance(e, Progress) and e.stage == "teacher map" for e in seen)
+    ):
         seen.append(event)
     assert isinstance(seen[-1], RunCancelled)
     slide = (tmp_path / "slide" / "phantom.tiff").stat().st_mtime_ns

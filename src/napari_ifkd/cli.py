@@ -75,7 +75,8 @@ def demo(
         return
     import subprocess
 
-    subprocess.run([sys.executable, "-m", "napari_ifkd._plugin", str(out)], check=False)
+    if subprocess.run([sys.executable, "-m", "napari_ifkd._plugin", str(out)], check=False).returncode:
+        note("The window could not be kept open; all results are in the folder.")
 
 
 @app.command()

@@ -21,6 +21,9 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 out = Console(highlight=False, soft_wrap=True)
 
 
+_TOLD = ("bag_accuracy", "positive_area", "negative_area", "f1", "iou", "average_precision")  # the rest stands in metrics.json
+
+
 def say(text: str) -> None:
     """Print a line of result on stdout."""
     out.print(text, markup=False)
@@ -107,7 +110,11 @@ def describe(event: Event) -> str | None:
             where = "teacher" if index == 0 else f"round {index}"
             return f"{where}, epoch {epoch} of {epochs}: loss {loss:.4f}{_scores(scores)}"
         case RoundDone(index=index, decision=decision, scores=scores):
-            told = "the teacher" if decision is None else f"{'switched' if decision.switched else 'kept the teacher'}: {decision.reason}"
+            told = (
+                "the teacher"
+                if decision is None
+                else f"{'switched' if decision.switched else 'kept the teacher'}: {decision.reason.rstrip('.')}"
+            )
             return f"round {index}: {told}{_scores(scores)}"
         case MapReady(path=path):
             return f"map {path}"
@@ -120,7 +127,7 @@ def describe(event: Event) -> str | None:
 
 
 def _scores(scores: Mapping[str, float]) -> str:
-    return "".join(f", {name.replace('_', ' ')} {value:.3f}" for name, value in scores.items() if isinstance(value, (int, float)))
+    return "".join(f", {name.replace('_', ' ')} {scores[name]:.3f}" for name in _TOLD if name in scores)
 
 
 def _finite(value: Any) -> Any:

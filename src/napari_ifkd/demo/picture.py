@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 PANEL = 460  # px wide
 MARGIN, GAP, HEAD, FOOT = 28, 12, 92, 64
-RIGHT, WRONG, MISSED = (0, 158, 115), (213, 94, 0), (0, 114, 178)  # told apart by the colour-blind too (Okabe and Ito)
+RIGHT, WRONG, MISSED = (0, 158, 115), (213, 94, 0), (86, 180, 233)  # told apart by the colour-blind too (Okabe and Ito)
 INK, FAINT, PAPER = (28, 30, 34), (104, 110, 118), (255, 255, 255)
 _DETAIL_UM = 640.0
 
@@ -110,10 +110,11 @@ def _share(mask: NDArray[np.bool_], shape: tuple[int, int]) -> NDArray[np.float3
 
 
 def _overlay(rgb: NDArray[np.uint8], layers: list[tuple[NDArray[np.bool_], tuple[int, int, int]]]) -> NDArray[np.uint8]:
-    """Tint each mask, and draw its outline."""
-    drawn = rgb.astype(np.float32)
+    """Tint each mask, and draw its outline, over the slide in grey: on purple the colours would be hard to tell apart."""
+    grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    drawn = np.repeat(70 + 0.73 * grey[..., None], 3, axis=-1)
     for mask, colour in layers:
-        drawn[mask] = 0.58 * drawn[mask] + 0.42 * np.asarray(colour, np.float32)
+        drawn[mask] = 0.5 * drawn[mask] + 0.5 * np.asarray(colour, np.float32)
     image = np.ascontiguousarray(drawn.round().astype(np.uint8))
     for mask, colour in layers:
         lines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
