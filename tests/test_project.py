@@ -104,19 +104,31 @@ IMPORTED_AS = {"opencv-python-headless": "cv2", "pillow": "PIL", "pyyaml": "yaml
 
 def test_requirements_are_what_the_code_imports() -> None:
     """Nothing is imported that another package happens to bring, and nothing required that is not used."""
-    names = {re.split(r"[\[<>=;, ]", requirement)[0] for requirement in PYPROJECT["project"]["dependencies"]}
-    required = {IMPORTED_AS.get(name, name.replace("-", "_")) for name in names}
+    required = import_names(PYPROJECT["project"]["dependencies"])
+    imported = third_party_imports("src")
+    optional = {"napari"}  # the extra `all`
+    assert imported - required == optional
+    assert required <= imported
+    extras = PYPROJECT["project"]["optional-dependencies"]
+    for folder in ("tests", "scripts", "benchmarks"):
+        assert third_party_imports(folder) <= required | optional | import_names(extras["test"]), folder
+
+
+def import_names(requirements: list[str]) -> set[str]:
+    names = {re.split(r"[\[<>=;, ]", requirement)[0] for requirement in requirements}
+    return {IMPORTED_AS.get(name, name.replace("-", "_")) for name in names}
+
+
+def third_party_imports(folder: str) -> set[str]:
     imported: set[str] = set()
-    for path in (ROOT / "src").rglob("*.py"):
+    for path in (ROOT / folder).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 imported.update(alias.name.split(".")[0] for alias in node.names)
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 imported.add(str(node.module).split(".")[0])
-    third_party = imported - sys.stdlib_module_names - {"napari_ifkd"}
-    optional = {"napari"}  # the extra `all`
-    assert third_party - required == optional
-    assert required <= third_party
+    beside = {path.stem for path in (ROOT / folder).glob("*.py")}
+    return imported - sys.stdlib_module_names - beside - {"napari_ifkd"}
 
 
 def test_ci_is_the_test_command_of_the_readme() -> None:

@@ -6,7 +6,10 @@ Three families. :class:`InputError` is the user's to mend (exit status 2), :clas
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class InputError(Exception):
@@ -63,5 +66,5 @@ class EngineError(Exception):
     """A failure of ours, or of the machine, in the middle of work: one sentence, with the cause chained."""
 
 
-class Cancelled(Exception):  # noqa: N818 - not an error
+class Cancelled(Exception):
     """The user asked to stop; everything complete stands."""
