@@ -46,8 +46,12 @@ def window(make_napari_viewer: Callable[..., Any], qtbot: Any) -> Iterator[Windo
     viewer = make_napari_viewer(show=True)
     viewer.window.resize(1280, 800)
     docks = {name: dock.inner_widget() for name, dock in add_docks(viewer).items()}
+    bench = docks["Slide"].bench
     yield Window(viewer, docks, qtbot)
-    docks["Slide"].bench.runner.release()
+    runner = bench.runner
+    runner.release()
+    if runner._child is not None and runner._child.running:  # of a test that failed half-way
+        runner._child.cancel()
     quiet()
 
 

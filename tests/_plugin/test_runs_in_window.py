@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -50,14 +51,20 @@ def test_cancel_ends_the_run_within_two_seconds(ready: Any) -> None:
     assert "kept" in distill.progress.line.text()
 
 
-def test_an_error_is_told_in_one_sentence_and_the_buttons_come_back(ready: Any, said: list[str]) -> None:
+def test_an_error_is_told_in_one_sentence_and_the_buttons_come_back(
+    ready: Any, drawn_teacher: Path, tmp_path: Path, said: list[str]
+) -> None:
     session, distill = ready.session, ready.docks["Distill"]
-    distill.advanced["tiles.positive_above"].value = 1.0  # no tile is that sure
-    distill.advanced["tiles.negative_below"].value = 0.0
+    lost = tmp_path / "lost.safetensors"
+    shutil.copyfile(drawn_teacher, lost)
+    ready.docks["Teacher"].choose(lost)
+    ready.wait(lambda: session.teacher.path == lost)
+    lost.unlink()
     ready.click("Distill", distill.run)
     ready.wait(lambda: not session.job.alive)
     assert session.job.state == "failed"
     assert said == [session.job.message]
+    assert "lost.safetensors" in session.job.message
     assert "\n" not in session.job.message
     assert distill.progress.error.isVisible()
     assert distill.run.isEnabled()

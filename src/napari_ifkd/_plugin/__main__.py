@@ -24,7 +24,7 @@ def build(path: Path | None = None, *, show: bool = True) -> tuple[Any, Bench]:
     bench = bench_of(viewer)
     add_docks(viewer)
     if path is not None:
-        bench.open(path / "run" if (path / "run" / "run.yaml").is_file() else path)
+        bench.open(path)
     return viewer, bench
 
 

@@ -60,9 +60,14 @@ class Bench:
     # --- slides and runs
 
     def open(self, path: Path) -> None:
-        """Open a slide or a run folder; an error is told to the user."""
+        """Open a slide, a run folder or a folder made by the demo; an error is told to the user."""
         try:
-            if path.is_dir():
+            if (path / "run" / "run.yaml").is_file():
+                for slide in sorted((path / "slide").glob("*.tif*")):
+                    if not slide.stem.endswith("_truth"):
+                        self.session.open(slide)
+                self.open_run(path / "run")
+            elif path.is_dir():
                 self.open_run(path)
             else:
                 self.session.open(path)
@@ -144,7 +149,11 @@ class Bench:
         try:
             if known.get("kind") == "slide" and all(str(s.path) != known["path"] for s in self.session.slides):
                 self.session.open(known["path"], known.get("mpp"))
-            elif known.get("kind") == "mask" and all(str(c.path) != known["path"] for c in self.session.candidates):
+            elif (
+                known.get("kind") == "mask"
+                and (Path(known["run"]) / "run.yaml").is_file()
+                and all(str(c.path) != known["path"] for c in self.session.candidates)
+            ):
                 self.open_run(Path(known["run"]))
         except InputError as error:
             say_error(error)

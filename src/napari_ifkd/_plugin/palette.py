@@ -25,5 +25,5 @@ def rgba(colour: str, alpha: float = 1.0) -> NDArray[np.float32]:
 
 def heat_colours() -> NDArray[np.float32]:
     """Return the colours of a heat map, ``(5, 4)``: from nothing over yellow and vermilion to dark purple."""
-    steps = (("#F0E442", 0.0), ("#F0E442", 0.35), ("#E69F00", 0.75), ("#D55E00", 0.9), ("#5B1A5E", 1.0))
+    steps = (("#F0E442", 0.0), ("#F0E442", 0.12), ("#E69F00", 0.65), ("#D55E00", 0.9), ("#5B1A5E", 1.0))
     return np.stack([rgba(colour, alpha) for colour, alpha in steps])

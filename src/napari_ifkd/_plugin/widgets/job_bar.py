@@ -38,7 +38,8 @@ class JobBar(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
-        layout.addWidget(row(self.bar, self.cancel, stretch=(1, 0)))
+        self._at_work = row(self.bar, self.cancel, stretch=(1, 0))
+        layout.addWidget(self._at_work)
         layout.addWidget(self.line)
         layout.addWidget(self.warned)
         layout.addWidget(self.error)
@@ -51,8 +52,7 @@ class JobBar(QWidget):
         if job is None or not mine:
             return
         self.cancel.setEnabled(job.state == "running")
-        self.cancel.setVisible(job.alive)
-        self.bar.setVisible(job.alive)
+        self._at_work.setVisible(job.alive)
         if job.total and job.state == "running":
             self.bar.setRange(0, job.total)
             self.bar.setValue(min(job.done, job.total))
@@ -60,6 +60,7 @@ class JobBar(QWidget):
             self.bar.setRange(0, 1)  # no busy bar: its animation would redraw the whole canvas thirty times a second
             self.bar.setValue(0)
         self.line.setText(_line(job))
+        self.line.setVisible(bool(self.line.text()))
         self.warned.say(self.session.notice or None)
         self.error.say(job.message if job.state == "failed" else None, error=True)
 

@@ -80,11 +80,12 @@ def row(*parts: QWidget, stretch: Sequence[int] = ()) -> QWidget:
     return made
 
 
-def form(*widgets: Widget) -> Container[Widget]:
+def form(*widgets: Widget) -> Container[Any]:
     """Return magicgui widgets with their labels, one below the other."""
-    made: Container[Widget] = Container(widgets=widgets, labels=True)
+    made: Container[Any] = Container(widgets=widgets, labels=True)
     made.margins = (0, 0, 0, 0)
     made.native.layout().setSpacing(4)
+    widgets[0].label = widgets[0].label  # told of a label, the container gives all of them one width
     return made
 
 
@@ -141,7 +142,7 @@ def setting(dotted: str, label: str, *, leave_out: Sequence[str] = (), none: str
     return FloatSpinBox(value=default, min=low or 0.0, max=1e6 if high is None else high, step=step, **options)
 
 
-def settings_of(*forms: Container[Widget]) -> dict[str, Any]:
+def settings_of(*forms: Container[Any]) -> dict[str, Any]:
     """Return what is set in forms of :func:`setting`, by dotted name, for :meth:`Config.replaced`."""
     return {widget.name: widget.value for each in forms for widget in each if "." in widget.name or widget.name == "seed"}
 

@@ -59,13 +59,8 @@ class RoundsTable(QTableWidget):
         self.blockSignals(True)
         self.setRowCount(len(rounds))
         for row, done in enumerate(rounds):
-            values = (
-                str(done.index),
-                _decision(done),
-                _number(done.scores.get("agreement")),
-                _number(areas.get(done.index)),
-                _number(done.scores.get("f1")),
-            )
+            agreement, f1, area = done.scores.get("agreement"), done.scores.get("f1"), areas.get(done.index)
+            values = (str(done.index), _decision(done), _number(agreement, ".2f"), _number(area, ".3g"), _number(f1, ".3f"))
             reason = done.decision.reason if done.decision is not None else "The teacher as it came"
             for column, value in enumerate(values):
                 item = QTableWidgetItem(value)
@@ -95,5 +90,5 @@ def _decision(done: RoundDone) -> str:
     return "switched" if done.decision.switched else "kept teacher"
 
 
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.3g}" if value < 0.995 or value >= 1.005 else "1.00"
+def _number(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)
