@@ -22,7 +22,7 @@ from napari_ifkd.slides.phantom_tissue import survey
 if TYPE_CHECKING:
     from pathlib import Path
 
-WIDTH, HEIGHT = 2300, 1500
+WIDTH, HEIGHT = 4300, 1000  # five levels
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +33,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def test_pixels_do_not_depend_on_the_cut():
-    whole = phantom_field(4, (900, 800), (300, 500), width=WIDTH, height=HEIGHT)
-    part = phantom_field(4, (1000, 1000), (100, 70), width=WIDTH, height=HEIGHT)
+    whole = phantom_field(4, (600, 800), (300, 500), width=WIDTH, height=HEIGHT)
+    part = phantom_field(4, (700, 1000), (100, 70), width=WIDTH, height=HEIGHT)
     assert np.array_equal(whole.rgb[100:200, 200:270], part.rgb)
     assert np.array_equal(whole.truth[100:200, 200:270], part.truth)
 
@@ -96,9 +96,10 @@ def test_truth_is_a_label_pyramid_in_register(written: tuple[Path, Path]):
         assert tif.pages[0].is_tiled
     drawn = phantom_field(4, (600, 700), (256, 300), width=WIDTH, height=HEIGHT).truth
     assert np.array_equal(levels[0][600:856, 700:1000], drawn)
-    assert [level.shape for level in levels] == [(1500, 2300), (750, 1150), (375, 575), (188, 288)]
+    assert [level.shape for level in levels] == [(1000, 4300), (500, 2150), (250, 1075), (125, 538), (63, 269)]
     assert all(set(np.unique(level)) <= {0, 1} for level in levels)
-    assert levels[-1].mean() == pytest.approx(levels[0].mean(), abs=0.02)
+    for level in levels[1:]:
+        assert level.mean() == pytest.approx(levels[0].mean(), abs=0.02)
 
 
 def test_levels_show_the_same_place(written: tuple[Path, Path]):

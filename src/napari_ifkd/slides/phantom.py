@@ -11,6 +11,7 @@ import os
 import tempfile
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -28,7 +29,7 @@ from .phantom_tissue import survey
 from .phantom_write import TILE, PyramidSpool, encode_block, encode_mask, encode_rgb, write_pyramid
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
     from concurrent.futures import Future
 
     from numpy.typing import NDArray
@@ -135,7 +136,8 @@ def write_phantom(
                 spools.append(PyramidSpool(Path(scratch), "truth", height, width, BLOCK, 0, encode_mask))
             try:
                 aside = Path(scratch) / "slide.part"
-                write_pyramid(aside, spools[0], _render(plan, spools, mpp, progress), mpp, description, SOFTWARE)
+                with closing(_render(plan, spools, mpp, progress)) as base:
+                    write_pyramid(aside, spools[0], base, mpp, description, SOFTWARE)
                 if truth is not None:
                     aside_truth = truth.with_name(f".{truth.name}.part")
                     try:
@@ -154,7 +156,7 @@ def write_phantom(
     return path
 
 
-def _render(plan: Plan, spools: list[PyramidSpool], mpp: float, progress: Callable[[int, int], None] | None) -> Iterator[bytes]:
+def _render(plan: Plan, spools: list[PyramidSpool], mpp: float, progress: Callable[[int, int], None] | None) -> Generator[bytes]:
     """Render all blocks into the spools on two threads or more, and yield the slide's level-0 tiles in reading order."""
     height, width = spools[0].shapes[0]
     rows, columns = -(-height // BLOCK), -(-width // BLOCK)

@@ -150,18 +150,15 @@ class PyramidSpool:
     def _coarse_tiles(self, level: int) -> Iterator[bytes]:
         height, width = self.shapes[level]
         here = self._reduced[:height, :width]
-        last = level + 1 == len(self.shapes)
-        if not last:
+        if level + 1 < len(self.shapes):  # before the first tile: whoever takes the last one does not come back
             shape = (*self.shapes[level + 1], *here.shape[2:])
             below = np.lib.format.open_memmap(self.folder / f"{self.name}_{level + 1}.npy", mode="w+", dtype=np.uint8, shape=shape)
-        for top in range(0, height, TILE):
-            band = np.ascontiguousarray(here[top : top + TILE])
-            yield from (self.encode(tile) for _, _, tile in tiles_of(band))
-            if not last:
-                half = halve(band)
+            for top in range(0, height, TILE):
+                half = halve(np.ascontiguousarray(here[top : top + TILE]))
                 below[top // 2 : top // 2 + len(half)] = half
-        if not last:
             self._reduced = below
+        for top in range(0, height, TILE):
+            yield from (self.encode(tile) for _, _, tile in tiles_of(np.ascontiguousarray(here[top : top + TILE])))
 
 
 def write_pyramid(path: Path, spool: PyramidSpool, base: Iterator[bytes], mpp: float, description: str, software: str) -> None:
