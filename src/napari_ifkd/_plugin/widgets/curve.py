@@ -32,10 +32,10 @@ class Curve(pyqtgraph.GraphicsLayoutWidget):  # type: ignore[misc]  # pyqtgraph 
         self._starts: list[Any] = []
 
     def _plot(self, index: int, label: str, colour: str) -> Any:
-        plot = self.addPlot(row=index, col=0)
+        plot = self.addPlot(row=index, col=0, enableMenu=False)
+        plot.ctrlMenu.setParent(self)  # never shown; without a parent it would outlive the dock
         plot.setMouseEnabled(x=False, y=False)
         plot.hideButtons()
-        plot.setMenuEnabled(False)
         plot.setLabel("left", label)
         plot.getAxis("left").setWidth(52)
         plot.line = plot.plot(pen=pyqtgraph.mkPen(colour, width=2), symbol="o", symbolSize=4, symbolBrush=colour, symbolPen=None)
