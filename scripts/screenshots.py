@@ -56,6 +56,8 @@ def _take(arguments: argparse.Namespace, scratch: Path) -> None:
 
     bench.open(arguments.slide or phantom_path())
     _until(lambda: session.tissue is not None)
+    _wait(1000)
+    viewer.reset_view()
     camera.dock("Slide")["outline"].value = True
     camera.take("Slide", "slide")
     camera.dock("Slide")["outline"].value = False

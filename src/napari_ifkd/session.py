@@ -238,7 +238,8 @@ class Session:
 
     def _choose_pair(self) -> None:
         here = self.here()
-        a = self.a if self.a in here else next((c for c in here if c.round == 0), None)
+        teachers = sorted((c for c in here if c.round == 0), key=lambda c: c.act != "distill")
+        a = self.a if self.a in here else next(iter(teachers), None)
         b = self.b if self.b in here and self.b != a else next((c for c in reversed(here) if c != a), None)
         self.set_pair(a, b)
 
@@ -324,7 +325,8 @@ class Session:
             self._drop(lambda c: c.act == "predict" and c.slide == new.slide and c.path != path)
         self.candidates = tuple(sorted({*self.candidates, new}, key=lambda c: (c.act != "predict", c.slide, c.round)))
         if new in self.here():
-            self.b = new if new.round else self.b
+            if new.act == "distill":  # what a run is about: its rounds against its teacher
+                self.set_pair(*((self.a, new) if new.round else (new, self.b)))
             self.shown = new
             self._choose_pair()
 

@@ -108,7 +108,9 @@ class LayerView:
             layer.visible = (candidate in pair and session.compare != "disagreement") if comparing else candidate == shown
             colour = (TEACHER if candidate == session.a else STUDENT) if comparing and candidate in pair else made.colour_of(candidate)
             layer.colormap = made.label_colours({1: colour})
-            layer.contour = 2 if comparing and session.compare == "contours" else 0
+            outlined = comparing and session.compare == "contours"
+            layer.contour = 2 if outlined else 0
+            layer.opacity = 1.0 if outlined else session.opacity
         for layer in self.ours("mask"):
             if made.tag(layer)["path"] not in {str(c.path) for c in here}:
                 layer.visible = False
@@ -159,7 +161,8 @@ class LayerView:
 
     def _reopaque(self, opacity: float) -> None:
         for layer in self.ours("mask", "heat", "disagreement"):
-            layer.opacity = opacity
+            if getattr(layer, "contour", 0) == 0:  # outlines are thin enough
+                layer.opacity = opacity
 
     def _remove_stale(self) -> None:
         wanted = {str(c.path) for c in self.session.candidates}

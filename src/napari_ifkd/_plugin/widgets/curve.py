@@ -19,7 +19,6 @@ class Curve(pyqtgraph.GraphicsLayoutWidget):  # type: ignore[misc]  # pyqtgraph 
 
     def __init__(self) -> None:
         super().__init__()
-        self.setBackground(None)
         self.setFixedHeight(190)
         self.setToolTip(
             "Above: mean training loss of a bag. Below: agreement of the student's masks with the teacher's on validation bags (F1)"
@@ -29,20 +28,24 @@ class Curve(pyqtgraph.GraphicsLayoutWidget):  # type: ignore[misc]  # pyqtgraph 
         self.agreement.setXLink(self.loss)
         self.agreement.setYRange(0, 1, padding=0.05)
         self.agreement.setLabel("bottom", "epoch")
+        self.agreement.getAxis("left").setTicks([[(0, "0"), (0.5, "0.5"), (1, "1")]])
+        self.loss.getAxis("bottom").setStyle(showValues=False)
         self._starts: list[Any] = []
 
     def _plot(self, index: int, label: str, colour: str) -> Any:
         plot = self.addPlot(row=index, col=0, enableMenu=False)
-        plot.ctrlMenu.setParent(self)  # never shown; without a parent it would outlive the dock
+        plot.ctrlMenu.setParent(self, plot.ctrlMenu.windowFlags())  # never shown; without a parent it would outlive the dock
         plot.setMouseEnabled(x=False, y=False)
         plot.hideButtons()
         plot.setLabel("left", label)
-        plot.getAxis("left").setWidth(52)
+        plot.getAxis("left").setWidth(46)
+        plot.getAxis("left").enableAutoSIPrefix(False)
         plot.line = plot.plot(pen=pyqtgraph.mkPen(colour, width=2), symbol="o", symbolSize=4, symbolBrush=colour, symbolPen=None)
         return plot
 
-    def set_text_colour(self, colour: str) -> None:
-        """Draw axes and words in a colour of the theme."""
+    def set_colours(self, background: str, colour: str) -> None:
+        """Draw the ground, and axes and words, in colours of the theme."""
+        self.setBackground(background)
         for plot in (self.loss, self.agreement):
             for side in ("left", "bottom"):
                 plot.getAxis(side).setPen(colour)
@@ -54,6 +57,8 @@ class Curve(pyqtgraph.GraphicsLayoutWidget):  # type: ignore[misc]  # pyqtgraph 
             plot.removeItem(line)
         self._starts.clear()
         steps = list(range(1, len(epochs) + 1))
+        for plot in (self.loss, self.agreement):
+            plot.getAxis("bottom").setTickSpacing(major=max(1, len(steps) // 6), minor=max(1, len(steps) // 6))
         self.loss.line.setData(steps, [epoch.loss for epoch in epochs])
         told = [(step, epoch.scores["agreement"]) for step, epoch in zip(steps, epochs, strict=True) if "agreement" in epoch.scores]
         self.agreement.line.setData([step for step, _ in told], [value for _, value in told])

@@ -120,4 +120,5 @@ class DistillDock(Dock):
     def _show_theme(self, _: Any = None) -> None:
         from napari.utils.theme import get_theme
 
-        self.curve.set_text_colour(get_theme(self.bench.viewer.theme).text.as_hex())
+        theme = get_theme(self.bench.viewer.theme)
+        self.curve.set_colours(theme.background.as_hex(), theme.text.as_hex())

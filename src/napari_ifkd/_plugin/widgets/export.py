@@ -13,7 +13,7 @@ from qtpy.QtGui import QDesktopServices
 from napari_ifkd._plugin.worker import in_thread, say_error
 
 from .dock import Dock
-from .parts import Notice, button, form, heading, text
+from .parts import Notice, button, heading, text
 
 FORMATS = {
     "geojson": ("GeoJSON", "Outlines for QuPath and others, in pixels of the slide's finest level"),
@@ -29,7 +29,7 @@ class ExportDock(Dock):
         self.what = text("The mask that will be written: choose it in the Review or Distill dock, its threshold in the Teacher dock")
         self.warning = Notice()
         self.formats = {name: CheckBox(value=True, text=label, tooltip=tooltip) for name, (label, tooltip) in FORMATS.items()}
-        self.folder = FileEdit(mode=FileDialogMode.EXISTING_DIRECTORY, label="Folder", tooltip="Where the files go; it is made if need be")
+        self.folder = FileEdit(mode=FileDialogMode.EXISTING_DIRECTORY, tooltip="Where the files go; it is made if need be")
         self.export = button(
             "Export mask", "Write the mask in the chosen formats, with a file that tells where it comes from", self._export, main=True
         )
@@ -37,8 +37,10 @@ class ExportDock(Dock):
         self.open_folder = button("Open folder", "Show the files in the system's file manager", self._open_folder)
         self._busy = False
         self._written: Path | None = None
-        self.add(self.what, self.warning, heading("Formats"), *(box.native for box in self.formats.values()), form(self.folder).native)
-        self.add(self.export, self.result, self.open_folder)
+        self.add(self.what, self.warning, heading("Formats"), *(box.native for box in self.formats.values()))
+        self.folder.choose_btn.text = "…"
+        self.folder.choose_btn.tooltip = "Choose another folder"
+        self.add(heading("Folder"), self.folder.native, self.export, self.result, self.open_folder)
         self.open_folder.hide()
         self.folder.changed.connect(self._show)
         for box in self.formats.values():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin
 from annotated_types import Ge, Gt, Le, Lt
 from magicgui.widgets import CheckBox, ComboBox, Container, FloatSpinBox, SpinBox
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
 from napari_ifkd._plugin.palette import ACTION, ERROR, WARNING
 from napari_ifkd.config import Config
@@ -85,7 +85,13 @@ def form(*widgets: Widget) -> Container[Any]:
     made: Container[Any] = Container(widgets=widgets, labels=True)
     made.margins = (0, 0, 0, 0)
     made.native.layout().setSpacing(4)
-    widgets[0].label = widgets[0].label  # told of a label, the container gives all of them one width
+    labels = [part for part in made.native.findChildren(QLabel) if part.text() in {widget.label for widget in widgets}]
+    width = max((part.fontMetrics().horizontalAdvance(part.text()) for part in labels), default=0)
+    for part in labels:  # one column; the margin is for the font of the theme
+        part.setFixedWidth(int(1.2 * width) + 4)
+    for box in made.native.findChildren(QComboBox):  # a long choice must not push the dock wider than it is
+        box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        box.setMinimumContentsLength(6)
     return made
 
 

@@ -32,7 +32,7 @@ class ReviewDock(Dock):
         self.warning = Notice()
         self.mode = RadioButtons(
             choices=list(MODES.items()),
-            orientation="horizontal",
+            orientation="vertical",
             label="",
             tooltip="How A and B are shown: both masks, their outlines, or where only one of them sees tumour",
         )
@@ -170,9 +170,12 @@ def _legend(a: Candidate | None, b: Candidate | None, mode: str) -> str:
         return ""
     only = " only" if mode == "disagreement" else ""
     parts = [(TEACHER, f"{a.label}{only}"), (STUDENT, f"{b.label}{only}")] + ([(BOTH, "both")] if only else [])
-    return " &nbsp; ".join(f"<span style='color:{colour}'>■</span> {name}" for colour, name in parts)
+    return "<br>".join(f"<span style='color:{colour}'>■</span> {name}" for colour, name in parts)
 
 
 def _numbers(found: Agreement) -> str:
     f1 = "both are empty" if found.f1 is None else f"<b>F1 {found.f1:.3f}</b>"
-    return f"Agreement of A and B: {f1}<br>A only {found.a_only_mm2:.3g}, B only {found.b_only_mm2:.3g}, both {found.both_mm2:.3g} mm²"
+    return (
+        f"Agreement of A and B: {f1}<br>A only {found.a_only_mm2:.3g} mm²<br>B only {found.b_only_mm2:.3g} mm²"
+        f"<br>both {found.both_mm2:.3g} mm²"
+    )

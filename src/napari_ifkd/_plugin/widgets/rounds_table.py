@@ -43,7 +43,8 @@ class RoundsTable(QTableWidget):
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setToolTip("Click a round to look at its prediction")
-        self.setMinimumHeight(110)
+        self.setFixedHeight(132)
+        down.setDefaultSectionSize(24)
         self._rounds: list[int] = []
         self.itemSelectionChanged.connect(self._picked)
 

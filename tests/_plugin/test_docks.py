@@ -1,0 +1,82 @@
+"""Docks as such: tooltips, widths, the settings they show, and what they open."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from qtpy.QtWidgets import QAbstractButton, QComboBox, QSlider
+
+from napari_ifkd.config import Config
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_nothing_is_cut_off_in_a_window_of_1280_by_800(window: Any, drawn_slide: Path, theme: str) -> None:
+    window.viewer.theme = theme
+    window.docks["Slide"].bench.open(drawn_slide)
+    window.wait(lambda: window.session.tissue is not None)
+    window.docks["Distill"].fold.click()
+    for name, dock in window.docks.items():
+        assert dock.widget().minimumSizeHint().width() <= 300, name
+    assert window.viewer.window.geometry()[2:] == (1280, 800)
+
+
+def test_every_control_tells_what_it_does(window: Any) -> None:
+    for name, dock in window.docks.items():
+        for kind in (QAbstractButton, QComboBox, QSlider):
+            for control in dock.findChildren(kind):
+                told = control.toolTip()
+                parent = control.parentWidget()
+                while not told and parent is not dock and parent is not None:  # a part of a control is explained by the whole
+                    told, parent = parent.toolTip(), parent.parentWidget()
+                assert told, f"{name}: {control} {getattr(control, 'text', lambda: '')()}"
+
+
+def test_the_form_shows_the_defaults_of_the_settings(window: Any) -> None:
+    distill = window.docks["Distill"]
+    assert distill.settings() == Config()
+    assert "released" not in distill.main["rounds.mode"].choices
+    distill.main["rounds.mode"].value = "paper"
+    distill.advanced["rounds.student"].value = "resnet-mil"
+    distill.area_prior.value = 0.4
+    settings = distill.settings()
+    assert (settings.rounds.mode, settings.rounds.student, settings.acceptance.area_prior) == ("paper", "resnet-mil", 0.4)
+
+
+def test_a_missing_resolution_is_asked_for(window: Any, shared_data: Path) -> None:
+    slide, session = window.docks["Slide"], window.session
+    window.docks["Slide"].bench.open(shared_data / "slides" / "TCGA-CR-7395-01A-01-TS1.svs")
+    window.wait(lambda: session.tissue is not None)
+    assert "No usable resolution" in slide.notice.text()
+    assert not window.docks["Teacher"].predict.isEnabled()
+    slide.mpp.value = 0.5
+    window.click("Slide", slide.use_mpp)
+    assert session.slide.mpp == 0.5
+    (layer,) = window.ours("slide")
+    assert tuple(layer.scale) == (0.5, 0.5)
+    assert str(layer.units[0]) == "micrometer"
+    window.wait(lambda: session.tissue is not None)
+    assert "given by you" in slide.card.text()
+
+
+def test_the_tissue_outline_comes_and_goes(window: Any, drawn_slide: Path) -> None:
+    slide = window.docks["Slide"]
+    slide.bench.open(drawn_slide)
+    window.wait(lambda: window.session.tissue is not None)
+    window.click("Slide", slide.outline)
+    assert [layer.visible for layer in window.ours("tissue")] == [True]
+    window.click("Slide", slide.outline)
+    assert not any(layer.visible for layer in window.ours("tissue"))
+    window.click("Slide", slide.outline)
+    assert [layer.visible for layer in window.ours("tissue")] == [True]
+
+
+def test_closing_the_slide_layer_closes_the_slide(window: Any, drawn_slide: Path) -> None:
+    window.docks["Slide"].bench.open(drawn_slide)
+    window.wait(lambda: window.session.tissue is not None)
+    window.viewer.layers.clear()
+    assert window.session.slides == ()
+    assert "No slide yet" in window.docks["Slide"].card.text()
