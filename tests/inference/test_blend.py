@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from napari_ifkd.inference.blend import BandBlender, blend_window
-from napari_ifkd.inference.pace import Pace
 from napari_ifkd.inference.reader import spans
 
 
@@ -45,15 +44,3 @@ def test_tiles_of_a_row_are_read_together():
     assert list(spans(origins, 128)) == [(0, [0, 96, 192]), (0, [400]), (96, [0, 96])]
     assert list(spans(origins, 128, span_px=230)) == [(0, [0, 96]), (0, [192]), (0, [400]), (96, [0, 96])]
     assert list(spans(np.empty((0, 2), int), 128)) == []
-
-
-def test_pace_tells_rate_and_time_left():
-    pace = Pace("predict", 10, every_s=0.0)
-    event = pace.at(4)
-    assert event is not None
-    assert event.per_second is not None
-    assert event.seconds_left == pytest.approx(6 / event.per_second)
-    assert Pace("predict", 10, every_s=60).at(4) is None
-    last = Pace("predict", 10, every_s=60).at(10)
-    assert last is not None
-    assert last.seconds_left == 0

@@ -8,10 +8,10 @@ import numpy as np
 import shapely
 
 from napari_ifkd.errors import BagError
+from napari_ifkd.pace import Pace
 from napari_ifkd.slides import tile_grid
 
 from .bags import Bags, image_store
-from .pace import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from napari_ifkd.bags.bags import array_store
-from napari_ifkd.bags.pace import Pace
 from napari_ifkd.errors import Cancelled
 from napari_ifkd.models import MILModel, SideOutputs, autocast, pick_device, prepare
+from napari_ifkd.pace import Pace
 
 from .training import normalisation_of
 

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from napari_ifkd.bags.augment import apply_flips, draw_flips, jitter_stain
-from napari_ifkd.bags.pace import Pace
 from napari_ifkd.errors import Cancelled
 from napari_ifkd.models import MILModel, Normalisation, SideOutputs, autocast, pick_device, prepare
+from napari_ifkd.pace import Pace
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

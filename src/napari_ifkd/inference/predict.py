@@ -13,13 +13,13 @@ from napari_ifkd import __version__
 from napari_ifkd.errors import Cancelled, SlideError
 from napari_ifkd.events import Event, Warned
 from napari_ifkd.models import pick_device
+from napari_ifkd.pace import Pace
 from napari_ifkd.slides import find_tissue, tile_grid
 
 from .blend import BandBlender
 from .coverage import Coverage
 from .domain import domain_warning
 from .map_writer import MapWriter
-from .pace import Pace
 from .predictor import Predictor
 from .reader import TileReader
 

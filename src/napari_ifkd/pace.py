@@ -1,0 +1,44 @@
+"""How far a stage is, how fast, and how long it still takes; told a few times a second."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+
+from .events import Progress
+
+
+class Pace:
+    """Make :class:`~napari_ifkd.events.Progress` events from a count, about four a second at most.
+
+    Parameters
+    ----------
+    stage : such as "training"
+    total : units in the stage
+    unit : what is counted
+    done : units that were complete before (after a resume); they do not count for the rate
+    every_s : seconds between events
+    """
+
+    def __init__(self, stage: str, total: int, unit: str = "tiles", done: int = 0, every_s: float = 0.25) -> None:
+        self.stage, self.total, self.unit, self.done, self.every_s = stage, total, unit, done, every_s
+        self._told: float | None = None  # the first call tells at once
+        self._marks: deque[tuple[float, int]] = deque([(time.monotonic(), done)], maxlen=64)  # some seconds: a recent rate, yet a calm one
+
+    def add(self, count: int) -> Progress | None:
+        """Count `count` more units; return an event where one is due."""
+        return self.at(self.done + count)
+
+    def at(self, done: int) -> Progress | None:
+        """Set the count; return an event where one is due (always on the last unit)."""
+        self.done = done
+        now = time.monotonic()
+        if done < self.total and self._told is not None and now - self._told < self.every_s:
+            return None
+        self._told = now
+        since, before = self._marks[0]
+        seconds, here = now - since, done - before
+        self._marks.append((now, done))
+        rate = here / seconds if here > 0 and seconds > 0.05 else None
+        left = (self.total - done) / rate if rate else None
+        return Progress(self.stage, done, self.total, self.unit, rate, left)
