@@ -66,8 +66,6 @@ def _take(arguments: argparse.Namespace, scratch: Path) -> None:
     teacher.choose(arguments.teacher)
     _until(lambda: session.teacher is not None and session.teacher.label == Path(arguments.teacher).stem)
     teacher.predict.click()
-    _until(lambda: session.job.state != "running" or session.job.done > 0)
-    camera.take("Teacher", "teacher-running")
     _until(lambda: not session.job.alive)
     camera.take("Teacher", "teacher")
 
@@ -81,11 +79,11 @@ def _take(arguments: argparse.Namespace, scratch: Path) -> None:
     if session.job.state == "failed":
         raise SystemExit(session.job.message)
     camera.take("Distill", "distill")
+    session.show_round(max(r.index for r in session.rounds))
     camera.widget("Distill").fold.click()
     camera.take("Distill", "distill-advanced")
     camera.widget("Distill").fold.click()
 
-    camera.take("Review", "review")
     for mode in ("overlay", "contours", "disagreement"):
         session.set_compare(mode)
         _wait(1500)
@@ -114,6 +112,7 @@ class _Camera:
 
     def take(self, dock: str, name: str, themes: tuple[str, ...] | None = None) -> None:
         """Bring a dock to the front and take the window in each theme."""
+        from PIL import Image
         from qtpy.QtWidgets import QDockWidget
 
         parent = self.widget(dock)
@@ -124,7 +123,8 @@ class _Camera:
             self.viewer.theme = theme
             _wait(700)
             path = self.out / (f"{name}.png" if themes else f"{name}-{theme}.png")
-            self.viewer.window.screenshot(str(path), canvas_only=False, flash=False)
+            taken = Image.fromarray(self.viewer.window.screenshot(canvas_only=False, flash=False)).convert("RGB")
+            taken.quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)  # a third of the size
             print(path)
 
 

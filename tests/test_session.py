@@ -68,13 +68,14 @@ def test_a_run_is_followed_event_by_event(drawn_slide: Path, tmp_path: Path, wri
         session.apply(MapReady(index, slide.name, f"rounds/0{index}/maps/tiny.zarr"))
         session.apply(RoundDone(index, None if index == 0 else Decision(True, "cautious", "", "It is better."), {"agreement": 0.9}))
     assert [c.label for c in session.here()] == ["Round 0 (teacher)", "Round 1"]
-    assert session.shown is session.here()[1]
+    assert session.shown == session.here()[1]
     assert (session.a, session.b) == session.here()
     assert len(session.curve) == 1
-    session.apply(RunDone(1, "round 1 is the best"))
+    session.apply(RunDone(0, "the teacher is the best"))
     assert (session.job.state, session.job.alive) == ("done", False)
-    session.show_round(0)
-    assert session.shown is session.here()[0]
+    assert session.shown == session.here()[0]
+    session.show_round(1)
+    assert session.shown == session.here()[1]
 
 
 @pytest.mark.parametrize(("event", "state"), [(RunCancelled(), "cancelled"), (RunFailed("out of memory"), "failed")])

@@ -278,6 +278,8 @@ class Session:
                 self.notice = event.message
             case RunDone():
                 self.job = replace(job, state="done", stage="done", seconds_left=None, message=event.reason)
+                if job.act == "distill":  # end on the round that the run recommends
+                    self.show_round(event.accepted_round)
             case RunCancelled():
                 self.job = replace(job, state="cancelled", stage="cancelled", seconds_left=None)
             case RunFailed():

@@ -28,7 +28,7 @@ def phantom_path() -> Path:
 
     from napari_ifkd.slides import write_phantom
 
-    path = cache_folder() / f"phantom-{WIDTH}x{HEIGHT}-{SEED}-v{__version__}.tiff"
+    path = cache_folder() / f"phantom-{WIDTH}x{HEIGHT}-{SEED}-v{__version__}" / "phantom.tiff"
     if path.is_file():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,6 @@ from typing import Any
 from magicgui.widgets import FloatSpinBox
 
 from napari_ifkd._plugin.measure import area_mm2
-from napari_ifkd._plugin.worker import in_thread
 from napari_ifkd.config import Config
 
 from .curve import Curve
@@ -109,7 +108,7 @@ class DistillDock(Dock):
                 self._show_rounds()
 
         if maps:
-            in_thread(lambda: {index: area_mm2(found, threshold, sigma_px) for index, found in maps.items()}, measured)
+            self.in_thread(lambda: {index: area_mm2(found, threshold, sigma_px) for index, found in maps.items()}, measured)
         else:
             self._areas = {}
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from qtpy.compat import isalive
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_ifkd._plugin.bench import bench_of
+from napari_ifkd._plugin.worker import in_thread, say_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +52,18 @@ class Dock(QScrollArea):
             self.session.events[name].connect(to, max_args=0)
             self._connections.append((self.session.events[name], to))
         to()
+
+    def in_thread(self, work: Callable[[], Any], done: Callable[[Any], None], failed: Callable[[Exception], None] = say_error) -> None:
+        """Do something in a thread, then say so on the Qt thread, unless the dock was closed meanwhile."""
+
+        def still_here(say: Callable[[Any], None]) -> Callable[[Any], None]:
+            def said(answer: Any) -> None:
+                if isalive(self):  # type: ignore[no-untyped-call]
+                    say(answer)
+
+            return said
+
+        in_thread(work, still_here(done), still_here(failed))
 
     def closeEvent(self, event: Any) -> None:
         """Stop listening."""

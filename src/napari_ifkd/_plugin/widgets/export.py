@@ -10,7 +10,7 @@ from magicgui.widgets import CheckBox, FileEdit
 from qtpy.QtCore import QUrl
 from qtpy.QtGui import QDesktopServices
 
-from napari_ifkd._plugin.worker import in_thread, say_error
+from napari_ifkd._plugin.worker import say_error
 
 from .dock import Dock
 from .parts import Notice, button, heading, text
@@ -74,7 +74,7 @@ class ExportDock(Dock):
         self._show()
         self.result.setText("Writing …")
         self.open_folder.hide()
-        in_thread(
+        self.in_thread(
             lambda: export_run(shown.path, formats, folder, round=shown.round, threshold=threshold, sigma_px=sigma_px),
             self._done,
             self._failed,

@@ -8,7 +8,7 @@ from magicgui.widgets import ComboBox, FloatSlider, RadioButtons
 
 from napari_ifkd._plugin.measure import Agreement, agreement, same_grid
 from napari_ifkd._plugin.palette import BOTH, STUDENT, TEACHER
-from napari_ifkd._plugin.worker import in_thread, say_error
+from napari_ifkd._plugin.worker import say_error
 from napari_ifkd.errors import InputError
 
 from .dock import Dock
@@ -160,7 +160,7 @@ class ReviewDock(Dock):
                 self.numbers.setText(_numbers(found))
 
         if same_grid(*maps):
-            in_thread(lambda: agreement(*maps, asked[2], asked[3]), measured)
+            self.in_thread(lambda: agreement(*maps, asked[2], asked[3]), measured)
         else:
             self.numbers.setText("A and B were made at different resolutions: no agreement can be told.")
 

@@ -10,7 +10,7 @@ from magicgui.widgets import CheckBox, ComboBox, FloatSlider
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFileDialog
 
-from napari_ifkd._plugin.worker import in_thread, say_error
+from napari_ifkd._plugin.worker import say_error
 from napari_ifkd.config import Config
 from napari_ifkd.session import BUILT_IN_TEACHER
 
@@ -76,7 +76,7 @@ class TeacherDock(Dock):
         self.listen("job", "teacher", "slide", to=self._show_job)
         self.listen("threshold", "sigma_px", "opacity", "heat", to=self._show_look)
         self.column.addStretch(1)
-        in_thread(_known_models, self._offer)
+        self.in_thread(_known_models, self._offer)
 
     # --- which network
 
@@ -104,7 +104,7 @@ class TeacherDock(Dock):
 
     def choose(self, ref: str | Path) -> None:
         """Choose a network by name, file or run; it may have to be fetched, so the window does not wait for it."""
-        in_thread(lambda: _resolve(ref), self.session.choose_teacher, self._not_chosen)
+        self.in_thread(lambda: _resolve(ref), self.session.choose_teacher, self._not_chosen)
 
     def _not_chosen(self, error: Exception) -> None:
         say_error(error)
