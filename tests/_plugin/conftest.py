@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 pytest.importorskip("napari", reason="the window needs napari")
 pytest.importorskip("pytestqt", reason="the window is tested with pytest-qt")
 
+# The fixtures train a small network in this process, which napari itself never does. Triton, which comes with timm, and Mesa's software
+# OpenGL each bring an LLVM; loading Triton's second is a segmentation fault.
+import timm  # noqa: F401
+
 
 @pytest.fixture(scope="session")
 def phantom_teacher(drawn_teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
