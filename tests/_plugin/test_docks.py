@@ -80,3 +80,14 @@ def test_closing_the_slide_layer_closes_the_slide(window: Any, drawn_slide: Path
     window.viewer.layers.clear()
     assert window.session.slides == ()
     assert "No slide yet" in window.docks["Slide"].card.text()
+
+
+def test_the_built_in_teacher_is_chosen_and_a_later_choice_stands(window: Any, drawn_teacher: Path) -> None:
+    teacher, session = window.docks["Teacher"], window.session
+    window.wait(lambda: session.teacher is not None)
+    assert session.teacher.label == "phantom-teacher"
+    assert "phantom" in teacher.card.text()
+    teacher.choose("phantom-teacher")
+    teacher.choose(drawn_teacher)
+    window.wait(lambda: session.teacher.path == drawn_teacher)
+    assert teacher.model.value == "tiny-teacher"

@@ -30,7 +30,8 @@ def ready(window: Any, drawn_slide: Path, drawn_teacher: Path) -> Any:
     distill = window.docks["Distill"]
     distill.main["rounds.rounds"].value, distill.main["rounds.epochs"].value = 50, 50
     distill.advanced["tiles.positive_above"].value, distill.advanced["tiles.negative_below"].value = 0.5, 0.5
-    window.wait(lambda: window.session.teacher is not None and window.session.tissue is not None)
+    session = window.session
+    window.wait(lambda: session.tissue is not None and session.teacher is not None and session.teacher.path == drawn_teacher)
     return window
 
 

@@ -32,7 +32,7 @@ def test_from_slide_to_export_by_clicks(
     # choose a network
     monkeypatch.setattr("qtpy.QtWidgets.QFileDialog.getOpenFileName", lambda *_, **__: (str(drawn_teacher), ""))
     window.click("Teacher", teacher.file)
-    window.wait(lambda: session.teacher is not None)
+    window.wait(lambda: session.teacher is not None and session.teacher.path == drawn_teacher)
     assert "vgg-mil" in teacher.card.text()
     assert teacher.warning.isHidden()
 
@@ -115,7 +115,7 @@ def test_out_of_its_domain_the_warning_goes_everywhere(window: Any, shared_data:
     window.wait(lambda: session.tissue is not None)
     assert "aperio" in window.docks["Slide"].card.text()
     teacher.choose(phantom_teacher)
-    window.wait(lambda: session.teacher is not None)
+    window.wait(lambda: session.teacher is not None and session.teacher.path == phantom_teacher)
     assert "phantom slides only" in teacher.warning.text()
     assert teacher.warning.isVisibleTo(teacher)
     window.click("Slide", next(b for b in window.docks["Slide"].region.native.findChildren(_radio()) if b.text() == "Visible field"))

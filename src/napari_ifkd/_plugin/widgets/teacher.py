@@ -30,6 +30,7 @@ class TeacherDock(Dock):
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer)
         session = self.session
+        self._asked = 0  # how many networks were asked for; the last one counts
         self.model = ComboBox(
             choices=[], nullable=True, label="Model", tooltip="The network that predicts: built in, or of your models folder"
         )
@@ -85,7 +86,7 @@ class TeacherDock(Dock):
         with self.model.changed.blocked():
             self.model.choices = [*names, *([chosen.label] if chosen is not None and chosen.label not in names else [])]
             self.model.value = chosen.label if chosen is not None else None
-        if chosen is None and names:
+        if chosen is None and names and not self._asked:
             self._choose_named(BUILT_IN_TEACHER if BUILT_IN_TEACHER in names else names[0])
 
     def _choose_named(self, name: str | None) -> None:
@@ -104,7 +105,14 @@ class TeacherDock(Dock):
 
     def choose(self, ref: str | Path) -> None:
         """Choose a network by name, file or run; it may have to be fetched, so the window does not wait for it."""
-        self.in_thread(lambda: _resolve(ref), self.session.choose_teacher, self._not_chosen)
+        self._asked += 1
+        asked = self._asked
+
+        def found(teacher: Resolved) -> None:
+            if asked == self._asked:  # else another was asked for meanwhile
+                self.session.choose_teacher(teacher)
+
+        self.in_thread(lambda: _resolve(ref), found, self._not_chosen)
 
     def _not_chosen(self, error: Exception) -> None:
         say_error(error)
