@@ -2,7 +2,8 @@
 
 Trains the built-in teacher's network on phantom patches **with** their masks (this check only), scores it on whole phantoms of other
 seeds, and scores the best threshold on every channel, raw and smoothed, on the same pixels. Fails (exit status 1) if the margin is
-below 0.15 or the built-in teacher scores above 0.90 on any phantom. Run: ``python scripts/check_phantom.py [--steps 200] [--seeds 9001 9002]``.
+below 0.15 or the built-in teacher scores above 0.90 on any phantom.
+Run: ``python scripts/check_phantom.py [--steps 200] [--seeds 9001 9002]``.
 """
 
 from __future__ import annotations

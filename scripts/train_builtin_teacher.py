@@ -1,6 +1,7 @@
 """Train the built-in teacher: VGG-MIL at half width, on phantom patches, from image-level labels only.
 
-It is kept modest on purpose (few patches, few epochs): distillation is to have something to gain. Makes the patches (their masks are never read), trains stage 1 with its default loss and writes
+It is kept modest on purpose (few patches, few epochs): distillation is to have something to gain.
+Makes the patches (their masks are never read), trains stage 1 with its default loss and writes
 ``src/napari_ifkd/models/weights/phantom-teacher.safetensors``. About three minutes on two cores.
 Run: ``python scripts/train_builtin_teacher.py``; ``scripts/check_phantom.py`` then scores it.
 """
