@@ -299,6 +299,8 @@ class Session:
             self.apply(event)
         if run.act == "distill":
             self.accepted = run.accepted
+            if self.accepted is not None:
+                self.show_round(self.accepted.round)
         if self.job is not None and self.job.alive and run.writer is None:
             self.job = replace(self.job, state="cancelled", stage="interrupted")
         return run

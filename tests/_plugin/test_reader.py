@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -92,3 +93,27 @@ def test_napari_starts_without_torch() -> None:
         "from napari_ifkd.models import list_models; list_models(); print('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "False"
+
+
+def test_a_moved_demo_opens_with_its_own_slide_and_its_accepted_round(window: Any, run: Path, drawn_slide: Path, tmp_path: Path) -> None:
+    demo = tmp_path / "demo"
+    (demo / "slide").mkdir(parents=True)
+    shutil.copyfile(drawn_slide, demo / "slide" / drawn_slide.name)
+    shutil.copytree(run, demo / "run")
+    folder = RunFolder.open(demo / "run")
+    for index in (0, 1):
+        folder.model_path(index).touch()
+    folder.accept(0, 0.5)
+    window.docks["Slide"].bench.open(demo)
+    session = window.session
+    assert [slide.path for slide in session.slides] == [demo / "slide" / drawn_slide.name]
+    assert len(session.here()) == 2
+    assert session.shown.round == 0
+    assert "the teacher" in window.docks["Review"].accepted.text()
+    window.wait(lambda: session.tissue is not None)
+
+
+def test_a_map_brings_its_run(window: Any, run: Path) -> None:
+    window.docks["Slide"].bench.open(run / "rounds/01/maps/tiny.zarr")
+    window.wait(lambda: len(window.session.candidates) == 2)
+    assert window.session.slide.name == "tiny.tif"

@@ -16,7 +16,7 @@ from .commands import distill_command, new_run, predict_command
 from .layer_view import LayerView
 from .layers import tag
 from .region import region_geometry
-from .settings import device, runs_folder
+from .settings import PACKAGE, device, runs_folder
 from .worker import Runner, in_thread, say_error
 
 if TYPE_CHECKING:
@@ -67,6 +67,8 @@ class Bench:
                     if not slide.stem.endswith("_truth"):
                         self.session.open(slide)
                 self.open_run(path / "run")
+            elif path.is_dir() and (path / "zarr.json").is_file():  # a map: the reader knows it
+                self.viewer.open(str(path), plugin=PACKAGE)
             elif path.is_dir():
                 self.open_run(path)
             else:
@@ -91,7 +93,8 @@ class Bench:
             raise InputError(path, "cannot be opened while another run is at work", "Wait for it, or cancel it")
 
         for slide, mpp in run_slides(path):
-            self.session.open(slide, mpp)
+            if all(known.name != slide.name for known in self.session.slides):  # a demo that was moved brought its own copy
+                self.session.open(slide, mpp)
         run = self.session.load_run(path)
         if run.writer is not None:
             self.session.begin(run.act, run.path)
