@@ -81,7 +81,7 @@ class RoundConfig(Settings):
     structure: Structure = Field("fusion", description="which outputs of the teacher teach which of the student's")
     student: NetworkName | None = Field(None, description="student network; None is the teacher's own kind")
     batch: int = Field(32, ge=2, description="bags in a batch, half of each class where both exist")
-    learning_rate: float = Field(3e-4, gt=0, description="Adam's, with a cosine schedule to zero inside each round")
+    learning_rate: float = Field(1e-4, gt=0, description="Adam's, cosine to zero in each round; small: the student starts from the teacher")
     weight_decay: float = Field(5e-5, ge=0, description="Adam's")
     robust: RobustConfig = RobustConfig()
 

@@ -37,7 +37,7 @@ class DemoPlan:
     height: int = 4608
     seed: int = 7
     teacher: str = "phantom-teacher"
-    settings: Mapping[str, Any] = field(default_factory=lambda: {"rounds.rounds": 2, "rounds.epochs": 3, "tiles.max_tiles": 512})
+    settings: Mapping[str, Any] = field(default_factory=lambda: {"rounds.rounds": 2, "rounds.epochs": 8, "tiles.max_tiles": 512})
 
 
 def _never() -> bool:
