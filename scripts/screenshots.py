@@ -14,6 +14,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from PIL import Image
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -28,10 +30,15 @@ def main() -> int:
     parser.add_argument("--slide", type=Path, help="default: the phantom slide of File, Open Sample")
     parser.add_argument("--teacher", default="phantom-teacher", help="weights FILE or NAME")
     parser.add_argument("--run", type=Path, help="show this distillation run instead of making one")
+    parser.add_argument("--demo", type=Path, help="folder of a finished demo: take its comparison over, and nothing else")
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--themes", nargs="+", default=["dark", "light"])
     arguments = parser.parse_args()
+    if arguments.demo is not None:
+        with Image.open(arguments.demo / "comparison.png") as drawn:
+            _save(drawn.convert("RGB").resize((1800, round(drawn.height * 1800 / drawn.width))), arguments.out / "comparison.png")
+        return 0
     if sys.platform.startswith("linux") and not os.environ.get("DISPLAY"):
         return subprocess.call([sys.executable, str(PROJECT / "scripts" / "with_display.py"), sys.executable, *sys.argv])
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -112,7 +119,6 @@ class _Camera:
 
     def take(self, dock: str, name: str, themes: tuple[str, ...] | None = None) -> None:
         """Bring a dock to the front and take the window in each theme."""
-        from PIL import Image
         from qtpy.QtWidgets import QDockWidget
 
         parent = self.widget(dock)
@@ -124,8 +130,13 @@ class _Camera:
             _wait(700)
             path = self.out / (f"{name}.png" if themes else f"{name}-{theme}.png")
             taken = Image.fromarray(self.viewer.window.screenshot(canvas_only=False, flash=False)).convert("RGB")
-            taken.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(path, optimize=True)
-            print(path)
+            _save(taken, path)
+
+
+def _save(picture: Image.Image, path: Path) -> None:
+    """Write a picture in 256 colours, which a page loads quickly."""
+    picture.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(path, optimize=True)
+    print(path)
 
 
 def _wait(milliseconds: int) -> None:
