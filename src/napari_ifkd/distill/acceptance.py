@@ -42,9 +42,9 @@ def decide(settings: AcceptanceConfig, mode: Mode, *, first: Scores, teacher: Sc
     ]
     if objections:
         return Decision(False, "cautious", evidence, f"The teacher stays: {'; and '.join(objections)}.")
-    return Decision(
-        True, "cautious", evidence, "The student becomes the teacher: it marks about as much tumour, and tells bags apart as well."
-    )
+    # the bags, not the slide: its whole area may have moved more
+    reason = "The student becomes the teacher: in positive validation bags it marks about as much, and it tells bags apart as well."
+    return Decision(True, "cautious", evidence, reason)
 
 
 def diverged(epoch: int) -> Decision:
