@@ -158,7 +158,7 @@ def distill(
             "rounds.epochs": epochs,
             "rounds.mode": mode,
             "rounds.structure": structure,
-            "rounds.student": student,
+            "student.name": student,
             "acceptance.area_prior": area_prior,
             "tiles.group_column": group_column,
             "seed": seed,

@@ -10,9 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .errors import ConfigError
 
-NetworkName = Literal["vgg-mil", "resnet-mil", "swin-mil", "sa-mil"]
+NetworkName = Literal["vgg-mil", "resnet-mil", "swin-mil", "sa-mil", "encoder-mil", "custom"]
+Method = Literal["mil", "cam", "oaa", "supervised"]
 Stage1Loss = Literal["const-dice", "gm-bce", "topk-bce"]
-Mode = Literal["robust", "paper", "released"]
+Mode = Literal["robust", "paper", "released", "oeem"]
 Structure = Literal["fusion", "fused", "sides"]
 
 
@@ -23,13 +24,26 @@ class Settings(BaseModel):
 
 
 class NetworkConfig(Settings):
-    """The network to build."""
+    """A network to build."""
 
-    name: NetworkName = Field("vgg-mil", description="one of the paper's four networks")
+    name: NetworkName = Field(
+        "vgg-mil", description="one of the paper's four; encoder-mil stands on any timm encoder, custom on a module of your own"
+    )
     width: float = Field(0.5, gt=0, le=2, description="channel multiplier of the trunk; 1 is the paper's (VGG and SA only)")
-    pretrained: bool = Field(False, description="start the trunk from ImageNet weights (needs width 1 and a network connection)")
-    trunk: str | None = Field(None, description="timm model name of the trunk; None is the network's own")
+    pretrained: bool = Field(False, description="start the trunk from its published weights (needs width 1 and a network connection)")
+    trunk: str | None = Field(None, description="timm model name or hf-hub:ORG/REPO of the trunk; None is the network's own")
+    trunk_weights: str | None = Field(
+        None, description="file of trunk weights: .safetensors, or .pt, .pth, .bin that hold tensors only; wins over `pretrained`"
+    )
+    trunk_options: dict[str, bool | int | float | str] = Field(
+        {}, description="passed to the trunk's constructor, such as init_values of a ViT (encoder-mil only)"
+    )
+    frozen: bool = Field(False, description="the trunk's weights stay as they are; only the side heads learn")
+    stages: tuple[int, ...] | None = Field(
+        None, description="stages of the trunk (blocks of a ViT) that get a side output; None: strides 4, 8, 16, or thirds of a ViT's depth"
+    )
     fusion_weights: tuple[float, ...] | None = Field(None, description="w_i of the side outputs, summing to 1; None is the paper's")
+    custom: str | None = Field(None, description="for custom: its name among the entry points `napari_ifkd.networks` of installed packages")
 
 
 class TileConfig(Settings):
@@ -43,21 +57,42 @@ class TileConfig(Settings):
     negative_below: float = Field(
         0.3, ge=0, le=0.5, description="teacher's image-level score up to which a tile is a negative bag; between the two it is left out"
     )
+    min_tumour: float = Field(
+        0.05, gt=0, le=1, description="`patches`: least annotated share of a positive tile; with less of it, but some, a tile is left out"
+    )
     validation_share: float = Field(0.2, gt=0, lt=0.9, description="share of groups held out for validation")
     group_column: str | None = Field(None, description="column of labels.csv that names the group; None looks for the usual names")
 
 
-class Stage1Config(Settings):
-    """Stage 1: the teacher, from image-level labels only."""
+class CamConfig(Settings):
+    """Class activation maps, for the methods `cam` and `oaa`."""
 
-    loss: Stage1Loss = Field("topk-bce", description="const-dice is the paper's; topk-bce keeps the area best")
+    scales: tuple[float, ...] = Field(
+        (0.5, 1.0, 1.5), description="sizes at which an image is looked at, relative to its own; maps are averaged"
+    )
+    snapshots: int = Field(4, ge=2, description="`oaa`: networks of so many epochs, evenly spaced, whose maps are accumulated (maximum)")
+
+
+class Stage1Config(Settings):
+    """Stage 1: the teacher, from image-level labels only (`supervised`, the upper bound, excepted)."""
+
+    method: Method = Field(
+        "mil",
+        description="mil: side outputs under `loss`; cam: multi-scale activation maps of an image-level classifier; oaa: those of several "
+        "epochs accumulated; supervised: pixel masks, for comparison only",
+    )
+    loss: Stage1Loss = Field("topk-bce", description="of `mil`: const-dice is the paper's; topk-bce keeps the area best")
     top_share: float = Field(0.3, gt=0, le=1, description="share of pixels `topk-bce` looks at")
     gm_exponent: float = Field(4.0, gt=0, description="r of the generalised mean in `gm-bce`")
     epochs: int = Field(30, ge=1, description="passes over the bags")
     batch: int = Field(32, ge=2, description="bags in a batch, half of each class where both exist")
     learning_rate: float = Field(1e-3, gt=0, description="Adam's, with a cosine schedule to zero; the last epoch is kept")
+    side_rates: tuple[float, ...] = Field(
+        (1.0,), min_length=1, description="learning rate of the side heads relative to the trunk's: one number for all, or one a side"
+    )
     weight_decay: float = Field(5e-5, ge=0, description="Adam's")
     augment: bool = Field(True, description="flips, rotations and stain (HED) augmentation")
+    cam: CamConfig = CamConfig()
 
 
 class RobustConfig(Settings):
@@ -66,6 +101,7 @@ class RobustConfig(Settings):
     semimetric: bool = Field(True, description="Dice semimetric instead of soft Dice")
     pixel_bce: bool = Field(True, description="binary cross-entropy on the fused map to the soft target")
     confidence: float = Field(0.05, ge=0, lt=0.5, description="tau: pixels with |q - 0.5| < tau do not count; 0 switches the mask off")
+    hard_negatives: bool = Field(True, description="the target of negative bags is zero; off: the teacher's map, as for positive ones")
     averaged_views: bool = Field(True, description="teacher's maps averaged over the 8 flips and rotations")
     augment: bool = Field(True, description="stain and geometric augmentation for the student")
     warm_start: bool = Field(True, description="student starts from a copy of the teacher where the kinds agree")
@@ -77,12 +113,26 @@ class RoundConfig(Settings):
 
     rounds: int = Field(3, ge=1, description="teacher-student rounds at most")
     epochs: int = Field(10, ge=1, description="epochs in a round")
-    mode: Mode = Field("robust", description="robust is ours, paper the paper's, released what its program does")
+    mode: Mode = Field(
+        "robust",
+        description="robust is ours, paper the paper's, released what its program does; oeem trains once on the fixed pseudo-mask",
+    )
     structure: Structure = Field("fusion", description="which outputs of the teacher teach which of the student's")
-    student: NetworkName | None = Field(None, description="student network; None is the teacher's own kind")
     batch: int = Field(32, ge=2, description="bags in a batch, half of each class where both exist")
     learning_rate: float = Field(1e-4, gt=0, description="Adam's, cosine to zero in each round; small: the student starts from the teacher")
+    side_rates: tuple[float, ...] = Field((1.0,), min_length=1, description="as in stage 1")
     weight_decay: float = Field(5e-5, ge=0, description="Adam's")
+    ema: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="decay a step of the moving average of the student that is judged and handed over in its place; 0 is off",
+    )
+    corrections_weight: float = Field(
+        1.0, ge=0, description="weight of the cross-entropy to corrected pixels, beside their place in the target"
+    )
+    points_as_labels: bool = Field(False, description="answered points count as corrected pixels too")
+    point_radius_um: float = Field(4.0, gt=0, description="radius of the disc around an answered point that counts as corrected, um")
     robust: RobustConfig = RobustConfig()
 
 
@@ -111,6 +161,9 @@ class Config(Settings):
     """Everything a run needs to be run again, besides its data."""
 
     network: NetworkConfig = NetworkConfig()
+    student: NetworkConfig | None = Field(
+        None, description="the student's network, with the settings of `network`; None is the teacher's own kind"
+    )
     tiles: TileConfig = TileConfig()
     stage1: Stage1Config = Stage1Config()
     rounds: RoundConfig = RoundConfig()
@@ -141,7 +194,9 @@ class Config(Settings):
             node = data
             *path, last = name.split(".")
             for key in path:
-                node = node.setdefault(key, {})
+                if node.get(key) is None:
+                    node[key] = {}
+                node = node[key]
             node[last] = value
         return validated(data, "settings")
 

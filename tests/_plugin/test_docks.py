@@ -40,10 +40,10 @@ def test_the_form_shows_the_defaults_of_the_settings(window: Any) -> None:
     assert distill.settings() == Config()
     assert "released" not in distill.main["rounds.mode"].choices
     distill.main["rounds.mode"].value = "paper"
-    distill.advanced["rounds.student"].value = "resnet-mil"
+    distill.advanced["student.name"].value = "resnet-mil"
     distill.area_prior.value = 0.4
     settings = distill.settings()
-    assert (settings.rounds.mode, settings.rounds.student, settings.acceptance.area_prior) == ("paper", "resnet-mil", 0.4)
+    assert (settings.rounds.mode, settings.student.name, settings.acceptance.area_prior) == ("paper", "resnet-mil", 0.4)
 
 
 def test_a_missing_resolution_is_asked_for(window: Any, shared_data: Path) -> None:

@@ -100,7 +100,7 @@ def test_stopped_while_a_round_makes_its_map(drawn_slide: Path, drawn_teacher: P
 def test_mixture_and_another_kind_of_student(
     drawn_slide: Path, drawn_patches: Path, drawn_teacher: Path, tmp_path: Path, config: Config
 ) -> None:
-    short = config.replaced(**{"rounds.rounds": 1, "rounds.epochs": 1, "rounds.student": "sa-mil", "tiles.size_px": 64})
+    short = config.replaced(**{"rounds.rounds": 1, "rounds.epochs": 1, "student.name": "sa-mil", "tiles.size_px": 64})
     events = list(distill_run([drawn_slide, drawn_patches], drawn_teacher, tmp_path / "run", short))
     assert isinstance(events[-1], RunDone)
     assert any(isinstance(e, Warned) and "32 px" in e.message for e in events)  # the teacher's tile size wins, and it is said

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_ifkd.bags import Bags, join_bags, read_patches, slide_bags, split_groups
+from napari_ifkd.config import NetworkConfig
 from napari_ifkd.distill import distill
 from napari_ifkd.distill.evaluate_patches import check_resolution
 from napari_ifkd.errors import BagError, InputError
@@ -183,13 +184,10 @@ def _distill(
 
 
 def _student(teacher: MILModel, card: ModelCard, config: Config) -> MILModel:
-    """Build the student: of the teacher's kind, unless the settings name another network."""
-    name = config.rounds.student
-    if name is None or name == card.network.name:
-        student = build_model(card.network.model_copy(update={"pretrained": False}), config.seed)
+    """Build the student: of the teacher's kind, unless the settings describe another network."""
+    wanted = config.student
+    if wanted is None or wanted == NetworkConfig(name=card.network.name):  # named like the teacher, and no more said
+        student = build_model(card.network.model_copy(update={"pretrained": False, "trunk_weights": None}), config.seed)
         student.normalisation = teacher.normalisation  # it may start from the teacher's weights
         return student
-    network = config.network
-    if network.name != name:  # what was set for the teacher's trunk does not fit another's
-        network = network.model_copy(update={"name": name, "trunk": None, "fusion_weights": None})
-    return build_model(network, config.seed)
+    return build_model(wanted, config.seed)

@@ -26,7 +26,7 @@ class DistillDock(Dock):
         self.main = form(
             setting("rounds.rounds", "Rounds"),
             setting("rounds.epochs", "Epochs"),
-            setting("rounds.mode", "Mode", leave_out=("released",)),  # its faults serve comparison on the command line only
+            setting("rounds.mode", "Mode", leave_out=("released", "oeem")),  # for comparison, on the command line only
             setting("rounds.structure", "Structure"),
         )
         self.area_prior = FloatSpinBox(
@@ -38,7 +38,7 @@ class DistillDock(Dock):
             tooltip="Known mean tumour share of positive tiles, 0 to 1; 0 is not known",
         )
         self.advanced = form(
-            setting("rounds.student", "Student", none="as the teacher"),
+            setting("student.name", "Student", none="as the teacher", leave_out=("encoder-mil", "custom")),  # these need more than a name
             setting("rounds.learning_rate", "Learning rate"),
             setting("rounds.batch", "Batch"),
             setting("tiles.max_tiles", "Tiles at most"),

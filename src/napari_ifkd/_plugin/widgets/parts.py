@@ -157,7 +157,11 @@ def _field(dotted: str) -> tuple[FieldInfo, Any]:
     node: Any = Config()
     *path, last = dotted.split(".")
     for key in path:
-        node = getattr(node, key)
+        section = getattr(node, key)
+        if section is None:  # one that may be left out, such as student
+            kind = next(part for part in get_args(type(node).model_fields[key].annotation) if part is not type(None))
+            return kind.model_fields[last], None
+        node = section
     return type(node).model_fields[last], getattr(node, last)
 
 
