@@ -184,6 +184,15 @@ def test_reference_masks_of_folders(folders: Path) -> None:
     assert all(m.dtype == bool and m.shape == (16, 12) for m in masks.values())
 
 
+def test_only_the_masks_asked_for_are_opened(folders: Path) -> None:
+    (folders / "gt").mkdir()
+    Image.fromarray(np.ones((16, 12), np.uint8)).save(folders / "gt" / "p1_a.png")
+    (folders / "gt" / "p2_b.png").write_text("broken")
+    assert set(read_patch_masks(folders, only={"pos/p1_a.png"})) == {"pos/p1_a.png"}
+    with pytest.raises(BagError, match="p2_b"):
+        read_patch_masks(folders)
+
+
 def test_reference_masks_of_tables(table: Path) -> None:
     for k in (1, 3):
         save(table / "masks" / f"{k}.png", 255)

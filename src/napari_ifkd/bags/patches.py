@@ -18,7 +18,7 @@ from napari_ifkd.errors import BagError
 from .bags import Bags, image_store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -75,14 +75,17 @@ def read_patches(folder: str | Path, tiles: TileConfig) -> Bags:
     )
 
 
-def read_patch_masks(folder: str | Path) -> dict[str, NDArray[np.bool_]]:
-    """Read the reference masks of a patch folder. For evaluation only: nothing that trains or chooses may call this.
+def read_patch_masks(folder: str | Path, only: Collection[str] | None = None) -> dict[str, NDArray[np.bool_]]:
+    """Read the reference masks of a patch folder.
+
+    For evaluation, and for the fully supervised network it is compared with: nothing else that trains or chooses may call this.
 
     Parameters
     ----------
     folder : Path
         As for :func:`read_patches`, with ``gt/`` beside ``pos/`` or ``masks/`` beside ``images/``; file names as the images', endings may
         differ. Negative patches need none.
+    only : names of the patches wanted, as in ``Bags.names``; masks of others are not opened. None is all
 
     Returns
     -------
@@ -96,6 +99,7 @@ def read_patch_masks(folder: str | Path) -> dict[str, NDArray[np.bool_]]:
     """
     folder = Path(folder)
     items, _ = _list_items(folder, None, need_group=False)
+    items = items if only is None else [item for item in items if item.name in only]
     where = folder / ("masks" if (folder / "labels.csv").is_file() else "gt")
     if not where.is_dir():
         remedy = f"Put a mask for each positive patch into {where.name}/"
