@@ -6,7 +6,7 @@
       run.yaml        resolved config, seed, versions, slide identities, model hash; `data`, what the command was given
       journal.jsonl   one event a line
       checkpoint/     state.pt: the last complete epoch
-      rounds/00/      teacher.safetensors, metrics.json, maps/<slide>.zarr/
+      rounds/00/      teacher.safetensors (or teacher.json: it was pseudo-masks), metrics.json, maps/<slide>.zarr/
       rounds/01/ ...  student.safetensors, metrics.json, maps/<slide>.zarr/
       accepted.json   the user's judgement
       lock  stop  log.txt   who writes, who asks to stop, what a child said
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 Status = Literal["empty", "running", "done", "cancelled", "failed", "interrupted"]
 
 _BESIDES = {"log.txt", "stop", "lock"}  # may lie in a folder before its run begins
+TEACHER_FACTS = "teacher.json"
 _ENDS: dict[type[Event], Status] = {RunDone: "done", RunCancelled: "cancelled", RunFailed: "failed"}
 
 
@@ -206,12 +207,23 @@ class RunFolder:
         return self.path / "rounds" / f"{index:02d}"
 
     def rounds(self) -> list[int]:
-        """Return the rounds whose network is on disk, in order."""
-        return sorted(int(p.parent.name) for p in self.path.glob("rounds/[0-9]*/*.safetensors") if p.stem in ("teacher", "student"))
+        """Return the rounds that are on disk, in order; each has a network, except a round 0 of pseudo-masks from a file."""
+        kept = {"teacher.safetensors", "student.safetensors", TEACHER_FACTS}
+        return sorted({int(p.parent.name) for p in self.path.glob("rounds/[0-9]*/*.*") if p.name in kept})
 
     def model_path(self, index: int) -> Path:
         """Return where the network of a round lies."""
         return self.round_dir(index) / ("student.safetensors" if index else "teacher.safetensors")
+
+    @property
+    def file_teacher(self) -> dict[str, Any] | None:
+        """Name, kind and sha256 of the pseudo-masks that stand in for the teacher; None where it is a network."""
+        return read_json(self.round_dir(0) / TEACHER_FACTS)
+
+    def write_file_teacher(self, facts: dict[str, str]) -> None:
+        """Write that pseudo-masks stand in for the teacher."""
+        self.round_dir(0).mkdir(parents=True, exist_ok=True)
+        write_aside(self.round_dir(0) / TEACHER_FACTS, json.dumps(facts, indent=2) + "\n")
 
     def map_path(self, index: int, slide: str | Path) -> Path:
         """Return where the map of a slide in a round lies."""

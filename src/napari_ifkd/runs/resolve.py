@@ -35,7 +35,7 @@ def resolve_model(ref: str | Path) -> Resolved:
     Raises
     ------
     RunError
-        If the folder is no run, or has no network yet.
+        If the folder is no run, or has no network yet, or stands for a round that is a file of pseudo-masks.
     ModelError
         If nothing is found, or the file is no network of ours.
     """
@@ -43,6 +43,10 @@ def resolve_model(ref: str | Path) -> Resolved:
     if path.is_dir():
         run = RunFolder.open(path)
         index = chosen_round(run)
+        facts = run.file_teacher
+        if index == 0 and facts is not None:
+            cause = f"stands for its round 0, and that is no network but the pseudo-masks of {facts.get('name')}"
+            raise RunError(run.path, cause, "Accept one of its rounds, or give another model")
         return Resolved(
             run.model_path(index),
             read_card(run.model_path(index)),
