@@ -10,7 +10,7 @@ import typer
 from typer.main import get_command
 
 from . import __version__
-from .config import Config, Mode, NetworkName, Structure, load_config
+from .config import Config, Method, Mode, NetworkName, Structure, load_config
 from .errors import Cancelled, EngineError, InputError
 from .events import Event, RunCancelled
 
@@ -98,17 +98,25 @@ def train(
     patches: Path,
     out: Out,
     model: Annotated[NetworkName | None, typer.Option(help="network to train")] = None,
+    method: Annotated[Method | None, typer.Option(help="how it learns; supervised, for comparison only, opens the masks")] = None,
     config: ConfigFile = None,
     epochs: Epochs = None,
     group_column: GroupColumn = None,
     seed: Seed = None,
     device: Device = None,
 ) -> None:
-    """Train a teacher from image-level labels only (masks are not looked at)."""
+    """Train a teacher from image-level labels only (masks are not looked at, except by --method supervised)."""
     from .runs.acts import train_run
 
     settings = load_config(config).replaced(
-        **{"network.name": model, "stage1.epochs": epochs, "tiles.group_column": group_column, "seed": seed, "device": device}
+        **{
+            "network.name": model,
+            "stage1.method": method,
+            "stage1.epochs": epochs,
+            "tiles.group_column": group_column,
+            "seed": seed,
+            "device": device,
+        }
     )
     _follow(lambda stop: train_run(patches, out, settings, should_stop=stop))
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_ifkd.bags import read_patches, split_groups
+import numpy as np
+
+from napari_ifkd.bags import read_patch_masks, read_patches, split_groups
 from napari_ifkd.distill import train_teacher
 from napari_ifkd.events import EpochDone, Event, RoundDone, RunDone, Warned
 from napari_ifkd.models import ModelCard, build_model, save_model, seed_everything
@@ -19,18 +21,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from napari_ifkd.bags import Bags
-    from napari_ifkd.config import Config
+    from napari_ifkd.config import Config, Stage1Config
 
 
 def train_run(
     patches: str | Path, out: str | Path, config: Config, *, should_stop: Callable[[], bool] = never
 ) -> Generator[Event, None, None]:
-    """Train a teacher from image-level labels, in a run folder; the same call again goes on where it stopped.
+    """Train a teacher, in a run folder; the same call again goes on where it stopped.
 
     Parameters
     ----------
-    patches : patch folder, in either layout; its masks are not looked at
+    patches : patch folder, in either layout. Image-level labels are all that is read of it, except by ``stage1.method: supervised``, which
+        opens the masks of the training split
     out : new or empty folder, or that of the same run
     config : settings; ``network``, ``stage1`` and ``tiles`` matter
     should_stop : asked at least once a second
@@ -49,11 +54,14 @@ def train_run(
     """
     bags = read_patches(patches, config.tiles)
     folder = RunFolder.create(out, "train", config, {"patches": absolute(patches)})
-    yield from drive(folder, "train", lambda stop: _train(folder, bags, config, stop), should_stop)
+    yield from drive(folder, "train", lambda stop: _train(folder, patches, bags, config, stop), should_stop)
 
 
-def _train(folder: RunFolder, bags: Bags, config: Config, should_stop: Callable[[], bool]) -> Generator[Event, None, None]:
-    done = "the teacher of the last epoch; it was not scored by pixels"
+def _train(
+    folder: RunFolder, patches: str | Path, bags: Bags, config: Config, should_stop: Callable[[], bool]
+) -> Generator[Event, None, None]:
+    method = config.stage1.method
+    done = "the network of the last epoch; it was not scored by pixels"
     if folder.model_path(0).is_file():
         yield RunDone(0, done)
         return
@@ -63,9 +71,24 @@ def _train(folder: RunFolder, bags: Bags, config: Config, should_stop: Callable[
     train, held = bags.subset(train_index), bags.subset(held_index)
     if not len(held):
         yield Warned("No group could be held out, so nothing tells how the teacher does on images it has not seen.")
-    model = build_model(config.network, config.seed)
+    masks = None
+    if method == "supervised":
+        masks = _masks_of(patches, train)
+        yield Warned("Method supervised learns from pixel masks: it shows what the network could do at best, and is no weak supervision.")
+    network = config.network
+    if method in ("cam", "oaa"):
+        from napari_ifkd.models import cam_network_config  # WAIT
+
+        network = cam_network_config(config.network)
     events = train_teacher(
-        train, held, model, config, should_stop=should_stop, state=folder.load_checkpoint(), on_epoch=folder.save_checkpoint
+        train,
+        held,
+        build_model(network, config.seed),
+        config,
+        **({} if masks is None else {"masks": masks}),  # WAIT
+        should_stop=should_stop,
+        state=folder.load_checkpoint(),
+        on_epoch=folder.save_checkpoint,
     )
     scores: dict[str, float] = {}
     while True:
@@ -77,17 +100,36 @@ def _train(folder: RunFolder, bags: Bags, config: Config, should_stop: Callable[
         if isinstance(event, EpochDone):
             scores = event.scores
         yield event
+    labels = "pixel masks (fully supervised)" if method == "supervised" else "image-level labels only"
     card = ModelCard(
         name=folder.path.resolve().name,
-        network=config.network,
+        network=network,
         mpp=bags.mpp,
         tile_px=int(bags.images.shape[1]),
         normalisation=model.normalisation,
-        trained_on=f"{bags.source}: {train.positives} positive and {train.negatives} negative patches, image-level labels only",
-        notes=f"stage-1 loss {config.stage1.loss}, {config.stage1.epochs} epochs, seed {config.seed}; {len(held)} patches held out",
+        trained_on=f"{bags.source}: {train.positives} positive and {train.negatives} negative patches, {labels}",
+        notes=f"{_recipe(config.stage1)}, {config.stage1.epochs} epochs, seed {config.seed}; {len(held)} patches held out",
     )
     folder.round_dir(0).mkdir(parents=True, exist_ok=True)
     save_model(folder.model_path(0), model, card)
     folder.write_metrics(0, scores)
     yield RoundDone(0, None, scores)
     yield RunDone(0, done)
+
+
+def _masks_of(patches: str | Path, train: Bags) -> NDArray[np.bool_]:
+    """Read the masks of the training bags, ``(N, H, W)``; those of the validation bags stay closed."""
+    masks = read_patch_masks(patches, only=frozenset(train.names))
+    return np.stack([masks[name] for name in train.names])
+
+
+def _recipe(stage1: Stage1Config) -> str:
+    match stage1.method:
+        case "mil":
+            return f"stage-1 loss {stage1.loss}"
+        case "supervised":
+            return "fully supervised: cross-entropy and Dice to pixel masks"
+        case "cam":
+            return f"class activation maps at scales {', '.join(f'{scale:g}' for scale in stage1.cam.scales)}"
+        case "oaa":
+            return f"class activation maps accumulated over {stage1.cam.snapshots} epochs"
