@@ -11,10 +11,10 @@ from napari_ifkd.errors import BagError
 from napari_ifkd.pace import Pace
 from napari_ifkd.slides import tile_grid
 
-from .bags import Bags, image_store
+from .reading import read_bags, runs
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator
 
     from numpy.typing import NDArray
     from shapely.geometry.base import BaseGeometry
@@ -24,12 +24,14 @@ if TYPE_CHECKING:
     from napari_ifkd.events import Progress
     from napari_ifkd.slides import Slide, TileGrid, Tissue
 
+    from .bags import Bags
+
 _TOP_SHARE = 0.3  # of a tile's pixels, whose mean is its score
 _LOOKED_AT = 0.5  # least share of a tile that the map must cover for a score
 _FEW = 8  # certain bags of a class below which undecided ones that lean its way are taken
 _LEANING_SHARE = 0.25  # of the tiles, how many of those at most
-_TOUCH = 1e-3  # share of a tile that counts as touched
-_RUN_TILES = 16  # neighbours read at once
+TOUCH = 1e-3
+"""Share of a tile that counts as touched."""
 
 
 class TeacherMap(Protocol):
@@ -84,8 +86,8 @@ def slide_bags(
         If the slide has no resolution.
     """
     grid = tile_grid(slide, tiles.mpp, tiles.size_px, tissue=tissue, min_tissue=tiles.min_tissue, exclusion=exclusion)
-    boxes = _boxes(grid, slide.shape_level0)
-    keep = np.ones(len(grid), np.bool_) if exclusion is None else _covered(boxes, exclusion) <= _TOUCH
+    boxes = tile_boxes(grid, slide.shape_level0)
+    keep = np.ones(len(grid), np.bool_) if exclusion is None else covered(boxes, exclusion) <= TOUCH
     origins, boxes = grid.origins[keep], boxes[keep]
     if not len(origins):
         cause = (
@@ -95,50 +97,31 @@ def slide_bags(
 
     pace = Pace("scoring tiles", len(origins))
     scores = np.full(len(origins), np.nan)
-    for rows in _runs(origins, tiles.size_px):
+    for rows in runs(origins, tiles.size_px):
         scores[rows] = _scores(probability_map, grid, origins[rows], slide.shape_level0)
         if (event := pace.add(len(rows))) is not None:
             yield event
     labels, notes = _labels(scores, boxes, tiles, regions)
-    chosen = _draw(labels, tiles.max_tiles, np.random.default_rng([seed, 13]))
+    chosen = draw_tiles(labels, tiles.max_tiles, np.random.default_rng([seed, 13]))
     if not len(chosen):
         cause = f"none of its {len(origins)} tissue tiles can be labelled: the teacher looked at none of them"
         raise BagError(slide.name, cause, "Predict the whole slide, or mark tumour and normal regions")
     if len(chosen) < (labels >= 0).sum():
         notes.append(f"{len(chosen)} of {(labels >= 0).sum()} labelled tiles are drawn at random (tiles.max_tiles)")
 
-    images = image_store((len(chosen), tiles.size_px, tiles.size_px, 3))
-    pace = Pace("reading tiles", len(chosen))
-    for rows in _runs(origins[chosen], tiles.size_px):
-        first = origins[chosen[rows[0]]]
-        width = int(origins[chosen[rows[-1]]][1] - first[1]) + tiles.size_px
-        strip = slide.read_working(int(first[0]), int(first[1]), tiles.size_px, width, tiles.mpp)
-        for row in rows:
-            x = int(origins[chosen[row]][1] - first[1])
-            images[row] = strip[:, x : x + tiles.size_px]
-        if (event := pace.add(len(rows))) is not None:
-            yield event
-    bags = Bags(
-        images,
-        labels[chosen],
-        np.full(len(chosen), slide.name),
-        [f"{slide.name}@{y},{x}" for y, x in origins[chosen]],
-        tiles.mpp,
-        slide.name,
-        origins[chosen],
-    )
+    bags = yield from read_bags(slide, origins[chosen], labels[chosen], tiles)
     notes += _missing(bags)
     return bags, [f"{slide.name}: {note}" for note in notes]
 
 
-def _boxes(grid: TileGrid, shape_level0: tuple[int, int]) -> NDArray[np.object_]:
+def tile_boxes(grid: TileGrid, shape_level0: tuple[int, int]) -> NDArray[np.object_]:
     """Return the tiles' parts inside the slide as shapely boxes, (x, y) in level-0 px."""
     y, x, height, width = grid.boxes_level0().T
     boxes: NDArray[np.object_] = shapely.box(x, y, np.minimum(x + width, shape_level0[1]), np.minimum(y + height, shape_level0[0]))
     return boxes
 
 
-def _covered(boxes: NDArray[np.object_], geometry: BaseGeometry) -> NDArray[np.float64]:
+def covered(boxes: NDArray[np.object_], geometry: BaseGeometry) -> NDArray[np.float64]:
     """Return the share of each box that a geometry (its parts not overlapping) covers."""
     share = np.zeros(len(boxes))
     parts = shapely.get_parts(shapely.make_valid(geometry))
@@ -179,8 +162,8 @@ def _labels(
     barred = np.zeros(len(scores), np.bool_)  # from being negative
     fixed = np.zeros(len(scores), np.bool_)
     if regions is not None:
-        in_tumour, in_normal = _covered(boxes, regions.tumour), _covered(boxes, regions.normal)
-        barred = in_tumour > _TOUCH
+        in_tumour, in_normal = covered(boxes, regions.tumour), covered(boxes, regions.normal)
+        barred = in_tumour > TOUCH
         labels[barred & (labels == 0)] = -1
         normal, tumour = (in_normal >= 0.99) & ~barred, in_tumour > 0.5
         labels[normal], labels[tumour] = 0, 1
@@ -213,20 +196,8 @@ def _missing(bags: Bags) -> list[str]:
     return []
 
 
-def _draw(labels: NDArray[np.int8], limit: int, rng: np.random.Generator) -> NDArray[np.intp]:
+def draw_tiles(labels: NDArray[np.int8], limit: int, rng: np.random.Generator) -> NDArray[np.intp]:
     """Draw at most ``limit`` labelled tiles, half of each class where both suffice; in slide order."""
     positive, negative = (rng.permutation(np.flatnonzero(labels == label)) for label in (1, 0))
     of_positive = min(len(positive), max((limit + 1) // 2, limit - len(negative)))
     return np.sort(np.concatenate([positive[:of_positive], negative[: limit - of_positive]]))
-
-
-def _runs(origins: NDArray[np.int64], size_px: int) -> Iterator[list[int]]:
-    """Group tiles (in row order) into runs of neighbours, which are read at once."""
-    run: list[int] = []
-    for row, (y, x) in enumerate(origins):
-        if run and (y != origins[run[0]][0] or x - origins[run[-1]][1] != size_px or len(run) == _RUN_TILES):
-            yield run
-            run = []
-        run.append(row)
-    if run:
-        yield run
