@@ -8,7 +8,7 @@
       checkpoint/     state.pt: the last complete epoch
       rounds/00/      teacher.safetensors (or teacher.json: it was pseudo-masks), metrics.json, maps/<slide>.zarr/
       rounds/01/ ...  student.safetensors, metrics.json, maps/<slide>.zarr/
-      accepted.json   the user's judgement
+      accepted.json  points.csv  corrections/<slide>.zarr/   the user's judgement
       lock  stop  log.txt   who writes, who asks to stop, what a child said
 """
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 Status = Literal["empty", "running", "done", "cancelled", "failed", "interrupted"]
 
-_BESIDES = {"log.txt", "stop", "lock"}  # may lie in a folder before its run begins
+_BESIDES = {"log.txt", "stop", "lock", "points.csv", "corrections"}  # may lie in a folder before its run begins
 TEACHER_FACTS = "teacher.json"
 _ENDS: dict[type[Event], Status] = {RunDone: "done", RunCancelled: "cancelled", RunFailed: "failed"}
 
@@ -268,6 +268,20 @@ class RunFolder:
         return load_checkpoint(self.checkpoint)
 
     # --- the user's judgement
+
+    @property
+    def points(self) -> Path:
+        """Where the points the user answered lie."""
+        return self.path / "points.csv"
+
+    @property
+    def corrections(self) -> Path:
+        """The folder of the pixels the user painted."""
+        return self.path / "corrections"
+
+    def corrections_path(self, slide: str | Path) -> Path:
+        """Return where the pixels the user painted on a slide lie."""
+        return self.corrections / f"{Path(slide).stem}.zarr"
 
     @property
     def accepted(self) -> Accepted | None:
