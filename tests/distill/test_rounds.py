@@ -11,9 +11,11 @@ import torch
 
 from napari_ifkd.config import Config, NetworkConfig
 from napari_ifkd.distill import distill
+from napari_ifkd.distill.learning import distillation_loss
+from napari_ifkd.distill.lesson import lesson
+from napari_ifkd.distill.map_store import MapStore
 from napari_ifkd.distill.maps import TeacherMaps, forward, teacher_maps
 from napari_ifkd.distill.pair import TeacherStudent
-from napari_ifkd.distill.rounds import distillation_loss
 from napari_ifkd.distill.training import Batch, never
 from napari_ifkd.errors import BagError, Cancelled, ConfigError
 from napari_ifkd.events import Decision, EpochDone, Progress, RoundDone, Warned
@@ -251,23 +253,32 @@ def test_averaged_maps_turn_with_the_image(train: Bags, config: Config, network:
     assert single > 1e-4
 
 
-def test_teacher_is_asked_about_positives_only(train: Bags, config: Config, network: Network) -> None:
-    _, maps = finish(teacher_maps(network(0), train, config, averaged=False, sides=True, should_stop=never))
-    assert maps.sides.shape == (16, 3, 32, 32)
-    assert (maps.fused[train.labels == 0] == 0).all()
-    assert (maps.fused[train.labels == 1] > 0).all()
+def test_teacher_is_asked_about_the_rows_named(train: Bags, config: Config, network: Network) -> None:
+    rows = np.flatnonzero(train.labels)
+    _, maps = finish(teacher_maps(network(0), train, rows, config, averaged=False, sides=True, should_stop=never))
+    everything = np.arange(len(train))
+    assert maps.sides.get(everything).shape == (16, 3, 32, 32)
+    fused = maps.fused.get(everything)
+    assert (fused[train.labels == 0] == 0).all()
+    assert (fused[train.labels == 1] > 0).all()
+    with torch.no_grad():
+        whole = torch.cat([outputs for _, outputs in forward(network(0), train.images, rows, config, should_stop=never)], 1)
+    torch.testing.assert_close(fused[rows], whole[0], atol=1e-3, rtol=0)
+    torch.testing.assert_close(maps.sides.get(rows), whole[1:].transpose(0, 1), atol=1e-3, rtol=0)
 
 
-def test_maps_follow_the_flips_of_their_images(config: Config) -> None:
+def test_maps_follow_the_flips_of_their_images(train: Bags, config: Config) -> None:
     """With the student's answer made from the turned teacher map itself, the semimetric is exactly zero."""
-    rng = np.random.default_rng(0)
-    fused = rng.random((4, 8, 8)).astype(np.float16)
+    fused = torch.from_numpy(np.random.default_rng(0).random((4, 32, 32)).astype(np.float16))
     flips = torch.tensor([[True, False, False], [False, True, True], [True, True, True], [False, False, False]])
-    batch = Batch(np.arange(4), torch.ones(4), flips)
-    answer = batch.follow(torch.from_numpy(fused).float())[:, None]
+    rows = np.arange(4)
+    store = MapStore(rows, len(train), (32, 32), torch.device("cpu"))
+    store.put(rows, fused)
+    batch = Batch(rows, torch.ones(4), flips)
+    answer = batch.follow(fused.float())[:, None]
     settings = config.replaced(**{"rounds.robust.pixel_bce": False, "rounds.structure": "fused"})
-    loss = distillation_loss(settings, TeacherMaps(fused, None), torch.device("cpu"))
+    loss = distillation_loss(settings, TeacherMaps(store, None), lesson(train, None))
     outputs = SideOutputs((torch.zeros_like(answer),), answer)
     assert float(loss(outputs, batch).max()) == 0
-    unturned = SideOutputs(outputs.side_logits, torch.from_numpy(fused).float()[:, None])
+    unturned = SideOutputs(outputs.side_logits, fused.float()[:, None])
     assert (loss(unturned, batch)[:3] > 0.1).all()

@@ -22,7 +22,7 @@ def decide(settings: AcceptanceConfig, mode: Mode, *, first: Scores, teacher: Sc
     Parameters
     ----------
     settings : AcceptanceConfig
-    mode : ``paper`` and ``released`` always switch
+    mode : all but ``robust`` always switch
     first, teacher, student : scores of the first teacher, the present one and the student on the same validation bags
         (see :class:`~napari_ifkd.distill.scores.Judged`)
     bags : number of those bags; one bag more or less is no evidence

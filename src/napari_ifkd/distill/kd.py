@@ -1,4 +1,7 @@
-"""The loss of a distillation round, by mode and structure: what the student learns from the teacher's map."""
+"""The loss of a distillation round, by mode and structure: what the student learns from the teacher's map, and from a person.
+
+Mode ``oeem`` is Online Easy Example Mining (Li et al., MICCAI 2022): training on one fixed pseudo-mask, easy pixels first.
+"""
 
 from __future__ import annotations
 
@@ -10,24 +13,40 @@ from torch.nn import functional as F
 
 from .losses import background_dice, cross_entropy_map, flatten, pixel_bce, semimetric_dice, soft_dice, weighted_mean
 
+NORMAL, TUMOUR = 1, 2
+"""What a corrected pixel was said to be; 0 is a pixel nobody corrected."""
+
 if TYPE_CHECKING:
     from napari_ifkd.config import RoundConfig, Structure
     from napari_ifkd.models import SideOutputs
 
 
 class Target(NamedTuple):
-    """What the frozen teacher says about a batch.
+    """What is said about a batch: by the frozen teacher, and by a person.
 
     Parameters
     ----------
     fused : Tensor, ``(B, 1, H, W)``
-        Teacher's fused probability; not looked at where the label is 0.
+        Teacher's fused probability; not looked at where the label is 0 (see ``rounds.robust.hard_negatives``).
     sides : Tensor or None, ``(K, B, 1, H, W)``
         Teacher's side probabilities, for structure ``sides`` only.
+    hints : Tensor or None, ``(B, H, W)`` uint8
+        Corrected pixels: 1 normal, 2 tumour, 0 elsewhere. They override the target of every output.
     """
 
     fused: Tensor
     sides: Tensor | None = None
+    hints: Tensor | None = None
+
+
+def structure_of(config: RoundConfig) -> Structure:
+    """Return which outputs learn: mode ``oeem`` knows the fused map only."""
+    return "fused" if config.mode == "oeem" else config.structure
+
+
+def asks_about_negatives(config: RoundConfig) -> bool:
+    """Tell whether the teacher is asked about bags of label 0 too, instead of taking them as background."""
+    return config.mode == "robust" and not config.robust.hard_negatives
 
 
 def kd_loss(outputs: SideOutputs, target: Target, labels: Tensor, config: RoundConfig) -> Tensor:
@@ -36,11 +55,11 @@ def kd_loss(outputs: SideOutputs, target: Target, labels: Tensor, config: RoundC
     Parameters
     ----------
     outputs : SideOutputs of the student, B images
-    target : Target from the teacher
+    target : Target from the teacher; its hints mean nothing to mode ``released``
     labels : Tensor, ``(B,)`` in {0, 1}
-        Where 0, the target is background, whatever the teacher says.
+        Where 0, the target is background, whatever the teacher says (unless ``rounds.robust.hard_negatives`` is off).
     config : RoundConfig
-        Its ``mode``, ``structure`` and, in mode ``robust``, the parts that are switched on.
+        Its ``mode``, ``structure``, ``corrections_weight`` and, in mode ``robust``, the parts that are switched on.
 
     Returns
     -------
@@ -52,17 +71,55 @@ def kd_loss(outputs: SideOutputs, target: Target, labels: Tensor, config: RoundC
         If structure ``sides`` lacks the teacher's side maps, or teacher and student differ in their number.
     """
     logits, fused = flatten(outputs)
-    positive = labels > 0
+    taught = labels > 0
+    if asks_about_negatives(config):
+        taught = torch.ones_like(taught)
+    hints = None if target.hints is None or config.mode == "released" else target.hints.flatten(1)
     q = target.fused.flatten(1).float()
-    q = torch.where(positive[:, None], q, torch.zeros_like(q))  # (B, N)
-    students, teachers = _pairs(logits, fused, q, target, config.structure)
+    q = corrected(torch.where(taught[:, None], q, torch.zeros_like(q)), hints)  # (B, N)
+    told: Tensor | None = None
+    if hints is not None:
+        told = hints.gt(0)  # (B, N)
+        taught = taught | hints.eq(TUMOUR).any(-1)  # else the background loss would not see them
+    students, teachers = _pairs(logits, fused, q, target, structure_of(config), hints)
     if config.mode == "robust":
-        return _robust(students, teachers, fused, q, positive, config)
-    dice = torch.where(positive, soft_dice(students, teachers), background_dice(students)).sum(0)
-    return dice + 2 * (_released_cross_entropy(fused, q) if config.mode == "released" else _paper_cross_entropy(fused, q))
+        loss = _robust(students, teachers, fused, q, taught, told, config)
+    elif config.mode == "oeem":
+        loss = _hard_cross_entropy(fused, q, told)
+    else:
+        dice = torch.where(taught, soft_dice(students, teachers), background_dice(students)).sum(0)
+        released = config.mode == "released"
+        loss = dice + 2 * (_released_cross_entropy(fused, q) if released else _hard_cross_entropy(fused, q, told))
+    if hints is not None and config.corrections_weight > 0:
+        loss = loss + config.corrections_weight * corrections_bce(logits, fused, hints)
+    return loss
 
 
-def _pairs(logits: Tensor, fused: Tensor, q: Tensor, target: Target, structure: Structure) -> tuple[Tensor, Tensor]:
+def corrected(maps: Tensor, hints: Tensor | None) -> Tensor:
+    """Put what a person said in the place of what the teacher says; ``(..., B, N)`` and ``(B, N)``."""
+    return maps if hints is None else torch.where(hints > 0, hints.eq(TUMOUR).to(maps.dtype), maps)
+
+
+def corrections_bce(logits: Tensor, fused: Tensor, hints: Tensor) -> Tensor:
+    """Compute the mean cross-entropy of all outputs to the corrected pixels.
+
+    Parameters
+    ----------
+    logits : Tensor, ``(K, B, N)``, of the side outputs
+    fused : Tensor, ``(B, N)`` probability
+    hints : Tensor, ``(B, N)`` in {0, 1, 2}
+
+    Returns
+    -------
+    Tensor, ``(B,)``: averaged over the corrected pixels of an image and the K + 1 outputs; 0 where nothing was corrected
+    """
+    told, wanted = (hints > 0).to(fused.dtype), hints.eq(TUMOUR).to(fused.dtype)
+    of_sides = F.binary_cross_entropy_with_logits(logits, wanted.expand_as(logits), reduction="none").sum(0)  # (B, N)
+    total = of_sides + cross_entropy_map(fused, wanted)
+    return (total * told).sum(-1) / (told.sum(-1).clamp_min(1) * (len(logits) + 1))
+
+
+def _pairs(logits: Tensor, fused: Tensor, q: Tensor, target: Target, structure: Structure, hints: Tensor | None) -> tuple[Tensor, Tensor]:
     """Line up student outputs with their teacher maps, ``(M, B, N)`` each (the second may broadcast)."""
     if structure == "fused":
         return fused[None], q[None]
@@ -72,12 +129,13 @@ def _pairs(logits: Tensor, fused: Tensor, q: Tensor, target: Target, structure: 
     if target.sides is None or len(target.sides) != len(sides):
         told = 0 if target.sides is None else len(target.sides)
         raise ValueError(f"structure 'sides' pairs each side output with the teacher's: student has {len(sides)}, teacher {told}")
-    return sides, target.sides.flatten(2).float()
+    return sides, corrected(target.sides.flatten(2).float(), hints)
 
 
-def _paper_cross_entropy(fused: Tensor, q: Tensor) -> Tensor:
+def _hard_cross_entropy(fused: Tensor, q: Tensor, told: Tensor | None) -> Tensor:
+    """Compute the weighted cross-entropy to the hard pseudo-mask; what a person told is not up for doubt."""
     hard = (q >= 0.5).to(fused.dtype)
-    return weighted_mean(cross_entropy_map(fused, hard), hard)
+    return weighted_mean(cross_entropy_map(fused, hard), hard, told)
 
 
 def _released_cross_entropy(fused: Tensor, q: Tensor) -> Tensor:
@@ -88,19 +146,22 @@ def _released_cross_entropy(fused: Tensor, q: Tensor) -> Tensor:
     return weighted_mean(loss, truncated)
 
 
-def _robust(students: Tensor, teachers: Tensor, fused: Tensor, q: Tensor, positive: Tensor, config: RoundConfig) -> Tensor:
+def _robust(
+    students: Tensor, teachers: Tensor, fused: Tensor, q: Tensor, taught: Tensor, told: Tensor | None, config: RoundConfig
+) -> Tensor:
     parts = config.robust
     mask = None
-    if parts.confidence > 0:  # where the label is 0 every pixel is certain
-        mask = ((q - 0.5).abs() >= parts.confidence) | ~positive[:, None]
+    if parts.confidence > 0:  # where the target is known to be background every pixel is certain
+        mask = ((q - 0.5).abs() >= parts.confidence) | ~taught[:, None]
+        mask = mask if told is None else mask | told
     if parts.semimetric:
         zeros = torch.zeros((), device=fused.device)
-        teachers = torch.where(positive[:, None], teachers, zeros)
+        teachers = torch.where(taught[:, None], teachers, zeros)
         loss = semimetric_dice(students, teachers, mask).sum(0)
     else:
         counted = students if mask is None else students * mask
-        of_positive = soft_dice(counted, teachers if mask is None else teachers * mask)
-        loss = torch.where(positive, of_positive, background_dice(students)).sum(0)
+        of_taught = soft_dice(counted, teachers if mask is None else teachers * mask)
+        loss = torch.where(taught, of_taught, background_dice(students)).sum(0)
     if parts.pixel_bce:
         loss = loss + pixel_bce(fused, q, mask)
     return loss

@@ -1,4 +1,4 @@
-"""Losses of stage 1 (image-level labels only) and the pieces of stage 2, vectorised over a batch of mixed labels.
+"""Losses of stage 1 from image-level labels, and the pieces of stage 2, vectorised over a batch of mixed labels.
 
 Every function returns one number an image, in float32. Side outputs enter as logits, so their gradients neither vanish nor overflow;
 the fused map is a probability, so it is bounded in value while the gradient passes through (a plain clamp would make it zero there).
@@ -125,7 +125,7 @@ def cross_entropy_map(p: Tensor, q: Tensor) -> Tensor:
     return -(q * p.log() + (1 - q) * torch.log1p(-p))
 
 
-def weighted_mean(loss: Tensor, target: Tensor) -> Tensor:
+def weighted_mean(loss: Tensor, target: Tensor, certain: Tensor | None = None) -> Tensor:
     """Average pixel losses with ``omega = N softmax(-loss)``: easy pixels count more, so likely label noise counts less.
 
     Parameters
@@ -133,15 +133,20 @@ def weighted_mean(loss: Tensor, target: Tensor) -> Tensor:
     loss : Tensor, ``(B, N)``
     target : Tensor, ``(B, N)`` in [0, 1]
         Where it has one class only (at 0.5), omega is 1.
+    certain : Tensor, optional, ``(B, N)`` bool
+        Pixels whose target is beyond doubt: their omega is 1, and the others share theirs among themselves.
 
     Returns
     -------
     Tensor, ``(B,)``; omega carries no gradient
     """
     hard = target >= 0.5
-    one_class = hard.all(-1) | ~hard.any(-1)
-    omega = torch.softmax(-loss.detach(), -1) * loss.shape[-1]
-    omega = torch.where(one_class[:, None], torch.ones_like(omega), omega)
+    exempt = (hard.all(-1) | ~hard.any(-1))[:, None].expand_as(loss)
+    easiness, count = -loss.detach(), torch.full_like(loss[:, :1], loss.shape[-1])
+    if certain is not None:
+        exempt = exempt | certain
+        easiness, count = easiness.masked_fill(certain, -torch.inf), (~certain).sum(-1, keepdim=True)
+    omega = torch.where(exempt, torch.ones_like(loss), torch.softmax(easiness, -1) * count)
     return (omega * loss).mean(-1)
 
 
@@ -219,8 +224,30 @@ def topk_bce(outputs: SideOutputs, labels: Tensor, share: float = 0.3) -> Tensor
     return torch.where(positive, of_presence, of_absence).sum(0) + torch.where(positive, fused_presence, fused_absence)
 
 
+def cam_bce(outputs: SideOutputs, labels: Tensor) -> Tensor:
+    """Compute the cross-entropy of an image-level classifier by global average pooling: of each side's mean logit to the label.
+
+    Parameters
+    ----------
+    outputs : SideOutputs of a batch of B images; the fused map has no part in it
+    labels : Tensor, ``(B,)`` in {0, 1}
+
+    Returns
+    -------
+    Tensor, ``(B,)``: summed over side outputs
+
+    Notes
+    -----
+    Bilinear upsampling by a whole factor keeps the mean, so this is the pooling of Zhou et al. (CVPR 2016), whose maps are read later.
+    """
+    scores = torch.stack([side.flatten(1).float().mean(-1) for side in outputs.side_logits])  # (K, B)
+    return F.binary_cross_entropy_with_logits(scores, labels.to(scores.dtype).expand_as(scores), reduction="none").sum(0)
+
+
 def stage1_loss(config: Stage1Config) -> Stage1Function:
-    """Return the stage-1 loss that the settings name, as a function of (outputs, labels)."""
+    """Return the loss that the settings name for learning from image-level labels, as a function of (outputs, labels)."""
+    if config.method in ("cam", "oaa"):
+        return cam_bce
     if config.loss == "const-dice":
         return const_dice
     if config.loss == "gm-bce":

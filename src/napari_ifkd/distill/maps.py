@@ -5,20 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from napari_ifkd.bags.bags import array_store
 from napari_ifkd.errors import Cancelled
 from napari_ifkd.models import MILModel, SideOutputs, autocast, pick_device, prepare
 from napari_ifkd.pace import Pace
 
+from .map_store import MapStore
 from .training import normalisation_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from napari_ifkd.bags import Bags
@@ -31,27 +31,35 @@ _CHUNK_GPU = 64
 
 @dataclass(frozen=True)
 class TeacherMaps:
-    """The teacher's answer to the positive bags, for one round.
+    """The teacher's answer to the bags it was asked about, for one round.
 
     Parameters
     ----------
-    fused : ``(N, H, W)`` float16; zeros where the label is 0, which the teacher is not asked about
-    sides : ``(N, K, H, W)`` float16, or None
+    fused : of maps ``(H, W)``; zeros for bags the teacher was not asked about
+    sides : of maps ``(K, H, W)``, or None
     """
 
-    fused: NDArray[np.float16]
-    sides: NDArray[np.float16] | None
+    fused: MapStore
+    sides: MapStore | None
 
 
 def teacher_maps(
-    teacher: MILModel, bags: Bags, config: Config, *, averaged: bool, sides: bool, should_stop: Callable[[], bool]
+    teacher: MILModel,
+    bags: Bags,
+    rows: NDArray[np.intp],
+    config: Config,
+    *,
+    averaged: bool,
+    sides: bool,
+    should_stop: Callable[[], bool],
 ) -> Generator[Progress, None, TeacherMaps]:
-    """Compute the maps a round learns from, of the positive bags.
+    """Compute the maps a round learns from.
 
     Parameters
     ----------
     teacher : frozen network
     bags : training bags
+    rows : those the teacher is asked about, ascending
     config : its device and precision
     averaged : average over the 8 flips and rotations (4 flips where images are not square)
     sides : keep the side outputs too
@@ -62,16 +70,15 @@ def teacher_maps(
     Cancelled
         If ``should_stop`` says so.
     """
-    rows = np.flatnonzero(bags.labels > 0)
-    fused = array_store(bags.images.shape[:3], np.float16)
-    side_maps: NDArray[np.float16] | None = None
+    device, size = pick_device(config.device), bags.images.shape[1:3]
+    fused = MapStore(rows, len(bags), size, device)
+    side_maps: MapStore | None = None
     pace = Pace("teacher maps", len(rows), "images")
     for index, outputs in forward(teacher, bags.images, rows, config, averaged=averaged, should_stop=should_stop):
-        fused[index] = outputs[0].cpu().numpy()
+        fused.put(index, outputs[0])
         if sides:
-            if side_maps is None:
-                side_maps = array_store((len(bags), len(outputs) - 1, *fused.shape[1:]), np.float16)
-            side_maps[index] = outputs[1:].transpose(0, 1).cpu().numpy()
+            side_maps = side_maps or MapStore(rows, len(bags), (len(outputs) - 1, *size), device)
+            side_maps.put(index, outputs[1:].transpose(0, 1))
         if (event := pace.add(len(index))) is not None:
             yield event
     return TeacherMaps(fused, side_maps)

@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-import torch
-
+from napari_ifkd.config import RoundConfig
 from napari_ifkd.errors import BagError, ConfigError
-from napari_ifkd.events import Decision, EpochDone, Event, RoundDone, Warned
+from napari_ifkd.events import Decision, Event, RoundDone, Warned
 
 from .acceptance import decide, diverged
-from .kd import Target, kd_loss
-from .maps import teacher_maps
-from .pair import TeacherStudent
+from .fixed import FixedTeacher
+from .kd import structure_of
+from .learning import Learning, Standing
+from .pair import TeacherStudent, only_teaches
 from .scores import judge
-from .training import Phase, Trainer, never, snapshot
+from .training import never, param_groups
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from torch import Tensor
-
     from napari_ifkd.bags import Bags
     from napari_ifkd.config import Config
-    from napari_ifkd.models import MILModel, SideOutputs
+    from napari_ifkd.models import MILModel
 
-    from .maps import TeacherMaps
-    from .training import Batch, LossFunction, State, Stop
+    from .learning import HintsOfRound
+    from .training import State, Stop
 
-    OnRound = Callable[[int, MILModel, dict[str, float], Decision | None], None]
+    OnRound = Callable[[int, MILModel | FixedTeacher, dict[str, float], Decision | None], None]
 
 
 @dataclass(frozen=True)
@@ -39,20 +36,20 @@ class Outcome:
 
     Parameters
     ----------
-    model : the accepted network, in evaluation mode
+    model : the accepted network, in evaluation mode; None where the maps of a fixed teacher are kept
     accepted_round : the round it comes from; 0 is the teacher as it came
     decisions : one a round
     reason : one sentence for a person
     """
 
-    model: MILModel
+    model: MILModel | None
     accepted_round: int
     decisions: tuple[Decision, ...]
     reason: str
 
 
 def distill(
-    teacher: MILModel,
+    teacher: MILModel | FixedTeacher,
     student: MILModel,
     train: Bags,
     val: Bags,
@@ -62,12 +59,13 @@ def distill(
     state: State | None = None,
     on_epoch: Callable[[State], None] | None = None,
     on_round: OnRound | None = None,
+    hints: HintsOfRound | None = None,
 ) -> Generator[Event, None, Outcome]:
     """Distil a teacher into a student, round by round.
 
     Parameters
     ----------
-    teacher, student : two modules, of one kind or of two; both change
+    teacher, student : two modules, of one kind or of two; both change. The first teacher may be maps that somebody else made
     train, val : bags that share no group
     config : its ``rounds``, ``acceptance``, seed, device and precision
     should_stop : asked before each batch
@@ -75,6 +73,8 @@ def distill(
         an uninterrupted run (bit-equal on the CPU)
     on_epoch : called with the state after each complete epoch and after each switch, before the events
     on_round : called with (index, the round's student, its scores, decision) before RoundDone; index 0 is the teacher as it came
+    hints : called with the number of a round when it begins, and when it goes on after a resume: the tiles in which pixels were corrected
+        by then, the same ones both times
 
     Yields
     ------
@@ -87,67 +87,75 @@ def distill(
     Raises
     ------
     BagError
-        If there are no positive bags to learn from.
+        If there are no positive bags to learn from, or a fixed teacher's maps are not those of the bags.
     ConfigError
         If structure ``sides`` is asked for and the networks differ in their number of side outputs.
+    ModelError
+        If ``rounds.side_rates`` does not fit a network.
     Cancelled
         If ``should_stop`` says so.
     """
     yield from _check(teacher, student, train, val, config)
-    run = _Rounds(TeacherStudent(teacher, student), train, val, config, should_stop, on_epoch, on_round)
+    pair = TeacherStudent(teacher, student)
+    learning = Learning(pair, train, val, config, hints, should_stop)
+    run = _Rounds(pair, learning, config, on_epoch, on_round)
     if state is None:
         yield from run.look_at_teacher()
     else:
         run.restore(state)
-    while run.index <= config.rounds.rounds:
+    while run.index <= rounds_of(config.rounds):
         yield from run.one_round()
     return run.outcome()
 
 
+def rounds_of(settings: RoundConfig) -> int:
+    """Return the number of rounds: mode ``oeem`` trains once, on the one pseudo-mask."""
+    return 1 if settings.mode == "oeem" else settings.rounds
+
+
 class _Rounds:
-    """The position in a distillation, and the work of one round."""
+    """The position in a distillation, and what follows from the work of a round."""
 
     def __init__(
         self,
         pair: TeacherStudent,
-        train: Bags,
-        val: Bags,
+        learning: Learning,
         config: Config,
-        should_stop: Stop,
         on_epoch: Callable[[State], None] | None,
         on_round: OnRound | None,
     ) -> None:
-        self.pair, self.train, self.val, self.config, self.should_stop = pair, train, val, config, should_stop
-        self.on_epoch, self.on_round = on_epoch, on_round
+        self.pair, self.learning, self.config, self.on_epoch, self.on_round = pair, learning, config, on_epoch, on_round
         self.index = 1
-        self.epoch = 0  # complete epochs of the round
         self.rate = 1.0  # share of the learning rate; halved when a teacher stays
         self.accepted = 0
         self.decisions: list[Decision] = []
-        self.scores: list[dict[str, float]] = [{}, {}, {}]  # of the first teacher, the teacher, the student
-        self.optimiser: State | None = None
+        self.first: dict[str, float] = {}  # scores of the first teacher
+        self.present: dict[str, float] = {}  # and of the present one
+        self.standing = Standing()
 
     def look_at_teacher(self) -> Generator[Event, None, None]:
-        scores = judge(self.pair.teacher, self.val, self.config, should_stop=self.should_stop).scores
-        self.scores = [scores, scores, {}]
+        scores = judge(self.pair.teacher, self.learning.val, self.config, should_stop=self.learning.should_stop).scores
+        self.first = self.present = scores
         if self.on_round is not None:
             self.on_round(0, self.pair.teacher, scores, None)
         yield RoundDone(0, None, scores)
 
     def one_round(self) -> Generator[Event, None, None]:
-        settings = self.config.rounds
-        robust = settings.mode == "robust"
-        if self.epoch == 0:
-            self.pair.begin(warm_start=robust and settings.robust.warm_start)
-        if self.epoch < settings.epochs:
-            yield from self._learn()
-        if self.epoch:
-            first, teacher, student = self.scores
-            decision = decide(self.config.acceptance, settings.mode, first=first, teacher=teacher, student=student, bags=len(self.val))
+        settings, standing = self.config.rounds, self.standing
+        if standing.epoch == 0:
+            self.pair.begin(warm_start=settings.mode == "robust" and settings.robust.warm_start)
+        if standing.epoch < settings.epochs:
+            yield from self.learning.learn(self.index, self.rate, standing, self._checkpoint)
+        if standing.average is not None:  # it was judged, so it is what is handed over
+            self.pair.student.load_state_dict(standing.average)
+        if standing.epoch:
+            scores = standing.scores
+            bags = len(self.learning.val)
+            decision = decide(self.config.acceptance, settings.mode, first=self.first, teacher=self.present, student=scores, bags=bags)
         else:
-            decision, student = diverged(1), self.scores[1]
+            decision, scores = diverged(1), self.present
         self.pair.student.eval()
-        index, scores = self.index, student
+        index = self.index
         if self.on_round is not None:
             self.on_round(index, self.pair.student, scores, decision)
         self._conclude(decision)
@@ -157,49 +165,12 @@ class _Rounds:
         self.decisions.append(decision)
         if decision.switched:
             self.pair.switch(aliased=self.config.rounds.mode == "released")
-            self.accepted = self.index
-            self.scores = [self.scores[0], self.scores[2], {}]
+            self.accepted, self.present = self.index, self.standing.scores
         else:
             self.pair.keep()
             self.rate *= 0.5
-            self.scores = [self.scores[0], self.scores[1], {}]
-        self.index, self.epoch = self.index + 1, 0
+        self.index, self.standing = self.index + 1, Standing(optimiser=self.standing.optimiser)
         self._checkpoint()
-
-    def _learn(self) -> Generator[Event, None, None]:
-        """Train the student to the end of the round, or to its last good epoch."""
-        settings = self.config.rounds
-        robust = settings.robust if settings.mode == "robust" else None
-        maps = yield from teacher_maps(
-            self.pair.teacher,
-            self.train,
-            self.config,
-            averaged=robust is not None and robust.averaged_views,
-            sides=settings.structure == "sides",
-            should_stop=self.should_stop,
-        )
-        masks = judge(self.pair.teacher, self.val, self.config, should_stop=self.should_stop).masks
-        rate = settings.learning_rate * self.rate
-        augment = robust is not None and robust.augment
-        phase = Phase(self.index, settings.epochs, settings.batch, rate, settings.weight_decay, augment)
-        trainer = Trainer(self.pair.student, self.train, phase, self.config, self.should_stop)
-        carried = robust is not None and not robust.reset_optimiser and self.pair.same_kind
-        if self.optimiser is not None and (self.epoch or carried):
-            trainer.optimiser.load_state_dict(snapshot(self.optimiser))  # torch would go on writing into ours
-        loss_of = distillation_loss(self.config, maps, trainer.device)
-        good = snapshot(self.pair.student.state_dict())
-        for epoch in range(self.epoch + 1, settings.epochs + 1):
-            mean = yield from trainer.epoch(epoch, loss_of)
-            if not math.isfinite(mean):
-                self.pair.student.load_state_dict(good)
-                kept = f"the student of epoch {self.epoch} stands for the round" if self.epoch else "the teacher stays"
-                yield Warned(f"Round {self.index}: training diverged in epoch {epoch}, {kept}. Lower rounds.learning_rate")
-                break
-            judged = judge(self.pair.student, self.val, self.config, teacher_masks=masks, should_stop=self.should_stop)
-            good, self.epoch, self.scores[2] = snapshot(self.pair.student.state_dict()), epoch, judged.scores
-            self.optimiser = snapshot(trainer.optimiser.state_dict())
-            self._checkpoint()
-            yield EpochDone(self.index, epoch, settings.epochs, mean, judged.scores)
 
     def _checkpoint(self) -> None:
         if self.on_epoch is None:
@@ -208,22 +179,21 @@ class _Rounds:
             {
                 "act": "distill",
                 "round": self.index,
-                "epoch": self.epoch,
+                **self.standing.state(),
                 "rate": self.rate,
                 "accepted": self.accepted,
                 "decisions": [asdict(decision) for decision in self.decisions],
-                "scores": [dict(scores) for scores in self.scores],
-                "optimiser": self.optimiser,
+                "first": dict(self.first),
+                "present": dict(self.present),
                 "pair": self.pair.state(),
             }
         )
 
     def restore(self, state: State) -> None:
-        self.index, self.epoch, self.rate = int(state["round"]), int(state["epoch"]), float(state["rate"])
-        self.accepted = int(state["accepted"])
+        self.index, self.rate, self.accepted = int(state["round"]), float(state["rate"]), int(state["accepted"])
+        self.standing = Standing(int(state["epoch"]), dict(state["scores"]), state["optimiser"], state["average"])
         self.decisions = [Decision(**decision) for decision in state["decisions"]]
-        self.scores = [dict(scores) for scores in state["scores"]]
-        self.optimiser = state["optimiser"]
+        self.first, self.present = dict(state["first"]), dict(state["present"])
         self.pair.restore(state["pair"])
 
     def outcome(self) -> Outcome:
@@ -233,34 +203,35 @@ class _Rounds:
         else:
             last = f" {self.decisions[-1].reason}" if done else ""
             reason = f"The teacher as it came is kept: none of {done} rounds was switched in.{last}"
-        return Outcome(self.pair.teacher.eval(), self.accepted, tuple(self.decisions), reason)
+        teacher = self.pair.teacher
+        model = None if isinstance(teacher, FixedTeacher) else teacher.eval()
+        return Outcome(model, self.accepted, tuple(self.decisions), reason)
 
 
-def distillation_loss(config: Config, maps: TeacherMaps, device: torch.device) -> LossFunction:
-    """Return the loss of a round: the maps were computed once, and turn with the images of each batch."""
-
-    def target_of(batch: Batch) -> Target:
-        fused = batch.follow(torch.from_numpy(maps.fused[batch.rows]).to(device).float())
-        sides = None
-        if maps.sides is not None:
-            chosen = torch.from_numpy(maps.sides[batch.rows]).to(device).float()  # (B, K, H, W)
-            sides = batch.follow(chosen.permute(0, 2, 3, 1)).permute(3, 0, 1, 2)[:, :, None]  # (K, B, 1, H, W)
-        return Target(fused[:, None], sides)
-
-    def loss_of(outputs: SideOutputs, batch: Batch) -> Tensor:
-        return kd_loss(outputs, target_of(batch), batch.labels, config.rounds)
-
-    return loss_of
-
-
-def _check(teacher: MILModel, student: MILModel, train: Bags, val: Bags, config: Config) -> Generator[Event, None, None]:
+def _check(teacher: MILModel | FixedTeacher, student: MILModel, train: Bags, val: Bags, config: Config) -> Generator[Event, None, None]:
+    settings = config.rounds
     if not train.positives:
         raise BagError(train.source, "there are no positive bags to distil on", "Add images or slides with tumour, or mark a tumour region")
-    counts = [len(getattr(model, "weights", ())) for model in (teacher, student)]
-    if config.rounds.structure == "sides" and counts[0] != counts[1]:
-        cause = f"it pairs side outputs, and the teacher has {counts[0]}, the student {counts[1]}"
-        raise ConfigError("rounds.structure sides", cause, "Use structure fusion, or a student of the teacher's kind")
+    if isinstance(teacher, FixedTeacher):
+        teacher.check(train, val)
+    if structure_of(settings) == "sides":
+        _check_sides(teacher, student)
+    for model in (teacher, student):
+        if not (isinstance(model, FixedTeacher) or only_teaches(model)):
+            param_groups(model, settings.learning_rate, settings.side_rates)  # now, and not when it is to learn at last
+    if settings.mode == "oeem" and settings.rounds > 1 and settings.rounds != RoundConfig.model_fields["rounds"].default:
+        yield Warned(f"Mode 'oeem' trains once on the teacher's pseudo-mask: of the {settings.rounds} rounds asked for there is one")
     if not train.negatives:
         yield Warned("There are no negative bags: nothing holds the marked area down but the teacher's own map")
-    if not val.positives and config.rounds.mode == "robust" and config.acceptance.rule == "cautious":
+    if not val.positives and settings.mode == "robust" and config.acceptance.rule == "cautious":
         yield Warned("There are no positive validation bags, so the cautious rule cannot accept any student")
+
+
+def _check_sides(teacher: MILModel | FixedTeacher, student: MILModel) -> None:
+    remedy = "Use structure fusion, or a student of the teacher's kind"
+    if only_teaches(teacher):
+        raise ConfigError("rounds.structure sides", "it pairs side outputs, and this teacher is one map without any", remedy)
+    counts = [len(getattr(model, "weights", ())) for model in (teacher, student)]
+    if counts[0] != counts[1]:
+        cause = f"it pairs side outputs, and the teacher has {counts[0]}, the student {counts[1]}"
+        raise ConfigError("rounds.structure sides", cause, remedy)

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from .fixed import FixedTeacher
 from .maps import forward
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from napari_ifkd.bags import Bags
     from napari_ifkd.config import Config
@@ -38,13 +40,18 @@ class Judged:
 
 
 def judge(
-    model: MILModel, bags: Bags, config: Config, *, teacher_masks: NDArray[np.uint8] | None = None, should_stop: Callable[[], bool]
+    model: MILModel | FixedTeacher,
+    bags: Bags,
+    config: Config,
+    *,
+    teacher_masks: NDArray[np.uint8] | None = None,
+    should_stop: Callable[[], bool],
 ) -> Judged:
-    """Measure a network on validation bags.
+    """Measure a network, or the maps in its place, on validation bags.
 
     Parameters
     ----------
-    model : left in evaluation mode
+    model : left in evaluation mode; of a fixed teacher its ``val`` maps are measured
     bags : validation bags; none give no scores
     config : its device, precision and ``stage1.top_share`` (the image-level score is the mean of that share of highest pixels)
     teacher_masks : ``Judged.masks`` of the teacher on the same bags
@@ -59,8 +66,7 @@ def judge(
     areas, images_scores = np.zeros(count), np.zeros(count)
     masks = np.zeros((count, -(-pixels // 8)), np.uint8)
     top = max(1, round(config.stage1.top_share * pixels))
-    for index, outputs in forward(model, bags.images, np.arange(count), config, should_stop=should_stop):
-        fused = outputs[0].flatten(1)  # (B, N)
+    for index, fused in _answers(model, bags, config, should_stop):  # (B, N)
         hard = fused >= 0.5
         areas[index] = hard.float().mean(1).cpu().numpy()
         images_scores[index] = torch.topk(fused, top, sorted=False).values.mean(1).cpu().numpy()
@@ -77,6 +83,20 @@ def judge(
     if teacher_masks is not None and positive.any():
         scores["agreement"] = _pooled_f1(masks, teacher_masks)
     return Judged(scores, masks)
+
+
+def _answers(
+    model: MILModel | FixedTeacher, bags: Bags, config: Config, should_stop: Callable[[], bool]
+) -> Iterator[tuple[NDArray[np.intp], Tensor]]:
+    """Yield some rows at a time and their fused maps, ``(B, N)`` float32."""
+    rows = np.arange(len(bags))
+    if isinstance(model, FixedTeacher):
+        for start in range(0, len(rows), 64):
+            index = rows[start : start + 64]
+            yield index, torch.from_numpy(np.asarray(model.val[index], np.float32)).flatten(1)
+        return
+    for index, outputs in forward(model, bags.images, rows, config, should_stop=should_stop):
+        yield index, outputs[0].flatten(1)
 
 
 def _pooled_f1(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:

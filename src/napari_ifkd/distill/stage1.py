@@ -1,25 +1,33 @@
-"""Stage 1: the teacher, from image-level labels only."""
+"""Stage 1: the teacher, from image-level labels only; beside it, from pixel masks, the upper bound it is held against."""
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import TYPE_CHECKING
 
-from napari_ifkd.errors import BagError, EngineError
+import numpy as np
+import torch
+
+from napari_ifkd.errors import BagError, ConfigError, EngineError
 from napari_ifkd.events import EpochDone, Event, Warned
 
 from .losses import stage1_loss
 from .scores import judge
+from .supervised import supervised_loss
 from .training import Batch, Phase, State, Stop, Trainer, never, snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from napari_ifkd.bags import Bags
-    from napari_ifkd.config import Config
+    from napari_ifkd.config import Config, Stage1Config
     from napari_ifkd.models import MILModel, SideOutputs
+
+    from .training import LossFunction
 
 
 def train_teacher(
@@ -28,17 +36,19 @@ def train_teacher(
     model: MILModel,
     config: Config,
     *,
+    masks: NDArray[np.bool_] | None = None,
     should_stop: Stop = never,
     state: State | None = None,
     on_epoch: Callable[[State], None] | None = None,
 ) -> Generator[Event, None, MILModel]:
-    """Train a teacher from image-level labels.
+    """Train a teacher by the method the settings name.
 
     Parameters
     ----------
     train, val : bags that share no group; ``val`` may be empty
-    model : trained in place
+    model : trained in place; for the methods ``cam`` and ``oaa`` a network with one side output
     config : its ``stage1``, seed, device and precision
+    masks : ``(N, H, W)`` bool, pixel truth of ``train``, for method ``supervised``; no other method may be given it
     should_stop : asked before each batch
     state : what ``on_epoch`` got, to go on from there; the result is that of an uninterrupted run (bit-equal on the CPU)
     on_epoch : called with the state after each complete epoch, before its event
@@ -50,33 +60,32 @@ def train_teacher(
     Returns
     -------
     MILModel
-        ``model`` after the last epoch (its learning rate has come down to zero by then), in evaluation mode.
+        ``model`` after the last epoch (its learning rate has come down to zero by then), in evaluation mode. For ``cam`` and ``oaa`` a
+        CamModel that reads activation maps of it, or of its weights of several epochs; the scores of epochs are the plain network's.
 
     Raises
     ------
     BagError
-        If a class is missing: without negatives, everything positive is the best answer.
+        If a class is missing (without negatives, everything positive is the best answer), or the masks do not belong to the bags.
+    ConfigError
+        If the network has several side outputs, and ``cam`` or ``oaa`` reads one.
     EngineError
         If training diverges before an epoch is complete.
     Cancelled
         If ``should_stop`` says so.
     """
-    if not train.positives or not train.negatives:
-        missing, kind = ("negative", "without") if train.positives else ("positive", "with")
-        raise BagError(train.source, f"there are no {missing} images to train a teacher on", f"Add images {kind} tumour")
     settings = config.stage1
-    loss = stage1_loss(settings)
-    phase = Phase(0, settings.epochs, settings.batch, settings.learning_rate, settings.weight_decay, settings.augment)
+    _check(train, masks, model, settings)
+    phase = Phase(0, settings.epochs, settings.batch, settings.learning_rate, settings.side_rates, settings.weight_decay, settings.augment)
     trainer = Trainer(model, train, phase, config, should_stop)
+    loss_of = _loss(settings, masks)
     first = 1
     good: State | None = None
+    snapshots: list[State] = []
     if state is not None:
         model.load_state_dict(state["model"])
         trainer.optimiser.load_state_dict(snapshot(state["optimiser"]))  # torch would go on writing into the caller's
-        first, good = int(state["epoch"]) + 1, state
-
-    def loss_of(outputs: SideOutputs, batch: Batch) -> Tensor:
-        return loss(outputs, batch.labels)
+        first, good, snapshots = int(state["epoch"]) + 1, state, list(state.get("snapshots", []))
 
     for epoch in range(first, settings.epochs + 1):
         mean = yield from trainer.epoch(epoch, loss_of)
@@ -88,7 +97,60 @@ def train_teacher(
             break
         scores = judge(model, val, config, should_stop=should_stop).scores
         good = snapshot({"act": "train", "epoch": epoch, "model": model.state_dict(), "optimiser": trainer.optimiser.state_dict()})
+        if epoch in snapshot_epochs(settings)[:-1]:  # the last is the network itself
+            snapshots.append(good["model"])
+        good["snapshots"] = list(snapshots)
         if on_epoch is not None:
             on_epoch(good)
         yield EpochDone(0, epoch, settings.epochs, mean, scores)
-    return model.eval()
+    return _read_out(model.eval(), snapshots, settings)
+
+
+def snapshot_epochs(settings: Stage1Config) -> list[int]:
+    """Return the epochs whose networks method ``oaa`` accumulates: evenly spaced, the last one included; none for other methods."""
+    if settings.method != "oaa":
+        return []
+    count = min(settings.cam.snapshots, settings.epochs)
+    return [math.ceil(settings.epochs * (i + 1) / count) for i in range(count)]
+
+
+def _read_out(model: MILModel, snapshots: list[State], settings: Stage1Config) -> MILModel:
+    """Return the network as it is, or what reads activation maps of it."""
+    if settings.method not in ("cam", "oaa"):
+        return model
+    from napari_ifkd.models.cam import CamModel
+
+    earlier = [copy.deepcopy(model) for _ in snapshots]
+    for network, weights in zip(earlier, snapshots, strict=True):
+        network.load_state_dict(weights)
+    return CamModel([*earlier, model], settings.cam.scales).eval()
+
+
+def _loss(settings: Stage1Config, masks: NDArray[np.bool_] | None) -> LossFunction:
+    if masks is None:
+        of_labels = stage1_loss(settings)
+        return lambda outputs, batch: of_labels(outputs, batch.labels)
+
+    def of_masks(outputs: SideOutputs, batch: Batch) -> Tensor:
+        truth = torch.from_numpy(np.asarray(masks[batch.rows], np.float32)).to(batch.labels.device)
+        return supervised_loss(outputs, batch.follow(truth))
+
+    return of_masks
+
+
+def _check(train: Bags, masks: NDArray[np.bool_] | None, model: MILModel, settings: Stage1Config) -> None:
+    supervised = settings.method == "supervised"
+    if not train.positives or not (train.negatives or supervised):
+        missing, kind = ("negative", "without") if train.positives else ("positive", "with")
+        raise BagError(train.source, f"there are no {missing} images to train a teacher on", f"Add images {kind} tumour")
+    if supervised != (masks is not None):
+        if supervised:
+            raise BagError(train.source, "method supervised learns from pixel masks, and none were given", "Give masks of the images")
+        raise BagError(train.source, f"method {settings.method} learns without pixel masks, and some were given", "Leave them out")
+    if masks is not None and masks.shape != train.images.shape[:3]:
+        cause = f"the masks are {masks.shape}, and the images {train.images.shape[:3]} (number, height, width)"
+        raise BagError(train.source, cause, "Give one mask an image, of the image's size")
+    sides = len(getattr(model, "weights", (1.0,)))
+    if settings.method in ("cam", "oaa") and sides != 1:
+        cause = f"it reads the activation maps of one stage, and the network has {sides} side outputs"
+        raise ConfigError(f"stage1.method {settings.method}", cause, "Build the network by cam_network_config")

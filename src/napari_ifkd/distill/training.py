@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from napari_ifkd.bags.augment import apply_flips, draw_flips, jitter_stain
-from napari_ifkd.errors import Cancelled
+from napari_ifkd.errors import Cancelled, ConfigError
 from napari_ifkd.models import MILModel, Normalisation, SideOutputs, autocast, pick_device, prepare
 from napari_ifkd.pace import Pace
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from napari_ifkd.bags import Bags
     from napari_ifkd.config import Config
     from napari_ifkd.events import Progress
+
+    from .ema import MovingAverage
 
 Stop = Callable[[], bool]
 State = dict[str, Any]
@@ -42,7 +44,8 @@ class Phase:
     index : 0 for stage 1, then the number of the round
     epochs : epochs in the phase
     batch : bags in a batch
-    learning_rate : at the start of the phase; a cosine takes it to zero
+    learning_rate : of the trunk, at the start of the phase; a cosine takes it to zero
+    side_rates : of the side heads relative to it: one number for all, or one a side
     weight_decay : Adam's
     augment : flips and staining, for the network that learns
     """
@@ -51,6 +54,7 @@ class Phase:
     epochs: int
     batch: int
     learning_rate: float
+    side_rates: tuple[float, ...]
     weight_decay: float
     augment: bool
 
@@ -90,13 +94,23 @@ class Trainer:
     phase : Phase
     config : its seed, device and precision
     should_stop : asked before each batch
+    average : follows the network, step by step
     """
 
-    def __init__(self, model: MILModel, bags: Bags, phase: Phase, config: Config, should_stop: Stop = never) -> None:
+    def __init__(
+        self,
+        model: MILModel,
+        bags: Bags,
+        phase: Phase,
+        config: Config,
+        should_stop: Stop = never,
+        average: MovingAverage | None = None,
+    ) -> None:
         self.device = pick_device(config.device)
         self.model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.bags, self.phase, self.config, self.should_stop = bags, phase, config, should_stop
-        self.optimiser = torch.optim.Adam(_param_groups(model, phase.learning_rate), weight_decay=phase.weight_decay)
+        self.bags, self.phase, self.config, self.should_stop, self.average = bags, phase, config, should_stop, average
+        groups = param_groups(model, phase.learning_rate, phase.side_rates)
+        self.optimiser = torch.optim.Adam(groups, weight_decay=phase.weight_decay)
         self._factors = [group["lr"] / phase.learning_rate for group in self.optimiser.param_groups]
         self.steps = max(1, math.ceil(len(bags) / phase.batch))
 
@@ -145,6 +159,8 @@ class Trainer:
             self.optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimiser.step()
+            if self.average is not None:
+                self.average.update(self.model)
             total += loss.detach()  # read once an epoch: reading it here would wait for the device
             if (event := pace.add(len(rows))) is not None:
                 yield event
@@ -189,10 +205,22 @@ def normalisation_of(model: MILModel) -> Normalisation:
     return getattr(model, "normalisation", None) or Normalisation()
 
 
-def _param_groups(model: MILModel, rate: float) -> list[dict[str, Any]]:
+def param_groups(model: MILModel, rate: float, side_rates: tuple[float, ...]) -> list[dict[str, Any]]:
+    """Return what an optimiser shall learn, each group at its rate.
+
+    Raises
+    ------
+    ConfigError
+        If side heads shall have rates of their own, and a user's own module does not say which of its parameters they are.
+    ModelError
+        If their number fits the network's side heads not.
+    """
     if hasattr(model, "param_groups"):
-        return model.param_groups(rate)
-    return [{"params": list(model.parameters()), "lr": rate}]  # a user's own module
+        return model.param_groups(rate) if side_rates == (1.0,) else model.param_groups(rate, side_rates)
+    if side_rates != (1.0,):
+        cause = f"{type(model).__name__} has no method param_groups(lr, side_rates), so nothing tells its side heads from the rest"
+        raise ConfigError(f"side_rates {list(side_rates)}", cause, "Leave side_rates at 1, or give the module that method")
+    return [{"params": [p for p in model.parameters() if p.requires_grad], "lr": rate}]
 
 
 def snapshot(value: Any) -> Any:

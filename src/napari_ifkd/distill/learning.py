@@ -1,0 +1,181 @@
+"""What a student does in one round: learn from its teacher's maps, epoch by epoch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_ifkd.bags.hints import Hints
+from napari_ifkd.events import EpochDone, Event, Warned
+from napari_ifkd.models import pick_device
+
+from .ema import MovingAverage
+from .fixed import FixedTeacher
+from .kd import Target, asks_about_negatives, kd_loss, structure_of
+from .lesson import Lesson, lesson
+from .maps import teacher_maps
+from .scores import judge
+from .training import Phase, Trainer, snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from torch import Tensor
+
+    from napari_ifkd.bags import Bags
+    from napari_ifkd.config import Config
+    from napari_ifkd.models import SideOutputs
+
+    from .maps import TeacherMaps
+    from .pair import TeacherStudent
+    from .training import Batch, LossFunction, State, Stop
+
+    HintsOfRound = Callable[[int], Hints | None]
+
+
+@dataclass
+class Standing:
+    """How far a student is in its round.
+
+    Parameters
+    ----------
+    epoch : complete epochs
+    scores : of the student after the last of them
+    optimiser : its state then; at the start of a round, that of the round before
+    average : weights of the moving average then, where there is one
+    """
+
+    epoch: int = 0
+    scores: dict[str, float] = field(default_factory=dict)
+    optimiser: State | None = None
+    average: State | None = None
+
+    def state(self) -> State:
+        """Return all of it as tensors and plain containers."""
+        return {item.name: getattr(self, item.name) for item in fields(self)}
+
+
+class Learning:
+    """Lets the student of a pair learn, one round at a time.
+
+    Parameters
+    ----------
+    pair : teacher and student
+    train, val : bags that share no group
+    config : its ``rounds``, seed, device and precision
+    hints : asked for corrected tiles when a round begins, or goes on after a resume
+    should_stop : asked before each batch
+    """
+
+    def __init__(self, pair: TeacherStudent, train: Bags, val: Bags, config: Config, hints: HintsOfRound | None, should_stop: Stop) -> None:
+        self.pair, self.train, self.val, self.config, self.hints, self.should_stop = pair, train, val, config, hints, should_stop
+        self.device = pick_device(config.device)
+
+    def learn(self, index: int, rate: float, standing: Standing, save: Callable[[], None]) -> Generator[Event, None, None]:
+        """Train the student to the end of the round, or to its last good epoch.
+
+        Parameters
+        ----------
+        index : of the round, from 1
+        rate : share of the learning rate
+        standing : where the student stands; kept up to date
+        save : called after each complete epoch, before its event
+
+        Yields
+        ------
+        Progress, EpochDone and Warned
+        """
+        settings, pair = self.config.rounds, self.pair
+        robust = settings.robust if settings.mode == "robust" else None
+        taught = yield from self._lesson(index)
+        maps = yield from self._maps(taught)
+        masks = judge(pair.teacher, self.val, self.config, should_stop=self.should_stop).masks
+        phase = Phase(
+            index,
+            settings.epochs,
+            settings.batch,
+            settings.learning_rate * rate,
+            settings.side_rates,
+            settings.weight_decay,
+            augment=robust is not None and robust.augment,
+        )
+        trainer = Trainer(pair.student, taught.bags, phase, self.config, self.should_stop)
+        carried = robust is not None and not robust.reset_optimiser and pair.same_kind
+        if standing.optimiser is not None and (standing.epoch or carried):
+            trainer.optimiser.load_state_dict(snapshot(standing.optimiser))  # torch would go on writing into ours
+        if settings.ema > 0:
+            trainer.average = MovingAverage(pair.student, settings.ema)
+            if standing.average is not None:
+                trainer.average.restore(standing.average)
+        judged_model = pair.student if trainer.average is None else trainer.average.model
+        loss_of = distillation_loss(self.config, maps, taught)
+        good = snapshot(pair.student.state_dict())
+        for epoch in range(standing.epoch + 1, settings.epochs + 1):
+            mean = yield from trainer.epoch(epoch, loss_of)
+            if not math.isfinite(mean):
+                pair.student.load_state_dict(good)
+                kept = f"the student of epoch {standing.epoch} stands for the round" if standing.epoch else "the teacher stays"
+                yield Warned(f"Round {index}: training diverged in epoch {epoch}, {kept}. Lower rounds.learning_rate")
+                break
+            judged = judge(judged_model, self.val, self.config, teacher_masks=masks, should_stop=self.should_stop)
+            good = snapshot(pair.student.state_dict())
+            standing.epoch, standing.scores = epoch, judged.scores
+            standing.optimiser = snapshot(trainer.optimiser.state_dict())
+            standing.average = None if trainer.average is None else trainer.average.state()
+            save()
+            yield EpochDone(index, epoch, settings.epochs, mean, judged.scores)
+
+    def _lesson(self, index: int) -> Generator[Event, None, Lesson]:
+        """Put the bags of the round together, with the tiles a person corrected."""
+        hints = None if self.hints is None else self.hints(index)
+        if hints is not None and self.config.rounds.mode == "released":
+            yield Warned("Corrections do not count: mode 'released' repeats a program that knows none")
+            hints = None
+        taught = lesson(self.train, hints)
+        teacher = self.pair.teacher
+        if hints is None or not isinstance(teacher, FixedTeacher) or teacher.of_bags is not None:
+            return taught
+        needed = (taught.bags.labels > 0) | asks_about_negatives(self.config.rounds)
+        lost = (needed & (taught.origin < 0))[len(taught.bags) - len(hints.bags) :]
+        if not lost.any():
+            return taught
+        yield Warned(f"{int(lost.sum())} corrected tiles do not count in round {index}: {teacher.name} has no map of them")
+        keep = np.flatnonzero(~lost)
+        return lesson(self.train, Hints(hints.bags.subset(keep), hints.labels[keep]))
+
+    def _maps(self, taught: Lesson) -> Generator[Event, None, TeacherMaps]:
+        settings, teacher, bags = self.config.rounds, self.pair.teacher, taught.bags
+        rows = np.arange(len(bags)) if asks_about_negatives(settings) else np.flatnonzero(bags.labels > 0)
+        if isinstance(teacher, FixedTeacher):
+            return teacher.maps(bags, rows, taught.origin, self.device)
+        maps: TeacherMaps = yield from teacher_maps(
+            teacher,
+            bags,
+            rows,
+            self.config,
+            averaged=settings.mode == "robust" and settings.robust.averaged_views,
+            sides=structure_of(settings) == "sides",
+            should_stop=self.should_stop,
+        )
+        return maps
+
+
+def distillation_loss(config: Config, maps: TeacherMaps, taught: Lesson) -> LossFunction:
+    """Return the loss of a round: maps and corrections turn with the images of each batch."""
+
+    def target_of(batch: Batch) -> Target:
+        fused = batch.follow(maps.fused.get(batch.rows))
+        sides = None
+        if maps.sides is not None:
+            chosen = maps.sides.get(batch.rows)  # (B, K, H, W)
+            sides = batch.follow(chosen.permute(0, 2, 3, 1)).permute(3, 0, 1, 2)[:, :, None]  # (K, B, 1, H, W)
+        hints = taught.hints_of(batch.rows, fused.device)
+        return Target(fused[:, None], sides, None if hints is None else batch.follow(hints))
+
+    def loss_of(outputs: SideOutputs, batch: Batch) -> Tensor:
+        return kd_loss(outputs, target_of(batch), batch.labels, config.rounds)
+
+    return loss_of
