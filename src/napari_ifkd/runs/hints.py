@@ -1,0 +1,222 @@
+"""What the user corrected, handed to the rounds of a run: each round learns from the state at its beginning."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from napari_ifkd.annotations.corrections import Corrections
+from napari_ifkd.annotations.points import Point, points_on, read_points, write_points
+from napari_ifkd.bags import join_bags
+from napari_ifkd.bags.bags import image_store
+from napari_ifkd.bags.hints import Hints, hinted_bags
+from napari_ifkd.errors import AnnotationError
+
+from .stop import never
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from shapely.geometry.base import BaseGeometry
+
+    from napari_ifkd.config import Config
+    from napari_ifkd.slides import Slide
+
+    from .folder import RunFolder
+
+_TRIES = 5  # to copy corrections while somebody paints
+_PAUSE_S = 0.1
+
+
+class RoundHints:
+    """The hints of each round of a run; call it with the round's index at its beginning.
+
+    The first call for a round puts what the user painted and answered so far into ``rounds/NN/hints``. Later calls read that, so that a
+    resumed round learns from what it began with, and anybody can see what a round knew.
+
+    Parameters
+    ----------
+    folder : the run
+    slides : its slides; hints on others count for nothing
+    config : ``tiles``, ``rounds`` and the seed are used; points count where ``rounds.points_as_labels`` says so
+    exclusion : level-0 px; tiles that touch it are left out, as among the bags. Belongs to the one slide of a run
+    should_stop : asked at least once a second
+
+    Attributes
+    ----------
+    notes : what was found, a line a slide and round; for whoever calls to tell, and to clear
+
+    Raises
+    ------
+    AnnotationError
+        If corrections or points cannot be used: told before the run begins, not in its middle.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        slides: Sequence[Slide],
+        config: Config,
+        *,
+        exclusion: BaseGeometry | None = None,
+        should_stop: Callable[[], bool] = never,
+    ) -> None:
+        self.folder, self.slides, self.config = folder, list(slides), config
+        self.exclusion, self.should_stop = exclusion, should_stop
+        self.notes: list[str] = []
+        for slide in self.slides:
+            if (path := folder.corrections_path(slide.path)).exists():
+                Corrections.open(path).check(slide)
+        points = self._points(folder.points)
+        if points and not any(points_on(points, slide) for slide in self.slides):
+            named = ", ".join(sorted({point.slide for point in points})[:3])
+            slides_here = ", ".join(slide.name for slide in self.slides[:3]) or "none"
+            raise AnnotationError(
+                folder.points, f"no point lies on a slide of this run (they name {named}; the run's: {slides_here})", "Name its slides"
+            )
+
+    def __call__(self, index: int) -> Hints | None:
+        """Return the hints of a round (1-based), None where there are none.
+
+        Raises
+        ------
+        AnnotationError
+            If corrections or points cannot be used; the round can be resumed once they can.
+        SlideError
+            If a slide is damaged there.
+        Cancelled
+            If the run shall stop.
+        """
+        if not self.slides:
+            return None
+        kept = self.folder.round_dir(index) / "hints"
+        if not kept.is_dir():
+            self._keep(kept)
+        points = self._points(kept / "points.csv")
+        parts = []
+        for slide in self.slides:
+            path = kept / "corrections" / self.folder.corrections_path(slide.path).name
+            corrections = Corrections.open(path) if path.is_dir() else None
+            part = hinted_bags(
+                slide,
+                self.config.tiles,
+                corrections,
+                points,
+                self.config.rounds.point_radius_um,
+                self.exclusion,
+                seed=self.config.seed,
+                should_stop=self.should_stop,
+            )
+            self._note(index, slide, part, corrections, points)
+            if part is not None:
+                parts.append(part)
+        return _joined(parts)
+
+    def _keep(self, place: Path) -> None:
+        """Copy the present state, whole or not at all."""
+        aside = place.with_name(f".{place.name}.partial")
+        shutil.rmtree(aside, ignore_errors=True)  # left by a killed process
+        aside.mkdir(parents=True)
+        try:
+            for slide in self.slides:
+                path = self.folder.corrections_path(slide.path)
+                if path.is_dir():
+                    copy_corrections(path, aside / "corrections" / path.name).check(slide)
+            if points := self._points(self.folder.points):
+                write_points(aside / "points.csv", points)
+            aside.rename(place)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+    def _points(self, path: Path) -> list[Point]:
+        return read_points(path) if self.config.rounds.points_as_labels and path.is_file() else []
+
+    def _note(self, index: int, slide: Slide, part: Hints | None, corrections: Corrections | None, points: list[Point]) -> None:
+        sure = sum(point.answer != "unsure" for point in points if point.slide == slide.name)
+        sources = [f"{corrections.area_mm2():.3g} mm2 painted"] if corrections is not None and not corrections.is_empty else []
+        sources += [f"{sure} answered point{'s' * (sure != 1)}"] if sure else []
+        if not sources:
+            return
+        tiles = 0 if part is None else len(part.bags)
+        count = f"{tiles} corrected tile{'s' * (tiles != 1)} of {slide.name} count" + "s" * (tiles == 1)
+        self.notes.append(f"Round {index}: {count} ({' and '.join(sources)})")
+
+
+def copy_corrections(source: Path, out: Path) -> Corrections:
+    """Copy corrections while somebody may be painting.
+
+    Parameters
+    ----------
+    source : their folder
+    out : the folder to make
+
+    Raises
+    ------
+    AnnotationError
+        If they are damaged.
+    """
+    for attempt in range(_TRIES):
+        shutil.rmtree(out, ignore_errors=True)
+        for file in sorted(source.rglob("*")):
+            if file.is_file() and file.suffix != ".partial":  # zarr's halves of a write
+                target = out / file.relative_to(source)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with suppress(FileNotFoundError):  # taken back meanwhile
+                    shutil.copyfile(file, target)
+        copied = Corrections.open(out)
+        try:
+            copied.area_mm2()  # decodes every chunk
+        except AnnotationError as error:  # caught in the middle of a write, by a zarr that does not write aside
+            if attempt == _TRIES - 1:
+                raise AnnotationError(source, error.cause, error.remedy) from error
+            time.sleep(_PAUSE_S)
+        else:
+            break
+    return copied
+
+
+def inherit(from_run: RunFolder, to_run: RunFolder) -> None:
+    """Hand what the user corrected and answered in a run on to another one, for the slides both have (by their contents).
+
+    What the other run has already stays as it is.
+
+    Raises
+    ------
+    RunError
+        If a run cannot be read.
+    AnnotationError
+        If corrections or points are damaged.
+    """
+    if from_run.path.resolve() == to_run.path.resolve():
+        return
+    here = {str(s.get("quick_hash")): str(s["name"]) for s in to_run.about["slides"]}
+    for path in sorted(from_run.corrections.glob("*.zarr")):
+        corrections = Corrections.open(path)
+        name = here.get(str(corrections.slide.get("quick_hash")))
+        if name is None or corrections.is_empty or (target := to_run.corrections_path(name)).exists():
+            continue
+        aside = target.with_name(f".{target.name}.partial")
+        shutil.rmtree(aside, ignore_errors=True)
+        copy_corrections(path, aside)
+        aside.rename(target)
+    if from_run.points.is_file() and not to_run.points.exists():
+        names = {str(s["name"]): here.get(str(s.get("quick_hash"))) for s in from_run.about["slides"]}
+        points = [replace(point, slide=name) for point in read_points(from_run.points) if (name := names.get(point.slide))]
+        if points:
+            write_points(to_run.points, points)
+
+
+def _joined(parts: list[Hints]) -> Hints | None:
+    if len(parts) < 2:
+        return parts[0] if parts else None
+    bags = join_bags([part.bags for part in parts])
+    labels, start = image_store(bags.images.shape[:3]), 0
+    for part in parts:
+        for k in range(len(part.bags)):  # one by one: a mapped array is never in memory whole
+            labels[start + k] = part.labels[k]
+        start += len(part.bags)
+    return Hints(bags, labels)
