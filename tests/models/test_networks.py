@@ -131,29 +131,41 @@ def test_channels_last_and_bf16_stay_close_to_float32(built, name):
     assert (half.fused - plain).abs().max() < 0.03
 
 
-@pytest.mark.parametrize("trunk", ["resnet34", "convnext_atto", "efficientnet_b0", "vit_tiny_patch16_224"])
-def test_any_trunk_whose_stages_timm_gives(trunk):
-    model = build_model(NetworkConfig(name="resnet-mil", trunk=trunk), seed=0).eval()
-    model(torch.randn(1, 3, 50, 70)).fused.sum().backward()
-    assert [key for key, p in model.named_parameters() if p.grad is None] == []
-    assert max(model.strides) == 16
-
-
-def test_the_optimiser_gets_every_parameter_once(built):
-    groups = built["vgg-mil"].param_groups(1e-3, side_lr_factor=10)
-    assert [group["lr"] for group in groups] == [1e-3, 1e-2]
+@pytest.mark.parametrize(("rates", "told"), [((1.0,), [1e-3]), ((10.0,), [1e-2]), ((1.0, 2.0, 0.0), [1e-3, 2e-3, 0.0])])
+def test_the_optimiser_gets_every_parameter_once(built, rates, told):
+    model = built["vgg-mil"]
+    groups = model.param_groups(1e-3, rates)
+    assert [group["lr"] for group in groups] == [1e-3, *told]
     given = [id(p) for group in groups for p in group["params"]]
-    assert sorted(given) == sorted(id(p) for p in built["vgg-mil"].parameters())
+    assert sorted(given) == sorted(id(p) for p in model.parameters())
+    assert {id(p) for p in groups[0]["params"]} == {id(p) for p in model.trunk.parameters()}
+    if len(rates) == 3:
+        assert [id(p) for p in groups[3]["params"]] == [id(p) for p in model.heads[2].parameters()]
+
+
+@pytest.mark.parametrize(("rates", "told"), [((1.0, 2.0), "3 side outputs, not 2"), ((), "not 0"), ((-1.0,), "at least 0")])
+def test_rates_that_fit_no_side_heads_are_told(built, rates, told):
+    with pytest.raises(ModelError, match=told) as caught:
+        built["vgg-mil"].param_groups(1e-3, rates)
+    assert "side_rates" in caught.value.what
 
 
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
         ({"trunk": "resnet81"}, "timm has no model of this name. Did you mean"),
-        ({"trunk": "hf-hub:someone/something"}, "timm has no model"),
+        ({"trunk": "someone/something"}, "Write hf-hub:ORG/REPO"),
         ({"name": "vgg-mil", "trunk": "resnet18"}, "stands on a VGG"),
         ({"name": "swin-mil", "trunk": "resnet18"}, "stands on a Swin"),
-        ({"name": "resnet-mil", "trunk": "mixer_s32_224"}, "any size"),
+        ({"name": "resnet-mil", "trunk": "vit_tiny_patch16_224"}, "stands on a ResNet. Set network.name to encoder-mil"),
+        ({"name": "resnet-mil", "trunk_options": {"stem_width": 16}}, "resnet-mil takes no options (stem_width)"),
+        ({"name": "encoder-mil"}, "told its trunk"),
+        ({"name": "encoder-mil", "trunk": "mixer_s32_224"}, "any size"),
+        ({"name": "encoder-mil", "trunk": "resnet18", "trunk_options": {"stem_widht": 16}}, "resnet18 has no such option"),
+        ({"name": "encoder-mil", "trunk": "vit_tiny_patch16_224", "stages": (3, 12)}, "stages 0 to 11"),
+        ({"stages": (0, 3)}, "stages 0 to 2"),
+        ({"stages": (2, 1)}, "rising order"),
+        ({"stages": ()}, "stages 0 to 2"),
         ({"pretrained": True, "width": 0.5}, "width 1 only"),
         ({"fusion_weights": (0.5, 0.5)}, "3 side outputs, not 2"),
         ({"fusion_weights": (0.5, 0.5, 0.5)}, "sum to 1.5"),

@@ -4,8 +4,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .cam import CamModel, cam_network_config
     from .card import ModelCard
     from .card_file import read_card
+    from .custom import dress, register_network
     from .device import autocast, describe_device, pick_device, seed_everything, uses_bf16
     from .network import MILModel, build_model, prepare
     from .normalisation import Normalisation
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from .zoo import ZooEntry, find_model, list_models, models_folder
 
 __all__ = [
+    "CamModel",
     "MILModel",
     "ModelCard",
     "Normalisation",
@@ -21,7 +24,9 @@ __all__ = [
     "ZooEntry",
     "autocast",
     "build_model",
+    "cam_network_config",
     "describe_device",
+    "dress",
     "find_model",
     "fuse",
     "list_models",
@@ -30,6 +35,7 @@ __all__ = [
     "pick_device",
     "prepare",
     "read_card",
+    "register_network",
     "save_model",
     "seed_everything",
     "uses_bf16",
@@ -37,8 +43,10 @@ __all__ = [
 ]
 
 _HOME = {
+    "cam": ("CamModel", "cam_network_config"),
     "card": ("ModelCard",),
     "card_file": ("read_card",),
+    "custom": ("dress", "register_network"),
     "device": ("autocast", "describe_device", "pick_device", "seed_everything", "uses_bf16"),
     "network": ("MILModel", "build_model", "prepare"),
     "normalisation": ("Normalisation",),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -26,6 +27,12 @@ class ModelCard(BaseModel):
 
     name: str = Field(min_length=1, description="short name, such as phantom-teacher")
     network: NetworkConfig = Field(description="what to build; its fusion weights are always filled in on disk")
+    readout: Literal["mil", "cam"] = Field(
+        "mil", description="mil: side outputs; cam: activation maps of image-level classifiers, each of them a `network`"
+    )
+    cam_scales: tuple[float, ...] = Field((), description="cam: sizes at which an image is looked at, relative to its own")
+    cam_networks: int = Field(1, ge=1, description="cam: classifiers (snapshots of one training) whose maps are accumulated")
+    trunk_source: str = Field("", description="whose weights the trunk started from, with their licence where known; empty: drawn")
     mpp: float = Field(gt=0, description="working resolution the network was trained at, um/px")
     tile_px: int = Field(ge=1, description="side of the images it was trained on, px at `mpp`")
     normalisation: Normalisation = Normalisation()

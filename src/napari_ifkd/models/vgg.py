@@ -17,17 +17,22 @@ STAGES = 3  # of VGG's five: deeper ones are too coarse to outline anything
 
 
 class VGGTrunk(nn.Module):
-    """The first three stages of a VGG, a side output after each pool.
+    """The first three stages of a VGG, with features after each pool, or after some.
 
     Parameters
     ----------
     features : convolutions, norms, activations and pools of a VGG, as timm builds them
     channels : channels of each stage
     attention : put criss-cross attention before each pool
+    taken : stages whose features are given, in rising order; what lies behind the last is left out
     """
 
-    def __init__(self, features: nn.Sequential, channels: tuple[int, ...], attention: bool = False) -> None:
+    def __init__(
+        self, features: nn.Sequential, channels: tuple[int, ...], attention: bool = False, taken: tuple[int, ...] | None = None
+    ) -> None:
         super().__init__()
+        self.taken = tuple(range(len(channels))) if taken is None else taken
+        channels = channels[: max(self.taken) + 1]
         layers = list(features)
         pools = [i for i, layer in enumerate(layers) if isinstance(layer, nn.MaxPool2d)][: len(channels)]
         stages = []
@@ -37,11 +42,12 @@ class VGGTrunk(nn.Module):
         self.stages = nn.ModuleList(stages)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Return the features after each pool: ``(B, channels[i], H / 2**(i+1), W / 2**(i+1))``."""
+        """Return the features after the pool of each stage taken: ``(B, channels[i], H / 2**(i+1), W / 2**(i+1))``."""
         features = []
-        for stage in self.stages:
+        for index, stage in enumerate(self.stages):
             x = stage(x)
-            features.append(x)
+            if index in self.taken:
+                features.append(x)
         return features
 
 

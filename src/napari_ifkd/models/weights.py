@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import safetensors
 import safetensors.torch
@@ -13,6 +13,7 @@ import torch
 
 from napari_ifkd.errors import ModelError
 
+from .cam import CamModel
 from .card_file import CARD_KEY, read_card, whole_safetensors
 from .network import MILModel, build_model
 
@@ -56,8 +57,8 @@ def save_model(path: str | Path, model: MILModel, card: ModelCard) -> ModelCard:
     path = Path(path)
     # contiguous copies: channels_last is a matter of speed, not of the file
     tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
-    network = (model.config or card.network).model_copy(update={"fusion_weights": model.weights})
-    written = card.model_copy(update={"network": network, "normalisation": model.normalisation, "weights_sha256": weights_hash(tensors)})
+    facts = {**_of_network(model, card), "normalisation": model.normalisation, "weights_sha256": weights_hash(tensors)}
+    written = card.model_copy(update=facts)
     data = safetensors.torch.save(tensors, metadata={CARD_KEY: written.model_dump_json(), "format": "pt"})
     try:
         _write_whole(path, data)
@@ -91,7 +92,7 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> tuple[MI
     if weights_hash(tensors) != card.weights_sha256:
         raise ModelError(path, "the weights are damaged: their hash is not the one its card tells", "Fetch or train the file again")
     try:
-        model = build_model(card.network.model_copy(update={"pretrained": False}), seed=0)
+        model = _built(card)
     except ModelError as error:
         raise ModelError(path, f"its card names a network that cannot be built ({error.what}: {error.cause})", error.remedy) from error
     expected = model.state_dict()
@@ -108,7 +109,30 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> tuple[MI
     model.load_state_dict(tensors)
     model.normalisation = card.normalisation
     model.config = card.network
+    model.trunk_source = card.trunk_source
     return model.eval().to(device), card
+
+
+def _of_network(model: MILModel, card: ModelCard) -> dict[str, Any]:
+    """Return what a card tells of how to build its network, as the network itself has it."""
+    config = model.config or card.network
+    # the file holds the trunk's weights, wherever they came from: a path of this machine would mean nothing elsewhere
+    facts: dict[str, Any] = {"network": config.model_copy(update={"fusion_weights": model.weights, "trunk_weights": None})}
+    facts |= {"readout": "mil", "cam_scales": (), "cam_networks": 1}
+    if isinstance(model, CamModel):
+        facts["network"] = facts["network"].model_copy(update={"fusion_weights": (1.0,)})  # each classifier's
+        facts |= {"readout": "cam", "cam_scales": model.scales, "cam_networks": len(model.networks)}
+    of_one_kind = (card.network.name, card.network.trunk) == (config.name, config.trunk)
+    # a student of the teacher's kind was built without, but may have started from the teacher's weights
+    facts["trunk_source"] = model.trunk_source or (card.trunk_source if of_one_kind else "")
+    return facts
+
+
+def _built(card: ModelCard) -> MILModel:
+    config = card.network.model_copy(update={"pretrained": False, "trunk_weights": None})
+    if card.readout == "cam":
+        return CamModel([build_model(config, seed=0) for _ in range(card.cam_networks)], card.cam_scales)
+    return build_model(config, seed=0)
 
 
 def _write_whole(path: Path, data: bytes) -> None:

@@ -1,0 +1,153 @@
+"""Trunk weights from a file of somebody else's making: which of its tensors are the trunk's, and whether they fit."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from napari_ifkd.errors import ModelError
+
+from .card_file import whole_safetensors
+from .normalisation import Normalisation
+from .trunk_names import first_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# what training programs put their weights under; a teacher's or a moving average's come first where there are several
+_SHELLS = ("teacher", "state_dict_ema", "model_ema", "state_dict", "model", "module", "backbone", "encoder")
+
+
+def load_trunk_weights(module: nn.Module, path: str | Path) -> str:
+    """Fill a trunk from a file.
+
+    Keys may stand under any prefix (``module.``, ``teacher.backbone.``), and other parts of a network (a head, deeper stages) may stand
+    beside them. Position embeddings of another grid are resampled as timm does.
+
+    Parameters
+    ----------
+    module : the trunk, as timm names its parts; filled in place
+    path : ``.safetensors``, or what ``torch.save`` wrote of tensors in plain containers (nothing else in it is ever executed)
+
+    Returns
+    -------
+    str, name and hash of the file
+
+    Raises
+    ------
+    ModelError
+        If the file cannot be read, lacks tensors of the trunk, holds tensors of other shapes, or some that its trunk has no place for.
+    """
+    path = Path(path).expanduser()
+    tensors = _converted(_without_prefix(read_tensors(path), module.state_dict().keys()), module, path)
+    wanted = module.state_dict()
+    problems = [f"{name} is missing" for name in wanted if name not in tensors and not name.endswith("num_batches_tracked")]
+    for name in wanted.keys() & tensors.keys():
+        if tensors[name].shape != wanted[name].shape:
+            problems.append(f"{name} is {tuple(tensors[name].shape)}, not {tuple(wanted[name].shape)}")
+    problems += [f"{name} has no place in this trunk" for name in tensors.keys() - wanted.keys() if _inside(module, name)]
+    if problems:
+        told = "; ".join(sorted(problems)[:4]) + ("" if len(problems) <= 4 else f"; and {len(problems) - 4} more")
+        remedy = "Name the trunk the file was made for, with its network.trunk_options (such as init_values or reg_tokens of a ViT)"
+        raise ModelError(path, f"its tensors do not fit the trunk: {told}", remedy)
+    module.load_state_dict({name: tensors[name] for name in wanted.keys() & tensors.keys()}, strict=False)
+    return f"{path.name} (sha256 {_hash(path)[:16]})"
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a file by name, from under the names training programs put them.
+
+    Raises
+    ------
+    ModelError
+        If it cannot be read, or only by running code of its own.
+    """
+    if not path.is_file():
+        cause = "is a folder, not a file of weights" if path.is_dir() else "there is no such file"
+        raise ModelError(path, cause, "Give a .safetensors, .pt, .pth or .bin file as network.trunk_weights")
+    if path.suffix == ".safetensors":
+        with whole_safetensors(path):
+            return safetensors.torch.load_file(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        cause = f"holds more than tensors, and opening it could run any code, so it is not opened ({first_line(error)})"
+        remedy = "Save its tensors alone, with safetensors.torch.save_file(network.state_dict(), ...)"
+        raise ModelError(path, cause, remedy) from error
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
+        raise ModelError(path, f"cannot be read as weights ({first_line(error)})", "Fetch the file again") from error
+    tensors = _unpacked(content)
+    if not tensors:
+        raise ModelError(path, "holds no tensors by name", "Give a file of a network's state_dict")
+    return tensors
+
+
+def normalisation_beside(path: str | Path) -> Normalisation | None:
+    """Return the normalisation a ``config.json`` in the folder of the weights tells, as repositories of the hub have it."""
+    try:
+        told = json.loads(Path(path).expanduser().with_name("config.json").read_text(encoding="utf-8"))["pretrained_cfg"]
+        return Normalisation(mean=told["mean"], std=told["std"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _unpacked(content: Any) -> dict[str, Tensor]:
+    while isinstance(content, dict):
+        tensors = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
+        inner = next((content[key] for key in _SHELLS if isinstance(content.get(key), dict)), None)
+        if inner is None or len(tensors) > len(inner):
+            return tensors
+        content = inner
+    return {}
+
+
+def _without_prefix(tensors: dict[str, Tensor], wanted: Iterable[str]) -> dict[str, Tensor]:
+    """Take away the prefix under which most of the wanted names are found, and what does not stand under it."""
+    names, found = set(wanted), Counter[str]()
+    for key in tensors:
+        parts = key.split(".")
+        found.update(".".join([*parts[:i], ""]) if i else "" for i in range(len(parts)) if ".".join(parts[i:]) in names)
+    most = max(found.values(), default=0)
+    best = [prefix for prefix, count in found.items() if count == most] or [""]
+    prefix = min(best, key=lambda p: (not p.startswith(_SHELLS[:3]), "ema" not in p, len(p)))
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+
+
+def _converted(tensors: dict[str, Tensor], module: nn.Module, path: Path) -> dict[str, Tensor]:
+    """Let timm bring older or foreign layouts and position embeddings of other grids into the shape its module has."""
+    convert = getattr(sys.modules[type(module).__module__], "checkpoint_filter_fn", None)
+    if convert is None:
+        return tensors
+    try:
+        converted: dict[str, Tensor] = convert(dict(tensors), module)
+    except (RuntimeError, KeyError, AttributeError, AssertionError, ValueError, IndexError, TypeError) as error:
+        cause = f"its tensors cannot be brought into the shape of the trunk ({first_line(error)})"
+        raise ModelError(path, cause, "Name the trunk the file was made for") from error
+    return converted
+
+
+def _inside(module: nn.Module, name: str) -> bool:
+    """Tell whether a tensor belongs to a part of the trunk that is kept: left out, it would make another network of it."""
+    parts = name.split(".")
+    if len(parts) == 1:
+        return "token" in name and "mask" not in name
+    kept = dict(module.named_modules())
+    for end in range(len(parts) - 1, 0, -1):
+        part = kept.get(".".join(parts[:end]))
+        if part is not None and any(True for _ in part.parameters()):
+            return not isinstance(part, nn.Sequential | nn.ModuleList | nn.ModuleDict)  # a whole block of these may be left out
+    return False
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
