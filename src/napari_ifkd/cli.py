@@ -94,6 +94,45 @@ def info(slide: Path, mpp: Mpp = None, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def patches(
+    out: Annotated[Path, typer.Option("--out", help="new folder for the patches", metavar="PATCHES")],
+    sources: Annotated[
+        list[Path] | None, typer.Argument(metavar="SLIDE|FOLDER...", help="annotated slides; folders of pictures with masks", show_default=False)
+    ] = None,
+    annotations: Annotated[
+        list[Path] | None,
+        typer.Option(help="GeoJSON, ASAP XML, NCRF JSON or label image called like its slide, or a folder of such; may be repeated"),
+    ] = None,
+    normal: Annotated[list[Path] | None, typer.Option(help="slide without tumour, or a folder of such; may be repeated")] = None,
+    size: Annotated[int | None, typer.Option(help="side of a patch, px at tiles.mpp")] = None,
+    max_tiles: Annotated[int | None, typer.Option(help="patches of one slide at most")] = None,
+    group_by: Annotated[str | None, typer.Option(help="regular expression that finds the patient in a file's name; default the slide")] = None,
+    mpp: Annotated[float | None, typer.Option(help="um/px of the finest level, for slides and pictures that do not say it")] = None,
+    config: ConfigFile = None,
+    seed: Seed = None,
+) -> None:
+    """Make labelled patches, for `train`, of slides or pictures on which the tumour was drawn."""
+    from .bags.recipe import make_patches, patch_counts
+    from .console import note, say, say_table
+
+    settings = load_config(config).replaced(**{"tiles.size_px": size, "tiles.max_tiles": max_tiles, "seed": seed})
+    marks, without = annotations or [], normal or []
+    try:
+        _follow(
+            lambda stop: make_patches(
+                sources or [], out, settings, annotations=marks, normal=without, mpp=mpp, group_by=group_by, should_stop=stop
+            )
+        )
+    except Cancelled:
+        note("cancelled; nothing was written")
+        raise
+    counts = patch_counts(out)
+    say_table(("group", "positive", "negative"), ((group, *both) for group, both in counts.items()))
+    positive, negative = (sum(both[k] for both in counts.values()) for k in (0, 1))
+    say(f"{positive} positive and {negative} negative patches in {len(counts)} group{'s' * (len(counts) != 1)}: {out}")
+
+
+@app.command()
 def train(
     patches: Path,
     out: Out,
@@ -141,7 +180,9 @@ def predict(
 @app.command()
 def distill(
     data: Annotated[list[Path], typer.Argument(metavar="DATA...", help="patch folders and/or slides")],
-    teacher: Annotated[str, typer.Option(help="RUN, weights FILE, or NAME (see `models`)")],
+    teacher: Annotated[
+        str, typer.Option(help="RUN, weights FILE, or NAME (see `models`); or pseudo-masks: a map, an image, regions, a folder")
+    ],
     out: Out,
     rounds: Annotated[int | None, typer.Option(help="teacher-student rounds at most")] = None,
     epochs: Annotated[int | None, typer.Option(help="epochs in a round")] = None,
@@ -150,6 +191,7 @@ def distill(
     student: Annotated[NetworkName | None, typer.Option(help="student network; default the teacher's kind")] = None,
     truth: Annotated[Path | None, typer.Option(help="mask of the one slide, to score each round; never used to choose")] = None,
     regions: Annotated[Path | None, typer.Option(help="GeoJSON of weak regions (tumour, normal, exclusion) on the one slide")] = None,
+    points: Annotated[Path | None, typer.Option(help="CSV of answered points on the slides, kept with the run")] = None,
     area_prior: Annotated[float | None, typer.Option(help="known mean tumour share of positive bags, 0 to 1")] = None,
     mpp: Mpp = None,
     group_column: GroupColumn = None,
@@ -173,7 +215,7 @@ def distill(
             "device": device,
         }
     )
-    _follow(lambda stop: distill_run(data, teacher, out, settings, truth=truth, regions=regions, mpp=mpp, should_stop=stop))
+    _follow(lambda stop: distill_run(data, teacher, out, settings, truth=truth, regions=regions, points=points, mpp=mpp, should_stop=stop))
 
 
 @app.command()

@@ -5,23 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_ifkd.annotations.points import points_on, read_points, write_points
 from napari_ifkd.bags import Bags, join_bags, read_patches, slide_bags, split_groups
-from napari_ifkd.config import NetworkConfig
 from napari_ifkd.distill import distill
-from napari_ifkd.distill.evaluate_patches import check_resolution
 from napari_ifkd.errors import BagError, InputError
 from napari_ifkd.events import Event, RoundDone, RunDone, Warned
 from napari_ifkd.inference import open_map
-from napari_ifkd.models import build_model, load_model, pick_device, seed_everything
+from napari_ifkd.models import pick_device, seed_everything
 from napari_ifkd.slides import find_tissue
 
 from .drive import drive
 from .folder import RunFolder
+from .hints import RoundHints, inherit
 from .inputs import absolute, absolute_ref, check_same_slides, one_slide_regions, opened_slides
-from .predicting import keep_teacher, model_facts
-from .resolve import resolve_start
 from .rounds import Rounds
 from .stop import never
+from .teachers import find_teacher
 from .threads import use_threads
 from .truth import Truth
 
@@ -29,9 +28,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
     from napari_ifkd.annotations import Regions
+    from napari_ifkd.annotations.points import Point
     from napari_ifkd.config import Config
-    from napari_ifkd.models import MILModel, ModelCard
     from napari_ifkd.slides import Slide
+
+    from .teachers import Teacher
 
 
 def distill_run(
@@ -42,6 +43,7 @@ def distill_run(
     *,
     truth: str | Path | None = None,
     regions: str | Path | None = None,
+    points: str | Path | None = None,
     mpp: float | None = None,
     should_stop: Callable[[], bool] = never,
 ) -> Generator[Event, None, None]:
@@ -50,11 +52,13 @@ def distill_run(
     Parameters
     ----------
     data : patch folders and slides, in any mixture
-    teacher : run, weights file or name; its tile size and resolution are taken for the tiles of slides
+    teacher : run, weights file or name, whose tile size and resolution are taken for the tiles of slides; or pseudo-masks: of a slide a
+        probability map, an image of labels or probability, or regions; or a folder of such files, named as the slides or the patches
     out : new or empty folder, or that of the same run
-    config : settings; ``rounds``, ``acceptance`` and ``tiles`` matter
+    config : settings; ``rounds``, ``student``, ``acceptance`` and ``tiles`` matter; ``network`` where the teacher is none
     truth : mask of the one slide. It scores each round and is shown; nothing that trains or chooses sees it
     regions : GeoJSON of weak regions on the one slide: their tiles get their label, those in an exclusion are left out
+    points : table of answered points on the slides, copied into a new run; see ``rounds.points_as_labels``
     mpp : um/px of the finest level, for slides that do not say it
     should_stop : asked at least once a second
 
@@ -72,16 +76,16 @@ def distill_run(
     """
     folders, files = _sorted_out(data)
     with opened_slides(files, mpp) as slides:
-        resolved = resolve_start(out, teacher)
+        first = find_teacher(out, teacher)
         pick_device(config.device)
         weak = one_slide_regions(None if regions is None else Path(regions), slides, "--regions")
         if truth is not None and len(slides) != 1:
             raise InputError("--truth", f"is the mask of one slide, and {len(slides)} were given", "Give one slide a run, or leave it out")
         mask = None if truth is None else Truth(Path(truth), slides[0])
-        resolved_config = fit_to_teacher(config, resolved.card) if slides else config
+        answered = None if points is None or RunFolder(out).points.exists() else _points_on(Path(points), slides)
+        resolved_config = first.settings(config, slides)
         patches = [read_patches(folder, resolved_config.tiles) for folder in folders]
-        for part in patches:
-            check_resolution(part.source, part.mpp, resolved.card)
+        first.check(slides, patches)
         folder = RunFolder.create(
             out,
             "distill",
@@ -92,11 +96,17 @@ def distill_run(
                 "truth": absolute(truth),
                 "regions": absolute(regions),
                 "mpp": mpp,
+                **({} if points is None else {"points": absolute(points)}),
             },
             slides=[slide.identity() for slide in slides],
-            model=model_facts(resolved),
+            model=first.facts(),
         )
         check_same_slides(folder, slides)
+        if not folder.journal.size():  # it has not begun: from here on these are the user's to change
+            if answered is not None:
+                write_points(folder.points, answered)
+            if (Path(teacher) / "run.yaml").is_file():
+                inherit(RunFolder.open(teacher), folder)
 
         def work(stop: Callable[[], bool]) -> Generator[Event, None, None]:
             if resolved_config != config:
@@ -104,15 +114,14 @@ def distill_run(
                 yield Warned(
                     f"Tiles are {tiles.size_px} px at {tiles.mpp:g} um/px, as the teacher was trained; the settings said otherwise."
                 )
-            keep_teacher(folder, resolved)
-            yield from _distill(folder, slides, patches, resolved_config, weak, mask, stop)
+            if points is not None and not resolved_config.rounds.points_as_labels:
+                yield Warned("The points are kept with the run, but teach nothing: that is what rounds.points_as_labels is for.")
+            first.keep(folder)
+            card = first.card(resolved_config, slides, patches)
+            rounds = Rounds(folder, slides, resolved_config, first, card, mask, stop)
+            yield from _distill(folder, slides, patches, resolved_config, first, rounds, weak, stop)
 
         yield from drive(folder, "distill", work, should_stop)
-
-
-def fit_to_teacher(config: Config, card: ModelCard) -> Config:
-    """Return the settings with the tile size and resolution the teacher was trained at: elsewhere its maps mean little."""
-    return config.replaced(**{"tiles.size_px": card.tile_px, "tiles.mpp": card.mpp})
 
 
 def _sorted_out(data: Sequence[str | Path]) -> tuple[list[Path], list[Path]]:
@@ -130,14 +139,15 @@ def _distill(
     slides: list[Slide],
     patches: list[Bags],
     config: Config,
+    first: Teacher,
+    rounds: Rounds,
     weak: Regions | None,
-    truth: Truth | None,
     should_stop: Callable[[], bool],
 ) -> Generator[Event, None, None]:
     use_threads(config.threads)
     seed_everything(config.seed)
-    teacher, card = load_model(folder.model_path(0))
-    rounds = Rounds(folder, slides, config, card, truth, should_stop)
+    exclusion = None if weak is None else weak.exclusion
+    hints = RoundHints(folder, slides, config, exclusion=exclusion, should_stop=should_stop)
     yield from rounds.maps(0)
 
     parts = list(patches)
@@ -149,7 +159,7 @@ def _distill(
             config.tiles,
             config.seed,
             weak,
-            None if weak is None else weak.exclusion,
+            exclusion,
         )
         for note in notes:
             yield Warned(note)
@@ -159,9 +169,10 @@ def _distill(
     train, held = bags.subset(train_index), bags.subset(held_index)
     yield from rounds.finish_open()
 
+    teacher, student = first.pair(folder, train, held, config)
     events = distill(
         teacher,
-        _student(teacher, card, config),
+        student,
         train,
         held,
         config,
@@ -169,6 +180,7 @@ def _distill(
         state=folder.load_checkpoint(),
         on_epoch=folder.save_checkpoint,
         on_round=rounds.keep,
+        hints=hints,
     )
     while True:
         try:
@@ -176,6 +188,8 @@ def _distill(
         except StopIteration as end:
             outcome = end.value
             break
+        while hints.notes:
+            yield Warned(hints.notes.pop(0))
         if isinstance(event, RoundDone):
             yield from rounds.finish(event)
         else:
@@ -183,11 +197,12 @@ def _distill(
     yield RunDone(outcome.accepted_round, outcome.reason)
 
 
-def _student(teacher: MILModel, card: ModelCard, config: Config) -> MILModel:
-    """Build the student: of the teacher's kind, unless the settings describe another network."""
-    wanted = config.student
-    if wanted is None or wanted == NetworkConfig(name=card.network.name):  # named like the teacher, and no more said
-        student = build_model(card.network.model_copy(update={"pretrained": False, "trunk_weights": None}), config.seed)
-        student.normalisation = teacher.normalisation  # it may start from the teacher's weights
-        return student
-    return build_model(wanted, config.seed)
+def _points_on(path: Path, slides: Sequence[Slide]) -> list[Point]:
+    """Read answered points, of which some must lie on the slides."""
+    points = read_points(path)
+    if not any(points_on(points, slide) for slide in slides):
+        named = ", ".join(sorted({point.slide for point in points})[:3]) or "no slide"
+        raise InputError(
+            "--points", f"none of its {len(points)} answered points lies on a slide of this run (they name {named})", "Name its slides"
+        )
+    return points

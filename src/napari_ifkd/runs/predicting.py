@@ -113,11 +113,33 @@ def map_slide(
     should_stop : asked at least once a second
     stage : what its progress is called
     """
+    wanted, exclusion = (None, None) if regions is None else (_or_none(regions.inside), _or_none(regions.exclusion))
+    yield from keep_map(
+        folder,
+        index,
+        slide,
+        lambda path: predict_map(
+            slide, model, card, path, config, region=wanted, exclusion=exclusion, should_stop=should_stop, stage=stage
+        ),
+    )
+
+
+def keep_map(
+    folder: RunFolder, index: int, slide: Slide, make: Callable[[Path], Generator[Event, None, object]]
+) -> Generator[Event, None, None]:
+    """Make the map of a slide in a round by whatever means, unless it is there; say so when it is.
+
+    Parameters
+    ----------
+    folder : the run
+    index : of the round
+    slide : the slide
+    make : given where the map is to lie, makes it there, whole or not at all
+    """
     path = folder.map_path(index, slide.path)
     if slide.name not in folder.maps(index):
         path.parent.mkdir(parents=True, exist_ok=True)
-        wanted, exclusion = (None, None) if regions is None else (_or_none(regions.inside), _or_none(regions.exclusion))
-        yield from predict_map(slide, model, card, path, config, region=wanted, exclusion=exclusion, should_stop=should_stop, stage=stage)
+        yield from make(path)
     yield MapReady(index, slide.name, path.relative_to(folder.path).as_posix())
 
 

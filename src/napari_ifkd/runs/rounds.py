@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from napari_ifkd.distill.fixed import FixedTeacher
 from napari_ifkd.events import Decision, Event, RoundDone
 from napari_ifkd.inference import open_map
 from napari_ifkd.models import ModelCard, load_model, save_model
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from napari_ifkd.slides import Slide
 
     from .folder import RunFolder
+    from .teachers import Teacher
     from .truth import Truth
 
 
@@ -30,53 +32,73 @@ class Rounds:
     folder : the run
     slides : of which each round gets a map
     config : the run's settings
-    card : of the teacher
+    teacher : of the first round
+    card : what the students' cards say of it
     truth : scores the maps of the one slide, after all is decided; None where there is none
     should_stop : asked at least once a second
     """
 
     def __init__(
-        self, folder: RunFolder, slides: list[Slide], config: Config, card: ModelCard, truth: Truth | None, should_stop: Callable[[], bool]
+        self,
+        folder: RunFolder,
+        slides: list[Slide],
+        config: Config,
+        teacher: Teacher,
+        card: ModelCard,
+        truth: Truth | None,
+        should_stop: Callable[[], bool],
     ) -> None:
-        self.folder, self.slides, self.config, self.card = folder, slides, config, card
+        self.folder, self.slides, self.config, self.teacher, self.card = folder, slides, config, teacher, card
         self.truth, self.should_stop = truth, should_stop
         self._told = {event.index for event in folder.events() if isinstance(event, RoundDone)}
 
-    def keep(self, index: int, model: MILModel, scores: dict[str, float], decision: Decision | None) -> None:
+    def keep(self, index: int, model: MILModel | FixedTeacher, scores: dict[str, float], decision: Decision | None) -> None:
         """Write network and scores of a round; called by the engine at its end."""
         self.folder.round_dir(index).mkdir(parents=True, exist_ok=True)
         # metrics first: a round counts as there once its network is
         self.folder.write_metrics(index, {**scores, "decision": None if decision is None else dataclasses.asdict(decision)})
-        if index:
+        if not isinstance(model, FixedTeacher) and index:  # the first teacher is there already
             save_model(self.folder.model_path(index), model, self._card_of(index, model))
 
     def _card_of(self, index: int, model: MILModel) -> ModelCard:
         run = self.folder.path.resolve().name
-        rounds = self.config.rounds
-        kept = self.card.model_dump(exclude={"created", "package_version", "weights_sha256"})
-        # the domain stays: what a phantom teacher taught is no better founded than the teacher
+        rounds, card = self.config.rounds, self.card
         return ModelCard(
-            **{
-                **kept,
-                "name": f"{run}-round{index}",
-                "network": model.config or self.card.network,
-                "normalisation": model.normalisation,
-                "trained_on": f"distilled from {self.card.name} ({self.card.trained_on})",
-                "notes": f"round {index} of {run}: mode {rounds.mode}, {rounds.structure}, {rounds.epochs} epochs, seed {self.config.seed}",
-            }
+            name=f"{run}-round{index}",
+            network=model.config or card.network,
+            mpp=card.mpp,
+            tile_px=card.tile_px,
+            normalisation=model.normalisation,
+            classes=card.classes,
+            trained_on=f"distilled from {card.name} ({card.trained_on})",
+            domain=card.domain,  # what a phantom teacher taught is no better founded than the teacher
+            licence=card.licence,
+            notes=f"round {index} of {run}: mode {rounds.mode}, {rounds.structure}, {rounds.epochs} epochs, seed {self.config.seed}",
         )
 
     def maps(self, index: int) -> Generator[Event, None, None]:
         """Make the maps of a round that are not there yet."""
         if not self.slides:
             return
-        model, card = load_model(self.folder.model_path(index))
-        who = "teacher map" if index == 0 else f"student map, round {index}"
+        make = self._teacher_map if index == 0 else self._student_maps(index)
         for slide in self.slides:
             told = slide.name in self.folder.maps(index)
-            for event in map_slide(self.folder, index, slide, model, card, self.config, None, self.should_stop, stage=who):
+            for event in make(slide):
                 if not told:
                     yield event
+
+    def _teacher_map(self, slide: Slide) -> Generator[Event, None, None]:
+        return self.teacher.map_slide(self.folder, slide, self.config, self.should_stop)
+
+    def _student_maps(self, index: int) -> Callable[[Slide], Generator[Event, None, None]]:
+        model, card = load_model(self.folder.model_path(index))
+
+        def make(slide: Slide) -> Generator[Event, None, None]:
+            return map_slide(
+                self.folder, index, slide, model, card, self.config, None, self.should_stop, stage=f"student map, round {index}"
+            )
+
+        return make
 
     def finish(self, event: RoundDone) -> Generator[Event, None, None]:
         """Make the maps of a round, score them where there is truth, and tell the round; once only, also after a resume."""

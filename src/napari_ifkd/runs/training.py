@@ -9,7 +9,7 @@ import numpy as np
 from napari_ifkd.bags import read_patch_masks, read_patches, split_groups
 from napari_ifkd.distill import train_teacher
 from napari_ifkd.events import EpochDone, Event, RoundDone, RunDone, Warned
-from napari_ifkd.models import ModelCard, build_model, save_model, seed_everything
+from napari_ifkd.models import ModelCard, build_model, cam_network_config, save_model, seed_everything
 
 from .drive import drive
 from .folder import RunFolder
@@ -75,17 +75,13 @@ def _train(
     if method == "supervised":
         masks = _masks_of(patches, train)
         yield Warned("Method supervised learns from pixel masks: it shows what the network could do at best, and is no weak supervision.")
-    network = config.network
-    if method in ("cam", "oaa"):
-        from napari_ifkd.models import cam_network_config  # WAIT
-
-        network = cam_network_config(config.network)
+    network = cam_network_config(config.network) if method in ("cam", "oaa") else config.network
     events = train_teacher(
         train,
         held,
         build_model(network, config.seed),
         config,
-        **({} if masks is None else {"masks": masks}),  # WAIT
+        masks=masks,
         should_stop=should_stop,
         state=folder.load_checkpoint(),
         on_epoch=folder.save_checkpoint,
