@@ -39,6 +39,9 @@ class CamModel(MILModel):
         If there is no network or scale, or a network has several side outputs.
     """
 
+    only_teaches = True
+    """Its roles do not swap: a student that takes its place keeps it."""
+
     def __init__(self, networks: Sequence[MILModel], scales: Sequence[float]) -> None:
         if not networks or not scales or not all(scale > 0 for scale in scales):
             raise ModelError(f"cam of {len(networks)} networks at scales {list(scales)}", "it needs one of each, above 0", "Set cam.scales")
