@@ -49,7 +49,7 @@ def test_help_is_quick_and_lists_every_command() -> None:
     start = time.monotonic()
     said = subprocess.run([sys.executable, "-m", "napari_ifkd", "--help"], capture_output=True, text=True, check=True, timeout=60)
     took = time.monotonic() - start
-    for command in ("demo", "info", "train", "predict", "distill", "resume", "evaluate", "export", "models", "doctor"):
+    for command in ("demo", "info", "patches", "train", "predict", "distill", "resume", "evaluate", "export", "models", "doctor"):
         assert re.search(rf"\b{command}\b", said.stdout), command
     assert took < 10  # under a second on a quiet machine
 

@@ -97,16 +97,24 @@ def info(slide: Path, mpp: Mpp = None, as_json: AsJson = False) -> None:
 def patches(
     out: Annotated[Path, typer.Option("--out", help="new folder for the patches", metavar="PATCHES")],
     sources: Annotated[
-        list[Path] | None, typer.Argument(metavar="SLIDE|FOLDER...", help="annotated slides; folders of pictures with masks", show_default=False)
+        list[Path] | None,
+        typer.Argument(metavar="SLIDE|FOLDER...", help="annotated slides; folders of pictures with masks", show_default=False),
     ] = None,
     annotations: Annotated[
         list[Path] | None,
-        typer.Option(help="GeoJSON, ASAP XML, NCRF JSON or label image called like its slide, or a folder of such; may be repeated"),
+        typer.Option(
+            help="GeoJSON, ASAP XML, NCRF JSON or label image called like its slide, or a folder of such; again for more",
+            metavar="FILE|FOLDER",
+        ),
     ] = None,
-    normal: Annotated[list[Path] | None, typer.Option(help="slide without tumour, or a folder of such; may be repeated")] = None,
+    normal: Annotated[
+        list[Path] | None, typer.Option(help="slide without tumour, or a folder of such; again for more", metavar="SLIDE|FOLDER")
+    ] = None,
     size: Annotated[int | None, typer.Option(help="side of a patch, px at tiles.mpp")] = None,
     max_tiles: Annotated[int | None, typer.Option(help="patches of one slide at most")] = None,
-    group_by: Annotated[str | None, typer.Option(help="regular expression that finds the patient in a file's name; default the slide")] = None,
+    group_by: Annotated[
+        str | None, typer.Option(help="regular expression that finds the patient in a file's name; default the slide", metavar="REGEX")
+    ] = None,
     mpp: Annotated[float | None, typer.Option(help="um/px of the finest level, for slides and pictures that do not say it")] = None,
     config: ConfigFile = None,
     seed: Seed = None,

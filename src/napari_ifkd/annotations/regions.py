@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from shapely.geometry.base import BaseGeometry
 
-    from napari_ifkd.slides import Slide
+    from napari_ifkd.slides import Picture, Slide
 
     from .region import Meaning, Region
 
@@ -84,7 +84,7 @@ def negative(regions: Iterable[Region]) -> Regions:
     return Regions(tuple(region for region in regions if region.meaning == "normal"))
 
 
-def read_regions(path: str | Path, slide: Slide | None = None) -> Regions:
+def read_regions(path: str | Path, slide: Slide | Picture | None = None) -> Regions:
     """Read the polygons of a file; points and lines are left out.
 
     What the file is, its content says, not its name: GeoJSON (a FeatureCollection, a list of Features, one Feature or a bare geometry),
@@ -94,7 +94,7 @@ def read_regions(path: str | Path, slide: Slide | None = None) -> Regions:
     Parameters
     ----------
     path : the file; also gzipped
-    slide : the slide it was drawn on. QuPath counts from the corner of the scanned bounds, so these are added to GeoJSON;
+    slide : the slide, or picture, it was drawn on. QuPath counts from the corner of the scanned bounds, so these are added to GeoJSON;
         and regions that all lie beside the slide are an error
 
     Raises
@@ -118,7 +118,7 @@ def read_regions(path: str | Path, slide: Slide | None = None) -> Regions:
     return Regions(tuple(regions))
 
 
-def _placed(path: Path, regions: list[Region], slide: Slide, from_corner: bool) -> list[Region]:
+def _placed(path: Path, regions: list[Region], slide: Slide | Picture, from_corner: bool) -> list[Region]:
     """Bring regions to level-0 px of the whole slide, and check that they lie on it."""
     dy, dx = slide.bounds_origin_yx_level0
     if from_corner and (dy or dx):

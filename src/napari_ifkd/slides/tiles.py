@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from .picture import Picture
     from .slide import Slide
     from .tissue import Tissue
 
@@ -55,7 +56,7 @@ class TileGrid:
 
 
 def tile_grid(
-    slide_or_shape: Slide | tuple[int, int],
+    slide_or_shape: Slide | Picture | tuple[int, int],
     mpp: float,
     size_px: int,
     overlap: float = 0.0,
@@ -68,7 +69,7 @@ def tile_grid(
 
     Parameters
     ----------
-    slide_or_shape : Slide, or the (height, width) of a working grid, whose level 0 it then is itself
+    slide_or_shape : Slide or Picture, or the (height, width) of a working grid, whose level 0 it then is itself
     mpp : working resolution, um/px
     size_px : side of a tile, working px
     overlap : share of a tile's side that it has in common with the next one, below 1

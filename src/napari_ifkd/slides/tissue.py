@@ -15,6 +15,7 @@ import numpy as np
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from .picture import Picture
     from .slide import Slide
 
 _MASK_MPP = 8.0  # um per px of the mask
@@ -88,15 +89,15 @@ class Tissue:
         return replace(self, mask=rest, found=found, reason=reason, area_mm2=area, _sums=_integral(rest))
 
 
-def find_tissue(slide: Slide) -> Tissue:
-    """Find stained tissue on a slide.
+def find_tissue(slide: Slide | Picture) -> Tissue:
+    """Find stained tissue on a slide or picture.
 
     White glass, pure black padding, pen marks and dust are background. A fluorescence slide holds none that this package can judge.
     Finding none is an answer, not an error: read `Tissue.reason`.
 
     Parameters
     ----------
-    slide : Slide
+    slide : Slide or Picture
 
     Raises
     ------
@@ -110,7 +111,7 @@ def find_tissue(slide: Slide) -> Tissue:
     return Tissue(mask, scale, bool(mask.any()), reason, area, _integral(mask))
 
 
-def mask_shape(slide: Slide) -> tuple[int, int]:
+def mask_shape(slide: Slide | Picture) -> tuple[int, int]:
     """Return (height, width) of the tissue mask of a slide, px: 8 um a pixel, coarser on huge slides, finer on tiny ones."""
     height, width = slide.shape_level0
     scale = _MASK_MPP / slide.mpp if slide.mpp else _MASK_SCALE
