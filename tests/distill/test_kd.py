@@ -19,10 +19,11 @@ def dice(p: np.ndarray, q: np.ndarray) -> float:
     return 1 - (2 * (p * q).sum() + 1) / (p.sum() + q.sum() + 1)
 
 
-def weighted(loss: np.ndarray, target: np.ndarray, omega: np.ndarray | None = None) -> tuple[float, np.ndarray]:
+def weighted(loss: np.ndarray, target: np.ndarray, certain: np.ndarray, omega: np.ndarray | None = None) -> tuple[float, np.ndarray]:
     if omega is None:
-        one_class = (target >= 0.5).all() or (target < 0.5).all()
-        omega = np.ones_like(loss) if one_class else loss.size * np.exp(-loss) / np.exp(-loss).sum()
+        omega = np.ones_like(loss)
+        if (target >= 0.5).any() and (target < 0.5).any():
+            omega[~certain] = np.exp(-loss[~certain]) / np.exp(-loss[~certain]).mean()
     return float((omega * loss).mean()), omega
 
 
@@ -30,23 +31,33 @@ def cross_entropy(p: np.ndarray, q: np.ndarray) -> np.ndarray:
     return -(q * np.log(p) + (1 - q) * np.log(1 - p))
 
 
-def reference(logits: np.ndarray, fused_t: np.ndarray, sides_t: np.ndarray, config: RoundConfig, omegas: list) -> float:
+def reference(
+    logits: np.ndarray, fused_t: np.ndarray, sides_t: np.ndarray, config: RoundConfig, omegas: list, hints: np.ndarray | None = None
+) -> float:
     """Sum the loss over images. Weights omega are constants of the derivative: computed once, kept in ``omegas``."""
     p = 1 / (1 + np.exp(-logits))
     fused = sum(w * side for w, side in zip(WEIGHTS, p, strict=True))
+    hints = np.zeros((B, H, W), int) if hints is None or config.mode == "released" else hints
+    asked = config.mode == "robust" and not config.robust.hard_negatives
     total = 0.0
-    for b, y in enumerate(LABELS):
-        q = fused_t[b] if y else np.zeros((H, W))
+    for b, label in enumerate(LABELS):
+        told = hints[b] > 0
+        y = bool(label) or asked or (hints[b] == 2).any()
+        q, *sides = (np.where(told, hints[b] == 2, m if label or asked else 0.0) for m in (fused_t[b], *sides_t[:, b]))
         pairs = {
             "fusion": [(side[b], q) for side in p] + [(fused[b], q)],
             "fused": [(fused[b], q)],
-            "sides": [(side[b], t[b]) for side, t in zip(p, sides_t, strict=True)],
+            "sides": [(side[b], t) for side, t in zip(p, sides, strict=True)],
         }[config.structure]
+        if told.any():
+            maps = np.stack([side[b] for side in p] + [fused[b]])
+            total += config.corrections_weight * cross_entropy(maps, np.broadcast_to(q, maps.shape))[:, told].mean()
         if config.mode == "robust":
-            total += robust_reference(pairs, fused[b], q, y, config.robust)
+            total += robust_reference(pairs, fused[b], q, y, told, config.robust)
             continue
-        total += sum(dice(s, t) if y else dice(1 - s, np.ones((H, W))) for s, t in pairs)
-        if config.mode == "paper":
+        if config.mode != "oeem":
+            total += sum(dice(s, t) if y else dice(1 - s, np.ones((H, W))) for s, t in pairs)
+        if config.mode != "released":
             target = (q >= 0.5).astype(float)
             loss = cross_entropy(fused[b], target)
         else:
@@ -55,20 +66,20 @@ def reference(logits: np.ndarray, fused_t: np.ndarray, sides_t: np.ndarray, conf
             log_softmax = scores - np.log(np.exp(scores).sum(0))
             loss = -np.where(target > 0, log_softmax[1], log_softmax[0])
             assert 0.313 < loss.min() < loss.max() < 1.314
-        value, omega = weighted(loss, target, omegas[b] if len(omegas) > b else None)
+        value, omega = weighted(loss, target, told, omegas[b] if len(omegas) > b else None)
         if len(omegas) <= b:
             omegas.append(omega)
-        total += 2 * value
+        total += value if config.mode == "oeem" else 2 * value
     return total
 
 
-def robust_reference(pairs: list, fused: np.ndarray, q: np.ndarray, y: int, parts: RobustConfig) -> float:
-    keep = np.abs(q - 0.5) >= parts.confidence if y and parts.confidence > 0 else np.ones_like(q, bool)
+def robust_reference(pairs: list, fused: np.ndarray, q: np.ndarray, y: bool, told: np.ndarray, parts: RobustConfig) -> float:
+    keep = (np.abs(q - 0.5) >= parts.confidence) | told if y and parts.confidence > 0 else np.ones_like(q, bool)
     total = 0.0
     for s, t in pairs:
         if parts.semimetric:
-            s, t = s[keep], (t if y else np.zeros((H, W)))[keep]
-            below = s.sum() + t.sum() if y else 2 * s.size - s.sum()
+            s, t = s[keep], t[keep]
+            below = s.sum() + t.sum() if t.sum() >= 1 else 2 * s.size - s.sum() - t.sum()
             total += np.abs(s - t).sum() / below
         else:
             total += dice(s[keep], t[keep]) if y else dice(1 - s, np.ones((H, W)))
@@ -92,28 +103,43 @@ CONFIGS = [
     RoundConfig(robust=RobustConfig(pixel_bce=False)),
     RoundConfig(robust=RobustConfig(confidence=0)),
     RoundConfig(robust=RobustConfig(confidence=0.2)),
+    RoundConfig(robust=RobustConfig(hard_negatives=False)),
+    RoundConfig(robust=RobustConfig(hard_negatives=False, semimetric=False)),
+    RoundConfig(robust=RobustConfig(hard_negatives=False), structure="sides"),
+    RoundConfig(mode="oeem", structure="fused"),
+    RoundConfig(corrections_weight=0),
+    RoundConfig(corrections_weight=3),
 ]
 
+HINTS = np.zeros((B, H, W), int)
+HINTS[0, 0], HINTS[0, 1] = 1, 2  # in a positive bag both
+HINTS[1, 0] = 1  # in a negative one what is known anyhow
+HINTS[2, :, :2] = 2
+HINTS_AGAINST_THE_LABEL = HINTS.copy()
+HINTS_AGAINST_THE_LABEL[3, 2, 1:4] = 2
 
-@pytest.mark.parametrize("hard", [False, True])
+
+@pytest.mark.parametrize("hints", [None, HINTS, HINTS_AGAINST_THE_LABEL], ids=["teacher", "corrected", "against"])
+@pytest.mark.parametrize("hard", [False, True], ids=["soft", "hard"])
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda c: f"{c.mode}-{c.structure}")
-def test_value_and_gradient_match_the_formula(config: RoundConfig, hard: bool) -> None:
+def test_value_and_gradient_match_the_formula(config: RoundConfig, hard: bool, hints: np.ndarray | None) -> None:
     rng = np.random.default_rng(3)
     logits = rng.normal(0, 1.2, (K, B, H, W))
     fused_t, sides_t = rng.random((B, H, W)), rng.random((K, B, H, W))
     if hard:
         fused_t, sides_t = np.round(fused_t), np.round(sides_t)
     x = torch.tensor(logits, dtype=torch.float32, requires_grad=True)
-    target = Target(torch.tensor(fused_t)[:, None], torch.tensor(sides_t)[:, :, None])
+    told = None if hints is None else torch.tensor(hints, dtype=torch.uint8)
+    target = Target(torch.tensor(fused_t)[:, None], torch.tensor(sides_t)[:, :, None], told)
     value = kd_loss(tensors(x), target, torch.from_numpy(LABELS), config)
     omegas: list = []
-    np.testing.assert_allclose(float(value.detach().sum()), reference(logits, fused_t, sides_t, config, omegas), rtol=2e-5)
+    np.testing.assert_allclose(float(value.detach().sum()), reference(logits, fused_t, sides_t, config, omegas, hints), rtol=2e-5)
 
     value.sum().backward()
     step = 1e-6
-    for _ in range(8):
+    for _ in range(4):
         direction = rng.normal(size=logits.shape)
-        ahead, behind = (reference(logits + s * direction, fused_t, sides_t, config, omegas) for s in (step, -step))
+        ahead, behind = (reference(logits + s * direction, fused_t, sides_t, config, omegas, hints) for s in (step, -step))
         np.testing.assert_allclose((x.grad.double().numpy() * direction).sum(), (ahead - behind) / (2 * step), rtol=2e-3, atol=2e-5)
 
 

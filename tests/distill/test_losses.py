@@ -12,6 +12,7 @@ from napari_ifkd.config import Stage1Config
 from napari_ifkd.distill.losses import (
     background_dice,
     bounded,
+    cam_bce,
     const_dice,
     gm_bce,
     semimetric_dice,
@@ -20,6 +21,7 @@ from napari_ifkd.distill.losses import (
     topk_bce,
     weighted_mean,
 )
+from napari_ifkd.distill.supervised import supervised_loss
 from napari_ifkd.models import SideOutputs, fuse
 
 if TYPE_CHECKING:
@@ -110,12 +112,81 @@ def test_exact_zeros_and_ones_of_a_fused_map_stay_finite(loss: Callable, value: 
     assert fused.grad.abs().sum() > 0
 
 
+def cam_reference(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    score = logits.astype(np.float64).mean((2, 3))  # (K, B)
+    return np.where(labels > 0, np.log1p(np.exp(-score)), np.log1p(np.exp(score))).sum(0)
+
+
+def test_cam_bce_matches_the_formula_and_leaves_the_fused_map_alone() -> None:
+    logits = np.random.default_rng(0).normal(0, 1.5, SHAPE)
+    x = torch.tensor(logits, dtype=torch.float32, requires_grad=True)
+    fused = torch.full((4, 1, 5, 6), 0.5, requires_grad=True)
+    outputs = SideOutputs(tuple(side[:, None] for side in x), fused)
+    value = cam_bce(outputs, torch.from_numpy(LABELS))
+    np.testing.assert_allclose(value.detach(), cam_reference(logits, LABELS), rtol=2e-5)
+    value.sum().backward()
+    slope = 1 / (1 + np.exp(-logits.mean((2, 3)))) - LABELS  # of the mean; each of the 30 pixels has its share
+    np.testing.assert_allclose(x.grad, np.broadcast_to(slope[:, :, None, None] / 30, SHAPE), rtol=1e-4)
+    assert fused.grad is None
+
+
+@pytest.mark.parametrize("level", [-60.0, 0.0, 60.0])
+def test_gradient_of_cam_bce_lives_wherever_the_label_is_not_met(level: float) -> None:
+    x = torch.full(SHAPE, level, requires_grad=True)
+    value = cam_bce(outputs_of(x), torch.from_numpy(LABELS))
+    value.sum().backward()
+    assert torch.isfinite(value).all()
+    for image, label in enumerate(LABELS):
+        met = level > 10 if label else level < -10
+        assert (x.grad[:, image].abs().sum() < 1e-6) == met
+
+
+MASKS = np.stack([np.ones((5, 6)), np.zeros((5, 6)), np.eye(5, 6), np.triu(np.ones((5, 6)))])  # full, empty, and two in between
+
+
+def supervised_reference(logits: np.ndarray) -> np.ndarray:
+    p = 1 / (1 + np.exp(-logits.astype(np.float64)))
+    fused = sum(w * side for w, side in zip(WEIGHTS, p, strict=True))
+
+    def one(f: np.ndarray, m: np.ndarray) -> float:
+        bce = -(m * np.log(f) + (1 - m) * np.log(1 - f)).mean()
+        return float(bce + (dice(f, m) if m.any() else dice(1 - f, 1 - m)))
+
+    return np.array([sum(one(f[b], MASKS[b]) for f in [*p, fused]) for b in range(4)])
+
+
+def test_supervised_loss_matches_the_formula() -> None:
+    logits = np.random.default_rng(0).normal(0, 1.5, SHAPE)
+    x = torch.tensor(logits, dtype=torch.float32, requires_grad=True)
+    value = supervised_loss(outputs_of(x), torch.from_numpy(MASKS))
+    assert value.dtype == torch.float32
+    np.testing.assert_allclose(value.detach(), supervised_reference(logits), rtol=2e-5)
+    value.sum().backward()
+    rng, step = np.random.default_rng(1), 1e-5
+    for _ in range(12):
+        direction = rng.normal(size=SHAPE)
+        ahead, behind = (supervised_reference(logits + s * direction).sum() for s in (step, -step))
+        np.testing.assert_allclose((x.grad.double().numpy() * direction).sum(), (ahead - behind) / (2 * step), rtol=2e-3, atol=2e-5)
+
+
+@pytest.mark.parametrize("level", [-60.0, 60.0])
+def test_supervised_gradient_lives_wherever_the_mask_is_not_met(level: float) -> None:
+    x = torch.full(SHAPE, level, requires_grad=True)
+    supervised_loss(outputs_of(x), torch.from_numpy(MASKS)).sum().backward()
+    assert torch.isfinite(x.grad).all()
+    wrong = torch.from_numpy(MASKS > 0) == (level < 0)
+    assert (x.grad.abs()[:, wrong] > 1e-3).all()
+    assert (x.grad.sign()[:, wrong] == (1 if level > 0 else -1)).all()
+
+
 def test_settings_name_the_loss() -> None:
     outputs = outputs_of(torch.randn(SHAPE, generator=torch.Generator().manual_seed(0)))
     labels = torch.from_numpy(LABELS)
     assert torch.equal(stage1_loss(Stage1Config(loss="const-dice"))(outputs, labels), const_dice(outputs, labels))
     assert torch.equal(stage1_loss(Stage1Config(loss="gm-bce", gm_exponent=2))(outputs, labels), gm_bce(outputs, labels, 2))
     assert torch.equal(stage1_loss(Stage1Config(loss="topk-bce", top_share=0.5))(outputs, labels), topk_bce(outputs, labels, 0.5))
+    assert torch.equal(stage1_loss(Stage1Config(method="cam", loss="gm-bce"))(outputs, labels), cam_bce(outputs, labels))
+    assert torch.equal(stage1_loss(Stage1Config(method="oaa"))(outputs, labels), cam_bce(outputs, labels))
 
 
 def test_dice_pieces_match_their_formulas() -> None:
@@ -175,6 +246,22 @@ def test_weights_favour_easy_pixels_and_carry_no_gradient() -> None:
     np.testing.assert_allclose(value.detach(), [(omega * loss[0]).mean(), loss[1].mean(), loss[2].mean()], rtol=1e-12)
     value.sum().backward()
     np.testing.assert_allclose(x.grad, np.stack([omega, np.ones(40), np.ones(40)]) / 40, rtol=1e-12)
+
+
+def test_certain_pixels_keep_their_weight_and_the_others_share_theirs() -> None:
+    rng = np.random.default_rng(0)
+    loss, target = rng.random((3, 40)), (rng.random((3, 40)) < 0.5).astype(float)
+    certain = rng.random((3, 40)) < 0.3
+    certain[2] = True
+    x = torch.tensor(loss, requires_grad=True)
+    value = weighted_mean(x, torch.tensor(target), torch.tensor(certain))
+    omega = np.ones((3, 40))
+    for row in range(2):
+        easy = np.exp(-loss[row][~certain[row]])
+        omega[row][~certain[row]] = easy / easy.mean()
+    np.testing.assert_allclose(value.detach(), (omega * loss).mean(1), rtol=1e-12)
+    value.sum().backward()
+    np.testing.assert_allclose(x.grad, omega / 40, rtol=1e-12)
 
 
 def test_bounded_clamps_the_value_and_passes_the_gradient() -> None:

@@ -11,10 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .losses import background_dice, cross_entropy_map, flatten, pixel_bce, semimetric_dice, soft_dice, weighted_mean
+from napari_ifkd.annotations.corrections import TUMOUR
 
-NORMAL, TUMOUR = 1, 2
-"""What a corrected pixel was said to be; 0 is a pixel nobody corrected."""
+from .losses import background_dice, cross_entropy_map, flatten, pixel_bce, semimetric_dice, soft_dice, weighted_mean
 
 if TYPE_CHECKING:
     from napari_ifkd.config import RoundConfig, Structure
@@ -75,13 +74,13 @@ def kd_loss(outputs: SideOutputs, target: Target, labels: Tensor, config: RoundC
     if asks_about_negatives(config):
         taught = torch.ones_like(taught)
     hints = None if target.hints is None or config.mode == "released" else target.hints.flatten(1)
-    q = target.fused.flatten(1).float()
-    q = corrected(torch.where(taught[:, None], q, torch.zeros_like(q)), hints)  # (B, N)
+    q = _wanted(target.fused.flatten(1), taught, hints)  # (B, N)
+    sides = None if target.sides is None else _wanted(target.sides.flatten(2), taught, hints)  # (K, B, N)
+    students, teachers = _pairs(logits, fused, q, sides, structure_of(config))
     told: Tensor | None = None
     if hints is not None:
         told = hints.gt(0)  # (B, N)
         taught = taught | hints.eq(TUMOUR).any(-1)  # else the background loss would not see them
-    students, teachers = _pairs(logits, fused, q, target, structure_of(config), hints)
     if config.mode == "robust":
         loss = _robust(students, teachers, fused, q, taught, told, config)
     elif config.mode == "oeem":
@@ -93,11 +92,6 @@ def kd_loss(outputs: SideOutputs, target: Target, labels: Tensor, config: RoundC
     if hints is not None and config.corrections_weight > 0:
         loss = loss + config.corrections_weight * corrections_bce(logits, fused, hints)
     return loss
-
-
-def corrected(maps: Tensor, hints: Tensor | None) -> Tensor:
-    """Put what a person said in the place of what the teacher says; ``(..., B, N)`` and ``(B, N)``."""
-    return maps if hints is None else torch.where(hints > 0, hints.eq(TUMOUR).to(maps.dtype), maps)
 
 
 def corrections_bce(logits: Tensor, fused: Tensor, hints: Tensor) -> Tensor:
@@ -119,17 +113,23 @@ def corrections_bce(logits: Tensor, fused: Tensor, hints: Tensor) -> Tensor:
     return (total * told).sum(-1) / (told.sum(-1).clamp_min(1) * (len(logits) + 1))
 
 
-def _pairs(logits: Tensor, fused: Tensor, q: Tensor, target: Target, structure: Structure, hints: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Line up student outputs with their teacher maps, ``(M, B, N)`` each (the second may broadcast)."""
+def _wanted(maps: Tensor, taught: Tensor, hints: Tensor | None) -> Tensor:
+    """Return targets ``(..., B, N)``: what a person says, else what the teacher says, else background."""
+    maps = torch.where(taught[:, None], maps.float(), torch.zeros((), device=maps.device))
+    return maps if hints is None else torch.where(hints > 0, hints.eq(TUMOUR).to(maps.dtype), maps)
+
+
+def _pairs(logits: Tensor, fused: Tensor, q: Tensor, sides: Tensor | None, structure: Structure) -> tuple[Tensor, Tensor]:
+    """Line up student outputs with their targets, ``(M, B, N)`` each (the second may broadcast)."""
     if structure == "fused":
         return fused[None], q[None]
-    sides = torch.sigmoid(logits)
+    ours = torch.sigmoid(logits)
     if structure == "fusion":
-        return torch.cat([sides, fused[None]]), q[None]
-    if target.sides is None or len(target.sides) != len(sides):
-        told = 0 if target.sides is None else len(target.sides)
-        raise ValueError(f"structure 'sides' pairs each side output with the teacher's: student has {len(sides)}, teacher {told}")
-    return sides, corrected(target.sides.flatten(2).float(), hints)
+        return torch.cat([ours, fused[None]]), q[None]
+    if sides is None or len(sides) != len(ours):
+        told = 0 if sides is None else len(sides)
+        raise ValueError(f"structure 'sides' pairs each side output with the teacher's: student has {len(ours)}, teacher {told}")
+    return ours, sides
 
 
 def _hard_cross_entropy(fused: Tensor, q: Tensor, told: Tensor | None) -> Tensor:
@@ -155,8 +155,6 @@ def _robust(
         mask = ((q - 0.5).abs() >= parts.confidence) | ~taught[:, None]
         mask = mask if told is None else mask | told
     if parts.semimetric:
-        zeros = torch.zeros((), device=fused.device)
-        teachers = torch.where(taught[:, None], teachers, zeros)
         loss = semimetric_dice(students, teachers, mask).sum(0)
     else:
         counted = students if mask is None else students * mask

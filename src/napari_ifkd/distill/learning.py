@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_ifkd.bags.hints import Hints
 from napari_ifkd.events import EpochDone, Event, Warned
 from napari_ifkd.models import pick_device
 
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_ifkd.bags import Bags
+    from napari_ifkd.bags.hints import Hints
     from napari_ifkd.config import Config
     from napari_ifkd.models import SideOutputs
 
@@ -144,7 +144,7 @@ class Learning:
             return taught
         yield Warned(f"{int(lost.sum())} corrected tiles do not count in round {index}: {teacher.name} has no map of them")
         keep = np.flatnonzero(~lost)
-        return lesson(self.train, Hints(hints.bags.subset(keep), hints.labels[keep]))
+        return lesson(self.train, replace(hints, bags=hints.bags.subset(keep), labels=hints.labels[keep]))
 
     def _maps(self, taught: Lesson) -> Generator[Event, None, TeacherMaps]:
         settings, teacher, bags = self.config.rounds, self.pair.teacher, taught.bags

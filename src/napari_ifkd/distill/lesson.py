@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from napari_ifkd.annotations.corrections import TUMOUR
 from napari_ifkd.bags import join_bags
-from napari_ifkd.errors import BagError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,22 +50,24 @@ def lesson(train: Bags, hints: Hints | None) -> Lesson:
     Parameters
     ----------
     train : the run's training bags
-    hints : corrected tiles; each takes the place of the training bag of its name, whose label may be what was corrected
+    hints : corrected tiles; each takes the place of the training bag of its name, whose label may be what was corrected: a negative one
+        stays negative only if no pixel of it was corrected to tumour
 
     Raises
     ------
     BagError
-        If the tiles are not of the size and resolution of the training bags, or their corrections not of theirs.
+        If the tiles are not of the size and resolution of the training bags.
     """
     everything = np.arange(len(train))
     if hints is None or not len(hints.bags):
         return Lesson(train, everything, np.zeros((0, *train.images.shape[1:3]), np.uint8))
-    if hints.labels.shape != hints.bags.images.shape[:3]:
-        cause = f"the corrections are {hints.labels.shape}, and their tiles {hints.bags.images.shape[:3]} (number, height, width)"
-        raise BagError(hints.bags.source, cause, "Give one label a pixel of each tile")
     place = {name: row for row, name in enumerate(train.names)}
     known = np.array([place.get(name, -1) for name in hints.bags.names], np.intp)
     rest = np.setdiff1d(everything, known)
     kept = train if len(rest) == len(train) else train.subset(rest)
-    bags = join_bags([kept, hints.bags]) if len(kept) else hints.bags
+    own = hints.bags.labels.copy()
+    for k in np.flatnonzero((known >= 0) & (train.labels[known] == 0)):
+        own[k] = (hints.labels[k] == TUMOUR).any()  # some pixels said to be normal make no positive of it
+    told = replace(hints.bags, labels=own)
+    bags = join_bags([kept, told]) if len(kept) else told
     return Lesson(bags, np.concatenate([rest, known]), hints.labels)

@@ -216,8 +216,8 @@ def _check(teacher: MILModel | FixedTeacher, student: MILModel, train: Bags, val
         teacher.check(train, val)
     if structure_of(settings) == "sides":
         _check_sides(teacher, student)
-    for model in (teacher, student):
-        if not (isinstance(model, FixedTeacher) or only_teaches(model)):
+    for model in (student, teacher):
+        if model is student or not (isinstance(model, FixedTeacher) or only_teaches(model)):
             param_groups(model, settings.learning_rate, settings.side_rates)  # now, and not when it is to learn at last
     if settings.mode == "oeem" and settings.rounds > 1 and settings.rounds != RoundConfig.model_fields["rounds"].default:
         yield Warned(f"Mode 'oeem' trains once on the teacher's pseudo-mask: of the {settings.rounds} rounds asked for there is one")

@@ -11,6 +11,7 @@ import torch
 
 from napari_ifkd.errors import BagError, ConfigError, EngineError
 from napari_ifkd.events import EpochDone, Event, Warned
+from napari_ifkd.models.cam import CamModel
 
 from .losses import stage1_loss
 from .scores import judge
@@ -118,8 +119,6 @@ def _read_out(model: MILModel, snapshots: list[State], settings: Stage1Config) -
     """Return the network as it is, or what reads activation maps of it."""
     if settings.method not in ("cam", "oaa"):
         return model
-    from napari_ifkd.models.cam import CamModel
-
     earlier = [copy.deepcopy(model) for _ in snapshots]
     for network, weights in zip(earlier, snapshots, strict=True):
         network.load_state_dict(weights)

@@ -213,10 +213,10 @@ def param_groups(model: MILModel, rate: float, side_rates: tuple[float, ...]) ->
     ConfigError
         If side heads shall have rates of their own, and a user's own module does not say which of its parameters they are.
     ModelError
-        If their number fits the network's side heads not.
+        If their number does not fit the network's side heads.
     """
     if hasattr(model, "param_groups"):
-        return model.param_groups(rate) if side_rates == (1.0,) else model.param_groups(rate, side_rates)
+        return model.param_groups(rate, side_rates)
     if side_rates != (1.0,):
         cause = f"{type(model).__name__} has no method param_groups(lr, side_rates), so nothing tells its side heads from the rest"
         raise ConfigError(f"side_rates {list(side_rates)}", cause, "Leave side_rates at 1, or give the module that method")
