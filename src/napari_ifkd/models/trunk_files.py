@@ -21,7 +21,7 @@ from .normalisation import Normalisation
 from .trunk_names import first_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 # what training programs put their weights under; a teacher's or a moving average's come first where there are several
 _SHELLS = ("teacher", "state_dict_ema", "model_ema", "state_dict", "model", "module", "backbone", "encoder")
@@ -48,19 +48,30 @@ def load_trunk_weights(module: nn.Module, path: str | Path) -> str:
         If the file cannot be read, lacks tensors of the trunk, holds tensors of other shapes, or some that its trunk has no place for.
     """
     path = Path(path).expanduser()
-    tensors = _converted(_without_prefix(read_tensors(path), module.state_dict().keys()), module, path)
     wanted = module.state_dict()
-    problems = [f"{name} is missing" for name in wanted if name not in tensors and not name.endswith("num_batches_tracked")]
-    for name in wanted.keys() & tensors.keys():
-        if tensors[name].shape != wanted[name].shape:
-            problems.append(f"{name} is {tuple(tensors[name].shape)}, not {tuple(wanted[name].shape)}")
-    problems += [f"{name} has no place in this trunk" for name in tensors.keys() - wanted.keys() if _inside(module, name)]
+    given = _without_prefix(read_tensors(path), wanted)
+    tensors, failure = _converted(given, module)
+    problems = _problems(wanted, tensors, module)
+    if failure and not problems:
+        problems = [failure]
     if problems:
-        told = "; ".join(sorted(problems)[:4]) + ("" if len(problems) <= 4 else f"; and {len(problems) - 4} more")
+        told = "; ".join(problems[:6]) + ("" if len(problems) <= 6 else f"; and {len(problems) - 6} more")
         remedy = "Name the trunk the file was made for, with its network.trunk_options (such as init_values or reg_tokens of a ViT)"
         raise ModelError(path, f"its tensors do not fit the trunk: {told}", remedy)
-    module.load_state_dict({name: tensors[name] for name in wanted.keys() & tensors.keys()}, strict=False)
+    module.load_state_dict({name: tensors[name] for name in wanted if name in tensors}, strict=False)
     return f"{path.name} (sha256 {_hash(path)[:16]})"
+
+
+def _problems(wanted: Mapping[str, Tensor], tensors: Mapping[str, Tensor], module: nn.Module) -> list[str]:
+    if not wanted.keys() & tensors.keys():
+        return [f"none of the {len(tensors)} in it has a name of the trunk's, such as {next(iter(wanted))}"]
+    problems = []
+    for name, tensor in wanted.items():
+        if name in tensors and tensors[name].shape != tensor.shape:
+            problems.append(f"{name} is {tuple(tensors[name].shape)}, not {tuple(tensor.shape)}")
+        elif name not in tensors and not name.endswith("num_batches_tracked"):  # old files lack these counts, and nothing uses them
+            problems.append(f"{name} is missing")
+    return problems + [f"{name} has no place in this trunk" for name in tensors if name not in wanted and _inside(module, name)]
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -122,17 +133,18 @@ def _without_prefix(tensors: dict[str, Tensor], wanted: Iterable[str]) -> dict[s
     return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
 
 
-def _converted(tensors: dict[str, Tensor], module: nn.Module, path: Path) -> dict[str, Tensor]:
-    """Let timm bring older or foreign layouts and position embeddings of other grids into the shape its module has."""
+def _converted(tensors: dict[str, Tensor], module: nn.Module) -> tuple[dict[str, Tensor], str]:
+    """Let timm bring older or foreign layouts and position embeddings of other grids into the shape its module has.
+
+    Returns the tensors as they are, and why, where it cannot.
+    """
     convert = getattr(sys.modules[type(module).__module__], "checkpoint_filter_fn", None)
     if convert is None:
-        return tensors
+        return tensors, ""
     try:
-        converted: dict[str, Tensor] = convert(dict(tensors), module)
+        return convert(dict(tensors), module), ""
     except (RuntimeError, KeyError, AttributeError, AssertionError, ValueError, IndexError, TypeError) as error:
-        cause = f"its tensors cannot be brought into the shape of the trunk ({first_line(error)})"
-        raise ModelError(path, cause, "Name the trunk the file was made for") from error
-    return converted
+        return tensors, first_line(error)
 
 
 def _inside(module: nn.Module, name: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import timm
@@ -53,7 +54,7 @@ class TrunkName:
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """The options as the constructor takes them: a layer is written by its class's name, as YAML knows no classes."""
+        """The options as the constructor takes them: a layer is written by its name, such as SwiGLUPacked."""
         return {key: _layer(value) if key.endswith("_layer") else value for key, value in self.options.items()}
 
 
@@ -72,8 +73,7 @@ def look_up(cfg: NetworkConfig) -> TrunkName:
     if name.startswith(HUB):
         found = _from_hub(name, dict(cfg.trunk_options))
     elif timm.is_model(name):
-        known = timm.get_pretrained_cfg(name)
-        told: dict[str, Any] = {} if known is None else vars(known)
+        told = _told_by_timm(name)
         found = TrunkName(name, name, dict(cfg.trunk_options), _normalisation(told), str(told.get("license") or ""))
     else:
         raise _unknown(name)
@@ -93,6 +93,16 @@ def _unknown(name: str) -> ModelError:
     near = get_close_matches(name, timm.list_models(), n=3)
     remedy = f"Did you mean {' or '.join(near)}" if near else "timm.list_models() names all it has"
     return ModelError(f"trunk {name}", "timm has no model of this name", remedy)
+
+
+def _told_by_timm(name: str) -> dict[str, Any]:
+    try:
+        known = timm.get_pretrained_cfg(name)
+    except RuntimeError as error:  # of its tag
+        tags = timm.list_pretrained(f"{name.split('.')[0]}.*")
+        remedy = f"It has {', '.join(tags[:6])}" if tags else "Leave out what follows the point"
+        raise ModelError(f"trunk {name}", "timm has no weights of this name", remedy) from error
+    return {} if known is None else vars(known)
 
 
 def _from_hub(name: str, wanted: dict[str, Option]) -> TrunkName:
@@ -139,8 +149,12 @@ def _normalisation(told: dict[str, Any]) -> Normalisation:
 
 
 def _layer(name: Option) -> Any:
-    found = getattr(timm.layers, name, None) or getattr(nn, name, None) if isinstance(name, str) else None
-    return found if isinstance(found, type) and issubclass(found, nn.Module) else name  # timm knows short names, such as gelu, itself
+    """Return the layer of this name in timm (some are a class with settings) or torch, and no other object they hold."""
+    for home in (timm.layers, nn):
+        found = getattr(home, str(name), None)
+        if isinstance(found, partial) or (isinstance(found, type) and issubclass(found, nn.Module)):
+            return found
+    return name  # timm knows short names, such as gelu, itself
 
 
 def unreachable(name: str, error: Exception) -> ModelError:

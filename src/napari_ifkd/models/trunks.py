@@ -146,7 +146,7 @@ def _draft(found: TrunkName) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     problem: Exception | None = None
     for size in _ANY_SIZE:
         # the getter drops what lies behind the last chosen stage and gives (B, C, h, w) for every kind of model
-        options = {**found.arguments, **size, "features_only": True, "feature_cls": "getter"}
+        options = {**found.arguments, **size, "features_only": True, "feature_cls": "getter", "out_indices": (0,)}
         try:
             with torch.device("meta"):  # no memory, no random numbers
                 net: Any = timm.create_model(found.architecture, pretrained=False, **options)
@@ -163,7 +163,8 @@ def _draft(found: TrunkName) -> tuple[dict[str, Any], list[dict[str, Any]]]:
             f"trunk_options {', '.join(wrong)}", f"the constructor of {found.architecture} has no such option", "Leave it out"
         ) from problem
     cause = f"timm cannot give its stages ({first_line(problem)})"
-    raise ModelError(f"trunk {found.name}", cause, "Choose a trunk whose stages timm can give, such as resnet34") from problem
+    remedy = "Check network.trunk_options" if found.options else "Choose a trunk whose stages timm can give, such as resnet34"
+    raise ModelError(f"trunk {found.name}", cause, remedy) from problem
 
 
 def _chosen(strides: Sequence[int]) -> tuple[int, ...]:
