@@ -58,6 +58,27 @@ def test_png(tmp_path, labels, mode):
     check(tmp_path / "m.png", labels)
 
 
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_jpeg_is_cut_at_half(tmp_path, mode):
+    """A JPEG is grey beside its edges: there a plain "not 0" would be far off."""
+    drawn = np.zeros((300, 410), bool)
+    drawn[50:211, 100:333] = drawn[250:290, 10:90] = True
+    path = tmp_path / "m.jpg"
+    Image.fromarray(drawn.astype(np.uint8) * 255).convert(mode).save(path, quality=60)
+    stored = np.asarray(Image.open(path).convert("L"))
+    assert ((stored != 0) & ~drawn).sum() > 50
+    check(path, drawn)
+
+
+def test_labels_lost_in_a_jpeg_are_told(tmp_path):
+    Image.fromarray(np.ones((64, 64), np.uint8) * 3).save(tmp_path / "m.jpg")
+    with pytest.raises(AnnotationError, match="values up to 3"):
+        read_mask(tmp_path / "m.jpg")
+    Image.fromarray(np.zeros((64, 64), np.uint8)).save(tmp_path / "black.jpg")
+    with read_mask(tmp_path / "black.jpg") as mask:
+        assert not mask.read(0, 0, 64, 64).any()
+
+
 def test_what_cannot_be_used_is_told(tmp_path):
     with pytest.raises(AnnotationError, match="does not exist"):
         read_mask(tmp_path / "no.tif")

@@ -62,6 +62,26 @@ def test_folder_layout(folders: Path) -> None:
     assert bags.groups.tolist() == ["p1", "p2", "p1"]
 
 
+def test_patches_of_one_slide_know_their_places(tmp_path: Path) -> None:
+    """So that parts of it can be held out; where slides differ, or the unit is another, the places mean nothing."""
+    for k in range(40):
+        save(tmp_path / "images" / f"{k}.png", 50 + k, (16, 16))
+    lines = [f"{k}.png,{int(k % 10 < 5)},s,s.tif,{k // 10 * 16},{k % 10 * 16}" for k in range(40)]
+
+    def read(lines: list[str]) -> Bags:
+        (tmp_path / "labels.csv").write_text("\n".join(["file,label,group,slide,y,x", *lines]))
+        return read_patches(tmp_path, TILES)
+
+    bags = read(lines)
+    assert bags.origins is not None
+    assert bags.origins[12].tolist() == [16, 32]
+    train, val = split_groups(bags, 0.2, 0)
+    assert len(train)
+    assert np.abs(bags.origins[train][:, None] - bags.origins[val]).max(-1).min() >= 32  # a tile lies between
+    for last in ("39.png,0,s,t.tif,48,144", "39.png,0,s,s.tif,48,145", "39.png,0,s,s.tif,,", "39.png,0,other,s.tif,48,144"):
+        assert read([*lines[:-1], last]).origins is None
+
+
 def test_bags_carry_no_truth() -> None:
     assert set(Bags.__dataclass_fields__) == {"images", "labels", "groups", "names", "mpp", "source", "origins"}
 

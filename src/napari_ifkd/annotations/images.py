@@ -34,6 +34,8 @@ class ImageFile:
     path : the file
     array : ``(y, x)`` or ``(y, x, channels)``, or anything that is cut like it
     mpp : um/px, None if the file says nothing believable
+    close : called when it is closed
+    lossy : whether it is a JPEG, whose values are near those once written
 
     Attributes
     ----------
@@ -41,8 +43,8 @@ class ImageFile:
     dtype : of the values
     """
 
-    def __init__(self, path: Path, array: Any, mpp: float | None, close: Any = None) -> None:
-        self.path, self.mpp = path, mpp
+    def __init__(self, path: Path, array: Any, mpp: float | None, close: Any = None, lossy: bool = False) -> None:
+        self.path, self.mpp, self.lossy = path, mpp, lossy
         self._array, self._close = array, close
         self.shape: tuple[int, int] = (int(array.shape[0]), int(array.shape[1]))
         self.dtype: np.dtype[Any] = np.dtype(array.dtype)
@@ -219,7 +221,9 @@ def _picture(path: Path) -> ImageFile:
             raise AnnotationError(path, f"is too large for this format ({image.width} x {image.height} px)", "Give a tiled TIFF")
         opaque = {"LA": "L", "RGBA": "RGB", "PA": "P"}.get(image.mode)  # opacity is no label
         values = np.asarray(image.convert(opaque) if opaque else image)
-    return ImageFile(path, values.astype(np.uint16) if values.dtype == np.int32 else values, None)  # 16-bit grey, as older Pillow gives it
+        lossy = image.format in {"JPEG", "MPO"}
+    values = values.astype(np.uint16) if values.dtype == np.int32 else values  # 16-bit grey, as older Pillow gives it
+    return ImageFile(path, values, None, lossy=lossy)
 
 
 def _line(error: BaseException) -> str:

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
+import numpy as np
+
+from napari_ifkd.errors import AnnotationError
+
 from .images import open_image
 
 if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from .images import ImageFile
 
 
+#: Value from which a pixel of a JPEG is foreground: its compression leaves noise beside every edge.
+LOSSY_FOREGROUND = 128
+
+
 class Mask:
-    """A label image, opened by :func:`read_mask`; every value but 0 is foreground.
+    """A label image, opened by :func:`read_mask`; every value but 0 is foreground, and of a JPEG the brighter half.
 
     Parameters
     ----------
@@ -43,8 +50,8 @@ class Mask:
             If the file is damaged there.
         """
         values = self._image.read(y0, x0, height, width)
-        foreground: NDArray[np.bool_] = (values != 0).any(-1) if values.ndim == 3 else values != 0
-        return foreground
+        marked = values >= LOSSY_FOREGROUND if self._image.lossy else values != 0
+        return np.asarray(marked.any(-1) if values.ndim == 3 else marked, np.bool_)
 
     def close(self) -> None:
         """Close the file."""
@@ -64,11 +71,17 @@ def read_mask(path: str | Path) -> Mask:
 
     Parameters
     ----------
-    path : a TIFF (also tiled, pyramidal or OME; its finest level is used), or a PNG
+    path : a TIFF (also tiled, pyramidal or OME; its finest level is used), a PNG, or a JPEG of black and white
 
     Raises
     ------
     AnnotationError
-        If it is neither, damaged, or no 2-D image of whole numbers.
+        If it is none of these, damaged, no 2-D image of whole numbers, or a JPEG of labels (which are lost in it).
     """
-    return Mask(open_image(path, "uib", "a label image, 0 for background"))
+    image = open_image(path, "uib", "a label image, 0 for background")
+    if image.lossy:
+        brightest = int(image.read(0, 0, *image.shape).max())
+        if 0 < brightest < LOSSY_FOREGROUND:
+            cause = f"is a JPEG with values up to {brightest}, which do not tell labels from noise"
+            raise AnnotationError(path, cause, "Give black and white (0 and 255), or labels as PNG or TIFF")
+    return Mask(image)

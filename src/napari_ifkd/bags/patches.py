@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from napari_ifkd.annotations.masks import LOSSY_FOREGROUND
 from napari_ifkd.errors import BagError
 
 from .bags import Bags, image_store
+from .problems import raise_all
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"})
 GROUP_COLUMNS = ("group", "patient_group", "slide", "source_image")
 LAYOUTS = "Give a folder with pos/ and neg/, or with labels.csv and images/"
-_LISTED = 8  # problems told one by one; the rest are counted
+_SIZES = 8  # told one by one
 _MODES = frozenset({"RGB", "RGBA", "L", "LA", "P", "1"})
 
 
@@ -37,6 +39,8 @@ class _Item:
     path: Path
     label: int
     group: str
+    slide: str = ""
+    origin: tuple[int, int] | None = None  # y, x on that slide, px of the patch
 
 
 def read_patches(folder: str | Path, tiles: TileConfig) -> Bags:
@@ -46,8 +50,8 @@ def read_patches(folder: str | Path, tiles: TileConfig) -> Bags:
     ----------
     folder : Path
         Either ``pos/`` and ``neg/`` (the group is the file name up to the first ``_``), or ``labels.csv`` and ``images/``. Of the table
-        only the columns ``file``, ``label``, the group's and ``mpp`` are used: others may hold pixel truth. So do ``gt/`` and ``masks/``,
-        which are not opened here.
+        only the columns ``file``, ``label``, the group's, ``mpp``, and of patches of a single slide ``slide``, ``y`` and ``x`` are used:
+        others may hold pixel truth. So do ``gt/`` and ``masks/``, which are not opened here.
     tiles : TileConfig
         Its ``group_column`` and its ``mpp``, the resolution of patches that do not tell their own.
 
@@ -72,6 +76,7 @@ def read_patches(folder: str | Path, tiles: TileConfig) -> Bags:
         [item.name for item in items],
         mpp or tiles.mpp,
         folder.resolve().name,
+        _origins(items, images.shape[1]),
     )
 
 
@@ -123,8 +128,9 @@ def read_patch_masks(folder: str | Path, only: Collection[str] | None = None) ->
             if mask.size != size:
                 problems.append(f"{where.name}/{path.name} is {mask.size[0]} x {mask.size[1]} px, its image {size[0]} x {size[1]}")
             values = np.asarray(mask)
-            masks[item.name] = np.asarray(values[..., :3].any(-1) if values.ndim == 3 else values != 0, np.bool_)
-    _raise_all(where, problems, "Give every positive patch one readable mask of its own size")
+            values = values >= LOSSY_FOREGROUND if mask.format in {"JPEG", "MPO"} else values != 0
+            masks[item.name] = np.asarray(values[..., :3].any(-1) if values.ndim == 3 else values, np.bool_)
+    raise_all(where, problems, "Give every positive patch one readable mask of its own size")
     return masks
 
 
@@ -162,7 +168,7 @@ def _from_table(folder: Path, column: str | None, need_group: bool) -> tuple[lis
         problems.append(f"no column names the group ({' or '.join(wanted)}); it has {', '.join(columns) or 'none'}")
     if not rows and not problems:
         problems.append("it has no rows")
-    _raise_all(table, problems, "Give the columns file, label (0 or 1) and group (patient, slide or region)")
+    raise_all(table, problems, "Give the columns file, label (0 or 1) and group (patient, slide or region)")
 
     items: list[_Item] = []
     resolutions: set[str] = set()
@@ -181,11 +187,28 @@ def _from_table(folder: Path, column: str | None, need_group: bool) -> tuple[lis
         if not path.is_file():
             problems.append(f"line {line}: images/{name} is missing")
         resolutions.add((row.get("mpp") or "").strip())
-        items.append(_Item(name, path, int(label == "1"), told))
+        items.append(_Item(name, path, int(label == "1"), told, (row.get("slide") or "").strip(), _origin(row)))
     problems += [f"{name} stands in {count} lines" for name, count in Counter(item.name for item in items).items() if count > 1]
     mpp = _resolution(resolutions, problems)
-    _raise_all(table, problems, "Correct these lines")
+    raise_all(table, problems, "Correct these lines")
     return items, mpp
+
+
+def _origin(row: dict[str, str]) -> tuple[int, int] | None:
+    try:
+        return int(row["y"]), int(row["x"])
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _origins(items: Sequence[_Item], size: int) -> NDArray[np.int64] | None:
+    """Return where the patches of one slide lie, ``(N, 2)``, so that parts of it can be held out; None where that is not sure."""
+    if len({(item.group, item.slide) for item in items}) != 1 or not items[0].slide:
+        return None
+    places = [item.origin for item in items if item.origin is not None]
+    origins = np.array(places, np.int64).reshape(-1, 2)
+    # off the grid of the patches, as the tables of other programs may be, the unit is not known
+    return origins if len(origins) == len(items) and not (origins % size).any() else None
 
 
 def _resolution(told: set[str], problems: list[str]) -> float | None:
@@ -223,10 +246,10 @@ def _read_images(folder: Path, items: Sequence[_Item]) -> NDArray[np.uint8]:
                 continue
             store[index] = np.asarray(image.convert("RGB"))
     if odd:
-        told = ", ".join(f"{count} of {w} x {h} px" for (w, h), count in sizes.most_common(_LISTED))
+        told = ", ".join(f"{count} of {w} x {h} px" for (w, h), count in sizes.most_common(_SIZES))
         example = odd[0][0].name if sizes[odd[0][1]] <= sizes.most_common(1)[0][1] else items[0].name
         problems.append(f"patches differ in size ({told}; such as {example})")
-    _raise_all(folder, problems, "Give readable 8-bit RGB images, all of one size")
+    raise_all(folder, problems, "Give readable 8-bit RGB images, all of one size")
     if store is None:
         raise BagError(folder, "no image could be read", LAYOUTS)
     return store
@@ -259,11 +282,3 @@ def _mask_path(where: Path, item: _Item) -> Path | None:
         return exact
     others = (exact.with_suffix(suffix) for suffix in sorted(SUFFIXES))
     return next((path for path in others if path.is_file()), None)
-
-
-def _raise_all(what: Path, problems: list[str], remedy: str) -> None:
-    if not problems:
-        return
-    more = len(problems) - _LISTED
-    told = "; ".join(problems[:_LISTED]) + (f"; and {more} more" if more > 0 else "")
-    raise BagError(what, told, remedy)

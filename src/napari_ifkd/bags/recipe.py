@@ -232,8 +232,11 @@ def _notes(plans: Sequence[_Plan], tiles: TileConfig, mpp: float | None) -> Iter
             yield f"{count} tiles {what}"
     if not negative:
         yield "there are no negative patches: nothing will hold the marked area down. Add a slide without tumour by --normal"
-    if len({plan.pair.group for plan in plans if len(plan.labels)}) == 1:
-        yield "all patches are of one group: figures of validation on them will be flattering. Give slides of several patients"
+    used = [plan.pair for plan in plans if len(plan.labels)]
+    if len(used) == 1:
+        yield "all patches are of one slide, so `train` can hold out a part of it only: its validation figures will flatter"
+    elif len({pair.group for pair in used}) == 1:
+        yield f"all patches are of one group ({used[0].group}), so `train` can hold none out. Tell patients or slides apart by --group-by"
     if mpp is None and any(plan.pair.plain for plan in plans):
         yield f"pictures do not tell their resolution and are cut as they are, as if at {tiles.mpp:g} um/px; --mpp tells it"
 
