@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -14,6 +14,9 @@ from napari_ifkd.distill import distill, evaluate_masks
 from napari_ifkd.inference import predict_patches
 from napari_ifkd.models import build_model, find_model, load_model, pick_device
 from napari_ifkd.slides.phantom import write_phantom_patches
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 CONFIG = Config().replaced(
     **{"rounds.rounds": 2, "rounds.epochs": 1, "rounds.batch": 8, "acceptance.rule": "always", "precision": "float32"}
