@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 
+from napari_ifkd.config import NetworkConfig
 from napari_ifkd.distill import train_teacher
+from napari_ifkd.distill.stage1 import snapshot_epochs
 from napari_ifkd.distill.training import balanced_batches
-from napari_ifkd.errors import BagError, Cancelled, EngineError
+from napari_ifkd.errors import BagError, Cancelled, ConfigError, EngineError, ModelError
 from napari_ifkd.events import EpochDone, Progress, Warned
-from napari_ifkd.models import MILModel
+from napari_ifkd.models import CamModel, MILModel, build_model, cam_network_config, prepare, weights_hash
 
 if TYPE_CHECKING:
     from napari_ifkd.bags import Bags
@@ -135,3 +137,138 @@ def test_batches_hold_half_of_each_class() -> None:
 def test_batches_of_a_single_class_are_whole() -> None:
     batches = list(balanced_batches(np.ones(6, np.int8), 8, 2, np.random.default_rng(0)))
     assert [sorted(rows) for rows in batches] == [[0, 1, 2, 3, 4, 5]] * 2
+
+
+@pytest.fixture
+def classifier() -> Network:
+    return lambda seed: build_model(cam_network_config(NetworkConfig(width=0.125)), seed)
+
+
+def oaa_config(config: Config, **overrides: object) -> Config:
+    return config.replaced(
+        **{"stage1.method": "oaa", "stage1.epochs": 5, "stage1.cam": {"scales": (0.5, 1.0), "snapshots": 3}, **overrides}
+    )
+
+
+def test_cam_reads_the_trained_classifier(train: Bags, val: Bags, config: Config, classifier: Network) -> None:
+    model = classifier(0)
+    before = weights_hash(model)
+    config = config.replaced(**{"stage1.method": "cam", "stage1.cam.scales": (1.0, 2.0)})
+    states: list[dict] = []
+    events, result = finish(train_teacher(train, val, model, config, on_epoch=states.append))
+    assert isinstance(result, CamModel)
+    assert not result.training
+    assert list(result.networks) == [model]
+    assert result.scales == (1.0, 2.0)
+    assert weights_hash(model) != before
+    assert same_weights(states[-1]["model"], model.state_dict())
+    assert {"bag_accuracy", "positive_area"} <= set(next(e for e in events if isinstance(e, EpochDone)).scores)
+    with torch.no_grad():
+        outputs = result(prepare(torch.from_numpy(train.images), result.normalisation))
+    assert len(outputs.side_logits) == 2
+    assert outputs.fused.shape == (16, 1, 32, 32)
+
+
+def test_cam_tells_tumour_apart(train: Bags, val: Bags, config: Config, classifier: Network) -> None:
+    config = config.replaced(**{"stage1.method": "cam", "stage1.epochs": 12, "stage1.learning_rate": 3e-3})
+    _, result = finish(train_teacher(train, val, classifier(0), config))
+    with torch.no_grad():
+        fused = result(prepare(torch.from_numpy(val.images), result.normalisation)).fused[:, 0]
+    positive = fused[val.labels > 0]
+    assert positive[:, :, 16:].mean() > positive[:, :, :16].mean() + 0.3, "the dark half is the tumour"
+    assert positive.mean() > fused[val.labels == 0].mean() + 0.1
+
+
+@pytest.mark.parametrize(("epochs", "count", "expected"), [(8, 4, [2, 4, 6, 8]), (5, 3, [2, 4, 5]), (2, 4, [1, 2]), (1, 2, [1])])
+def test_snapshots_are_evenly_spaced_and_end_with_the_last(config: Config, epochs: int, count: int, expected: list[int]) -> None:
+    settings = oaa_config(config, **{"stage1.epochs": epochs, "stage1.cam.snapshots": count}).stage1
+    assert snapshot_epochs(settings) == expected
+    assert snapshot_epochs(settings.model_copy(update={"method": "cam"})) == []
+
+
+def test_oaa_accumulates_epochs_and_resumes_bit_equal(train: Bags, val: Bags, config: Config, classifier: Network, tmp_path: Any) -> None:
+    config = oaa_config(config)
+    states: list[dict] = []
+    _, whole = finish(train_teacher(train, val, classifier(0), config, on_epoch=states.append))
+    assert isinstance(whole, CamModel)
+    for network, epoch in zip(whole.networks, (2, 4, 5), strict=True):
+        assert same_weights(network.state_dict(), states[epoch - 1]["model"])
+    torch.save(states[3], tmp_path / "state.pt")
+    for state in (*states, torch.load(tmp_path / "state.pt", weights_only=True)):
+        _, resumed = finish(train_teacher(train, val, classifier(9), config, state=state))
+        assert same_weights(resumed.state_dict(), whole.state_dict())
+
+
+def test_oaa_that_diverges_accumulates_what_was_good(train: Bags, val: Bags, config: Config, classifier: Network) -> None:
+    model = classifier(0)
+    poison(model, 7)  # two batches an epoch: in epoch 4
+    states: list[dict] = []
+    _, result = finish(train_teacher(train, val, model, oaa_config(config), on_epoch=states.append))
+    assert isinstance(result, CamModel)
+    assert len(states) == 3
+    assert [same_weights(n.state_dict(), states[k]["model"]) for n, k in zip(result.networks, (1, 2), strict=True)] == [True, True]
+
+
+@pytest.mark.parametrize("method", ["cam", "oaa"])
+def test_activation_maps_need_a_network_with_one_side(train: Bags, val: Bags, config: Config, network: Network, method: str) -> None:
+    with pytest.raises(ConfigError, match="has 3 side outputs"):
+        finish(train_teacher(train, val, network(0), config.replaced(**{"stage1.method": method})))
+
+
+def halves(bags: Bags) -> np.ndarray:
+    masks = np.zeros(bags.images.shape[:3], bool)
+    masks[bags.labels > 0, :, 16:] = True
+    return masks
+
+
+def test_supervision_learns_the_masks_and_follows_the_flips(train: Bags, val: Bags, config: Config, network: Network) -> None:
+    config = config.replaced(**{"stage1.method": "supervised", "stage1.epochs": 12, "stage1.learning_rate": 3e-3})
+    _, model = finish(train_teacher(train, val, network(0), config, masks=halves(train)))
+    with torch.no_grad():
+        fused = model(prepare(torch.from_numpy(val.images), model.normalisation)).fused[:, 0].numpy()
+    assert ((fused > 0.5) == halves(val)).mean() > 0.9
+
+
+def test_supervision_may_do_without_negatives_and_resumes_bit_equal(train: Bags, val: Bags, config: Config, network: Network) -> None:
+    config = config.replaced(**{"stage1.method": "supervised"})
+    positives = train.subset(np.flatnonzero(train.labels))
+    states: list[dict] = []
+    whole = network(0)
+    finish(train_teacher(positives, val, whole, config, masks=halves(positives), on_epoch=states.append))
+    resumed = network(9)
+    finish(train_teacher(positives, val, resumed, config, masks=halves(positives), state=states[0]))
+    assert same_weights(resumed.state_dict(), whole.state_dict())
+
+
+@pytest.mark.parametrize("method", ["mil", "cam", "oaa"])
+def test_no_weak_method_may_see_masks(train: Bags, val: Bags, config: Config, network: Network, method: str) -> None:
+    with pytest.raises(BagError, match="without pixel masks"):
+        finish(train_teacher(train, val, network(0), config.replaced(**{"stage1.method": method}), masks=halves(train)))
+
+
+def test_supervision_needs_masks_that_fit(train: Bags, val: Bags, config: Config, network: Network) -> None:
+    config = config.replaced(**{"stage1.method": "supervised"})
+    with pytest.raises(BagError, match="none were given"):
+        finish(train_teacher(train, val, network(0), config))
+    with pytest.raises(BagError, match="the masks are"):
+        finish(train_teacher(train, val, network(0), config, masks=halves(train)[1:]))
+
+
+def test_side_heads_learn_at_rates_of_their_own(train: Bags, val: Bags, config: Config, network: Network) -> None:
+    """A rate of 0 leaves a head as it was; the trunk learns as ever."""
+    model = network(0)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    config = config.replaced(**{"stage1.side_rates": (0.0, 1.0, 5.0), "stage1.epochs": 1, "stage1.weight_decay": 0.0})
+    states: list[dict] = []
+    finish(train_teacher(train, val, model, config, on_epoch=states.append))
+    moved = {key: float((value - before[key]).abs().max()) for key, value in model.state_dict().items() if key.endswith("weight")}
+    assert moved["heads.0.weight"] == 0
+    assert moved["heads.2.weight"] > 2 * moved["heads.1.weight"] > 0
+    assert max(value for key, value in moved.items() if key.startswith("trunk")) > 0
+    rates = [group["lr"] for group in states[0]["optimiser"]["param_groups"]]
+    assert rates == pytest.approx([rates[0], 0, rates[0], 5 * rates[0]])
+
+
+def test_as_many_side_rates_as_sides(train: Bags, val: Bags, config: Config, network: Network) -> None:
+    with pytest.raises(ModelError, match="side_rates"):
+        finish(train_teacher(train, val, network(0), config.replaced(**{"stage1.side_rates": (1.0, 2.0)})))

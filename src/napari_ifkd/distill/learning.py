@@ -142,7 +142,9 @@ class Learning:
         lost = (needed & (taught.origin < 0))[len(taught.bags) - len(hints.bags) :]
         if not lost.any():
             return taught
-        yield Warned(f"{int(lost.sum())} corrected tiles do not count in round {index}: {teacher.name} has no map of them")
+        count = int(lost.sum())
+        told, them = ("1 corrected tile does", "it") if count == 1 else (f"{count} corrected tiles do", "them")
+        yield Warned(f"{told} not count in round {index}: {teacher.name} has no map of {them}")
         keep = np.flatnonzero(~lost)
         return lesson(self.train, replace(hints, bags=hints.bags.subset(keep), labels=hints.labels[keep]))
 
