@@ -11,9 +11,13 @@ import tifffile
 
 from napari_ifkd.annotations.corrections import Corrections
 from napari_ifkd.annotations.points import Point, read_points, write_points
-from napari_ifkd.config import Config
+from napari_ifkd.config import Config, load_config
 from napari_ifkd.errors import AnnotationError, Cancelled
+from napari_ifkd.events import EpochDone, RunDone, Warned
+from napari_ifkd.inference import open_map
+from napari_ifkd.models import load_model, weights_hash
 from napari_ifkd.runs import hints as module
+from napari_ifkd.runs.acts import distill_run, resume_run
 from napari_ifkd.runs.folder import RunFolder
 from napari_ifkd.runs.hints import RoundHints, copy_corrections, inherit
 from napari_ifkd.slides import open_slide
@@ -248,3 +252,40 @@ def test_hints_may_lie_in_a_folder_before_its_run(tmp_path: Path, slides: list[S
     write_points(early.points, [Point("a.tif", 1, 2, "normal")])
     make_run(early.path, slides)
     assert RoundHints(early, slides, WITH_POINTS)(1) is not None
+
+
+def test_painted_in_a_run_its_next_round_moves_there(drawn_slide: Path, drawn_teacher: Path, drawn_config: Path, tmp_path: Path) -> None:
+    """Through the whole of `distill`: the map moves where it was painted; a run that stopped goes on with what its round began with."""
+    config = load_config(drawn_config).replaced(
+        **{"rounds.rounds": 1, "rounds.epochs": 10, "rounds.learning_rate": 5e-3, "rounds.corrections_weight": 5}
+    )
+    corner = np.s_[64:128, 176:240]  # tumour by its look and by the teacher
+
+    def start(name: str) -> RunFolder:
+        run = RunFolder(tmp_path / name)
+        with open_slide(drawn_slide) as slide:
+            Corrections.create(run.corrections_path(slide.path), slide, 1.0).paint(64, 176, np.ones((64, 64), np.uint8))
+        return run
+
+    plain, painted, stopped = RunFolder(tmp_path / "plain"), start("painted"), start("stopped")
+    list(distill_run([drawn_slide], drawn_teacher, plain.path, config))
+    events = list(distill_run([drawn_slide], drawn_teacher, painted.path, config))
+    assert isinstance(events[-1], RunDone)
+    assert [e.message for e in events if isinstance(e, Warned) and "corrected" in e.message] == [
+        "Round 1: 6 corrected tiles of tiny.tif count (0.0041 mm2 painted)"
+    ]
+    before, after = (open_map(run.map_path(1, "tiny.tif")).read(0, 0, 256, 320)[corner].mean() / 255 for run in (plain, painted))
+    assert before > 0.6
+    assert after < before - 0.15
+
+    for event in (parts := distill_run([drawn_slide], drawn_teacher, stopped.path, config)):
+        if isinstance(event, EpochDone) and event.epoch == 2:
+            break
+    parts.close()
+    Corrections.open(stopped.corrections_path("tiny.tif")).paint(0, 0, np.full((256, 320), 2, np.uint8))
+    list(resume_run(stopped.path))
+    hashes = [weights_hash(load_model(run.model_path(1))[0]) for run in (plain, painted, stopped)]
+    assert hashes[0] != hashes[1] == hashes[2]
+    again = RunFolder(tmp_path / "again")  # a run from a run goes on with its corrections
+    handed = [e.message for e in distill_run([drawn_slide], stopped.path, again.path, config) if isinstance(e, Warned)]
+    assert any("80 corrected tiles of tiny.tif count" in message for message in handed)
