@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
+from napari_ifkd.bags import read_patches, split_groups
 from napari_ifkd.config import Config, load_config
 from napari_ifkd.errors import BagError, EngineError, RunError
-from napari_ifkd.events import EpochDone, Event, RoundDone, RunCancelled, RunDone, RunFailed, RunStarted
+from napari_ifkd.events import EpochDone, Event, RoundDone, RunCancelled, RunDone, RunFailed, RunStarted, Warned
 from napari_ifkd.models import load_model, weights_hash
 from napari_ifkd.runs import training
 from napari_ifkd.runs.acts import resume_run, train_run
 from napari_ifkd.runs.folder import RunFolder
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -96,3 +94,51 @@ def test_dropped_generator_counts_as_cancelled(drawn_patches: Path, tmp_path: Pa
     events.close()
     assert RunFolder(tmp_path / "run").status == "cancelled"
     assert RunFolder(tmp_path / "run").writer is None
+
+
+@pytest.mark.parametrize("method", ["mil", "cam", "oaa"])
+def test_image_labels_are_all_that_is_read(method: str, drawn_patches: Path, tmp_path: Path, config: Config) -> None:
+    patches = shutil.copytree(drawn_patches, tmp_path / "patches")
+    for mask in (patches / "gt").iterdir():
+        mask.write_text("whoever opens this fails")
+    settings = config.replaced(**{"stage1.method": method, "stage1.epochs": 2, "stage1.cam.snapshots": 2})
+    events = list(train_run(patches, tmp_path / "run", settings))
+    assert isinstance(events[-1], RunDone)
+    assert "image-level labels only" in load_model(RunFolder(tmp_path / "run").model_path(0))[1].trained_on
+    with pytest.raises(BagError, match="gt/"):
+        list(train_run(patches, tmp_path / "supervised", settings.replaced(**{"stage1.method": "supervised"})))
+
+
+def test_supervised_opens_the_masks_of_the_training_split_only(drawn_patches: Path, tmp_path: Path, config: Config) -> None:
+    settings = config.replaced(**{"stage1.method": "supervised"})
+    whole = list(train_run(drawn_patches, tmp_path / "whole", settings))
+    assert any(isinstance(e, Warned) and "pixel masks" in e.message for e in whole)
+    _, card = load_model(RunFolder(tmp_path / "whole").model_path(0))
+    assert "fully supervised" in card.trained_on
+    assert "image-level" not in card.trained_on
+    bags = read_patches(drawn_patches, settings.tiles)
+    train, held = split_groups(bags, settings.tiles.validation_share, settings.seed)
+    assert bags.labels[held].any()
+
+    patches = shutil.copytree(drawn_patches, tmp_path / "patches")  # of the same source name
+    for row in held:
+        if bags.labels[row]:
+            (patches / "gt" / Path(bags.names[row]).name).write_text("whoever opens this fails")
+    events = list(train_run(patches, tmp_path / "run", settings))
+    hashes = {weights_hash(load_model(RunFolder(tmp_path / name).model_path(0))[0]) for name in ("whole", "run")}
+    assert isinstance(events[-1], RunDone)
+    assert len(hashes) == 1
+    labels_only = list(train_run(patches, tmp_path / "mil", config))
+    assert [e.loss for e in labels_only if isinstance(e, EpochDone)] != [e.loss for e in events if isinstance(e, EpochDone)]
+    (patches / "gt" / Path(bags.names[next(row for row in train if bags.labels[row])]).name).unlink()
+    with pytest.raises(BagError, match="has no mask"):
+        list(train_run(patches, tmp_path / "missing", settings))
+
+
+def test_resumed_activation_maps_are_bit_equal(drawn_patches: Path, tmp_path: Path, config: Config) -> None:
+    settings = config.replaced(**{"stage1.method": "oaa", "stage1.cam.snapshots": 3})
+    list(train_run(drawn_patches, tmp_path / "whole", settings))
+    stopped_after(2, drawn_patches, tmp_path / "parts", settings)
+    list(resume_run(tmp_path / "parts"))
+    hashes = {weights_hash(load_model(RunFolder(tmp_path / name).model_path(0))[0]) for name in ("whole", "parts")}
+    assert len(hashes) == 1

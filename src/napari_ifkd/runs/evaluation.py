@@ -1,7 +1,8 @@
-"""``evaluate``: a network on patches, or a map, against pixel truth."""
+"""``evaluate``: a network or maps on patches, or a map of a slide, against pixel truth."""
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,10 +11,11 @@ import numpy as np
 from napari_ifkd.annotations import read_mask
 from napari_ifkd.distill import Evaluation
 from napari_ifkd.distill.evaluate import evaluate_map
-from napari_ifkd.distill.evaluate_patches import evaluate_patches
+from napari_ifkd.distill.evaluate_patches import evaluate_patch_maps, evaluate_patches
 from napari_ifkd.errors import RunError
-from napari_ifkd.inference import open_map
+from napari_ifkd.inference import FileMap, open_file_map
 from napari_ifkd.models import load_model
+from napari_ifkd.slides import open_slide
 
 from .folder import RunFolder
 from .resolve import chosen_round, resolve_model
@@ -25,11 +27,11 @@ _BLOCK = 4096  # px
 
 
 def evaluate_model(ref: str | Path, patches: str | Path, config: Config) -> dict[str, float]:
-    """Score a network on patches with masks.
+    """Score a network, or maps that anything made, on patches with masks.
 
     Parameters
     ----------
-    ref : run, weights file or name
+    ref : run, weights file or name; or a folder with a map of each patch, see :func:`napari_ifkd.inference.read_patch_maps`
     patches : patch folder with masks
     config : ``inference``, ``tiles``, device and precision matter
 
@@ -40,20 +42,27 @@ def evaluate_model(ref: str | Path, patches: str | Path, config: Config) -> dict
     Raises
     ------
     InputError
-        If the network or the patches will not do.
+        If the network, the maps or the patches will not do.
     """
+    if Path(ref).is_dir() and not _is_run(Path(ref)):
+        return evaluate_patch_maps(ref, patches, config)
     model, card = load_model(resolve_model(ref).path)
     return evaluate_patches(model, card, patches, config)
 
 
-def evaluate_map_of(source: str | Path, truth: str | Path, config: Config) -> dict[str, float]:
+def evaluate_map_of(
+    source: str | Path, truth: str | Path, config: Config, slide: str | Path | None = None, mpp: float | None = None
+) -> dict[str, float]:
     """Score a map against the mask of its slide, at threshold 0.5.
 
     Parameters
     ----------
-    source : a map, or a run with one slide: then the map of the accepted round, else of the last switched in, else of the teacher
+    source : a run with one slide: then the map of the accepted round, else of the last switched in, else of the teacher; or any map,
+        see :func:`napari_ifkd.inference.open_file_map`
     truth : label image
-    config : ``inference.sigma_px`` matters
+    config : ``inference.sigma_px`` matters; for drawn regions also ``tiles.mpp``, the resolution at which they are scored
+    slide : the slide the map is of: regions need it, and it tells an image's resolution
+    mpp : um/px of the slide's finest level, where the slide does not say it
 
     Returns
     -------
@@ -62,20 +71,32 @@ def evaluate_map_of(source: str | Path, truth: str | Path, config: Config) -> di
     Raises
     ------
     InputError
-        If map or mask cannot be read or do not fit.
+        If map, mask or slide cannot be read or do not fit.
     """
     path = Path(source)
-    if (path / "run.yaml").is_file():
-        run = RunFolder.open(path)
-        maps = run.maps(chosen_round(run))
-        if len(maps) != 1:
-            found = ", ".join(str(m.relative_to(path)) for m in maps.values()) or "none"
-            raise RunError(
-                path, f"has {len(maps)} maps in round {chosen_round(run)} ({found})", "Give one map, such as RUN/rounds/00/maps/SLIDE.zarr"
-            )
-        path = next(iter(maps.values()))
-    with read_mask(truth) as mask:
-        return evaluate_map(open_map(path), mask, 0.5, config.inference.sigma_px)
+    if _is_run(path):
+        path = _map_of_run(path)
+    with ExitStack() as stack:
+        opened = None if slide is None else stack.enter_context(open_slide(slide, mpp))
+        found = open_file_map(path, opened, config.tiles.mpp)
+        if isinstance(found, FileMap):
+            stack.enter_context(found)
+        mask = stack.enter_context(read_mask(truth))
+        return evaluate_map(found, mask, 0.5, config.inference.sigma_px)
+
+
+def _is_run(path: Path) -> bool:
+    return (path / "run.yaml").is_file()
+
+
+def _map_of_run(path: Path) -> Path:
+    run = RunFolder.open(path)
+    index = chosen_round(run)
+    maps = run.maps(index)
+    if len(maps) != 1:
+        found = ", ".join(str(m.relative_to(path)) for m in maps.values()) or "none"
+        raise RunError(path, f"has {len(maps)} maps in round {index} ({found})", "Give one map, such as RUN/rounds/00/maps/SLIDE.zarr")
+    return next(iter(maps.values()))
 
 
 def evaluate_all_foreground(truth: str | Path) -> dict[str, float]:

@@ -63,9 +63,12 @@ class Rounds:
     def _card_of(self, index: int, model: MILModel) -> ModelCard:
         run = self.folder.path.resolve().name
         rounds, card = self.config.rounds, self.card
+        network = model.config or card.network
+        of_one_kind = (network.name, network.trunk) == (card.network.name, card.network.trunk)
         return ModelCard(
             name=f"{run}-round{index}",
-            network=model.config or card.network,
+            network=network,
+            trunk_source=card.trunk_source if of_one_kind else "",
             mpp=card.mpp,
             tile_px=card.tile_px,
             normalisation=model.normalisation,

@@ -13,7 +13,8 @@ from napari_ifkd.distill.evaluate_patches import check_resolution
 from napari_ifkd.distill.fixed import FixedTeacher
 from napari_ifkd.inference import open_map
 from napari_ifkd.inference.file_map import maps_of_tiles, read_patch_maps, write_file_map
-from napari_ifkd.models import ModelCard, build_model, load_model
+from napari_ifkd.models import CamModel, ModelCard, build_model, load_model
+from napari_ifkd.models.network import TrunkModel
 
 from .predicting import keep_map, keep_teacher, map_slide, model_facts
 from .resolve import resolve_start
@@ -126,6 +127,7 @@ class NetworkTeacher:
             return teacher, build_model(wanted, config.seed)
         student = build_model(_kind_of(card), config.seed)
         student.normalisation = teacher.normalisation  # it may start from the teacher's weights
+        _share_frozen_trunk(teacher, student)
         return teacher, student
 
 
@@ -201,3 +203,10 @@ def _kind_of(card: ModelCard) -> NetworkConfig:
     if card.readout == "cam":  # its networks have one side output; a student has those of its kind
         plain |= {"stages": None, "fusion_weights": None}
     return card.network.model_copy(update=plain)
+
+
+def _share_frozen_trunk(teacher: MILModel, student: MILModel) -> None:
+    """Give a student whose trunk will not learn that of the teacher: drawn weights would stay drawn."""
+    source = teacher.networks[0] if isinstance(teacher, CamModel) else teacher
+    if isinstance(source, TrunkModel) and isinstance(student, TrunkModel) and student.frozen:
+        student.trunk.load_state_dict(source.trunk.state_dict())
