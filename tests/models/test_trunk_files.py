@@ -178,12 +178,17 @@ def test_no_code_of_a_file_is_run(tmp_path, old_format, theirs):
             return (Path.touch, (tmp_path / "boom",))
 
     torch.save({"model": theirs, "weights": Boom()}, tmp_path / "w.pt", _use_new_zipfile_serialization=not old_format)
-    assert "not opened" in told(tmp_path / "w.pt")
+    line = told(tmp_path / "w.pt")
+    assert "not opened" in line
+    assert "safetensors.torch.save_file" in line
     assert not (tmp_path / "boom").exists()
 
 
-def test_arguments_of_a_training_program_beside_the_weights_are_no_tensors(tmp_path, theirs):
+def test_the_command_line_of_a_training_program_may_lie_beside_the_weights(tmp_path, theirs):
     torch.save({"model": theirs, "args": argparse.Namespace(lr=1)}, tmp_path / "w.pt")
-    line = told(tmp_path / "w.pt")
-    assert "holds more than tensors" in line
-    assert "safetensors.torch.save_file" in line
+    assert same(built(tmp_path / "w.pt"), theirs)
+
+
+def test_what_else_lies_beside_the_weights_is_named(tmp_path, theirs):
+    torch.save({"model": theirs, "date": Path("today")}, tmp_path / "w.pt")
+    assert re.search(r"holds a pathlib\S* beside tensors", told(tmp_path / "w.pt"))

@@ -44,7 +44,9 @@ class CamModel(MILModel):
 
     def __init__(self, networks: Sequence[MILModel], scales: Sequence[float]) -> None:
         if not networks or not scales or not all(scale > 0 for scale in scales):
-            raise ModelError(f"cam of {len(networks)} networks at scales {list(scales)}", "it needs one of each, above 0", "Set cam.scales")
+            raise ModelError(
+                f"cam of {len(networks)} networks at scales {list(scales)}", "it needs one of each, above 0", "Set stage1.cam.scales"
+            )
         for network in networks:
             if not isinstance(network, TrunkModel) or len(network.heads) != 1:
                 raise ModelError(
@@ -66,7 +68,7 @@ class CamModel(MILModel):
         """Return the map at one scale: the maximum over the networks, ``(B, 1, H, W)`` float32 in [0, 1]."""
         size = x.shape[-2:]
         sized = tuple(max(1, round(side * scale)) for side in size)
-        seen = x if sized == tuple(size) else F.interpolate(x, size=sized, mode="bilinear", align_corners=False, antialias=scale < 1)
+        seen = resized(x, sized[0], sized[1])
         maps = [activation(cast("TrunkModel", network), seen, (size[0], size[1])) for network in self.networks]
         return torch.stack(maps).amax(0)
 
@@ -99,8 +101,16 @@ def activation(network: TrunkModel, x: Tensor, size: tuple[int, int]) -> Tensor:
     bias = cast("Tensor", cast("nn.Conv2d", network.heads[0]).bias)
     probability = logit.mean((-2, -1), keepdim=True).sigmoid()  # (B, 1, 1, 1)
     # upsampling keeps constants, so what was added before it can be taken away after it
-    evidence = F.interpolate((logit - bias.float()).relu(), size=size, mode="bilinear", align_corners=False)
+    evidence = resized((logit - bias.float()).relu(), *size)
     return evidence / evidence.amax((-2, -1), keepdim=True).clamp_min(torch.finfo(torch.float32).tiny) * probability
+
+
+def resized(x: Tensor, height: int, width: int) -> Tensor:
+    """Resize ``(B, C, h, w)``: bilinear, averaging where it gets smaller."""
+    if x.shape[-2:] == (height, width):
+        return x
+    smaller = height < x.shape[-2] or width < x.shape[-1]
+    return F.interpolate(x, size=(height, width), mode="bilinear", align_corners=False, antialias=smaller)
 
 
 def cam_network_config(config: NetworkConfig) -> NetworkConfig:

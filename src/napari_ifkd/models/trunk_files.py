@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import pickle
+import re
 import sys
 from collections import Counter
 from pathlib import Path
@@ -28,10 +30,7 @@ _SHELLS = ("teacher", "state_dict_ema", "model_ema", "state_dict", "model", "mod
 
 
 def load_trunk_weights(module: nn.Module, path: str | Path) -> str:
-    """Fill a trunk from a file.
-
-    Keys may stand under any prefix (``module.``, ``teacher.backbone.``), and other parts of a network (a head, deeper stages) may stand
-    beside them. Position embeddings of another grid are resampled as timm does.
+    """Fill a trunk from a file; see :func:`fill_trunk`.
 
     Parameters
     ----------
@@ -45,21 +44,40 @@ def load_trunk_weights(module: nn.Module, path: str | Path) -> str:
     Raises
     ------
     ModelError
-        If the file cannot be read, lacks tensors of the trunk, holds tensors of other shapes, or some that its trunk has no place for.
+        If the file cannot be read, or does not fit.
     """
     path = Path(path).expanduser()
+    fill_trunk(module, read_tensors(path), path)
+    return f"{path.name} (sha256 {_hash(path)[:16]})"
+
+
+def fill_trunk(module: nn.Module, tensors: dict[str, Tensor], what: str | Path) -> None:
+    """Fill a trunk with tensors of somebody else's making.
+
+    Names may stand under any prefix (``module.``, ``teacher.backbone.``), and other parts of a network (a head, deeper stages) may stand
+    beside them. Position embeddings of another grid are resampled as timm does.
+
+    Parameters
+    ----------
+    module : the trunk, as timm names its parts; filled in place
+    tensors : by name
+    what : where they come from, for errors
+
+    Raises
+    ------
+    ModelError
+        If tensors of the trunk are missing or of another shape, or some have no place in the part of the trunk that is kept.
+    """
     wanted = module.state_dict()
-    given = _without_prefix(read_tensors(path), wanted)
-    tensors, failure = _converted(given, module)
-    problems = _problems(wanted, tensors, module)
+    given, failure = _converted(_without_prefix(tensors, wanted), module)
+    problems = _problems(wanted, given, module)
     if failure and not problems:
         problems = [failure]
     if problems:
         told = "; ".join(problems[:6]) + ("" if len(problems) <= 6 else f"; and {len(problems) - 6} more")
-        remedy = "Name the trunk the file was made for, with its network.trunk_options (such as init_values or reg_tokens of a ViT)"
-        raise ModelError(path, f"its tensors do not fit the trunk: {told}", remedy)
-    module.load_state_dict({name: tensors[name] for name in wanted if name in tensors}, strict=False)
-    return f"{path.name} (sha256 {_hash(path)[:16]})"
+        remedy = "Name the trunk they were made for, with its network.trunk_options (such as init_values or reg_tokens of a ViT)"
+        raise ModelError(what, f"its tensors do not fit the trunk: {told}", remedy)
+    module.load_state_dict({name: given[name] for name in wanted if name in given}, strict=False)
 
 
 def _problems(wanted: Mapping[str, Tensor], tensors: Mapping[str, Tensor], module: nn.Module) -> list[str]:
@@ -89,13 +107,19 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         with whole_safetensors(path):
             return safetensors.torch.load_file(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        # training programs like to keep their command line, a bare holder of values, beside the weights
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        cause = f"holds more than tensors, and opening it could run any code, so it is not opened ({first_line(error)})"
+        thing = re.search(r"GLOBAL ([\w.]+)", str(error))
+        what = f"a {thing[1]}" if thing is not None else "objects"
+        cause = f"holds {what} beside tensors, and opening that could run any code, so it is not opened"
         remedy = "Save its tensors alone, with safetensors.torch.save_file(network.state_dict(), ...)"
         raise ModelError(path, cause, remedy) from error
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
-        raise ModelError(path, f"cannot be read as weights ({first_line(error)})", "Fetch the file again") from error
+        raise ModelError(
+            path, f"cannot be read as weights ({type(error).__name__}: {first_line(error)})", "Fetch the file again"
+        ) from error
     tensors = _unpacked(content)
     if not tensors:
         raise ModelError(path, "holds no tensors by name", "Give a file of a network's state_dict")

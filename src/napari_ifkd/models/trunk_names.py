@@ -38,7 +38,7 @@ class TrunkName:
     """A trunk's name, looked up."""
 
     name: str
-    """As the user wrote it, or the network's own: what timm fetches weights by."""
+    """As the user wrote it, or the network's own: its weights are fetched by it."""
     architecture: str
     """A name of timm's registry, with or without a tag; builds the same module without any connection."""
     options: dict[str, Option] = field(default_factory=dict)
@@ -46,6 +46,8 @@ class TrunkName:
     normalisation: Normalisation = field(default_factory=Normalisation)
     licence: str = ""
     """Of the published weights, where they tell."""
+    hub_file: str | None = None
+    """A hub repository's file of weights, where it is not one of the usual names."""
 
     @property
     def from_hub(self) -> bool:
@@ -110,6 +112,7 @@ def _from_hub(name: str, wanted: dict[str, Option]) -> TrunkName:
 
     try:
         told, architecture, options = timm.models.load_model_config_from_hf(name.removeprefix(HUB))
+        known = timm.is_model(architecture)
     except RepositoryNotFoundError as error:
         remedy = "Check the id; where its terms must be accepted first, do so on its page and log in with `hf auth login`"
         raise ModelError(f"trunk {name}", "the hub has no such repository, or does not let you in", remedy) from error
@@ -123,10 +126,10 @@ def _from_hub(name: str, wanted: dict[str, Option]) -> TrunkName:
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         cause = f"the repository holds no timm model ({first_line(error)})"
         raise ModelError(f"trunk {name}", cause, "Name the timm model as network.trunk, and a file as network.trunk_weights") from error
-    if not timm.is_model(architecture):
+    if not known:
         raise ModelError(f"trunk {name}", f"this timm ({timm.__version__}) does not know its architecture {architecture}", "Update timm")
     merged = {**dict(_plain(name, options or {})), **wanted}
-    return TrunkName(name, architecture, merged, _normalisation(told), str(told.get("license") or ""))
+    return TrunkName(name, architecture, merged, _normalisation(told), str(told.get("license") or ""), told.get("hf_hub_filename"))
 
 
 def _plain(name: str, options: dict[str, Any]) -> Iterator[tuple[str, Option]]:

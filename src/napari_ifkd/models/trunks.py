@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from napari_ifkd.errors import ModelError
 
-from .trunk_files import load_trunk_weights, normalisation_beside
-from .trunk_names import TrunkName, first_line, look_up, unreachable
+from .trunk_files import fill_trunk, load_trunk_weights, normalisation_beside
+from .trunk_names import HUB, TrunkName, first_line, look_up, unreachable
 from .vgg import STAGES as VGG_STAGES
 from .vgg import VGGTrunk, vgg_features
 
@@ -109,13 +109,11 @@ def _vgg_trunk(cfg: NetworkConfig, found: TrunkName) -> _Built:
         cause = f"ImageNet weights exist for width 1 only, not for {cfg.width:g}"
         raise ModelError("pretrained", cause, "Set network.width to 1, or network.pretrained to false")
     features, channels, strides = vgg_features(architecture, cfg.width)
-    source = ""
-    if published:
+    source = _filled(features, cfg, found)
+    if published and not found.from_hub:
         theirs = _fetched(found, lambda: timm.create_model(found.name, pretrained=True)).features.state_dict()
         features.load_state_dict({key: theirs[key] for key in features.state_dict()})
         source = _published(found)
-    elif cfg.trunk_weights is not None:
-        source = load_trunk_weights(features, cfg.trunk_weights)
     taken = stage_indices(cfg)
     module = VGGTrunk(features, channels, attention=cfg.name == "sa-mil", taken=taken)
     return module, tuple(channels[i] for i in taken), tuple(strides[i] for i in taken), source
@@ -125,20 +123,35 @@ def _timm_trunk(cfg: NetworkConfig, found: TrunkName) -> _Built:
     options, info = _draft(found)
     taken = _chosen_by_user(cfg, len(info)) or _chosen([stage["reduction"] for stage in info])
     options["out_indices"] = taken
+    net: Any
     channels = tuple(info[i]["num_chs"] for i in taken)
     strides = tuple(info[i]["reduction"] for i in taken)
-    source = ""
-    if (cfg.pretrained or found.from_hub) and cfg.trunk_weights is None:
+    if cfg.pretrained and not found.from_hub and cfg.trunk_weights is None:
         net = _fetched(found, lambda: timm.create_model(found.name, pretrained=True, **options))
         source = _published(found)
     else:
         net = timm.create_model(found.architecture, pretrained=False, **options)
-    if cfg.trunk_weights is not None:
-        source = load_trunk_weights(net.model, cfg.trunk_weights)
+        source = _filled(net.model, cfg, found)
     if cfg.trunk is not None:
         _try_out(found.name, net, channels, strides)
     even = len({stage["reduction"] for stage in info}) == 1
     return EvenTrunk(net) if even else net, channels, strides, source
+
+
+def _filled(module: nn.Module, cfg: NetworkConfig, found: TrunkName) -> str:
+    """Fill a trunk from the user's file, or from a repository of the hub; returns whose weights it has now, if they are not drawn.
+
+    Such repositories are not always told in full by their ``config.json``, and timm fills features of what fits in silence: so these
+    weights are checked as a file's are.
+    """
+    if cfg.trunk_weights is not None:
+        return load_trunk_weights(module, cfg.trunk_weights)
+    if not found.from_hub:
+        return ""
+    names: dict[str, Any] = {} if found.hub_file is None else {"filename": found.hub_file}
+    tensors = _fetched(found, lambda: timm.models.load_state_dict_from_hf(found.name.removeprefix(HUB), **names))
+    fill_trunk(module, tensors, f"trunk {found.name}")
+    return _published(found)
 
 
 def _draft(found: TrunkName) -> tuple[dict[str, Any], list[dict[str, Any]]]:
