@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
 
+from napari_ifkd.bags.hints import Hints
 from napari_ifkd.config import Config, NetworkConfig
 from napari_ifkd.distill import distill
 from napari_ifkd.distill.learning import distillation_loss
@@ -17,10 +19,11 @@ from napari_ifkd.distill.map_store import MapStore
 from napari_ifkd.distill.maps import TeacherMaps, forward, teacher_maps
 from napari_ifkd.distill.pair import TeacherStudent
 from napari_ifkd.distill.training import Batch, never
-from napari_ifkd.errors import BagError, Cancelled, ConfigError
+from napari_ifkd.errors import BagError, Cancelled, ConfigError, ModelError
 from napari_ifkd.events import Decision, EpochDone, Progress, RoundDone, Warned
-from napari_ifkd.models import MILModel, SideOutputs, build_model, weights_hash
+from napari_ifkd.models import CamModel, MILModel, SideOutputs, build_model, cam_network_config, weights_hash
 
+from .conftest import make_bags
 from .test_stage1 import finish, poison, same_weights
 
 if TYPE_CHECKING:
@@ -282,3 +285,105 @@ def test_maps_follow_the_flips_of_their_images(train: Bags, config: Config) -> N
     assert float(loss(outputs, batch).max()) == 0
     unturned = SideOutputs(outputs.side_logits, fused.float()[:, None])
     assert (loss(unturned, batch)[:3] > 0.1).all()
+
+
+def test_oeem_trains_a_fresh_student_once(train: Bags, val: Bags, config: Config, network: Network) -> None:
+    config = config.replaced(**{"rounds.mode": "oeem", "rounds.rounds": 5})
+    student, states = network(1), []
+    initial = {key: value.clone() for key, value in student.state_dict().items()}
+    events, outcome = finish(distill(network(0), student, train, val, config, on_epoch=states.append))
+    assert [e.index for e in events if isinstance(e, RoundDone)] == [0, 1]
+    assert any(isinstance(e, Warned) and "of the 5 rounds asked for there is one" in e.message for e in events)
+    assert same_weights(states[0]["pair"]["start"], initial)
+    assert outcome.model is student
+    assert outcome.decisions[0].criterion == "always"
+    _, resumed = finish(distill(network(5), network(6), train, val, config, state=states[0]))
+    assert same_weights(resumed.model.state_dict(), student.state_dict())
+    events, _ = finish(distill(network(0), network(1), train, val, config.replaced(**{"rounds.rounds": 3})))
+    assert not any(isinstance(e, Warned) for e in events), "nobody asked for the default"
+
+
+def test_the_teacher_may_be_asked_about_negatives(train: Bags, val: Bags, config: Config, network: Network) -> None:
+    totals = {}
+    for hard in (True, False):
+        settings = config.replaced(**{"rounds.robust.hard_negatives": hard, "rounds.rounds": 1, "rounds.epochs": 1})
+        events, _ = finish(distill(network(0), network(1), train, val, settings))
+        totals[hard] = next(e.total for e in events if isinstance(e, Progress) and e.stage == "teacher maps")
+    assert totals == {True: 8, False: 16}
+
+
+def hints_for(bags: Bags, rows: list[int], name: str) -> Hints:
+    labels = np.zeros((len(rows), 32, 32), np.uint8)
+    labels[:, :8], labels[:, 24:] = 1, 2
+    chosen = bags.subset(rows)
+    return Hints(replace(chosen, names=[f"{name} {row}" for row in rows]), labels)
+
+
+def test_each_round_asks_for_its_corrections_and_maps_them(train: Bags, val: Bags, config: Config, network: Network) -> None:
+    config = config.replaced(**ALWAYS)
+    asked: list[int] = []
+    by_round = {1: None, 2: hints_for(train, [1, 3, 5], "painted")}
+
+    def hints(index: int) -> Hints | None:
+        asked.append(index)
+        return by_round[index]
+
+    states: list[dict] = []
+    events, whole = finish(distill(network(0), network(1), train, val, config, hints=hints, on_epoch=states.append))
+    assert asked == [1, 2]
+    totals = [e.total for e in events if isinstance(e, Progress) and e.stage == "teacher maps"]
+    assert set(totals) == {8, 11}, "the teacher is asked about the tiles too"
+    _, plain = finish(distill(network(0), network(1), train, val, config))
+    assert not same_weights(plain.model.state_dict(), whole.model.state_dict())
+    for state in states:
+        asked.clear()
+        _, resumed = finish(distill(network(7), network(8), train, val, config, hints=hints, state=state))
+        assert same_weights(resumed.model.state_dict(), whole.model.state_dict())
+        expected = (
+            [] if (state["round"], state["epoch"]) in ((2, 2), (3, 0)) else [1, 2] if (state["round"], state["epoch"]) == (1, 1) else [2]
+        )
+        assert asked == expected
+
+
+def test_corrected_tiles_of_another_size_are_an_error(train: Bags, val: Bags, config: Config, network: Network) -> None:
+    hints = Hints(make_bags(2, size=64), np.ones((2, 64, 64), np.uint8))
+    with pytest.raises(BagError, match="differ in tile size"):
+        finish(distill(network(0), network(1), train, val, config, hints=lambda index: hints))
+
+
+def test_side_rates_of_both_networks_are_checked_before_the_work(train: Bags, val: Bags, config: Config, network: Network) -> None:
+    one_side = build_model(cam_network_config(NetworkConfig(width=0.125)), 1)
+    config = config.replaced(**{"rounds.side_rates": (1.0, 2.0, 3.0)})
+    for teacher, student in ((network(0), one_side), (one_side, network(0))):
+        seen: list[Any] = []
+        with pytest.raises(ModelError, match="side_rates"):
+            seen.extend(distill(teacher, student, train, val, config))
+        assert not seen
+    states: list[dict] = []
+    finish(distill(network(0), network(1), train, val, config.replaced(**{"rounds.rounds": 1}), on_epoch=states.append))
+    rates = [group["initial_lr"] if "initial_lr" in group else group["lr"] for group in states[0]["optimiser"]["param_groups"]]
+    assert rates == pytest.approx([rates[0], rates[0], 2 * rates[0], 3 * rates[0]])
+
+
+def test_activation_maps_teach_and_do_not_become_a_student(train: Bags, val: Bags, config: Config, network: Network) -> None:
+    """A CAM teacher cannot learn, so its successor gets a copy of itself."""
+
+    def teacher(seed: int) -> CamModel:
+        return CamModel([build_model(cam_network_config(NetworkConfig(width=0.125)), seed)], (1.0, 0.5))
+
+    config = config.replaced(**ALWAYS)
+    states: list[dict] = []
+    first, student = teacher(0), network(1)
+    before = weights_hash(first)
+    _, whole = finish(distill(first, student, train, val, config, on_epoch=states.append))
+    assert whole.accepted_round == 2
+    assert weights_hash(first) == before
+    assert whole.model is not student
+    assert same_weights(states[2]["pair"]["teacher"], student.state_dict())
+    for state in states:
+        _, resumed = finish(distill(teacher(5), network(8), train, val, config, state=state))
+        assert same_weights(resumed.model.state_dict(), whole.model.state_dict())
+    with pytest.raises(ConfigError, match="one map without any"):
+        finish(distill(first, network(1), train, val, config.replaced(**{"rounds.structure": "sides"})))
+    with pytest.raises(ModelError, match="cannot learn"):
+        finish(distill(network(1), first, train, val, config))
