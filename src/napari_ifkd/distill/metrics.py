@@ -7,19 +7,21 @@ was missed altogether has an HD95 of its diagonal; images without foreground hav
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import ndimage
+
+from napari_ifkd.inference import smooth
+
+from .hausdorff import hd95_um
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
-_EXACT_LIMIT = 1 << 24  # values kept for exact ranking; beyond, they are counted in 2**16 bins
-_BINS = 1 << 16
+_EXACT_LIMIT = 1 << 24  # values kept for exact ranking; beyond, they are counted in steps
+_STEPS = 255 * 256  # of probability: 0.5 and every k / 255 lie on one
 
 
 class Evaluation:
@@ -28,16 +30,16 @@ class Evaluation:
     Parameters
     ----------
     threshold : probability from which a pixel counts as tumour
-    mpp : um/px of the maps, to measure HD95 too; None leaves it out
+    mpp : um/px of the maps (or that along y and x), to measure HD95 too; None leaves it out
     sigma_px : Gaussian smoothing before the threshold, px; only for whole images (blocks come smoothed)
 
     Notes
     -----
     uint8 maps (0 to 255 for 0 to 1) are ranked exactly in 256 bins, in constant memory. Of floating-point maps every value counts up to
-    16 million pixels; beyond, values are rounded to 1/65535.
+    16 million pixels; beyond, values are rounded to 1/65280. Smoothed maps always are (see :func:`settled`).
     """
 
-    def __init__(self, threshold: float = 0.5, mpp: float | None = None, sigma_px: float = 0.0) -> None:
+    def __init__(self, threshold: float = 0.5, mpp: float | tuple[float, float] | None = None, sigma_px: float = 0.0) -> None:
         self.threshold, self.mpp, self.sigma_px = threshold, mpp, sigma_px
         self._ranking = _Ranking()
         self._pooled = _Counts()
@@ -70,16 +72,21 @@ class Evaluation:
             if probability.size and not (probability.min() >= 0 and probability.max() <= 1):
                 raise ValueError("probabilities must lie in [0, 1]")
         if self.sigma_px > 0:
-            scale = 255 if probability.dtype == np.uint8 else 1
-            probability = ndimage.gaussian_filter(probability.astype(np.float32) / scale, self.sigma_px).clip(0, 1)
+            probability = settled(smooth(_as_float(probability), self.sigma_px))
         self._ranking.add(probability, truth)
-        mask = probability >= (self.threshold * 255 if probability.dtype == np.uint8 else self.threshold)
+        mask = self.mask_of(probability)
         self._image.add(mask, truth)
         if self.mpp is not None and last and not self._partial and truth.any():
-            self._hd95s.append(hd95_um(mask, truth, self.mpp))
+            distance = hd95_um(mask, truth, self.mpp)
+            self._hd95s += [] if distance is None else [distance]
         self._partial = not last
         if last:
             self._close_image()
+
+    def mask_of(self, probability: NDArray[Any]) -> NDArray[np.bool_]:
+        """Return which px of a map, uint8 or floating point, count as tumour."""
+        mask: NDArray[np.bool_] = probability >= (self.threshold * 255 if probability.dtype == np.uint8 else self.threshold)
+        return mask
 
     def _close_image(self) -> None:
         self._images += 1
@@ -126,7 +133,7 @@ def evaluate_masks(
     truths: Iterable[NDArray[Any]],
     threshold: float = 0.5,
     *,
-    mpp: float | None = None,
+    mpp: float | tuple[float, float] | None = None,
     sigma_px: float = 0.0,
 ) -> dict[str, float]:
     """Score maps against pixel truth.
@@ -136,7 +143,7 @@ def evaluate_masks(
     probabilities : of ``(H, W)`` uint8 in 0..255, or floating point in [0, 1]
     truths : of ``(H, W)``, non-zero on tumour; as many
     threshold : probability from which a pixel counts as tumour
-    mpp : um/px, to measure HD95 too
+    mpp : um/px (or that along y and x), to measure HD95 too
     sigma_px : Gaussian smoothing before the threshold, px
 
     Returns
@@ -149,22 +156,19 @@ def evaluate_masks(
     return evaluation.result()
 
 
-def hd95_um(mask: NDArray[np.bool_], truth: NDArray[np.bool_], mpp: float) -> float:
-    """Return the 95th percentile of the distances between two outlines, in um; the image's diagonal where one mask is empty.
+def settled(probability: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Round smoothed probabilities to steps of 1/65280, to which 0.5 and every k/255 belong.
 
-    Parameters
-    ----------
-    mask, truth : ``(H, W)`` bool
-    mpp : um/px
+    What is equal but for the rounding errors of smoothing (flat areas above all) is then equal again, so that neither the rank of a px nor
+    its side of the threshold hangs on the order of additions.
     """
-    if not mask.any() or not truth.any():
-        return 0.0 if not mask.any() and not truth.any() else math.hypot(*mask.shape) * mpp
-    import torch  # here: monai takes seconds to import, and most evaluations do without
-    from monai.metrics.hausdorff_distance import compute_hausdorff_distance
+    steps: NDArray[np.float32] = np.rint(probability.astype(np.float64) * _STEPS).clip(0, _STEPS)
+    return (steps / _STEPS).astype(np.float32)
 
-    pair = [torch.from_numpy(np.ascontiguousarray(m))[None, None].float() for m in (mask, truth)]
-    distance = compute_hausdorff_distance(pair[0], pair[1], include_background=True, percentile=95, spacing=mpp)
-    return float(distance.item())
+
+def _as_float(probability: NDArray[Any]) -> NDArray[np.float32]:
+    scale = np.float32(255 if probability.dtype == np.uint8 else 1)
+    return probability.astype(np.float32) / scale
 
 
 class _Counts:
@@ -210,11 +214,11 @@ class _Ranking:
         self._held += truth.size
         if self._bins is not None or self._held > _EXACT_LIMIT:
             if self._bins is None:
-                self._bins = np.zeros((2, _BINS), np.int64)
+                self._bins = np.zeros((2, _STEPS + 1), np.int64)
             for values, true in self._values:
-                level = np.rint(values * (_BINS - 1)).astype(np.int64)
+                level = np.rint(values.astype(np.float64) * _STEPS).astype(np.int64)
                 for kind, chosen in enumerate((~true, true)):
-                    self._bins[kind] += np.bincount(level[chosen], minlength=_BINS)
+                    self._bins[kind] += np.bincount(level[chosen], minlength=_STEPS + 1)
             self._values = []
 
     def _table(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -222,7 +226,7 @@ class _Ranking:
         values = [(np.arange(256) / 255).astype(np.float32).astype(np.float64)]  # as a map of floats would hold them
         counts = [self._bytes]
         if self._bins is not None:
-            values.append(np.arange(_BINS) / (_BINS - 1))
+            values.append((np.arange(_STEPS + 1) / _STEPS).astype(np.float32).astype(np.float64))
             counts.append(self._bins)
         elif self._values:
             all_values = np.concatenate([v for v, _ in self._values])
