@@ -236,15 +236,21 @@ def resume(run: Path) -> None:
 
 @app.command()
 def evaluate(
-    model: Annotated[str | None, typer.Option(help="RUN, weights FILE, or NAME; with --patches")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="RUN, weights FILE, NAME, or folder of maps named as the patches; with --patches")
+    ] = None,
     patches: Annotated[Path | None, typer.Option(help="patch folder with masks")] = None,
-    map_: Annotated[Path | None, typer.Option("--map", help="probability map, or a RUN with one; with --truth")] = None,
+    map_: Annotated[
+        Path | None, typer.Option("--map", help="map, RUN with one, label or probability image, or regions; with --truth")
+    ] = None,
     truth: Annotated[Path | None, typer.Option(help="mask of the map's slide")] = None,
+    slide: Annotated[Path | None, typer.Option(help="slide of a --map that is an image (for its resolution) or regions")] = None,
+    mpp: Mpp = None,
     device: Device = None,
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Score a model on patches, or a map, against pixel truth."""
+    """Score a model or maps on patches, or a map of a slide, against pixel truth."""
     from .console import say_json, say_table
 
     if (model is None) != (patches is None) or (map_ is None) != (truth is None) or (model is None) == (map_ is None):
@@ -259,7 +265,7 @@ def evaluate(
 
         assert map_ is not None  # the pairs were checked
         assert truth is not None
-        scores = evaluate_map_of(map_, truth, settings)
+        scores = evaluate_map_of(map_, truth, settings, slide, mpp)
     if as_json:
         say_json(scores)
     else:

@@ -1,12 +1,14 @@
-"""A network against the masks of a patch folder. For evaluation only: nothing here may feed training or choose a round."""
+"""A network, or maps on disk, against the masks of patches. For evaluation only: nothing here may feed training or choose a round."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from napari_ifkd.bags import read_patch_masks, read_patches
 from napari_ifkd.errors import BagError
-from napari_ifkd.inference import predict_patches
+from napari_ifkd.inference import predict_patches, read_patch_maps
 from napari_ifkd.models import pick_device
 
 from .metrics import Evaluation
@@ -52,6 +54,33 @@ def evaluate_patches(model: MILModel, card: ModelCard, folder: str | Path, confi
         )
         for name, probability in zip(bags.names[start : start + _CHUNK], maps, strict=True):
             evaluation.add(probability, masks[name])
+    return evaluation.result()
+
+
+def evaluate_patch_maps(maps: str | Path, folder: str | Path, config: Config) -> dict[str, float]:
+    """Score maps on disk, one for each patch, at threshold 0.5 after smoothing.
+
+    Parameters
+    ----------
+    maps : folder of maps, see :func:`napari_ifkd.inference.read_patch_maps`
+    folder : patch folder with masks, in either layout
+    config : its ``inference`` (smoothing) and ``tiles``
+
+    Returns
+    -------
+    dict, see :meth:`napari_ifkd.distill.metrics.Evaluation.result`, with HD95
+
+    Raises
+    ------
+    BagError
+        If the patches cannot be used or have no masks, or maps are missing or unfit.
+    """
+    bags = read_patches(folder, config.tiles)
+    masks = read_patch_masks(folder)
+    evaluation = Evaluation(0.5, bags.mpp, config.inference.sigma_px)
+    probabilities = read_patch_maps(maps, bags.names, bags.images.shape[1:3], np.float32)
+    for name, probability in zip(bags.names, probabilities, strict=True):
+        evaluation.add(probability, masks[name])
     return evaluation.result()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -25,7 +25,15 @@ _LISTED = 8  # problems told one by one; the rest are counted
 _REMEDY = "Give each patch one grey map of its own size: labels 0 and 1, or probabilities (8 or 16 bit, or floating point in 0 to 1)"
 
 
-def read_patch_maps(folder: str | Path, names: Sequence[str], shape: tuple[int, int]) -> NDArray[np.float16]:
+Float = TypeVar("Float", np.float16, np.float32)
+
+
+def read_patch_maps(
+    folder: str | Path,
+    names: Sequence[str],
+    shape: tuple[int, int],
+    dtype: type[Float] = np.float16,  # type: ignore[assignment]  # mypy solves Float before it looks at a default
+) -> NDArray[Float]:
     """Read the map of each patch.
 
     Parameters
@@ -34,10 +42,11 @@ def read_patch_maps(folder: str | Path, names: Sequence[str], shape: tuple[int, 
         Whole numbers are labels where the folder holds none above 1, else probabilities times the highest value of their type.
     names : of the patches, as ``Bags.names``
     shape : height and width of each, px
+    dtype : of the answer; half precision is enough to learn from
 
     Returns
     -------
-    ``(N, H, W)`` float16 in [0, 1], in the order of `names`
+    ``(N, H, W)`` of `dtype` in [0, 1], in the order of `names`
 
     Raises
     ------
@@ -48,8 +57,10 @@ def read_patch_maps(folder: str | Path, names: Sequence[str], shape: tuple[int, 
     if not folder.is_dir():
         raise BagError(folder, "is no folder" if folder.exists() else "does not exist", _REMEDY)
     found = _index(folder)
+    if not found:
+        raise BagError(folder, "holds no maps", _REMEDY)
     problems: list[str] = []
-    maps = array_store((len(names), *shape), np.float16)
+    maps = array_store((len(names), *shape), dtype)
     highest: dict[np.dtype[Any], int] = defaultdict(int)
     whole: dict[np.dtype[Any], list[int]] = defaultdict(list)
     for row, name in enumerate(names):
@@ -64,16 +75,16 @@ def read_patch_maps(folder: str | Path, names: Sequence[str], shape: tuple[int, 
                     size = f"{image.shape[1]} x {image.shape[0]} px"
                     problems.append(f"the map of {name} is {size}, its image {shape[1]} x {shape[0]}")
                     continue
-                values, dtype = image.read(0, 0, *shape), image.dtype
-            maps[row] = as_probability(paths[0], values, np.iinfo(dtype).max if dtype.kind == "u" else 1)
-            if dtype.kind == "u":
-                highest[dtype] = max(highest[dtype], int(values.max()))
-                whole[dtype].append(row)
+                values = image.read(0, 0, *shape)
+            maps[row] = as_probability(paths[0], values, np.iinfo(values.dtype).max if values.dtype.kind == "u" else 1)
+            if values.dtype.kind == "u":
+                highest[values.dtype] = max(highest[values.dtype], int(values.max()))
+                whole[values.dtype].append(row)
         except AnnotationError as error:
             problems.append(f"{paths[0].relative_to(folder).as_posix()} {error.cause}")
-    for dtype, rows in whole.items():  # only now is it known whether they are labels
+    for kind, rows in whole.items():  # only now is it known whether they are labels
         try:
-            if full_scale_of(folder, dtype, highest[dtype]) == 1:
+            if full_scale_of(folder, kind, highest[kind]) == 1:
                 for row in rows:
                     maps[row] = maps[row] > 0
         except AnnotationError as error:
