@@ -80,6 +80,9 @@ def test_version(run) -> None:
         ["evaluate", "--model", "m", "--patches", "p", "--map", "m", "--truth", "t"],
         ["export", "run", "--out", "o", "--threshold", "7"],
         ["info", "no_such_slide.svs"],
+        ["patches", "--out", "o"],
+        ["patches", "no_such_slide.svs", "--out", "o"],
+        ["patches", ".", "--out", "o", "--size", "3"],
         ["train", "no_such_folder", "--out", "o"],
         ["predict", "no_such_slide.svs", "--model", "phantom-teacher", "--out", "o"],
         ["distill", "no_such_folder", "--teacher", "phantom-teacher", "--out", "o"],
@@ -140,6 +143,36 @@ def test_info_as_json_is_one_object(run, drawn_slide: Path) -> None:
     assert (facts["width"], facts["height"], facts["mpp"]) == (320, 256, 1.0)
     assert facts["tissue"]["found"]
     assert "tissue.found" in run("info", drawn_slide).out
+
+
+def test_patches_of_an_annotated_slide_train_a_teacher(run, drawn_slide: Path, drawn_config: Path, tmp_path: Path) -> None:
+    words = ["patches", drawn_slide, "--annotations", drawn_slide.parent / "truth.tif", "--out", tmp_path / "p", "--config", drawn_config]
+    said = run(*words, "--max-tiles", 30)
+    assert said.status == 0, said.err
+    assert re.search(r"^group +positive +negative *\ntiny +15 +15", said.out)
+    assert said.out.endswith(f"15 positive and 15 negative patches in 1 group: {tmp_path / 'p'}\n")
+    assert "warning: 18 tiles are not drawn" in said.err
+    said = run("train", tmp_path / "p", "--out", tmp_path / "run", "--epochs", 1, "--config", drawn_config)
+    assert said.status == 0, said.err  # a part of the one slide is held out
+    again = run(*words)
+    assert again.status == 2
+    assert one_line(again.err)
+
+
+def test_cancelled_patches_leave_nothing(
+    run, drawn_slide: Path, drawn_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from contextlib import contextmanager
+
+    @contextmanager
+    def at_once():
+        yield lambda: True
+
+    monkeypatch.setattr("napari_ifkd.runs.stop.stop_on_signals", at_once)
+    truth = drawn_slide.parent / "truth.tif"
+    said = run("patches", drawn_slide, "--annotations", truth, "--out", tmp_path / "p", "--config", drawn_config)
+    assert (said.status, said.out, said.err) == (130, "", "cancelled; nothing was written\n")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_whole_path(run, drawn_slide: Path, drawn_patches: Path, drawn_teacher: Path, drawn_config: Path, tmp_path: Path) -> None:
