@@ -17,7 +17,7 @@ from .reading import read_bags, runs
 from .slide_bags import TOUCH, covered, draw_tiles, tile_boxes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
     from shapely.geometry.base import BaseGeometry
@@ -94,31 +94,24 @@ def hinted_bags(
     origins = grid.origins
     if exclusion is not None and len(origins):
         origins = origins[covered(tile_boxes(grid, slide.shape_level0), exclusion) <= TOUCH]
-    size, count = tiles.size_px, 0
-    labels = image_store((len(origins), size, size))  # the rows that hold a hint come first
-    held, normal = np.zeros(len(origins), np.bool_), np.zeros(len(origins), np.int8)
-    for rows in runs(origins, size):
-        if should_stop():
-            raise Cancelled
-        y, x = (int(v) for v in origins[rows[0]])
-        strip = _hinted(grid, corrections, discs, y, x, len(rows) * size)
-        for k, row in enumerate(rows):
-            tile = strip[:, k * size : (k + 1) * size]
-            if tile.any():
-                inside = tile[: grid.working_shape[0] - y, : grid.working_shape[1] - x - k * size]  # beyond the border nothing is known
-                held[row], normal[row] = True, (inside == NORMAL).all()
-                labels[count] = tile
-                count += 1
-    if not count:
+    held, normal = np.zeros(len(origins), np.bool_), np.zeros(len(origins), np.bool_)
+    for rows, strip in _strips(grid, origins, corrections, discs, should_stop):
+        for row, tile in zip(rows, strip, strict=True):
+            inside = tile[: grid.working_shape[0] - origins[row, 0], : grid.working_shape[1] - origins[row, 1]]  # beyond, nothing is known
+            held[row], normal[row] = tile.any(), (inside == NORMAL).all()
+    origins, bag_labels = origins[held], (~normal[held]).astype(np.int8)
+    if not len(origins):
         return None
-    origins, bag_labels = origins[held], (1 - normal[held]).astype(np.int8)
     chosen = draw_tiles(bag_labels, tiles.max_tiles, np.random.default_rng([seed, 14]))
+    labels = image_store((len(chosen), tiles.size_px, tiles.size_px))
+    for rows, strip in _strips(grid, origins[chosen], corrections, discs, should_stop):  # once more: all might not fit in memory
+        labels[rows] = strip
     reading = read_bags(slide, origins[chosen], bag_labels[chosen], tiles)
     while True:
         try:
             next(reading)
         except StopIteration as end:
-            return Hints(end.value, _rows(labels[:count], chosen))
+            return Hints(end.value, labels)
         if should_stop():
             raise Cancelled
 
@@ -173,6 +166,18 @@ def _candidates(slide: Slide, tiles: TileConfig, corrections: Corrections | None
     return TileGrid(shape, size, size, tiles.mpp, scale, origins)
 
 
+def _strips(
+    grid: TileGrid, origins: NDArray[np.int64], corrections: Corrections | None, discs: _Discs, should_stop: Callable[[], bool]
+) -> Iterator[tuple[list[int], NDArray[np.uint8]]]:
+    """Yield runs of neighbouring tiles: their rows, and what is said of their pixels, ``(n, size, size)``."""
+    for rows in runs(origins, grid.size_px):
+        if should_stop():
+            raise Cancelled
+        y, x = (int(v) for v in origins[rows[0]])
+        strip = _hinted(grid, corrections, discs, y, x, len(rows) * grid.size_px)
+        yield rows, strip.reshape(grid.size_px, len(rows), grid.size_px).swapaxes(0, 1)
+
+
 def _hinted(grid: TileGrid, corrections: Corrections | None, discs: _Discs, y: int, x: int, width: int) -> NDArray[np.uint8]:
     """Return the hints of a run of tiles, ``(size, width)``; nothing beyond the slide's border."""
     labels = discs.draw(y, x, grid.size_px, width)
@@ -189,13 +194,3 @@ def _hinted(grid: TileGrid, corrections: Corrections | None, discs: _Discs, y: i
     labels[max(0, grid.working_shape[0] - y) :] = NOTHING
     labels[:, max(0, grid.working_shape[1] - x) :] = NOTHING
     return labels
-
-
-def _rows(labels: NDArray[np.uint8], chosen: NDArray[np.intp]) -> NDArray[np.uint8]:
-    """Return some rows; never all of a mapped array in memory."""
-    if len(chosen) == len(labels):
-        return labels
-    some = image_store((len(chosen), *labels.shape[1:]))
-    for k, row in enumerate(chosen):
-        some[k] = labels[row]
-    return some
