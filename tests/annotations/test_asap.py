@@ -53,10 +53,11 @@ def test_camelyon16_groups(write):
             drawn(box(25, 25, 50), "_2"),
             drawn(box(225, 25, 50), "Exclusion"),
             drawn(box(450, 50, 100), "None"),
+            drawn(box(600, 0, 100), "None", name="Tumor"),
         )
     )
     hole = [shapely.Polygon(box(25, 25, 50)), shapely.Polygon(box(225, 25, 50)), shapely.Polygon(box(450, 50, 100))]
-    whole = [shapely.Polygon(box(x, 0, 100)) for x in (0, 200, 400)]
+    whole = [shapely.Polygon(box(x, 0, 100)) for x in (0, 200, 400, 600)]
     assert regions.tumour.equals(shapely.union_all(whole).difference(shapely.union_all(hole)))
     assert regions.normal.equals(shapely.union_all(hole))
     assert regions.exclusion.is_empty

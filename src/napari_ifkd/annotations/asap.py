@@ -43,7 +43,7 @@ def asap_regions(path: Path, data: bytes) -> list[Region]:
     """Read the polygons, splines (by their points, as ASAP's own masks do) and rectangles of an ASAP file; dots and lines are left out.
 
     The classification of a region is its group's, or that of the group's own group. Camelyon16's ``_0`` and ``_1`` are "Tumor". Its ``_2``,
-    groups called Exclusion, and in a file with tumour whatever stands in no group, are cut out of the tumour and are "Normal".
+    groups called Exclusion, and in a file with tumour whatever has neither a group nor a telling name, are cut out of it and are "Normal".
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def asap_regions(path: Path, data: bytes) -> list[Region]:
         if geometry is not None:
             regions.append(Region(geometry, item.name, _classification(item.group, parents)))
     if any(region.classification is not None and region.meaning == "tumour" for region in regions):
-        regions = [Region(r.geometry, r.name, r.classification or "Normal") for r in regions]
+        regions = [r if r.classification or r.meaning != "other" else Region(r.geometry, r.name, "Normal") for r in regions]
     return cut_out(regions)
 
 
