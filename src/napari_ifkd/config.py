@@ -31,7 +31,7 @@ class NetworkConfig(Settings):
     )
     width: float = Field(0.5, gt=0, le=2, description="channel multiplier of the trunk; 1 is the paper's (VGG and SA only)")
     pretrained: bool = Field(False, description="start the trunk from its published weights (needs width 1 and a network connection)")
-    trunk: str | None = Field(None, description="timm model name or hf-hub:ORG/REPO of the trunk; None is the network's own")
+    trunk: str | None = Field(None, description="timm model name, or hf-hub:ORG/REPO with its weights; None is the network's own")
     trunk_weights: str | None = Field(
         None, description="file of trunk weights: .safetensors, or .pt, .pth, .bin that hold tensors only; wins over `pretrained`"
     )
