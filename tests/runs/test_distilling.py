@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from napari_ifkd.annotations.points import read_points
 from napari_ifkd.config import Config, load_config
 from napari_ifkd.errors import BagError, InputError
 from napari_ifkd.events import EpochDone, Event, MapReady, RoundDone, RunCancelled, RunDone, Warned
@@ -117,3 +118,52 @@ def test_refusals(drawn_slide: Path, drawn_patches: Path, drawn_teacher: Path, t
     with pytest.raises(BagError, match="um/px"):
         list(distill_run([drawn_patches], drawn_teacher, tmp_path / "run", config.replaced(**{"tiles.mpp": 0.5})))
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"student": {"name": "encoder-mil"}}, "trunk"),
+        ({"student": {"name": "custom", "custom": "nobody-has-it"}}, "nobody-has-it"),
+        ({"student": {"name": "vgg-mil", "width": 0.125, "stages": [0, 2]}, "rounds.structure": "sides"}, "teacher has 3, the student 2"),
+        ({"rounds.side_rates": [1.0, 2.0]}, "side_rates"),
+    ],
+)
+def test_networks_that_will_not_do_are_told_before_anything_is_made(
+    settings: dict[str, Any], told: str, drawn_slide: Path, drawn_teacher: Path, tmp_path: Path, config: Config
+) -> None:
+    with pytest.raises(InputError, match=told):
+        list(distill_run([drawn_slide], drawn_teacher, tmp_path / "run", config.replaced(**settings)))
+    assert not (tmp_path / "run").exists()
+
+
+def test_points_lie_in_the_run_and_count_where_the_settings_say_so(
+    drawn_slide: Path, drawn_patches: Path, drawn_teacher: Path, tmp_path: Path, config: Config
+) -> None:
+    table = tmp_path / "answers.csv"
+    table.write_text("slide,x,y,answer\ntiny.tif,60,60,tumour\ntiny.tif,100,60,\n")
+    short = config.replaced(**{"rounds.rounds": 1, "rounds.epochs": 1})
+    counted = short.replaced(**{"rounds.points_as_labels": True})
+    told = {}
+    for name, settings, points in (("without", short, None), ("kept", short, table), ("counted", counted, table)):
+        events = list(distill_run([drawn_slide], drawn_teacher, tmp_path / name, settings, points=points))
+        told[name] = " ".join(e.message for e in events if isinstance(e, Warned))
+    assert [p.answer for p in read_points(RunFolder(tmp_path / "kept").points)] == ["tumour"]
+    assert "teach nothing" in told["kept"]
+    assert "1 answered point" in told["counted"]
+    assert hashes(tmp_path / "without") == hashes(tmp_path / "kept") != hashes(tmp_path / "counted")
+
+    table.unlink()  # the run has its own
+    assert isinstance(list(resume_run(tmp_path / "counted"))[-1], RunDone)
+    table.write_text("slide,x,y,answer\nother.tif,60,60,tumour\n")
+    with pytest.raises(InputError, match=r"--points.*other\.tif"):
+        list(distill_run([drawn_slide], drawn_teacher, tmp_path / "run", short, points=table))
+    with pytest.raises(InputError, match="--points"):
+        list(distill_run([drawn_patches], drawn_teacher, tmp_path / "run", short, points=table))
+    assert not (tmp_path / "run").exists()
+
+
+def test_run_of_a_version_before_points_resumes(drawn_patches: Path, drawn_teacher: Path, tmp_path: Path, config: Config) -> None:
+    list(distill_run([drawn_patches], drawn_teacher, tmp_path / "run", config, should_stop=lambda: True))
+    assert "points" not in RunFolder(tmp_path / "run").about["data"]
+    assert isinstance(list(resume_run(tmp_path / "run"))[-1], RunDone)

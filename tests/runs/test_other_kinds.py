@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import timm
 import torch
+from safetensors.torch import save_file
+from torch import nn
 
 from napari_ifkd.bags import read_patches
 from napari_ifkd.config import Config, load_config
-from napari_ifkd.events import RunDone
+from napari_ifkd.events import RunDone, Warned
 from napari_ifkd.inference import predict_patches
-from napari_ifkd.models import CamModel, build_model, load_model, weights_hash
+from napari_ifkd.models import CamModel, SideOutputs, build_model, load_model, register_network, weights_hash
 from napari_ifkd.models.network import TrunkModel
 from napari_ifkd.runs.acts import distill_run, train_run
 from napari_ifkd.runs.folder import RunFolder
@@ -114,3 +117,45 @@ def test_frozen_student_of_the_teachers_kind_has_its_trunk(drawn_patches: Path, 
     assert all(isinstance(model, TrunkModel) for model in models)
     assert weights_hash(models[0].trunk) == weights_hash(models[1].trunk)  # type: ignore[arg-type]
     assert weights_hash(models[0]) != weights_hash(models[1])
+
+
+def test_frozen_trunk_that_never_learned_is_told(drawn_patches: Path, tmp_path: Path, config: Config) -> None:
+    settings = config.replaced(**SHORT, network=VIT)
+    events = list(train_run(drawn_patches, tmp_path / "teacher", settings))
+    assert any(isinstance(e, Warned) and "frozen" in e.message for e in events)
+    weights = tmp_path / "trunk.safetensors"
+    save_file(timm.create_model(VIT["trunk"]).state_dict(), weights)
+    settings = settings.replaced(**{"network.trunk_weights": str(weights)})
+    events = list(train_run(drawn_patches, tmp_path / "taught", settings))
+    assert not any(isinstance(e, Warned) for e in events)
+    weights.unlink()
+    events = list(distill_run([drawn_patches], tmp_path / "taught", tmp_path / "run", settings))
+    assert not any(isinstance(e, Warned) and "frozen" in e.message for e in events)
+    _, card = load_model(RunFolder(tmp_path / "run").model_path(1))
+    assert "trunk.safetensors" in card.trunk_source
+    assert str(tmp_path) not in card.model_dump_json()
+
+
+class Mine(nn.Module):
+    """A network of a user's own: three lines, one side output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 1, 5, padding=2)
+
+    def forward(self, x: torch.Tensor) -> SideOutputs:
+        logit = self.conv(x)
+        return SideOutputs((logit,), logit.sigmoid())
+
+
+def test_network_of_a_users_own_learns_and_teaches(drawn_patches: Path, drawn_teacher: Path, tmp_path: Path, config: Config) -> None:
+    register_network("mine", lambda _: Mine())
+    own = config.replaced(**{"student": {"name": "custom", "custom": "mine"}, "rounds.mode": "paper"})
+    list(distill_run([drawn_patches], drawn_teacher, tmp_path / "first", own))
+    learned, card = load_model(RunFolder(tmp_path / "first").model_path(1))
+    assert (card.network.custom, len(learned.weights)) == ("mine", 1)
+    other = own.replaced(student={"name": "vgg-mil", "width": 0.125})
+    events = list(distill_run([drawn_patches], RunFolder(tmp_path / "first").model_path(1), tmp_path / "second", other))
+    assert isinstance(events[-1], RunDone)
+    assert load_model(RunFolder(tmp_path / "second").model_path(1))[1].network.name == "vgg-mil"
+    assert load_model(RunFolder(tmp_path / "second").model_path(2))[1].network.name == "custom"  # the roles changed hands

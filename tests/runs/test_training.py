@@ -80,7 +80,7 @@ def test_unforeseen_error_is_told_and_chained(drawn_patches: Path, tmp_path: Pat
     def broken(*args: object, **kwargs: object) -> object:
         raise ZeroDivisionError("no luck\nat all")
 
-    monkeypatch.setattr(training, "build_model", broken)
+    monkeypatch.setattr(training, "train_teacher", broken)
     with pytest.raises(EngineError, match=r"ZeroDivisionError: no luck\)") as told:
         list(train_run(drawn_patches, tmp_path / "run", config))
     assert isinstance(told.value.__cause__, ZeroDivisionError)

@@ -214,11 +214,7 @@ def _check(teacher: MILModel | FixedTeacher, student: MILModel, train: Bags, val
         raise BagError(train.source, "there are no positive bags to distil on", "Add images or slides with tumour, or mark a tumour region")
     if isinstance(teacher, FixedTeacher):
         teacher.check(train, val)
-    if structure_of(settings) == "sides":
-        _check_sides(teacher, student)
-    for model in (student, teacher):
-        if model is student or not (isinstance(model, FixedTeacher) or only_teaches(model)):
-            param_groups(model, settings.learning_rate, settings.side_rates)  # now, and not when it is to learn at last
+    check_networks(None if isinstance(teacher, FixedTeacher) else teacher, student, settings)
     if settings.mode == "oeem" and settings.rounds > 1 and settings.rounds != RoundConfig.model_fields["rounds"].default:
         yield Warned(f"Mode 'oeem' trains once on the teacher's pseudo-mask: of the {settings.rounds} rounds asked for there is one")
     if not train.negatives:
@@ -227,11 +223,29 @@ def _check(teacher: MILModel | FixedTeacher, student: MILModel, train: Bags, val
         yield Warned("There are no positive validation bags, so the cautious rule cannot accept any student")
 
 
-def _check_sides(teacher: MILModel | FixedTeacher, student: MILModel) -> None:
-    remedy = "Use structure fusion, or a student of the teacher's kind"
-    if only_teaches(teacher):
-        raise ConfigError("rounds.structure sides", "it pairs side outputs, and this teacher is one map without any", remedy)
-    counts = [len(getattr(model, "weights", ())) for model in (teacher, student)]
-    if counts[0] != counts[1]:
-        cause = f"it pairs side outputs, and the teacher has {counts[0]}, the student {counts[1]}"
-        raise ConfigError("rounds.structure sides", cause, remedy)
+def check_networks(teacher: MILModel | None, student: MILModel, settings: RoundConfig) -> None:
+    """Refuse networks that the settings do not suit: before anything is done with them, and not when they are to learn at last.
+
+    Parameters
+    ----------
+    teacher, student : of the first round; a teacher that is maps is None
+    settings : ``structure``, ``mode`` and ``side_rates`` matter
+
+    Raises
+    ------
+    ConfigError
+        If structure ``sides`` finds no pairs of side outputs, or side rates a module that does not tell its side heads.
+    ModelError
+        If ``side_rates`` does not fit a network.
+    """
+    lasting = teacher is None or only_teaches(teacher)
+    if structure_of(settings) == "sides":
+        remedy = "Use structure fusion, or a student of the teacher's kind"
+        if lasting:
+            raise ConfigError("rounds.structure sides", "it pairs side outputs, and this teacher is one map without any", remedy)
+        counts = [len(getattr(model, "weights", ())) for model in (teacher, student)]
+        if counts[0] != counts[1]:
+            cause = f"it pairs side outputs, and the teacher has {counts[0]}, the student {counts[1]}"
+            raise ConfigError("rounds.structure sides", cause, remedy)
+    for model in (student,) if teacher is None or lasting else (student, teacher):
+        param_groups(model, settings.learning_rate, settings.side_rates)

@@ -16,6 +16,7 @@ from napari_ifkd.slides import find_tissue
 
 from .drive import drive
 from .folder import RunFolder
+from .frozen import NEVER_LEARNS, never_learns
 from .hints import RoundHints, inherit
 from .inputs import absolute, absolute_ref, check_same_slides, one_slide_regions, opened_slides
 from .rounds import Rounds
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from napari_ifkd.annotations import Regions
     from napari_ifkd.annotations.points import Point
     from napari_ifkd.config import Config
+    from napari_ifkd.models import MILModel
     from napari_ifkd.slides import Slide
 
     from .teachers import Teacher
@@ -86,6 +88,7 @@ def distill_run(
         resolved_config = first.settings(config, slides)
         patches = [read_patches(folder, resolved_config.tiles) for folder in folders]
         first.check(slides, patches)
+        student = first.student(resolved_config)
         folder = RunFolder.create(
             out,
             "distill",
@@ -116,10 +119,12 @@ def distill_run(
                 )
             if points is not None and not resolved_config.rounds.points_as_labels:
                 yield Warned("The points are kept with the run, but teach nothing: that is what rounds.points_as_labels is for.")
+            if never_learns(student):
+                yield Warned(NEVER_LEARNS)
             first.keep(folder)
             card = first.card(resolved_config, slides, patches)
             rounds = Rounds(folder, slides, resolved_config, first, card, mask, stop)
-            yield from _distill(folder, slides, patches, resolved_config, first, rounds, weak, stop)
+            yield from _distill(folder, slides, patches, resolved_config, first, student, rounds, weak, stop)
 
         yield from drive(folder, "distill", work, should_stop)
 
@@ -140,6 +145,7 @@ def _distill(
     patches: list[Bags],
     config: Config,
     first: Teacher,
+    student: MILModel,
     rounds: Rounds,
     weak: Regions | None,
     should_stop: Callable[[], bool],
@@ -169,9 +175,8 @@ def _distill(
     train, held = bags.subset(train_index), bags.subset(held_index)
     yield from rounds.finish_open()
 
-    teacher, student = first.pair(folder, train, held, config)
     events = distill(
-        teacher,
+        first.ready(folder, train, held, config),
         student,
         train,
         held,

@@ -31,7 +31,6 @@ from .files import read_json, write_aside
 from .journal import Journal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
 Status = Literal["empty", "running", "done", "cancelled", "failed", "interrupted"]
@@ -309,14 +308,6 @@ class RunFolder:
     def __repr__(self) -> str:
         """Name the folder."""
         return f"RunFolder({str(self.path)!r})"
-
-
-def find_runs(folder: str | Path) -> Iterator[RunFolder]:
-    """Yield the runs directly inside a folder (or the folder itself), by name."""
-    folder = Path(folder)
-    for path in [folder, *sorted(p for p in folder.iterdir() if p.is_dir())]:
-        if (path / "run.yaml").is_file():
-            yield RunFolder(path)
 
 
 def _slide_name(map_path: Path) -> str:

@@ -11,6 +11,7 @@ from napari_ifkd.bags.bags import array_store
 from napari_ifkd.config import NetworkConfig
 from napari_ifkd.distill.evaluate_patches import check_resolution
 from napari_ifkd.distill.fixed import FixedTeacher
+from napari_ifkd.distill.rounds import check_networks
 from napari_ifkd.inference import open_map
 from napari_ifkd.inference.file_map import maps_of_tiles, read_patch_maps, write_file_map
 from napari_ifkd.models import CamModel, ModelCard, build_model, load_model
@@ -56,6 +57,10 @@ class Teacher(Protocol):
         """Return what the cards of its students say of it, their tiles and their resolution."""
         ...
 
+    def student(self, config: Config) -> MILModel:
+        """Return its first student, as it was drawn; raise InputError for settings that do not suit the two."""
+        ...
+
     def keep(self, folder: RunFolder) -> None:
         """Keep in round 0 what the run needs of it."""
         ...
@@ -64,8 +69,8 @@ class Teacher(Protocol):
         """Make its map of a slide, unless it is there; say so when it is."""
         ...
 
-    def pair(self, folder: RunFolder, train: Bags, held: Bags, config: Config) -> tuple[MILModel | FixedTeacher, MILModel]:
-        """Return it and its first student, for the engine. The folder must have its maps of slides."""
+    def ready(self, folder: RunFolder, train: Bags, held: Bags, config: Config) -> MILModel | FixedTeacher:
+        """Return it for the engine. The folder must have its maps of slides."""
         ...
 
 
@@ -110,6 +115,19 @@ class NetworkTeacher:
         """Return its own card."""
         return self.resolved.card
 
+    def student(self, config: Config) -> MILModel:
+        """Build what the settings name; where they name nothing, a network of its own kind."""
+        teacher, card = load_model(self.resolved.path)
+        wanted = config.student
+        if wanted is not None and wanted != NetworkConfig(name=card.network.name):  # named like the teacher, and no more said
+            student = build_model(wanted, config.seed)
+        else:
+            student = build_model(_kind_of(card), config.seed)
+            student.normalisation = teacher.normalisation  # it may start from the teacher's weights
+            _share_frozen_trunk(teacher, student)
+        check_networks(teacher, student, config.rounds)
+        return student
+
     def keep(self, folder: RunFolder) -> None:
         """Copy it into the run."""
         keep_teacher(folder, self.resolved)
@@ -119,16 +137,9 @@ class NetworkTeacher:
         model, card = load_model(folder.model_path(0))
         yield from map_slide(folder, 0, slide, model, card, config, None, should_stop, stage="teacher map")
 
-    def pair(self, folder: RunFolder, train: Bags, held: Bags, config: Config) -> tuple[MILModel | FixedTeacher, MILModel]:
-        """Load it, and build a student of the settings; where they name none, one of its own kind."""
-        teacher, card = load_model(folder.model_path(0))
-        wanted = config.student
-        if wanted is not None and wanted != NetworkConfig(name=card.network.name):  # named like the teacher, and no more said
-            return teacher, build_model(wanted, config.seed)
-        student = build_model(_kind_of(card), config.seed)
-        student.normalisation = teacher.normalisation  # it may start from the teacher's weights
-        _share_frozen_trunk(teacher, student)
-        return teacher, student
+    def ready(self, folder: RunFolder, train: Bags, held: Bags, config: Config) -> MILModel:
+        """Load the run's copy."""
+        return load_model(folder.model_path(0))[0]
 
 
 class FileTeacher:
@@ -165,6 +176,12 @@ class FileTeacher:
             domain="phantom" if slides and all(slide.is_phantom for slide in slides) else "",
         )
 
+    def student(self, config: Config) -> MILModel:
+        """Build what the settings name: ``student``, else ``network``."""
+        student = build_model(config.student or config.network, config.seed)
+        check_networks(None, student, config.rounds)
+        return student
+
     def keep(self, folder: RunFolder) -> None:
         """Write rounds/00/teacher.json."""
         folder.write_file_teacher(self.facts())
@@ -175,11 +192,10 @@ class FileTeacher:
             folder, 0, slide, lambda path: write_file_map(self.masks.of_slide(slide), slide, path, config, should_stop=should_stop)
         )
 
-    def pair(self, folder: RunFolder, train: Bags, held: Bags, config: Config) -> tuple[MILModel | FixedTeacher, MILModel]:
-        """Read the maps of the bags, and build a student of the settings: ``student``, else ``network``."""
-        of_bags = partial(_of_tiles, folder, config.tiles) if not self._rows else self._of_patches
-        fixed = FixedTeacher(of_bags(train), of_bags(held), self.masks.label, of_bags)
-        return fixed, build_model(config.student or config.network, config.seed)
+    def ready(self, folder: RunFolder, train: Bags, held: Bags, config: Config) -> FixedTeacher:
+        """Read its maps of the bags."""
+        of_bags = self._of_patches if self._rows else partial(_of_tiles, folder, config.tiles)
+        return FixedTeacher(of_bags(train), of_bags(held), self.masks.label, of_bags)
 
     def _of_patches(self, bags: Bags) -> NDArray[np.float16]:
         return self._maps[[self._rows[name] for name in bags.names]]
@@ -210,3 +226,4 @@ def _share_frozen_trunk(teacher: MILModel, student: MILModel) -> None:
     source = teacher.networks[0] if isinstance(teacher, CamModel) else teacher
     if isinstance(source, TrunkModel) and isinstance(student, TrunkModel) and student.frozen:
         student.trunk.load_state_dict(source.trunk.state_dict())
+        student.trunk_source = teacher.trunk_source

@@ -8,11 +8,13 @@ import numpy as np
 
 from napari_ifkd.bags import read_patch_masks, read_patches, split_groups
 from napari_ifkd.distill import train_teacher
+from napari_ifkd.distill.training import param_groups
 from napari_ifkd.events import EpochDone, Event, RoundDone, RunDone, Warned
 from napari_ifkd.models import ModelCard, build_model, cam_network_config, save_model, seed_everything
 
 from .drive import drive
 from .folder import RunFolder
+from .frozen import NEVER_LEARNS, never_learns
 from .inputs import absolute
 from .stop import never
 from .threads import use_threads
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
     from napari_ifkd.bags import Bags
     from napari_ifkd.config import Config, Stage1Config
+    from napari_ifkd.models import MILModel
 
 
 def train_run(
@@ -53,38 +56,42 @@ def train_run(
         If the work fails.
     """
     bags = read_patches(patches, config.tiles)
+    parts = split_groups(bags, config.tiles.validation_share, config.seed)
+    train, held = (bags.subset(part) for part in parts)
+    masks = _masks_of(patches, train) if config.stage1.method == "supervised" else None
+    network = cam_network_config(config.network) if config.stage1.method in ("cam", "oaa") else config.network
+    model = build_model(network, config.seed)
+    param_groups(model, config.stage1.learning_rate, config.stage1.side_rates)  # do they fit? now, and not in the run
     folder = RunFolder.create(out, "train", config, {"patches": absolute(patches)})
-    yield from drive(folder, "train", lambda stop: _train(folder, patches, bags, config, stop), should_stop)
+
+    def work(stop: Callable[[], bool]) -> Generator[Event, None, None]:
+        done = "the network of the last epoch; it was not scored by pixels"
+        if not folder.model_path(0).is_file():
+            yield from _train(folder, model, train, held, masks, config, stop)
+        yield RunDone(0, done)
+
+    yield from drive(folder, "train", work, should_stop)
 
 
 def _train(
-    folder: RunFolder, patches: str | Path, bags: Bags, config: Config, should_stop: Callable[[], bool]
+    folder: RunFolder,
+    model: MILModel,
+    train: Bags,
+    held: Bags,
+    masks: NDArray[np.bool_] | None,
+    config: Config,
+    should_stop: Callable[[], bool],
 ) -> Generator[Event, None, None]:
-    method = config.stage1.method
-    done = "the network of the last epoch; it was not scored by pixels"
-    if folder.model_path(0).is_file():
-        yield RunDone(0, done)
-        return
     use_threads(config.threads)
     seed_everything(config.seed)
-    train_index, held_index = split_groups(bags, config.tiles.validation_share, config.seed)
-    train, held = bags.subset(train_index), bags.subset(held_index)
     if not len(held):
         yield Warned("No group could be held out, so nothing tells how the teacher does on images it has not seen.")
-    masks = None
-    if method == "supervised":
-        masks = _masks_of(patches, train)
+    if masks is not None:
         yield Warned("Method supervised learns from pixel masks: it shows what the network could do at best, and is no weak supervision.")
-    network = cam_network_config(config.network) if method in ("cam", "oaa") else config.network
+    if never_learns(model):
+        yield Warned(NEVER_LEARNS)
     events = train_teacher(
-        train,
-        held,
-        build_model(network, config.seed),
-        config,
-        masks=masks,
-        should_stop=should_stop,
-        state=folder.load_checkpoint(),
-        on_epoch=folder.save_checkpoint,
+        train, held, model, config, masks=masks, should_stop=should_stop, state=folder.load_checkpoint(), on_epoch=folder.save_checkpoint
     )
     scores: dict[str, float] = {}
     while True:
@@ -96,21 +103,20 @@ def _train(
         if isinstance(event, EpochDone):
             scores = event.scores
         yield event
-    labels = "pixel masks (fully supervised)" if method == "supervised" else "image-level labels only"
+    labels = "image-level labels only" if masks is None else "pixel masks (fully supervised)"
     card = ModelCard(
         name=folder.path.resolve().name,
-        network=network,
-        mpp=bags.mpp,
-        tile_px=int(bags.images.shape[1]),
+        network=model.config or config.network,
+        mpp=train.mpp,
+        tile_px=int(train.images.shape[1]),
         normalisation=model.normalisation,
-        trained_on=f"{bags.source}: {train.positives} positive and {train.negatives} negative patches, {labels}",
+        trained_on=f"{train.source}: {train.positives} positive and {train.negatives} negative patches, {labels}",
         notes=f"{_recipe(config.stage1)}, {config.stage1.epochs} epochs, seed {config.seed}; {len(held)} patches held out",
     )
     folder.round_dir(0).mkdir(parents=True, exist_ok=True)
     save_model(folder.model_path(0), model, card)
     folder.write_metrics(0, scores)
     yield RoundDone(0, None, scores)
-    yield RunDone(0, done)
 
 
 def _masks_of(patches: str | Path, train: Bags) -> NDArray[np.bool_]:
