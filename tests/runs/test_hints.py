@@ -125,6 +125,15 @@ def test_points_count_only_where_the_settings_say_so(run: RunFolder, slides: lis
     assert hints.notes == ["Round 2: 1 corrected tile of a.tif counts (1 answered point)"]
 
 
+def test_it_is_told_when_not_all_count(run: RunFolder, slides: list[Slide]) -> None:
+    paint(run, slides[0], 0, 0, 200, 300)
+    hints = RoundHints(run, slides, CONFIG.replaced(**{"tiles.max_tiles": 4}))
+    found = hints(1)
+    assert found is not None
+    assert len(found.bags) == 4
+    assert hints.notes == ["Round 1: 4 corrected tiles of a.tif count (0.06 mm2 painted, drawn at random: tiles.max_tiles)"]
+
+
 def test_patches_alone_have_no_hints(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", [])
     assert RoundHints(run, [], WITH_POINTS)(1) is None

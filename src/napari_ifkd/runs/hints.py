@@ -143,7 +143,8 @@ class RoundHints:
             return
         tiles = 0 if part is None else len(part.bags)
         count = f"{tiles} corrected tile{'s' * (tiles != 1)} of {slide.name} count" + "s" * (tiles == 1)
-        self.notes.append(f"Round {index}: {count} ({' and '.join(sources)})")
+        drawn = ", drawn at random: tiles.max_tiles" if tiles == self.config.tiles.max_tiles else ""
+        self.notes.append(f"Round {index}: {count} ({' and '.join(sources)}{drawn})")
 
 
 def copy_corrections(source: Path, out: Path) -> Corrections:
