@@ -246,7 +246,10 @@ def test_draw_is_seeded_a_class_and_a_slide_at_a_time(drawn_slide: Path, geojson
 def test_normal_slides_are_negative_throughout(drawn_slide: Path, geojson: Path, tmp_path: Path) -> None:
     normal = tmp_path / "tiny-normal.tif"
     normal.write_bytes(drawn_slide.read_bytes())
-    warned = make(drawn_slide, normal, out=tmp_path / "p", annotations=[geojson], normal=[normal])
+    events = list(make_patches([drawn_slide, normal], tmp_path / "p", SMALL, annotations=[geojson], normal=[normal]))
+    labelled = [event for event in events if isinstance(event, Progress) and event.stage == "labelling"]
+    assert (labelled[-1].done, labelled[-1].total, labelled[-1].unit) == (2, 2, "images")
+    warned = [event.message for event in events if isinstance(event, Warned)]
     counts = patch_counts(tmp_path / "p")
     assert counts["tiny-normal"] == (0, 6 * 8)  # the section is 192 x 256 px
     assert not any("one slide" in note or "group" in note for note in warned)
@@ -258,7 +261,7 @@ def test_progress_counts_to_the_end_and_the_table_tells_no_folder(drawn_slide: P
     events = list(make_patches([drawn_slide], tmp_path / "p", SMALL, annotations=[geojson]))
     last = {event.stage: event for event in events if isinstance(event, Progress)}
     assert list(last) == ["labelling", "writing patches"]
-    assert (last["labelling"].done, last["labelling"].total) == (1, 1)
+    assert last["labelling"].done == last["labelling"].total == 6 * 8  # the tissue is 192 x 256 px
     assert last["writing patches"].done == last["writing patches"].total == len(rows(tmp_path / "p"))
     text = (tmp_path / "p" / "labels.csv").read_text()
     assert "/" not in text

@@ -94,10 +94,10 @@ def make_patches(
     pace = Pace("labelling", len(pairs), "images")
     for pair in pairs:
         try:
-            plans.append(_planned(pair, config, mpp, should_stop))
+            plans.append((yield from _planned(pair, config, mpp, should_stop, tell=len(pairs) == 1)))
         except InputError as error:
             problems.append(error)
-        if (event := pace.add(1)) is not None:
+        if len(pairs) > 1 and (event := pace.add(1)) is not None:
             yield event
     if len(problems) == 1:
         raise problems[0]
@@ -130,7 +130,8 @@ def _opened(pair: Pair, tiles: TileConfig, mpp: float | None) -> Iterator[tuple[
         yield scene, stack.enter_context(open_annotated(pair.annotation, scene, tiles.mpp))
 
 
-def _planned(pair: Pair, config: Config, mpp: float | None, should_stop: Callable[[], bool]) -> _Plan:
+def _planned(pair: Pair, config: Config, mpp: float | None, should_stop: Callable[[], bool], tell: bool) -> Generator[Event, None, _Plan]:
+    """Label the tiles of a slide or picture and draw among them; `tell` how far that is."""
     tiles, size = config.tiles, config.tiles.size_px
     with _opened(pair, tiles, mpp) as (scene, annotated):
         # a picture whose stain nobody knows can be cut whole; of a slide that would be mostly glass
@@ -139,6 +140,7 @@ def _planned(pair: Pair, config: Config, mpp: float | None, should_stop: Callabl
         origins = grid.origins[(grid.origins + size <= np.asarray(grid.working_shape)).all(axis=1)]  # beyond the border is nothing to label
         labels = np.full(len(origins), -1, np.int8)
         little = excluded = 0
+        pace = Pace("labelling", len(origins))
         for rows in runs(origins, size):
             _stop_if(should_stop)
             for row, window in zip(rows, _windows(annotated.read, origins[rows], size), strict=True):
@@ -151,6 +153,8 @@ def _planned(pair: Pair, config: Config, mpp: float | None, should_stop: Callabl
                     little += 1
                 else:
                     labels[row] = 0
+            if tell and (event := pace.add(len(rows))) is not None:
+                yield event
     # the draw of a slide does not depend on which others were given
     chosen = draw_tiles(labels, tiles.max_tiles, np.random.default_rng([config.seed, 17, zlib.crc32(pair.key.encode())]))
     why = "" if len(origins) else _why_none(grid.working_shape, size, tissue.reason if tissue else "")
