@@ -255,6 +255,8 @@ def evaluate(
 
     if (model is None) != (patches is None) or (map_ is None) != (truth is None) or (model is None) == (map_ is None):
         raise InputError("evaluate", "needs either --model and --patches, or --map and --truth", "Give one of these pairs")
+    if map_ is None and (slide is not None or mpp is not None):
+        raise InputError("evaluate", "--slide and --mpp tell of the slide of a --map", "Leave them out, or set tiles.mpp for patches")
     settings = load_config(config).replaced(device=device)
     if model is not None and patches is not None:
         from .runs.evaluation import evaluate_model

@@ -65,6 +65,7 @@ def test_all_foreground() -> None:
     assert scores["average_precision"] == pytest.approx(0.3)
     assert scores["foreground_share"] == 1
     assert scores["true_share"] == pytest.approx(0.3)
+    assert scores["f1"] == scores["all_foreground_f1"] == evaluate_masks([np.zeros((10, 10))], [truth])["all_foreground_f1"]
 
 
 @pytest.mark.parametrize("level", [0, 255])

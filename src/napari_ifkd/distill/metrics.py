@@ -107,6 +107,7 @@ class Evaluation:
             ``average_precision`` : of pixels; needs no threshold
             ``best_threshold``, ``best_f1`` : the threshold with the highest pooled F1. Chosen by truth, so a diagnostic and never a setting
             ``foreground_share``, ``true_share`` : marked, and true, share of pixels in the images that hold tumour (all, if none does)
+            ``all_foreground_f1`` : what the answer "everything is tumour" would score, over all pixels
             ``n`` : images
             ``hd95_um`` : mean over the images that hold tumour; only with ``mpp``, and where any was measured
         """
@@ -121,6 +122,7 @@ class Evaluation:
             "best_f1": best,
             "foreground_share": shares.marked / max(shares.pixels, 1),
             "true_share": shares.truth / max(shares.pixels, 1),
+            "all_foreground_f1": 2 * pooled.truth / (pooled.pixels + pooled.truth) if pooled.pixels else 0.0,
             "n": self._images,
         }
         if self._hd95s:
