@@ -210,6 +210,47 @@ def test_the_whole_path(run, drawn_slide: Path, drawn_patches: Path, drawn_teach
     assert "not empty" in said.err
 
 
+def test_other_methods_students_and_teachers(run, drawn_slide: Path, drawn_patches: Path, drawn_config: Path, tmp_path: Path) -> None:
+    few = ["--config", drawn_config, "--epochs", 1]
+    said = run("train", drawn_patches, "--out", tmp_path / "cam", "--method", "cam", *few)
+    assert said.status == 0, said.err
+    said = run("train", drawn_patches, "--out", tmp_path / "bound", "--method", "supervised", *few)
+    assert said.status == 0, said.err
+    assert "learns from pixel masks" in said.err
+    for name in ("cam", "bound"):  # each evaluated by the same command
+        said = run("evaluate", "--model", tmp_path / name, "--patches", drawn_patches, "--json", "--config", drawn_config)
+        assert json.loads(said.out).keys() >= MEASURES, said.err
+    said = run(
+        "distill", drawn_patches, "--teacher", tmp_path / "cam", "--student", "resnet-mil", "--rounds", 1, "--out", tmp_path / "a", *few
+    )
+    assert said.status == 0, said.err
+    assert RunFolder(tmp_path / "a").config.student.name == "resnet-mil"
+
+    (tmp_path / "answers.csv").write_text("slide,x,y,answer\ntiny.tif,60,60,tumour\n")
+    mask = drawn_slide.parent / "truth.tif"
+    words = [
+        "distill",
+        drawn_slide,
+        "--teacher",
+        mask,
+        "--mode",
+        "oeem",
+        "--points",
+        tmp_path / "answers.csv",
+        "--out",
+        tmp_path / "b",
+        *few,
+    ]
+    said = run(*words)
+    assert said.status == 0, said.err
+    assert RunFolder(tmp_path / "b").rounds() == [0, 1]
+    assert RunFolder(tmp_path / "b").points.is_file()
+    said = run(*words[:4], "--structure", "sides", "--out", tmp_path / "c", *few)
+    assert said.status == 2
+    assert one_line(said.err)
+    assert not (tmp_path / "c").exists()
+
+
 def test_models_and_doctor(run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "phantom-teacher" in run("models").out
     assert "device" in run("doctor").out
