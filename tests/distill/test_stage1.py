@@ -272,3 +272,20 @@ def test_side_heads_learn_at_rates_of_their_own(train: Bags, val: Bags, config: 
 def test_as_many_side_rates_as_sides(train: Bags, val: Bags, config: Config, network: Network) -> None:
     with pytest.raises(ModelError, match="side_rates"):
         finish(train_teacher(train, val, network(0), config.replaced(**{"stage1.side_rates": (1.0, 2.0)})))
+
+
+@pytest.mark.parametrize(
+    ("often", "batch", "expected"),
+    [
+        ([3], 32, (12, 12, 8)),  # a quarter, however few they are
+        (list(range(50)), 32, (8, 8, 16)),  # their share of all where that is more
+        ([0], 2, (1, 0, 1)),
+        (list(range(100)), 8, (0, 0, 8)),
+        ([], 8, (4, 4, 0)),
+    ],
+)
+def test_some_bags_have_a_share_of_each_batch(often: list[int], batch: int, expected: tuple[int, int, int]) -> None:
+    labels = (np.arange(100) % 2).astype(np.int8)
+    for rows in balanced_batches(labels, batch, 6, np.random.default_rng(0), np.array(often, np.intp)):
+        rest = rows[~np.isin(rows, often)]
+        assert (labels[rest].sum(), (1 - labels[rest]).sum(), np.isin(rows, often).sum()) == expected

@@ -102,7 +102,7 @@ class Learning:
             settings.weight_decay,
             augment=robust is not None and robust.augment,
         )
-        trainer = Trainer(pair.student, taught.bags, phase, self.config, self.should_stop)
+        trainer = Trainer(pair.student, taught.bags, phase, self.config, self.should_stop, often=taught.hinted)
         carried = robust is not None and not robust.reset_optimiser and pair.same_kind
         if standing.optimiser is not None and (standing.epoch or carried):
             trainer.optimiser.load_state_dict(snapshot(standing.optimiser))  # torch would go on writing into ours

@@ -34,6 +34,11 @@ class Lesson:
     origin: NDArray[np.intp]
     hints: NDArray[np.uint8]
 
+    @property
+    def hinted(self) -> NDArray[np.intp]:
+        """The rows of corrected tiles."""
+        return np.arange(len(self.bags) - len(self.hints), len(self.bags))
+
     def hints_of(self, rows: NDArray[np.intp], device: torch.device) -> Tensor | None:
         """Return the corrected pixels of a batch, ``(B, H, W)`` uint8 on the device; None where there are none."""
         place = rows - (len(self.bags) - len(self.hints))

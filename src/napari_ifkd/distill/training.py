@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from .ema import MovingAverage
 
+_OFTEN_SHARE = 0.25  # of a batch, for bags that a person corrected: a few among thousands would never be heard
+
 Stop = Callable[[], bool]
 State = dict[str, Any]
 """Tensors and plain containers only, so that it can be stored without pickling code."""
@@ -95,6 +97,7 @@ class Trainer:
     config : its seed, device and precision
     should_stop : asked before each batch
     average : follows the network, step by step
+    often : rows of ``bags`` that have a share of each batch, however few they are
     """
 
     def __init__(
@@ -105,10 +108,12 @@ class Trainer:
         config: Config,
         should_stop: Stop = never,
         average: MovingAverage | None = None,
+        often: NDArray[np.intp] | None = None,
     ) -> None:
         self.device = pick_device(config.device)
         self.model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.bags, self.phase, self.config, self.should_stop, self.average = bags, phase, config, should_stop, average
+        self.often = often
         groups = param_groups(model, phase.learning_rate, phase.side_rates)
         self.optimiser = torch.optim.Adam(groups, weight_decay=phase.weight_decay)
         self._factors = [group["lr"] / phase.learning_rate for group in self.optimiser.param_groups]
@@ -143,7 +148,7 @@ class Trainer:
         pace = Pace("training", of_epoch * self.phase.epochs, "images", done=of_epoch * (number - 1))
         total = torch.zeros((), device=self.device)
         self.model.train()
-        for step, rows in enumerate(balanced_batches(self.bags.labels, self.phase.batch, self.steps, draw)):
+        for step, rows in enumerate(balanced_batches(self.bags.labels, self.phase.batch, self.steps, draw, self.often)):
             if self.should_stop():
                 raise Cancelled
             self._set_rate((number - 1) * self.steps + step)
@@ -172,7 +177,9 @@ class Trainer:
             group["lr"] = rate * factor
 
 
-def balanced_batches(labels: NDArray[np.int8], batch: int, steps: int, draw: np.random.Generator) -> Iterator[NDArray[np.intp]]:
+def balanced_batches(
+    labels: NDArray[np.int8], batch: int, steps: int, draw: np.random.Generator, often: NDArray[np.intp] | None = None
+) -> Iterator[NDArray[np.intp]]:
     """Yield batches, half of each class where both exist.
 
     Parameters
@@ -181,17 +188,29 @@ def balanced_batches(labels: NDArray[np.int8], batch: int, steps: int, draw: np.
     batch : bags in a batch, N at most
     steps : batches
     draw : all randomness comes from it
+    often : rows that get a quarter of each batch beside the classes, or their own share of all rows where that is more
 
     Yields
     ------
     ``(B,)`` indices; each class is gone through in random order, over and over, so the rarer one is seen more often
     """
     batch = min(batch, len(labels))
-    classes = [np.flatnonzero(labels > 0), np.flatnonzero(labels <= 0)]
+    ordinary = np.ones(len(labels), np.bool_)
+    reserved = 0
+    if often is not None and len(often):
+        ordinary[often] = False
+        share = max(_OFTEN_SHARE, len(often) / len(labels))
+        reserved = batch if not ordinary.any() else min(batch - 1, max(1, round(share * batch)))
+    classes = [np.flatnonzero(ordinary & kind) for kind in (labels > 0, labels <= 0)]
     classes = [rows for rows in classes if len(rows)]
     streams = [_endless(rows, draw) for rows in classes]
+    left = batch - reserved
+    counts = [left] if len(classes) == 1 else [left - left // 2, left // 2] if classes else []
+    if reserved:
+        assert often is not None
+        streams.append(_endless(often, draw))
+        counts.append(reserved)
     for _ in range(steps):
-        counts = [batch] if len(classes) == 1 else [batch - batch // 2, batch // 2]
         yield np.fromiter((next(stream) for stream, n in zip(streams, counts, strict=True) for _ in range(n)), np.intp, sum(counts))
 
 
