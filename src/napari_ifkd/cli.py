@@ -174,7 +174,7 @@ def predict(
     model: Annotated[str, typer.Option(help="RUN, weights FILE, or NAME (see `models`)")],
     out: Out,
     mpp: Mpp = None,
-    region: Annotated[Path | None, typer.Option(help="GeoJSON; predict inside it only")] = None,
+    region: Annotated[Path | None, typer.Option(help="GeoJSON or ASAP XML; predict inside its regions only")] = None,
     config: ConfigFile = None,
     device: Device = None,
 ) -> None:
@@ -198,7 +198,7 @@ def distill(
     structure: Annotated[Structure | None, typer.Option(help="which outputs teach which")] = None,
     student: Annotated[NetworkName | None, typer.Option(help="student network; default the teacher's kind")] = None,
     truth: Annotated[Path | None, typer.Option(help="mask of the one slide, to score each round; never used to choose")] = None,
-    regions: Annotated[Path | None, typer.Option(help="GeoJSON of weak regions (tumour, normal, exclusion) on the one slide")] = None,
+    regions: Annotated[Path | None, typer.Option(help="GeoJSON or ASAP XML of weak regions (tumour, normal, exclusion)")] = None,
     points: Annotated[Path | None, typer.Option(help="CSV of answered points on the slides, kept with the run")] = None,
     area_prior: Annotated[float | None, typer.Option(help="known mean tumour share of positive bags, 0 to 1")] = None,
     mpp: Mpp = None,

@@ -59,7 +59,7 @@ def distill_run(
     out : new or empty folder, or that of the same run
     config : settings; ``rounds``, ``student``, ``acceptance`` and ``tiles`` matter; ``network`` where the teacher is none
     truth : mask of the one slide. It scores each round and is shown; nothing that trains or chooses sees it
-    regions : GeoJSON of weak regions on the one slide: their tiles get their label, those in an exclusion are left out
+    regions : GeoJSON or ASAP XML of weak regions on the one slide: their tiles get their label, those in an exclusion are left out
     points : table of answered points on the slides, copied into a new run; see ``rounds.points_as_labels``
     mpp : um/px of the finest level, for slides that do not say it
     should_stop : asked at least once a second

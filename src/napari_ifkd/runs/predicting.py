@@ -49,7 +49,7 @@ def predict_run(
     out : new or empty folder, or that of the same run
     config : settings; ``inference`` matters
     mpp : um/px of the finest level, for slides that do not say it
-    region : GeoJSON; outside its regions, and inside those classified as exclusion, nothing is predicted
+    region : GeoJSON or ASAP XML; outside its regions, and inside those classified as exclusion, nothing is predicted
     should_stop : asked at least once a second
 
     Yields
