@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
+import yaml
 
 from napari_ifkd.config import NetworkConfig
 from napari_ifkd.errors import ModelError
@@ -93,6 +94,13 @@ def test_options_reach_the_constructor_layers_by_name():
     assert inner.reg_token.shape == (1, 2, 48)
     assert type(inner.blocks[0].mlp).__name__ == "GluMlp"
     assert inner.blocks[0].ls1.gamma.eq(0.1).all()
+
+
+def test_a_number_yaml_takes_for_a_word_is_one():
+    options = {**yaml.safe_load("init_values: 1e-5"), **SMALL}
+    assert isinstance(options["init_values"], str)
+    inner = build_model(VIT16.model_copy(update={"trunk_options": options}), seed=0).trunk.net.model
+    assert inner.blocks[0].ls1.gamma.eq(1e-5).all()
 
 
 @pytest.mark.parametrize(

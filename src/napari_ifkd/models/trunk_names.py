@@ -72,11 +72,12 @@ def look_up(cfg: NetworkConfig) -> TrunkName:
     if not name:
         remedy = "Set network.trunk to a timm model such as vit_small_patch16_224, or to hf-hub:ORG/REPO"
         raise ModelError(f"network {cfg.name}", "it needs to be told its trunk", remedy)
+    options = {key: _number(value) for key, value in cfg.trunk_options.items()}
     if name.startswith(HUB):
-        found = _from_hub(name, dict(cfg.trunk_options))
+        found = _from_hub(name, options)
     elif timm.is_model(name):
         told = _told_by_timm(name)
-        found = TrunkName(name, name, dict(cfg.trunk_options), _normalisation(told), str(told.get("license") or ""))
+        found = TrunkName(name, name, options, _normalisation(told), str(told.get("license") or ""))
     else:
         raise _unknown(name)
     parts = _PARTS.get(cfg.name)
@@ -149,6 +150,14 @@ def _plain(name: str, options: dict[str, Any]) -> Iterator[tuple[str, Option]]:
 def _normalisation(told: dict[str, Any]) -> Normalisation:
     known = {key: tuple(told[key]) for key in ("mean", "std") if len(told.get(key) or ()) == 3}
     return Normalisation.model_validate(known)
+
+
+def _number(value: Option) -> Option:
+    """Return the number a word means: YAML reads 1e-5, without a point, as a word."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
 
 
 def _layer(name: Option) -> Any:
