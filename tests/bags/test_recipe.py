@@ -215,6 +215,14 @@ def test_pictures_are_brought_to_the_working_resolution(digestpath: Path, tmp_pa
     assert compared > 10
 
 
+def test_slides_and_pictures_together_need_one_resolution(digestpath: Path, drawn_slide: Path, geojson: Path, tmp_path: Path) -> None:
+    with pytest.raises(BagError, match="Give --mpp where it is the same for all"):
+        make(drawn_slide, digestpath, out=tmp_path / "p", annotations=[geojson])
+    make(drawn_slide, digestpath, out=tmp_path / "p", annotations=[geojson], mpp=1.0)
+    assert read_patches(tmp_path / "p", SMALL.tiles).mpp == 1.0
+    assert patch_counts(tmp_path / "p").keys() == {"tiny", "19", "18-01", "18-02"}
+
+
 def test_stain_nobody_knows_can_be_cut_whole(tmp_path: Path) -> None:
     (tmp_path / "d").mkdir()
     Image.fromarray(np.full((64, 96, 3), (40, 160, 60), np.uint8)).save(tmp_path / "d" / "a.png")  # green
@@ -304,6 +312,8 @@ def test_out_must_be_free(drawn_slide: Path, geojson: Path, tmp_path: Path) -> N
     with pytest.raises(BagError, match="is not empty"):
         make(drawn_slide, out=tmp_path / "empty", annotations=[geojson])
     assert (tmp_path / "empty" / "labels.csv").read_bytes() == table
+    with pytest.raises(BagError, match="names no folder"):
+        make(drawn_slide, out=tmp_path.relative_to(tmp_path), annotations=[geojson])
     with pytest.raises(BagError, match="is a file"):
         make(drawn_slide, out=geojson, annotations=[geojson])
     (tmp_path / "file").write_text("")

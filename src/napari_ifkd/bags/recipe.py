@@ -90,6 +90,9 @@ def make_patches(
     out = Path(out)
     _check_free(out)
     pairs = find_pairs(sources, annotations, normal, group_by)
+    if mpp is None and len({pair.plain for pair in pairs}) > 1:
+        cause = "slides tell their resolution and plain pictures do not, so their patches may differ in it"
+        raise BagError("patches", cause, "Give --mpp where it is the same for all, or make a folder of each kind")
     plans, problems = [], []
     pace = Pace("labelling", len(pairs), "images")
     for pair in pairs:
@@ -251,6 +254,8 @@ def _stop_if(should_stop: Callable[[], bool]) -> None:
 
 
 def _check_free(out: Path) -> None:
+    if not out.name:
+        raise BagError(out, "names no folder to make", "Give one, such as patches")
     if out.exists() and (not out.is_dir() or next(out.iterdir(), None) is not None):
         raise BagError(out, "is not empty" if out.is_dir() else "is a file", "Choose another folder, or empty this one")
 
