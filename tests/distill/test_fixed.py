@@ -13,7 +13,7 @@ from napari_ifkd.bags.hints import Hints
 from napari_ifkd.distill import FixedTeacher, distill
 from napari_ifkd.distill.maps import forward
 from napari_ifkd.distill.training import never
-from napari_ifkd.errors import BagError, ConfigError
+from napari_ifkd.errors import BagError, Cancelled, ConfigError
 from napari_ifkd.events import Decision, RoundDone, Warned
 from napari_ifkd.models import MILModel, prepare
 
@@ -155,6 +155,15 @@ def test_maps_of_other_bags_are_an_error(
         wrong[3, 4, 5] = 1.5 if fault == "range" else np.nan
     with pytest.raises(BagError, match=r"masks: (its|a map)"):
         finish(distill(FixedTeacher(**{**maps, what: wrong}, name="masks"), network(1), train, val, config))
+
+
+def test_reading_maps_can_be_stopped(train: Bags, val: Bags, teacher: FixedTeacher, config: Config, network: Network) -> None:
+    events = distill(teacher, network(1), train, val, config, should_stop=lambda: stop)
+    stop = False
+    assert isinstance(next(events), RoundDone)
+    stop = True
+    with pytest.raises(Cancelled):
+        next(events)
 
 
 def test_corrected_tiles_without_a_map_wait(train: Bags, val: Bags, teacher: FixedTeacher, config: Config, network: Network) -> None:

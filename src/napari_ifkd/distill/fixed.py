@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from napari_ifkd.errors import BagError
+from napari_ifkd.errors import BagError, Cancelled
 
 from .map_store import MapStore
 from .maps import TeacherMaps
+from .training import never
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_ifkd.bags import Bags
+
+    from .training import Stop
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +58,9 @@ class FixedTeacher:
                 if not ((part >= 0) & (part <= 1)).all():
                     raise BagError(self.name, "a map holds values outside 0 to 1", "Give probabilities, or labels 0 and 1")
 
-    def maps(self, bags: Bags, rows: NDArray[np.intp], origin: NDArray[np.intp], device: torch.device) -> TeacherMaps:
+    def maps(
+        self, bags: Bags, rows: NDArray[np.intp], origin: NDArray[np.intp], device: torch.device, should_stop: Stop = never
+    ) -> TeacherMaps:
         """Return what the teacher says about the bags of a round.
 
         Parameters
@@ -64,9 +69,17 @@ class FixedTeacher:
         rows : those it is asked about, ascending
         origin : ``(N,)`` for each bag its place among the training bags, or -1 for one that ``of_bags`` answers
         device : where the maps are wanted
+        should_stop : asked for each few bags
+
+        Raises
+        ------
+        Cancelled
+            If ``should_stop`` says so.
         """
         store = MapStore(rows, len(bags), bags.images.shape[1:3], device)
         for start in range(0, len(rows), 256):
+            if should_stop():
+                raise Cancelled
             part = rows[start : start + 256]
             ours = part[origin[part] >= 0]
             store.put(ours, torch.from_numpy(np.asarray(self.train[origin[ours]])))

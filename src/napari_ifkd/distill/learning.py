@@ -152,7 +152,7 @@ class Learning:
         settings, teacher, bags = self.config.rounds, self.pair.teacher, taught.bags
         rows = np.arange(len(bags)) if asks_about_negatives(settings) else np.flatnonzero(bags.labels > 0)
         if isinstance(teacher, FixedTeacher):
-            return teacher.maps(bags, rows, taught.origin, self.device)
+            return teacher.maps(bags, rows, taught.origin, self.device, self.should_stop)
         maps: TeacherMaps = yield from teacher_maps(
             teacher,
             bags,

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from napari_ifkd.errors import Cancelled
+
 from .fixed import FixedTeacher
 from .maps import forward
 
@@ -92,6 +94,8 @@ def _answers(
     rows = np.arange(len(bags))
     if isinstance(model, FixedTeacher):
         for start in range(0, len(rows), 64):
+            if should_stop():
+                raise Cancelled
             index = rows[start : start + 64]
             yield index, torch.from_numpy(np.asarray(model.val[index], np.float32)).flatten(1)
         return

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from napari_ifkd.errors import BagError, ConfigError, EngineError
+from napari_ifkd.errors import BagError, EngineError
 from napari_ifkd.events import EpochDone, Event, Warned
 from napari_ifkd.models.cam import CamModel
 
@@ -68,8 +68,8 @@ def train_teacher(
     ------
     BagError
         If a class is missing (without negatives, everything positive is the best answer), or the masks do not belong to the bags.
-    ConfigError
-        If the network has several side outputs, and ``cam`` or ``oaa`` reads one.
+    ModelError
+        If ``cam`` or ``oaa`` cannot read activation maps of the network, which must have one side head on a trunk.
     EngineError
         If training diverges before an epoch is complete.
     Cancelled
@@ -149,7 +149,5 @@ def _check(train: Bags, masks: NDArray[np.bool_] | None, model: MILModel, settin
     if masks is not None and masks.shape != train.images.shape[:3]:
         cause = f"the masks are {masks.shape}, and the images {train.images.shape[:3]} (number, height, width)"
         raise BagError(train.source, cause, "Give one mask an image, of the image's size")
-    sides = len(getattr(model, "weights", (1.0,)))
-    if settings.method in ("cam", "oaa") and sides != 1:
-        cause = f"it reads the activation maps of one stage, and the network has {sides} side outputs"
-        raise ConfigError(f"stage1.method {settings.method}", cause, "Build the network by cam_network_config")
+    if settings.method in ("cam", "oaa"):
+        CamModel([model], settings.cam.scales)  # refuses what it could not read, before the work
