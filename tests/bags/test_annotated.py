@@ -110,3 +110,40 @@ def test_real_lesions(shared_data: Path) -> None:
             assert np.array_equal(outlines.read(*window) == TUMOUR, expected)
             checked += int(expected.sum())
     assert checked > 1000
+
+
+class Scan:
+    """A scanned slide as large as those on which the real files were drawn."""
+
+    name, mpp, shape_level0, bounds_origin_yx_level0 = "scan.svs", 0.25, (30000, 40000), (0, 0)
+
+    def working_scale(self, mpp: float) -> tuple[float, float]:
+        return 4.1, 4.1
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("wsidicom/asap/asap-polygon.xml", 'PartOfGroup="None"', 'PartOfGroup="metastases"'),
+        ("wsidicom/qupath_geojson/qupath-wand.json", '"wand"', '"Tumor"'),
+        ("wsidicom/qupath_geojson/qupath-brush.json", '"brush"', '"Tumor"'),
+        ("wsidicom/qupath_geojson/qupath-ellipse.json", '"ellipse"', '"Tumor"'),
+        ("dlup/qupath05.geojson", '"UT"', '"Tumor"'),
+    ],
+)
+def test_real_files_of_asap_and_qupath(shared_data: Path, tmp_path: Path, file: str, old: str, new: str) -> None:
+    """As they are none says tumour; with the class it is meant to have, each gives the pixels of its first polygon."""
+    original = shared_data / "annotations" / file
+    with pytest.raises(AnnotationError, match="marks no tumour"):
+        open_annotated(original, Scan(), 1.0)
+    text = original.read_text()
+    assert old in text
+    (tmp_path / original.name).write_text(text.replace(old, new))
+    polygon = next(iter(read_regions(original))).geometry
+    left, top, right, bottom = (int(v / 4.1) for v in polygon.bounds)
+    window = top - 3, left - 3, bottom - top + 6, right - left + 6
+    with open_annotated(tmp_path / original.name, Scan(), 1.0) as annotated:
+        read = annotated.read(*window)
+    expected = shapely.contains_xy(polygon, *centres(*window, (4.1, 4.1)))
+    assert expected.sum() > 50
+    assert np.array_equal(read, expected)

@@ -151,7 +151,7 @@ def open_annotated(path: Path | None, scene: Slide | Picture, mpp: float) -> Ann
         return Labels(mask, (scale[0] / own[0], scale[1] / own[1]))
     regions = read_regions(path, scene)
     if regions.tumour.is_empty:
-        held = sorted({region.classification or "unclassified" for region in regions})
+        held = sorted({region.classification or region.name or "unclassified" for region in regions})
         raise AnnotationError(
             path,
             f"marks no tumour (its regions are: {', '.join(held[:8])})",
