@@ -9,10 +9,12 @@ import pytest
 import tifffile
 from PIL import Image, ImageDraw
 
+from napari_ifkd.annotations import read_mask
 from napari_ifkd.config import Config
 from napari_ifkd.errors import AnnotationError, Cancelled, RunError, SlideError
 from napari_ifkd.inference import FileMap, ProbabilityMap, maps_of_tiles, open_file_map, sha256_of, write_file_map
 from napari_ifkd.inference.pseudo_mask import smooth
+from napari_ifkd.slides import open_slide
 
 ALL = Config().replaced(**{"inference.tissue_only": False})
 RNG = np.random.default_rng(0)
@@ -266,3 +268,32 @@ def test_hashes_follow_contents(tmp_path):
     assert sha256_of(tmp_path / "d" / "a") == "6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b"
     with pytest.raises(AnnotationError, match="cannot be read"):
         sha256_of(tmp_path / "gone")
+
+
+def test_progress_tells_of_reading_and_of_writing(slide, drain, tmp_path):
+    path = save(tmp_path / "m.tif", KINDS["labels.png"])
+    events, _ = drain(write_file_map(path, slide, tmp_path / "m.zarr", ALL))
+    assert [event.stage for event in events] == ["reading pseudo-mask", "teacher map"]
+    assert all(event.done == event.total for event in events)
+
+
+def test_warnings_of_a_map_of_ours_stay_with_it(slide, drain, tmp_path, write_map):
+    write_map(tmp_path / "a.zarr", slide)
+    meta = json.loads((tmp_path / "a.zarr" / "zarr.json").read_text())
+    meta["attributes"]["napari_ifkd"] |= {"warnings": ["knows phantoms only"], "domain_warning": "knows phantoms only"}
+    (tmp_path / "a.zarr" / "zarr.json").write_text(json.dumps(meta))
+    found = run(drain, tmp_path / "a.zarr", slide, tmp_path / "b.zarr", ALL)
+    assert (found.warnings, found.domain_warning) == (["knows phantoms only"], "knows phantoms only")
+
+
+def test_real_labels(shared_data, drain, tmp_path):
+    with (
+        open_slide(shared_data / "slides" / "luad_mosaic.tif") as slide,
+        read_mask(shared_data / "slides" / "luad_mosaic_mask.tif") as mask,
+    ):
+        found = run(drain, mask.path, slide, tmp_path / "m.zarr", Config())
+        values, truth = found.read(0, 0, *found.shape), mask.read(0, 0, *mask.shape)
+    assert values.shape == truth.shape
+    assert set(np.unique(values)) == {0, 1, 255}
+    assert ((values == 255) == truth)[values > 0].all()
+    assert (values[truth] > 0).mean() > 0.95, "tumour is tissue"

@@ -20,6 +20,7 @@ from .coverage import Coverage
 from .map_source import FileMap, open_file_map, sha256_of
 from .map_writer import MapWriter
 from .patch_maps import read_patch_maps
+from .probability_map import ProbabilityMap
 from .reader import spans
 
 if TYPE_CHECKING:
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from napari_ifkd.config import Config, TileConfig
     from napari_ifkd.events import Event
     from napari_ifkd.slides import Slide, Tissue
-
-    from .probability_map import ProbabilityMap
 
 __all__ = ["maps_of_tiles", "open_file_map", "read_patch_maps", "sha256_of", "write_file_map"]
 
@@ -86,11 +85,17 @@ def write_file_map(
         tissue, exclusion = None, None
         if isinstance(source, FileMap):
             stack.enter_context(source)
-            source.check = check
+            reading = Pace("reading pseudo-mask", 1, "blocks")
+            for done, reading.total in source.survey():
+                check()
+                if (event := reading.at(done)) is not None:
+                    yield event
             tissue = _tissue(slide) if config.inference.tissue_only else None
             exclusion = None if source.exclusion.is_empty else source.exclusion
         coverage = Coverage(shape, scale, tissue, None, exclusion)
-        facts = {"model": {"name": path.name, "sha256": sha256_of(path)}, **_facts(slide, config, coverage)}
+        facts = _facts(slide, config, coverage) | {"model": {"name": path.name, "sha256": sha256_of(path, check)}}
+        if isinstance(source, ProbabilityMap):
+            facts |= {"warnings": source.warnings, "domain_warning": source.domain_warning}
         pace = Pace("teacher map", shape[0], "rows")
         writer = stack.enter_context(MapWriter(Path(out), shape))
         for rows in _resampled(source, shape, scale, check):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
@@ -16,9 +15,10 @@ from napari_ifkd.errors import AnnotationError, RunError
 
 from .probability_map import ProbabilityMap, open_map
 from .pseudo_mask import gaussian_reach, smooth
+from .stored_values import as_probability, doubtful, full_scale_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from types import TracebackType
 
     from numpy.typing import NDArray
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from napari_ifkd.slides import Slide
 
 _BLOCK = 4096  # px read at once to find the highest value
-_DOUBTFUL = 32  # whole numbers above 1 and up to this part of what their type can hold are neither labels nor believable probabilities
 
 
 class MapSource(Protocol):
@@ -71,12 +70,11 @@ class FileMap:
     slide : identity of the slide; of the image itself where no slide was given
     model : the file's name, in place of a network's
     exclusion : as (x, y) in level-0 px, what the file says not to look at; empty for images
-    check : called now and then while much is read; may raise to stop
     """
 
     def __init__(self, image: _Pixels, slide: dict[str, Any], scale_yx: tuple[float, float]) -> None:
         self._image = image
-        self.check: Callable[[], None] = lambda: None
+        self._full_scale: float | None = None
         self.path, self.shape = image.path, image.shape
         self.slide, self.scale_yx = slide, scale_yx
         self.model = {"name": image.path.name}
@@ -94,28 +92,45 @@ class FileMap:
         sides = self.pixel_size_um_yx
         return None if sides is None else sum(sides) / 2
 
-    @cached_property
+    @property
     def full_scale(self) -> float:
         """The value that means 1: of labels (0 and 1 only) and floating point 1, of other whole numbers the highest of their type.
 
-        Whole numbers have to be read for it, all of them where they are labels.
+        Raises
+        ------
+        AnnotationError
+            As :meth:`survey`.
+        """
+        for _ in self.survey():
+            pass
+        assert self._full_scale is not None  # the survey is over
+        return self._full_scale
+
+    def survey(self) -> Iterator[tuple[int, int]]:
+        """Find out what the values mean, once: whole numbers have to be read for it, all of them where they are labels.
+
+        Yields
+        ------
+        blocks read, and blocks at most
 
         Raises
         ------
         AnnotationError
             If the file is damaged, or holds several labels.
         """
-        if self._image.dtype.kind not in "ui":
-            return 1.0
-        highest = 0
-        for y in range(0, self.shape[0], _BLOCK):
-            for x in range(0, self.shape[1], _BLOCK):
-                self.check()
-                block = self._image.read(y, x, min(_BLOCK, self.shape[0] - y), min(_BLOCK, self.shape[1] - x))
+        if self._full_scale is not None:
+            return
+        dtype, highest = self._image.dtype, 0
+        if dtype.kind in "ui":
+            height, width = self.shape
+            corners = [(y, x) for y in range(0, height, _BLOCK) for x in range(0, width, _BLOCK)]
+            for done, (y, x) in enumerate(corners, 1):
+                block = self._image.read(y, x, min(_BLOCK, height - y), min(_BLOCK, width - x))
                 highest = max(highest, int(block.max()))
-                if highest > _doubtful(self._image.dtype):
-                    return float(np.iinfo(self._image.dtype).max)
-        return full_scale_of(self.path, self._image.dtype, highest)
+                if highest > doubtful(dtype):
+                    break
+                yield done, len(corners)
+        self._full_scale = full_scale_of(self.path, dtype, highest)
 
     def probability(self, y0: int, x0: int, height: int, width: int) -> NDArray[np.float32]:
         """Read a window ``(height, width)`` of probabilities, as exact as the file; 0 beyond the border.
@@ -229,61 +244,13 @@ def open_file_map(path: str | Path, slide: Slide | None = None, mpp: float | Non
         raise
 
 
-def full_scale_of(where: Path, dtype: np.dtype[Any], highest: int) -> float:
-    """Return the value that means probability 1 in images of whole numbers, by the highest they hold.
-
-    Parameters
-    ----------
-    where : file or folder, for errors
-    dtype : of the values
-    highest : the highest of all values
-
-    Raises
-    ------
-    AnnotationError
-        If neither labels nor probabilities are likely.
-    """
-    if highest <= 1:
-        return 1.0
-    if highest <= _doubtful(dtype) or dtype.itemsize > 2:
-        raise AnnotationError(
-            where,
-            f"holds whole numbers up to {highest}, as {dtype}: neither one label (0 and 1) nor probabilities (0 to {np.iinfo(dtype).max})",
-            "Give labels 0 and 1, or probabilities over the whole range of uint8 or uint16, or floating point in 0 to 1",
-        )
-    return float(np.iinfo(dtype).max)
-
-
-def as_probability(where: Path, values: NDArray[Any], full_scale: float) -> NDArray[np.float32]:
-    """Turn stored values into probabilities.
-
-    Parameters
-    ----------
-    where : the file, for errors
-    values : ``(H, W)``, or ``(H, W, C)`` with equal channels
-    full_scale : the value that means 1
-
-    Raises
-    ------
-    AnnotationError
-        If channels differ, or a value is no probability.
-    """
-    if values.ndim == 3:
-        if (values[..., :3] != values[..., :1]).any():
-            raise AnnotationError(where, "is a colour image", "Give grey values: labels 0 and 1, or probabilities")
-        values = values[..., 0]
-    probability = values.astype(np.float32) / np.float32(full_scale)
-    if values.dtype.kind == "f" and not ((probability >= 0) & (probability <= 1)).all():
-        raise AnnotationError(where, "holds values outside 0 to 1, or that are no numbers", "Give probabilities from 0 to 1")
-    return probability
-
-
-def _doubtful(dtype: np.dtype[Any]) -> int:
-    return int(np.iinfo(dtype).max) // _DOUBTFUL
-
-
-def sha256_of(path: str | Path) -> str:
+def sha256_of(path: str | Path, check: Callable[[], None] = lambda: None) -> str:
     """Return the SHA-256 of a file, or of a folder's files with their names, hex.
+
+    Parameters
+    ----------
+    path : file or folder
+    check : called after each MiB; may raise to stop
 
     Raises
     ------
@@ -294,10 +261,13 @@ def sha256_of(path: str | Path) -> str:
     digest = hashlib.sha256()
     if path.is_dir():
         for file in sorted(file for file in path.rglob("*") if file.is_file()):
-            digest.update(f"{file.relative_to(path).as_posix()}\0{sha256_of(file)}\n".encode())
+            digest.update(f"{file.relative_to(path).as_posix()}\0{sha256_of(file, check)}\n".encode())
         return digest.hexdigest()
     try:
         with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+            while part := stream.read(1 << 20):
+                digest.update(part)
+                check()
     except OSError as error:
         raise AnnotationError(path, f"cannot be read ({error.strerror or error})", "Check the file") from error
+    return digest.hexdigest()

@@ -12,7 +12,7 @@ from napari_ifkd.annotations.images import open_image
 from napari_ifkd.bags.bags import array_store
 from napari_ifkd.errors import AnnotationError, BagError
 
-from .map_source import as_probability, full_scale_of
+from .stored_values import as_probability, full_scale_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
