@@ -15,12 +15,13 @@ from .config import Config
 from .errors import InputError, SlideError
 from .events import EpochDone, Event, MapReady, Progress, RoundDone, RunCancelled, RunDone, RunFailed, Warned
 from .inference import ProbabilityMap, domain_warning, open_map
-from .runs.folder import Accepted, RunFolder
+from .runs.folder import RunFolder
 from .slides import Slide, Tissue, open_slide
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .runs.accepted import Accepted
     from .runs.resolve import Resolved
 
 RegionKind = Literal["tissue", "field", "shapes"]

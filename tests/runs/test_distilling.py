@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 from napari_ifkd.annotations.points import read_points
 from napari_ifkd.config import Config, load_config
-from napari_ifkd.errors import BagError, InputError
+from napari_ifkd.errors import BagError, InputError, RunError
 from napari_ifkd.events import EpochDone, Event, MapReady, RoundDone, RunCancelled, RunDone, Warned
 from napari_ifkd.models import load_model, weights_hash
 from napari_ifkd.runs.acts import distill_run, resume_run
@@ -163,7 +164,14 @@ def test_points_lie_in_the_run_and_count_where_the_settings_say_so(
     assert not (tmp_path / "run").exists()
 
 
-def test_run_of_a_version_before_points_resumes(drawn_patches: Path, drawn_teacher: Path, tmp_path: Path, config: Config) -> None:
+def test_run_that_knows_fewer_settings_goes_on(drawn_patches: Path, drawn_teacher: Path, tmp_path: Path, config: Config) -> None:
+    """As one of an older version: what it does not name has its default."""
     list(distill_run([drawn_patches], drawn_teacher, tmp_path / "run", config, should_stop=lambda: True))
-    assert "points" not in RunFolder(tmp_path / "run").about["data"]
-    assert isinstance(list(resume_run(tmp_path / "run"))[-1], RunDone)
+    run = RunFolder(tmp_path / "run")
+    about = run.about
+    assert "points" not in about["data"]
+    del about["config"]["rounds"]["ema"], about["config"]["stage1"]["cam"]
+    (run.path / "run.yaml").write_text(yaml.safe_dump(about))
+    assert isinstance(list(resume_run(run.path))[-1], RunDone)
+    with pytest.raises(RunError, match="other data or settings"):
+        list(distill_run([drawn_patches], drawn_teacher, run.path, config.replaced(**{"rounds.ema": 0.5})))

@@ -11,9 +11,10 @@ import pytest
 import tifffile
 from PIL import Image
 
+from napari_ifkd.annotations.corrections import Corrections
 from napari_ifkd.config import Config, load_config
 from napari_ifkd.errors import BagError, ConfigError, InputError, RunError
-from napari_ifkd.events import EpochDone, Event, MapReady, RoundDone, RunCancelled, RunDone
+from napari_ifkd.events import EpochDone, Event, MapReady, RoundDone, RunCancelled, RunDone, Warned
 from napari_ifkd.export import export_run
 from napari_ifkd.inference import open_map
 from napari_ifkd.models import load_model, weights_hash
@@ -21,6 +22,7 @@ from napari_ifkd.runs.acts import distill_run, predict_run, resume_run
 from napari_ifkd.runs.folder import RunFolder
 from napari_ifkd.runs.resolve import chosen_round, resolve_model
 from napari_ifkd.session import Session
+from napari_ifkd.slides import open_slide
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -141,6 +143,28 @@ def test_folder_of_maps_for_patches(drawn_patches: Path, maps: Path, tmp_path: P
     first = next(e for e in events if isinstance(e, RoundDone))
     assert first.scores["positive_area"] == pytest.approx(20 / 32)  # of the maps: 20 of 32 columns
     assert first.scores["bag_accuracy"] == 1
+
+
+def test_resumed_run_on_a_folder_of_maps_is_bit_equal(drawn_patches: Path, maps: Path, tmp_path: Path, config: Config) -> None:
+    list(distill_run([drawn_patches], maps, tmp_path / "whole", config))
+    events: list[Event] = []
+    for event in distill_run(
+        [drawn_patches], maps, tmp_path / "parts", config, should_stop=lambda: any(isinstance(e, EpochDone) for e in events)
+    ):
+        events.append(event)
+    assert isinstance(list(resume_run(tmp_path / "parts"))[-1], RunDone)
+    assert hashes(tmp_path / "whole") == hashes(tmp_path / "parts")
+
+
+def test_painted_pixels_count_beside_a_file(drawn_slide: Path, mask: Path, tmp_path: Path, config: Config) -> None:
+    for name in ("plain", "painted"):
+        run = RunFolder(tmp_path / name)
+        if name == "painted":
+            with open_slide(drawn_slide) as slide:
+                Corrections.create(run.corrections_path(drawn_slide), slide, 1.0).paint(40, 40, np.full((40, 60), 2, np.uint8))
+        events = list(distill_run([drawn_slide], mask, run.path, config.replaced(**{"rounds.rounds": 1})))
+        assert any(isinstance(e, Warned) and "corrected tile" in e.message for e in events) == (name == "painted")
+    assert hashes(tmp_path / "plain") != hashes(tmp_path / "painted")
 
 
 @pytest.mark.parametrize("kind", ["map", "regions", "folder"])

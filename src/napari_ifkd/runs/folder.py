@@ -15,8 +15,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -26,6 +24,7 @@ from napari_ifkd.events import Event, RoundDone, RunCancelled, RunDone, RunFaile
 
 from . import lock
 from .about import read_about, write_about
+from .accepted import Accepted, read_accepted, write_accepted
 from .checkpoint import load_checkpoint, save_checkpoint
 from .files import read_json, write_aside
 from .journal import Journal
@@ -38,16 +37,6 @@ Status = Literal["empty", "running", "done", "cancelled", "failed", "interrupted
 _BESIDES = {"log.txt", "stop", "lock", "points.csv", "corrections"}  # may lie in a folder before its run begins
 TEACHER_FACTS = "teacher.json"
 _ENDS: dict[type[Event], Status] = {RunDone: "done", RunCancelled: "cancelled", RunFailed: "failed"}
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """The user's judgement of a run."""
-
-    round: int
-    threshold: float
-    by: str  # "user", or the rule that decided
-    time: str  # UTC, ISO 8601
 
 
 class RunFolder:
@@ -94,11 +83,10 @@ class RunFolder:
         run = cls(path)
         run.check_free()
         if run.exists:
-            old = run.about
-            if (old.get("act"), old.get("config"), old.get("data")) != (act, config.model_dump(mode="json"), data):
+            if (run.act, run.config, run.about["data"]) != (act, config, data):
                 raise RunError(
                     path,
-                    f"holds another {old.get('act')} run (other data or settings)",
+                    f"holds another {run.act} run (other data or settings)",
                     "Choose another --out, or go on with it by `napari-ifkd resume`",
                 )
             return run
@@ -285,11 +273,7 @@ class RunFolder:
     @property
     def accepted(self) -> Accepted | None:
         """The round and threshold the user accepted, None if none was."""
-        data = read_json(self.path / "accepted.json")
-        try:
-            return Accepted(**data) if data else None
-        except TypeError:
-            return None
+        return read_accepted(self.path / "accepted.json")
 
     def accept(self, round: int, threshold: float, by: str = "user") -> Accepted:
         """Write accepted.json.
@@ -301,9 +285,7 @@ class RunFolder:
         """
         if round not in self.rounds():
             raise RunError(self.path, f"has no round {round}", f"It has {', '.join(map(str, self.rounds())) or 'none yet'}")
-        accepted = Accepted(round, threshold, by, datetime.now(UTC).isoformat(timespec="seconds"))
-        write_aside(self.path / "accepted.json", json.dumps(asdict(accepted), indent=2) + "\n")
-        return accepted
+        return write_accepted(self.path / "accepted.json", round, threshold, by)
 
     def __repr__(self) -> str:
         """Name the folder."""
