@@ -365,6 +365,15 @@ def test_side_rates_of_both_networks_are_checked_before_the_work(train: Bags, va
     assert rates == pytest.approx([rates[0], rates[0], 2 * rates[0], 3 * rates[0]])
 
 
+def test_an_optimiser_is_not_carried_to_a_network_of_which_other_parts_learn(
+    train: Bags, val: Bags, config: Config, network: Network
+) -> None:
+    frozen = build_model(NetworkConfig(width=0.125, frozen=True), 1)
+    config = config.replaced(**{"acceptance.rule": "always", "rounds.robust.reset_optimiser": False})
+    _, outcome = finish(distill(frozen, network(0), train, val, config))
+    assert outcome.accepted_round == 2
+
+
 def test_activation_maps_teach_and_do_not_become_a_student(train: Bags, val: Bags, config: Config, network: Network) -> None:
     """A CAM teacher cannot learn, so its successor gets a copy of itself."""
 

@@ -104,7 +104,7 @@ class Learning:
         )
         trainer = Trainer(pair.student, taught.bags, phase, self.config, self.should_stop, often=taught.hinted)
         carried = robust is not None and not robust.reset_optimiser and pair.same_kind
-        if standing.optimiser is not None and (standing.epoch or carried):
+        if standing.optimiser is not None and (standing.epoch or (carried and trainer.suits(standing.optimiser))):
             trainer.optimiser.load_state_dict(snapshot(standing.optimiser))  # torch would go on writing into ours
         if settings.ema > 0:
             trainer.average = MovingAverage(pair.student, settings.ema)

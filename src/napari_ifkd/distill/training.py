@@ -171,6 +171,11 @@ class Trainer:
                 yield event
         return float(total.item()) / self.steps
 
+    def suits(self, state: State) -> bool:
+        """Tell whether an optimiser's state is of a network of which the same parts learn (one may be frozen, another not)."""
+        ours, theirs = ([len(group["params"]) for group in groups] for groups in (self.optimiser.param_groups, state["param_groups"]))
+        return ours == theirs
+
     def _set_rate(self, step: int) -> None:
         rate = 0.5 * self.phase.learning_rate * (1 + math.cos(math.pi * step / (self.steps * self.phase.epochs)))
         for group, factor in zip(self.optimiser.param_groups, self._factors, strict=True):
