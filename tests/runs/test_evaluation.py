@@ -14,7 +14,9 @@ from napari_ifkd.annotations import read_mask
 from napari_ifkd.config import Config
 from napari_ifkd.distill import evaluate_masks
 from napari_ifkd.errors import AnnotationError, BagError, InputError, RunError
+from napari_ifkd.export import export_run
 from napari_ifkd.runs.evaluation import evaluate_map_of, evaluate_model
+from napari_ifkd.slides import open_slide
 
 PLAIN = Config().replaced(**{"inference.sigma_px": 0})
 
@@ -67,8 +69,6 @@ def test_the_slide_tells_the_resolution(truth, drawn_slide, tmp_path):
 
 
 def test_what_does_not_belong_together_is_told(truth, drawn_slide, tmp_path, write_map):
-    from napari_ifkd.slides import open_slide
-
     other = tmp_path / "other.tif"
     tifffile.imwrite(other, np.full((256, 320, 3), 200, np.uint8), photometric="rgb", tile=(128, 128), resolution=(1e4, 1e4),
                      resolutionunit="CENTIMETER", metadata=None)  # fmt: skip
@@ -131,3 +131,14 @@ def test_the_command_line_takes_them_too(truth, drawn_slide, drawn_patches, tmp_
         status, told = said(*words)
         assert (status, told.out, told.err.count("\n")) == (2, "", 1), told.err
         assert told.err.startswith("error: ")
+
+
+def test_what_was_exported_scores_as_its_map(truth, drawn_slide, tmp_path, write_map):
+    with open_slide(drawn_slide) as slide:
+        write_map(tmp_path / "tiny.zarr", slide)
+    scores = evaluate_map_of(tmp_path / "tiny.zarr", truth, PLAIN)
+    for path in export_run(tmp_path / "tiny.zarr", ["geojson", "ome-tiff"], tmp_path / "out"):
+        if path.suffix != ".json":  # that is the provenance
+            other = evaluate_map_of(path, truth, PLAIN.replaced(**{"tiles.mpp": 2.0}), drawn_slide)
+            for key in ("f1", "iou", "hd95_um", "foreground_share"):
+                assert other[key] == pytest.approx(scores[key]), (path.name, key)

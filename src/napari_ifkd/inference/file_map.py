@@ -19,7 +19,6 @@ from napari_ifkd.slides import find_tissue
 from .coverage import Coverage
 from .map_source import FileMap, open_file_map, sha256_of
 from .map_writer import MapWriter
-from .patch_maps import read_patch_maps
 from .probability_map import ProbabilityMap
 from .reader import spans
 
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
     from napari_ifkd.config import Config, TileConfig
     from napari_ifkd.events import Event
     from napari_ifkd.slides import Slide, Tissue
-
-__all__ = ["maps_of_tiles", "open_file_map", "read_patch_maps", "sha256_of", "write_file_map"]
 
 _ROWS, _PX = 1024, 1 << 25  # of the source, read at once: wide, for files of full-width stripes, and bounded
 _SEEN = 0.5  # least share of a px of the map that the source must cover

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from napari_ifkd.errors import InputError, RunError
-from napari_ifkd.inference.file_map import sha256_of
+from napari_ifkd.inference import sha256_of
 
 from .folder import RunFolder
 

@@ -12,8 +12,7 @@ from napari_ifkd.config import NetworkConfig
 from napari_ifkd.distill.evaluate_patches import check_resolution
 from napari_ifkd.distill.fixed import FixedTeacher
 from napari_ifkd.distill.rounds import check_networks
-from napari_ifkd.inference import open_map
-from napari_ifkd.inference.file_map import maps_of_tiles, read_patch_maps, write_file_map
+from napari_ifkd.inference import maps_of_tiles, open_map, read_patch_maps, write_file_map
 from napari_ifkd.models import CamModel, ModelCard, build_model, load_model
 from napari_ifkd.models.network import TrunkModel
 
