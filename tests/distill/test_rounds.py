@@ -287,6 +287,27 @@ def test_maps_follow_the_flips_of_their_images(train: Bags, config: Config) -> N
     assert (loss(unturned, batch)[:3] > 0.1).all()
 
 
+def test_corrections_follow_the_flips_of_their_images(train: Bags, config: Config) -> None:
+    """An answer made from the turned corrections themselves leaves nothing to learn."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(1, 3, (4, 32, 32)).astype(np.uint8)  # every pixel, so that the teacher has no say
+    chosen = train.subset([1, 3, 5, 7])
+    taught = lesson(train, Hints(chosen, labels))
+    rows = taught.hinted
+    assert [taught.bags.names[row] for row in rows] == chosen.names
+    flips = torch.tensor([[True, False, False], [False, True, True], [True, True, True], [False, False, False]])
+    batch = Batch(rows, torch.ones(4), flips)
+    store = MapStore(rows, len(taught.bags), (32, 32), torch.device("cpu"))
+    loss = distillation_loss(config, TeacherMaps(store, None), taught)
+    answer = batch.follow(torch.from_numpy(labels == 2).float())[:, None]
+
+    def outputs(p: torch.Tensor) -> SideOutputs:
+        return SideOutputs(((p * 2 - 1) * 30,), p)
+
+    assert float(loss(outputs(answer), batch).max()) < 1e-4
+    assert (loss(outputs(torch.from_numpy(labels == 2).float()[:, None]), batch)[:3] > 1).all()
+
+
 def test_oeem_trains_a_fresh_student_once(train: Bags, val: Bags, config: Config, network: Network) -> None:
     config = config.replaced(**{"rounds.mode": "oeem", "rounds.rounds": 5})
     student, states = network(1), []
