@@ -17,7 +17,7 @@ from napari_ifkd.errors import BagError, ConfigError, InputError, RunError
 from napari_ifkd.events import EpochDone, Event, MapReady, RoundDone, RunCancelled, RunDone, Warned
 from napari_ifkd.export import export_run
 from napari_ifkd.inference import open_map
-from napari_ifkd.models import load_model, weights_hash
+from napari_ifkd.models import load_model, save_model, weights_hash
 from napari_ifkd.runs.acts import distill_run, predict_run, resume_run
 from napari_ifkd.runs.folder import RunFolder
 from napari_ifkd.runs.resolve import chosen_round, resolve_model
@@ -200,6 +200,19 @@ def test_other_files_of_slides(kind: str, drawn_slide: Path, mask: Path, drawn_t
             np.testing.assert_array_equal(found, open_map(teacher).read(0, 0, *truth.shape))
         else:
             np.testing.assert_array_equal(found >= 128, truth)
+
+
+def test_map_by_a_network_that_knows_phantoms_only_stays_one(
+    drawn_slide: Path, drawn_teacher: Path, tmp_path: Path, config: Config
+) -> None:
+    model, card = load_model(drawn_teacher)
+    save_model(tmp_path / "phantoms.safetensors", model, card.model_copy(update={"domain": "phantom"}))
+    list(predict_run([drawn_slide], tmp_path / "phantoms.safetensors", tmp_path / "predicted", config))
+    source = RunFolder(tmp_path / "predicted").maps(0)["tiny.tif"]
+    list(distill_run([drawn_slide], source, tmp_path / "run", config.replaced(**{"rounds.rounds": 1, "rounds.epochs": 1})))
+    run = RunFolder(tmp_path / "run")
+    assert load_model(run.model_path(1))[1].domain == "phantom"
+    assert all(open_map(run.maps(index)["tiny.tif"]).domain_warning for index in (0, 1))
 
 
 def test_refusals_leave_no_folder(drawn_slide: Path, drawn_patches: Path, mask: Path, maps: Path, tmp_path: Path, config: Config) -> None:

@@ -122,7 +122,7 @@ def distill_run(
             if never_learns(student):
                 yield Warned(NEVER_LEARNS)
             first.keep(folder)
-            card = first.card(resolved_config, slides, patches)
+            card = first.card(folder, resolved_config, slides, patches)
             rounds = Rounds(folder, slides, resolved_config, first, card, mask, stop)
             yield from _distill(folder, slides, patches, resolved_config, first, student, rounds, weak, stop)
 

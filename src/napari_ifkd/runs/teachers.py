@@ -52,7 +52,7 @@ class Teacher(Protocol):
         """Raise InputError for data it cannot teach on."""
         ...
 
-    def card(self, config: Config, slides: Sequence[Slide], patches: Sequence[Bags]) -> ModelCard:
+    def card(self, folder: RunFolder, config: Config, slides: Sequence[Slide], patches: Sequence[Bags]) -> ModelCard:
         """Return what the cards of its students say of it, their tiles and their resolution."""
         ...
 
@@ -110,7 +110,7 @@ class NetworkTeacher:
         for part in patches:
             check_resolution(part.source, part.mpp, self.resolved.card)
 
-    def card(self, config: Config, slides: Sequence[Slide], patches: Sequence[Bags]) -> ModelCard:
+    def card(self, folder: RunFolder, config: Config, slides: Sequence[Slide], patches: Sequence[Bags]) -> ModelCard:
         """Return its own card."""
         return self.resolved.card
 
@@ -164,7 +164,7 @@ class FileTeacher:
             self._maps = read_patch_maps(self.masks.path, part.names, part.images.shape[1:3])
             self._rows = {name: row for row, name in enumerate(part.names)}
 
-    def card(self, config: Config, slides: Sequence[Slide], patches: Sequence[Bags]) -> ModelCard:
+    def card(self, folder: RunFolder, config: Config, slides: Sequence[Slide], patches: Sequence[Bags]) -> ModelCard:
         """Return a card with the tiles of the run, and the masks' name and hash as what is behind the students."""
         return ModelCard(
             name=self.masks.label,
@@ -172,8 +172,14 @@ class FileTeacher:
             mpp=patches[0].mpp if patches else config.tiles.mpp,
             tile_px=int(patches[0].images.shape[1]) if patches else config.tiles.size_px,
             trained_on=f"pseudo-masks from a file, sha256 {self.masks.sha256[:16]}",
-            domain="phantom" if slides and all(slide.is_phantom for slide in slides) else "",
+            domain="phantom" if self._of_phantoms(folder, slides) else "",
         )
+
+    def _of_phantoms(self, folder: RunFolder, slides: Sequence[Slide]) -> bool:
+        """Tell whether no real tissue is behind the masks: drawn slides alone, or a map by a network that knows nothing else."""
+        paths = [*folder.maps(0).values(), *(self.masks.of_slide(slide) for slide in slides if self.masks.path.exists())]
+        foreign = any(open_map(path).domain_warning for path in paths if path.suffix == ".zarr")
+        return foreign or bool(slides and all(slide.is_phantom for slide in slides))
 
     def student(self, config: Config) -> MILModel:
         """Build what the settings name: ``student``, else ``network``."""
