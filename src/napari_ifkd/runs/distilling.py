@@ -16,7 +16,6 @@ from napari_ifkd.slides import find_tissue
 
 from .drive import drive
 from .folder import RunFolder
-from .frozen import NEVER_LEARNS, never_learns
 from .hints import RoundHints, inherit
 from .inputs import absolute, absolute_ref, check_same_slides, one_slide_regions, opened_slides
 from .rounds import Rounds
@@ -88,7 +87,7 @@ def distill_run(
         resolved_config = first.settings(config, slides)
         patches = [read_patches(folder, resolved_config.tiles) for folder in folders]
         first.check(slides, patches)
-        student = first.student(resolved_config)
+        student, notes = first.student(resolved_config)
         folder = RunFolder.create(
             out,
             "distill",
@@ -119,8 +118,8 @@ def distill_run(
                 )
             if points is not None and not resolved_config.rounds.points_as_labels:
                 yield Warned("The points are kept with the run, but teach nothing: that is what rounds.points_as_labels is for.")
-            if never_learns(student):
-                yield Warned(NEVER_LEARNS)
+            for note in notes:
+                yield Warned(note)
             first.keep(folder)
             card = first.card(folder, resolved_config, slides, patches)
             rounds = Rounds(folder, slides, resolved_config, first, card, mask, stop)

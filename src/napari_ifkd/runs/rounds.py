@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from napari_ifkd.distill.fixed import FixedTeacher
+from napari_ifkd.distill.kd import structure_of
 from napari_ifkd.events import Decision, Event, RoundDone
 from napari_ifkd.inference import open_map
 from napari_ifkd.models import ModelCard, load_model, save_model
@@ -76,7 +77,7 @@ class Rounds:
             trained_on=f"distilled from {card.name} ({card.trained_on})",
             domain=card.domain,  # what a phantom teacher taught is no better founded than the teacher
             licence=card.licence,
-            notes=f"round {index} of {run}: mode {rounds.mode}, {rounds.structure}, {rounds.epochs} epochs, seed {self.config.seed}",
+            notes=f"round {index} of {run}: mode {rounds.mode}, {structure_of(rounds)}, {rounds.epochs} epochs, seed {self.config.seed}",
         )
 
     def maps(self, index: int) -> Generator[Event, None, None]:

@@ -16,6 +16,7 @@ from napari_ifkd.inference import maps_of_tiles, open_map, read_patch_maps, writ
 from napari_ifkd.models import CamModel, ModelCard, build_model, load_model
 from napari_ifkd.models.network import TrunkModel
 
+from . import traps
 from .predicting import keep_map, keep_teacher, map_slide, model_facts
 from .resolve import resolve_start
 from .sources import find_pseudo_masks
@@ -56,8 +57,8 @@ class Teacher(Protocol):
         """Return what the cards of its students say of it, their tiles and their resolution."""
         ...
 
-    def student(self, config: Config) -> MILModel:
-        """Return its first student, as it was drawn; raise InputError for settings that do not suit the two."""
+    def student(self, config: Config) -> tuple[MILModel, list[str]]:
+        """Return its first student, as it was drawn, and what to know of it; raise InputError for settings that do not suit the two."""
         ...
 
     def keep(self, folder: RunFolder) -> None:
@@ -114,7 +115,7 @@ class NetworkTeacher:
         """Return its own card."""
         return self.resolved.card
 
-    def student(self, config: Config) -> MILModel:
+    def student(self, config: Config) -> tuple[MILModel, list[str]]:
         """Build what the settings name; where they name nothing, a network of its own kind."""
         teacher, card = load_model(self.resolved.path)
         wanted = config.student
@@ -125,7 +126,7 @@ class NetworkTeacher:
             student.normalisation = teacher.normalisation  # it may start from the teacher's weights
             _share_frozen_trunk(teacher, student)
         check_networks(teacher, student, config.rounds)
-        return student
+        return student, list(traps.of_student(student, teacher, config.rounds))
 
     def keep(self, folder: RunFolder) -> None:
         """Copy it into the run."""
@@ -181,11 +182,11 @@ class FileTeacher:
         foreign = any(open_map(path).domain_warning for path in paths if path.suffix == ".zarr")
         return foreign or bool(slides and all(slide.is_phantom for slide in slides))
 
-    def student(self, config: Config) -> MILModel:
+    def student(self, config: Config) -> tuple[MILModel, list[str]]:
         """Build what the settings name: ``student``, else ``network``."""
         student = build_model(config.student or config.network, config.seed)
         check_networks(None, student, config.rounds)
-        return student
+        return student, list(traps.of_student(student, None, config.rounds))
 
     def keep(self, folder: RunFolder) -> None:
         """Write rounds/00/teacher.json."""

@@ -12,9 +12,9 @@ from napari_ifkd.distill.training import param_groups
 from napari_ifkd.events import EpochDone, Event, RoundDone, RunDone, Warned
 from napari_ifkd.models import ModelCard, build_model, cam_network_config, save_model, seed_everything
 
+from . import traps
 from .drive import drive
 from .folder import RunFolder
-from .frozen import NEVER_LEARNS, never_learns
 from .inputs import absolute
 from .stop import never
 from .threads import use_threads
@@ -88,8 +88,8 @@ def _train(
         yield Warned("No group could be held out, so nothing tells how the teacher does on images it has not seen.")
     if masks is not None:
         yield Warned("Method supervised learns from pixel masks: it shows what the network could do at best, and is no weak supervision.")
-    if never_learns(model):
-        yield Warned(NEVER_LEARNS)
+    for note in traps.of_network(model):
+        yield Warned(note)
     events = train_teacher(
         train, held, model, config, masks=masks, should_stop=should_stop, state=folder.load_checkpoint(), on_epoch=folder.save_checkpoint
     )
