@@ -71,6 +71,29 @@ def test_the_average_is_judged_kept_and_handed_over(train: Bags, val: Bags, conf
     assert states[-1]["average"] is None, "the next round has one of its own"
 
 
+def test_the_average_takes_part_in_every_step(train: Bags, val: Bags, config: Config, network: Network) -> None:
+    """With next to no decay it is the student itself; between the student and its start otherwise."""
+    states: dict[float, dict] = {}
+    for decay in (1e-6, 0.5, 0.99):
+        finish(
+            distill(
+                network(0),
+                network(1),
+                train,
+                val,
+                config.replaced(**{**ONE_ROUND, "rounds.ema": decay}),
+                on_epoch=lambda state, decay=decay: states.setdefault(decay, state) if state["epoch"] == 2 else None,
+            )
+        )
+    start, student = states[0.5]["pair"]["start"], states[0.5]["pair"]["student"]
+    key = "heads.2.weight"
+    way = {
+        decay: float((state["average"][key] - start[key]).norm() / (student[key] - start[key]).norm()) for decay, state in states.items()
+    }
+    assert way[1e-6] == pytest.approx(1, abs=1e-3)
+    assert 0.01 < way[0.99] < 0.1 < way[0.5] < 0.95
+
+
 def test_the_student_learns_as_without_it(train: Bags, val: Bags, config: Config, network: Network) -> None:
     states: dict[float, list[dict]] = {0.0: [], 0.7: []}
     for decay, told in states.items():

@@ -138,6 +138,7 @@ def test_maps_on_disk_serve_as_well(
 def test_side_outputs_cannot_be_paired_with_a_map(train: Bags, val: Bags, teacher: FixedTeacher, config: Config, network: Network) -> None:
     with pytest.raises(ConfigError, match="one map without any"):
         finish(distill(teacher, network(1), train, val, config.replaced(**{"rounds.structure": "sides"})))
+    finish(distill(teacher, network(1), train, val, config.replaced(**{"rounds.structure": "sides", "rounds.mode": "oeem"})))
 
 
 @pytest.mark.parametrize("what", ["train", "val"])

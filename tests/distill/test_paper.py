@@ -74,7 +74,9 @@ def test_a_saturated_student_still_learns(mode: Mode, q: float, level: float) ->
 # ---- structures: who learns, and from what ---------------------------------------------------------------------------------------------
 
 
-def gradients(config: RoundConfig, fused_t: torch.Tensor, sides_t: torch.Tensor, hints: torch.Tensor | None = None) -> dict[str, Any]:
+def gradients(
+    config: RoundConfig, fused_t: torch.Tensor, sides_t: torch.Tensor | None, hints: torch.Tensor | None = None
+) -> dict[str, Any]:
     """Return the gradient of each output of the student, taken apart: here the fused map does not depend on the sides."""
     generator = torch.Generator().manual_seed(0)
     sides = [torch.randn(B, 1, H, W, generator=generator).requires_grad_(True) for _ in range(K)]
@@ -130,6 +132,7 @@ def test_oeem_knows_the_fused_map_only() -> None:
     for structure in get_args(Structure):
         found = gradients(RoundConfig(mode="oeem", structure=structure), *teacher_maps_of())
         assert {name for name, g in found.items() if g is not None and g.abs().sum() > 0} == {"fused"}
+        gradients(RoundConfig(mode="oeem", structure=structure), teacher_maps_of()[0], None)  # no side maps are asked for
 
 
 @pytest.mark.parametrize("structure", get_args(Structure))

@@ -11,11 +11,11 @@ import torch
 
 from napari_ifkd.config import NetworkConfig
 from napari_ifkd.distill import train_teacher
-from napari_ifkd.distill.stage1 import snapshot_epochs
-from napari_ifkd.distill.training import balanced_batches
+from napari_ifkd.distill.stage1 import snapshot_epochs, teacher_loss
+from napari_ifkd.distill.training import Batch, balanced_batches
 from napari_ifkd.errors import BagError, Cancelled, EngineError, ModelError
 from napari_ifkd.events import EpochDone, Progress, Warned
-from napari_ifkd.models import CamModel, MILModel, build_model, cam_network_config, prepare, weights_hash
+from napari_ifkd.models import CamModel, MILModel, SideOutputs, build_model, cam_network_config, prepare, weights_hash
 
 if TYPE_CHECKING:
     from napari_ifkd.bags import Bags
@@ -221,7 +221,22 @@ def halves(bags: Bags) -> np.ndarray:
     return masks
 
 
-def test_supervision_learns_the_masks_and_follows_the_flips(train: Bags, val: Bags, config: Config, network: Network) -> None:
+def test_masks_follow_the_flips_of_their_images(config: Config) -> None:
+    """An answer made from the turned masks themselves leaves nothing to learn."""
+    masks = np.random.default_rng(0).random((4, 8, 8)) < 0.5
+    flips = torch.tensor([[True, False, False], [False, True, True], [True, True, True], [False, False, False]])
+    batch = Batch(np.array([2, 0, 3, 1]), torch.ones(4), flips)
+    loss = teacher_loss(config.replaced(**{"stage1.method": "supervised"}).stage1, masks)
+
+    def outputs(p: torch.Tensor) -> SideOutputs:
+        return SideOutputs(((p * 2 - 1)[:, None] * 30,), p[:, None])
+
+    told = torch.from_numpy(masks[batch.rows]).float()
+    assert float(loss(outputs(batch.follow(told)), batch).max()) < 1e-4
+    assert (loss(outputs(told), batch)[:3] > 1).all()
+
+
+def test_supervision_learns_the_masks(train: Bags, val: Bags, config: Config, network: Network) -> None:
     config = config.replaced(**{"stage1.method": "supervised", "stage1.epochs": 12, "stage1.learning_rate": 3e-3})
     _, model = finish(train_teacher(train, val, network(0), config, masks=halves(train)))
     with torch.no_grad():

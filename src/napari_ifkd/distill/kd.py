@@ -76,19 +76,18 @@ def kd_loss(outputs: SideOutputs, target: Target, labels: Tensor, config: RoundC
     hints = None if target.hints is None or config.mode == "released" else target.hints.flatten(1)
     q = _wanted(target.fused.flatten(1), taught, hints)  # (B, N)
     sides = None if target.sides is None else _wanted(target.sides.flatten(2), taught, hints)  # (K, B, N)
-    students, teachers = _pairs(logits, fused, q, sides, structure_of(config))
-    told: Tensor | None = None
     if hints is not None:
-        told = hints.gt(0)  # (B, N)
         taught = taught | hints.eq(TUMOUR).any(-1)  # else the background loss would not see them
-    if config.mode == "robust":
-        loss = _robust(students, teachers, fused, q, taught, told, config)
-    elif config.mode == "oeem":
-        loss = _hard_cross_entropy(fused, q, told)
+    if config.mode == "oeem":
+        loss = _hard_cross_entropy(fused, q, hints)
+    elif config.mode == "robust":
+        students, teachers = _pairs(logits, fused, q, sides, config.structure)
+        loss = _robust(students, teachers, fused, q, taught, config)
     else:
+        students, teachers = _pairs(logits, fused, q, sides, config.structure)
         dice = torch.where(taught, soft_dice(students, teachers), background_dice(students)).sum(0)
         released = config.mode == "released"
-        loss = dice + 2 * (_released_cross_entropy(fused, q) if released else _hard_cross_entropy(fused, q, told))
+        loss = dice + 2 * (_released_cross_entropy(fused, q) if released else _hard_cross_entropy(fused, q, hints))
     if hints is not None and config.corrections_weight > 0:
         loss = loss + config.corrections_weight * corrections_bce(logits, fused, hints)
     return loss
@@ -132,10 +131,10 @@ def _pairs(logits: Tensor, fused: Tensor, q: Tensor, sides: Tensor | None, struc
     return ours, sides
 
 
-def _hard_cross_entropy(fused: Tensor, q: Tensor, told: Tensor | None) -> Tensor:
+def _hard_cross_entropy(fused: Tensor, q: Tensor, hints: Tensor | None) -> Tensor:
     """Compute the weighted cross-entropy to the hard pseudo-mask; what a person told is not up for doubt."""
     hard = (q >= 0.5).to(fused.dtype)
-    return weighted_mean(cross_entropy_map(fused, hard), hard, told)
+    return weighted_mean(cross_entropy_map(fused, hard), hard, None if hints is None else hints > 0)
 
 
 def _released_cross_entropy(fused: Tensor, q: Tensor) -> Tensor:
@@ -146,14 +145,11 @@ def _released_cross_entropy(fused: Tensor, q: Tensor) -> Tensor:
     return weighted_mean(loss, truncated)
 
 
-def _robust(
-    students: Tensor, teachers: Tensor, fused: Tensor, q: Tensor, taught: Tensor, told: Tensor | None, config: RoundConfig
-) -> Tensor:
+def _robust(students: Tensor, teachers: Tensor, fused: Tensor, q: Tensor, taught: Tensor, config: RoundConfig) -> Tensor:
     parts = config.robust
     mask = None
-    if parts.confidence > 0:  # where the target is known to be background every pixel is certain
-        mask = ((q - 0.5).abs() >= parts.confidence) | ~taught[:, None]
-        mask = mask if told is None else mask | told
+    if parts.confidence > 0:  # background of a negative bag and corrected pixels are 0 or 1, hence certain
+        mask = (q - 0.5).abs() >= parts.confidence
     if parts.semimetric:
         loss = semimetric_dice(students, teachers, mask).sum(0)
     else:

@@ -79,7 +79,7 @@ def train_teacher(
     _check(train, masks, model, settings)
     phase = Phase(0, settings.epochs, settings.batch, settings.learning_rate, settings.side_rates, settings.weight_decay, settings.augment)
     trainer = Trainer(model, train, phase, config, should_stop)
-    loss_of = _loss(settings, masks)
+    loss_of = teacher_loss(settings, masks)
     first = 1
     good: State | None = None
     snapshots: list[State] = []
@@ -125,7 +125,8 @@ def _read_out(model: MILModel, snapshots: list[State], settings: Stage1Config) -
     return CamModel([*earlier, model], settings.cam.scales).eval()
 
 
-def _loss(settings: Stage1Config, masks: NDArray[np.bool_] | None) -> LossFunction:
+def teacher_loss(settings: Stage1Config, masks: NDArray[np.bool_] | None = None) -> LossFunction:
+    """Return the loss of stage 1: to the image labels, or to masks of the training bags, which turn with the images of each batch."""
     if masks is None:
         of_labels = stage1_loss(settings)
         return lambda outputs, batch: of_labels(outputs, batch.labels)
