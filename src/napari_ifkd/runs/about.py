@@ -34,7 +34,7 @@ def write_about(
     config : the resolved settings
     data : JSON-ready; the arguments of the command, paths too. Resume needs them; nothing that leaves the folder may carry them
     slides : identities (name, size, quick hash, ...) without paths
-    model : name and weights_sha256 of the network the run starts from
+    model : name and hash of the network, or the pseudo-masks, the run starts from
     """
     about = {
         "format": FORMAT,

@@ -73,7 +73,7 @@ class RunFolder:
         config : the resolved settings
         data : JSON-ready; the arguments of the command as given (paths too: `resume` needs them; exports must not carry them)
         slides : identities of the slides (no paths)
-        model : name and weights_sha256 of the network the run starts from
+        model : name and hash of the network, or the pseudo-masks, the run starts from
 
         Raises
         ------
