@@ -120,6 +120,9 @@ class RoundConfig(Settings):
     structure: Structure = Field("fusion", description="which outputs of the teacher teach which of the student's")
     batch: int = Field(32, ge=2, description="bags in a batch, half of each class where both exist")
     learning_rate: float = Field(1e-4, gt=0, description="Adam's, cosine to zero in each round; small: the student starts from the teacher")
+    fresh_learning_rate: float = Field(
+        1e-3, gt=0, description="in its place where the student does not start as a copy of its teacher: another kind, or another mode"
+    )
     side_rates: tuple[float, ...] = Field((1.0,), min_length=1, description="as in stage 1")
     weight_decay: float = Field(5e-5, ge=0, description="Adam's")
     ema: float = Field(

@@ -94,6 +94,22 @@ def test_robust_students_start_from_a_copy_of_the_teacher(train: Bags, val: Bags
     assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(learnt.parameters(), first, strict=True))
 
 
+@pytest.mark.parametrize(
+    ("overrides", "copied"), [({}, True), ({"rounds.robust.warm_start": False}, False), ({"rounds.mode": "paper"}, False)]
+)
+def test_only_a_copy_of_the_teacher_takes_the_small_steps(
+    train: Bags, val: Bags, config: Config, network: Network, overrides: dict, copied: bool
+) -> None:
+    """Measured on a real slide, masks to a fresh student: F1 .05 after ten epochs at 1e-4, .60 at 1e-3."""
+    states: list[dict] = []
+    tiny = {"rounds.learning_rate": 1e-12, "rounds.fresh_learning_rate": 1e-3, "rounds.weight_decay": 0.0, "rounds.rounds": 1}
+    finish(distill(network(0), network(1), train, val, config.replaced(**tiny, **overrides), on_epoch=states.append))
+    started, learnt = states[0]["pair"]["start"], states[0]["pair"]["student"]
+    heads = [name for name in started if name.startswith("heads.")]
+    assert heads
+    assert all(torch.allclose(started[name], learnt[name], atol=1e-6) for name in heads) == copied
+
+
 def test_large_maps_and_bags_live_in_temporary_files(
     train: Bags, val: Bags, config: Config, network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -93,11 +93,12 @@ class Learning:
         taught = yield from self._lesson(index)
         maps = yield from self._maps(taught)
         masks = judge(pair.teacher, self.val, self.config, should_stop=self.should_stop).masks
+        copied = robust is not None and robust.warm_start and pair.same_kind
         phase = Phase(
             index,
             settings.epochs,
             settings.batch,
-            settings.learning_rate * rate,
+            (settings.learning_rate if copied else settings.fresh_learning_rate) * rate,
             settings.side_rates,
             settings.weight_decay,
             augment=robust is not None and robust.augment,
@@ -117,8 +118,9 @@ class Learning:
             mean = yield from trainer.epoch(epoch, loss_of)
             if not math.isfinite(mean):
                 pair.student.load_state_dict(good)
+                name = "rounds.learning_rate" if copied else "rounds.fresh_learning_rate"
                 kept = f"the student of epoch {standing.epoch} stands for the round" if standing.epoch else "the teacher stays"
-                yield Warned(f"Round {index}: training diverged in epoch {epoch}, {kept}. Lower rounds.learning_rate")
+                yield Warned(f"Round {index}: training diverged in epoch {epoch}, {kept}. Lower {name}")
                 break
             judged = judge(judged_model, self.val, self.config, teacher_masks=masks, should_stop=self.should_stop)
             good = snapshot(pair.student.state_dict())

@@ -126,7 +126,7 @@ class NetworkTeacher:
             student.normalisation = teacher.normalisation  # it may start from the teacher's weights
             _share_frozen_trunk(teacher, student)
         check_networks(teacher, student, config.rounds)
-        return student, list(traps.of_student(student, teacher, config.rounds))
+        return student, list(traps.of_network(student))
 
     def keep(self, folder: RunFolder) -> None:
         """Copy it into the run."""
@@ -186,7 +186,7 @@ class FileTeacher:
         """Build what the settings name: ``student``, else ``network``."""
         student = build_model(config.student or config.network, config.seed)
         check_networks(None, student, config.rounds)
-        return student, list(traps.of_student(student, None, config.rounds))
+        return student, list(traps.of_network(student))
 
     def keep(self, folder: RunFolder) -> None:
         """Write rounds/00/teacher.json."""
