@@ -49,6 +49,15 @@ def test_maps_are_kept_where_they_fit(monkeypatch: pytest.MonkeyPatch, free: int
     assert torch.equal(store.get(ROWS), maps.float()), "what is handed out is a copy"
 
 
+def test_what_is_nearly_1_does_not_become_1() -> None:
+    """A teacher that is sure of itself says 0.9999, which half precision rounds to 1, and mode `released` truncates to 0."""
+    store = MapStore(np.array([0]), 1, (4,), CPU)
+    store.put(np.array([0]), torch.tensor([[0.0, 0.5, 0.9999, 1.0]]))
+    kept = store.get(np.array([0]))[0]
+    assert kept.long().tolist() == [0, 0, 0, 1]
+    assert kept.tolist() == pytest.approx([0.0, 0.5, 0.9999, 1.0], abs=5e-4)
+
+
 def test_a_processor_has_no_memory_of_its_own() -> None:
     assert map_store.free_bytes(CPU) == 0
     assert MapStore(ROWS, 8, (8, 6), CPU).place == "memory"

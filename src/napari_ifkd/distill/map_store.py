@@ -17,6 +17,7 @@ Place = Literal["device", "memory", "disk"]
 
 DEVICE_SHARE = 0.25
 """Share of a GPU's free memory that maps may take; the rest is for training."""
+_BELOW_ONE = 1 - 2**-11  # the highest of half precision
 
 
 class MapStore:
@@ -50,10 +51,12 @@ class MapStore:
     def put(self, rows: NDArray[np.intp], maps: Tensor) -> None:
         """Keep maps ``(B, ...)`` of bags that have one."""
         slots = self._slots[rows]
+        # rounded up, what is nearly 1 would be 1: mode `released` truncates, and would see a whole pixel of tumour
+        maps = torch.where(maps < 1, maps.clamp_max(_BELOW_ONE), maps).to(torch.float16)
         if isinstance(self._store, Tensor):
-            self._store[torch.from_numpy(slots).to(self.device)] = maps.to(self.device, torch.float16)
+            self._store[torch.from_numpy(slots).to(self.device)] = maps.to(self.device)
         else:
-            self._store[slots] = maps.to(torch.float16).cpu().numpy()
+            self._store[slots] = maps.cpu().numpy()
 
     def get(self, rows: NDArray[np.intp]) -> Tensor:
         """Return the maps of bags, ``(B, ...)`` float32 on the device; zeros for those that have none."""
