@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -108,6 +109,23 @@ def test_only_a_copy_of_the_teacher_takes_the_small_steps(
     heads = [name for name in started if name.startswith("heads.")]
     assert heads
     assert all(torch.allclose(started[name], learnt[name], atol=1e-6) for name in heads) == copied
+
+
+@pytest.mark.parametrize(
+    ("overrides", "kind", "told"),
+    [
+        ({"rounds.learning_rate": 1e-3}, "vgg-mil", False),
+        ({"rounds.learning_rate": 1e-3}, "sa-mil", True),
+        ({"rounds.learning_rate": 1e-3, "rounds.mode": "paper"}, "vgg-mil", True),
+        ({"rounds.mode": "paper"}, "vgg-mil", False),
+    ],
+)
+def test_a_learning_rate_that_does_not_count_is_told(
+    train: Bags, val: Bags, config: Config, network: Network, overrides: dict, kind: str, told: bool
+) -> None:
+    student = build_model(NetworkConfig(name=kind, width=0.125), 1)  # type: ignore[arg-type]
+    events = distill(network(0), student, train, val, config.replaced(**overrides))
+    assert any(isinstance(e, Warned) and "fresh_learning_rate counts" in e.message for e in islice(events, 1)) == told
 
 
 def test_large_maps_and_bags_live_in_temporary_files(

@@ -13,12 +13,15 @@ from torch import nn
 
 from napari_ifkd.bags import read_patches
 from napari_ifkd.config import Config, load_config
+from napari_ifkd.distill.pair import same_kind
 from napari_ifkd.events import RunDone, Warned
 from napari_ifkd.inference import predict_patches
 from napari_ifkd.models import CamModel, SideOutputs, build_model, load_model, register_network, weights_hash
 from napari_ifkd.models.network import TrunkModel
 from napari_ifkd.runs.acts import distill_run, train_run
 from napari_ifkd.runs.folder import RunFolder
+from napari_ifkd.runs.resolve import resolve_model
+from napari_ifkd.runs.teachers import NetworkTeacher
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,6 +95,21 @@ def test_vgg_student_learns_from_a_frozen_vit_teacher(drawn_patches: Path, tmp_p
     assert card.network.name == "vgg-mil"
     distance, ignorant = learned(student, teacher, drawn_patches, settings)
     assert distance < 0.7 * ignorant
+
+
+def test_a_student_is_what_the_settings_name(drawn_patches: Path, tmp_path: Path, config: Config) -> None:
+    """Also where only its width tells it from the teacher, and half width is the default."""
+    wide = config.replaced(**SHORT, **{"network.width": 0.25})
+    list(train_run(drawn_patches, tmp_path / "teacher", wide))
+    find = NetworkTeacher(resolve_model(tmp_path / "teacher")).student
+    teacher, _ = load_model(RunFolder(tmp_path / "teacher").model_path(0))
+    named, _ = find(wide.replaced(**{"student.name": "vgg-mil"}))
+    assert named.config is not None
+    assert named.config.width == 0.5
+    assert not same_kind(teacher, named)
+    own, _ = find(wide)
+    assert own.config == teacher.config
+    assert same_kind(teacher, own)
 
 
 @pytest.mark.parametrize("method", ["cam", "oaa"])

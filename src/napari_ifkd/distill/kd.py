@@ -43,6 +43,11 @@ def structure_of(config: RoundConfig) -> Structure:
     return "fused" if config.mode == "oeem" else config.structure
 
 
+def copies_teacher(config: RoundConfig) -> bool:
+    """Tell whether a student starts from a copy of its teacher, where the kinds agree."""
+    return config.mode == "robust" and config.robust.warm_start
+
+
 def asks_about_negatives(config: RoundConfig) -> bool:
     """Tell whether the teacher is asked about bags of label 0 too, instead of taking them as background."""
     return config.mode == "robust" and not config.robust.hard_negatives

@@ -13,7 +13,7 @@ from napari_ifkd.models import pick_device
 
 from .ema import MovingAverage
 from .fixed import FixedTeacher
-from .kd import Target, asks_about_negatives, kd_loss, structure_of
+from .kd import Target, asks_about_negatives, copies_teacher, kd_loss, structure_of
 from .lesson import Lesson, lesson
 from .maps import teacher_maps
 from .scores import judge
@@ -93,7 +93,7 @@ class Learning:
         taught = yield from self._lesson(index)
         maps = yield from self._maps(taught)
         masks = judge(pair.teacher, self.val, self.config, should_stop=self.should_stop).masks
-        copied = robust is not None and robust.warm_start and pair.same_kind
+        copied = copies_teacher(settings) and pair.same_kind
         phase = Phase(
             index,
             settings.epochs,

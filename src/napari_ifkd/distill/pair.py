@@ -45,10 +45,7 @@ class TeacherStudent:
     @property
     def same_kind(self) -> bool:
         """Whether the weights of one fit the other."""
-        if isinstance(self.teacher, FixedTeacher):
-            return False
-        ours, theirs = self.teacher.state_dict(), self.student.state_dict()
-        return ours.keys() == theirs.keys() and all(ours[key].shape == theirs[key].shape for key in ours)
+        return not isinstance(self.teacher, FixedTeacher) and same_kind(self.teacher, self.student)
 
     def begin(self, *, warm_start: bool) -> None:
         """Begin a round: the student starts from a copy of the teacher where wanted and the kinds agree, else from its own weights."""
@@ -112,6 +109,12 @@ class TeacherStudent:
         self.student.load_state_dict(state["student"])
         self.start = state["start"]
         self._freeze()
+
+
+def same_kind(one: MILModel, other: MILModel) -> bool:
+    """Tell whether the weights of one network fit another."""
+    ours, theirs = one.state_dict(), other.state_dict()
+    return ours.keys() == theirs.keys() and all(ours[key].shape == theirs[key].shape for key in ours)
 
 
 def only_teaches(teacher: MILModel | FixedTeacher) -> bool:

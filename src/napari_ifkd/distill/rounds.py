@@ -11,7 +11,7 @@ from napari_ifkd.events import Decision, Event, RoundDone, Warned
 
 from .acceptance import decide, diverged
 from .fixed import FixedTeacher
-from .kd import structure_of
+from .kd import copies_teacher, structure_of
 from .learning import Learning, Standing
 from .pair import TeacherStudent, only_teaches
 from .scores import judge
@@ -95,8 +95,8 @@ def distill(
     Cancelled
         If ``should_stop`` says so.
     """
-    yield from _check(teacher, student, train, val, config)
     pair = TeacherStudent(teacher, student)
+    yield from _check(pair, train, val, config)
     learning = Learning(pair, train, val, config, hints, should_stop)
     run = _Rounds(pair, learning, config, on_epoch, on_round)
     if state is None:
@@ -143,7 +143,7 @@ class _Rounds:
     def one_round(self) -> Generator[Event, None, None]:
         settings, standing = self.config.rounds, self.standing
         if standing.epoch == 0:
-            self.pair.begin(warm_start=settings.mode == "robust" and settings.robust.warm_start)
+            self.pair.begin(warm_start=copies_teacher(settings))
         if standing.epoch < settings.epochs:
             yield from self.learning.learn(self.index, self.rate, standing, self._checkpoint)
         if standing.average is not None:  # it was judged, so it is what is handed over
@@ -208,8 +208,8 @@ class _Rounds:
         return Outcome(model, self.accepted, tuple(self.decisions), reason)
 
 
-def _check(teacher: MILModel | FixedTeacher, student: MILModel, train: Bags, val: Bags, config: Config) -> Generator[Event, None, None]:
-    settings = config.rounds
+def _check(pair: TeacherStudent, train: Bags, val: Bags, config: Config) -> Generator[Event, None, None]:
+    settings, teacher, student = config.rounds, pair.teacher, pair.student
     if not train.positives:
         raise BagError(train.source, "there are no positive bags to distil on", "Add images or slides with tumour, or mark a tumour region")
     if isinstance(teacher, FixedTeacher):
@@ -217,6 +217,9 @@ def _check(teacher: MILModel | FixedTeacher, student: MILModel, train: Bags, val
     check_networks(None if isinstance(teacher, FixedTeacher) else teacher, student, settings)
     if settings.mode == "oeem" and settings.rounds > 1 and settings.rounds != RoundConfig.model_fields["rounds"].default:
         yield Warned(f"Mode 'oeem' trains once on the teacher's pseudo-mask: of the {settings.rounds} rounds asked for there is one")
+    copies = copies_teacher(settings) and (pair.same_kind or only_teaches(teacher))  # what only teaches gives way to a student's copy
+    if not copies and settings.learning_rate != RoundConfig.model_fields["learning_rate"].default:
+        yield Warned("No student starts as a copy of its teacher: rounds.fresh_learning_rate counts, and not rounds.learning_rate")
     if not train.negatives:
         yield Warned("There are no negative bags: nothing holds the marked area down but the teacher's own map")
     if not val.positives and settings.mode == "robust" and config.acceptance.rule == "cautious":

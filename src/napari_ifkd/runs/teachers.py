@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from napari_ifkd.bags.bags import array_store
-from napari_ifkd.config import NetworkConfig
 from napari_ifkd.distill.evaluate_patches import check_resolution
 from napari_ifkd.distill.fixed import FixedTeacher
+from napari_ifkd.distill.pair import same_kind
 from napari_ifkd.distill.rounds import check_networks
 from napari_ifkd.inference import maps_of_tiles, open_map, read_patch_maps, write_file_map
 from napari_ifkd.models import CamModel, ModelCard, build_model, load_model
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_ifkd.bags import Bags
-    from napari_ifkd.config import Config, TileConfig
+    from napari_ifkd.config import Config, NetworkConfig, TileConfig
     from napari_ifkd.events import Event
     from napari_ifkd.models import MILModel
     from napari_ifkd.slides import Slide
@@ -118,13 +118,11 @@ class NetworkTeacher:
     def student(self, config: Config) -> tuple[MILModel, list[str]]:
         """Build what the settings name; where they name nothing, a network of its own kind."""
         teacher, card = load_model(self.resolved.path)
-        wanted = config.student
-        if wanted is not None and wanted != NetworkConfig(name=card.network.name):  # named like the teacher, and no more said
-            student = build_model(wanted, config.seed)
-        else:
-            student = build_model(_kind_of(card), config.seed)
-            student.normalisation = teacher.normalisation  # it may start from the teacher's weights
+        student = build_model(config.student or _kind_of(card), config.seed)
+        if config.student is None:
             _share_frozen_trunk(teacher, student)
+        if config.student is None or same_kind(teacher, student):
+            student.normalisation = teacher.normalisation  # it may start from the teacher's weights
         check_networks(teacher, student, config.rounds)
         return student, list(traps.of_network(student))
 
