@@ -23,8 +23,8 @@ def make_bags(count: int = 16, size: int = 32, seed: int = 0) -> Bags:
     labels = (np.arange(count) % 2).astype(np.int8)
     dark = np.clip(np.array([110, 70, 150]) + rng.normal(0, 12, (count, size, size // 2, 3)), 0, 255)
     images[labels > 0, :, size // 2 :] = dark[labels > 0]
-    groups = np.array([f"g{i // 4}" for i in range(count)])
-    return Bags(images.astype(np.uint8), labels, groups, [f"{i}.png" for i in range(count)], 1.0, "made up")
+    groups = np.array([f"{seed}_g{i // 4}" for i in range(count)])
+    return Bags(images.astype(np.uint8), labels, groups, [f"{seed}_{i}.png" for i in range(count)], 1.0, "made up")
 
 
 @pytest.fixture(autouse=True)

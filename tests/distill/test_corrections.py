@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from napari_ifkd.bags.hints import Hints
 from napari_ifkd.distill import distill
 from napari_ifkd.distill.lesson import lesson
 from napari_ifkd.events import Warned
-from napari_ifkd.models import prepare
+from napari_ifkd.models import prepare, weights_hash
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,16 +82,31 @@ def test_the_weight_of_corrections_acts(train: Bags, val: Bags, config: Config, 
     assert moved[0] < moved[1] < moved[2]
 
 
+@pytest.mark.parametrize(("of", "told"), [("train", False), ("val", True), ("the slide of val", True)])
+def test_corrections_where_validation_looks_count_and_are_told(
+    train: Bags, val: Bags, config: Config, network: Network, of: str, told: bool
+) -> None:
+    short = config.replaced(**{"rounds.rounds": 1, "rounds.epochs": 1})
+    labels = np.full((1, 32, 32), 2, np.uint8)
+    hints = hints_of(train if of == "train" else val, [1], labels)
+    if of == "the slide of val":
+        hints = replace(hints, bags=replace(hints.bags, names=["another.png"]))
+    plain, _ = student_of(train, val, short, network, None)
+    taught, events = student_of(train, val, short, network, hints)
+    assert any(isinstance(e, Warned) and "1 corrected tile lies in what is held out" in e.message for e in events) == told
+    assert weights_hash(plain) != weights_hash(taught)
+
+
 def test_a_corrected_tile_takes_the_place_of_its_bag(train: Bags) -> None:
     labels = np.zeros((4, 32, 32), np.uint8)
     labels[0, :5], labels[1, :5], labels[2], labels[3, 9, 9] = 1, 1, 1, 2
     taught = lesson(train, hints_of(train, [2, 3, 5, 4], labels))  # even bags are negative, odd ones positive
     assert sorted(taught.bags.names) == sorted(train.names)
     label_of = dict(zip(taught.bags.names, taught.bags.labels.tolist(), strict=True))
-    assert label_of["2.png"] == 0  # some normal pixels make no positive of a negative bag
-    assert label_of["3.png"] == 1
-    assert label_of["5.png"] == 0  # all of it is normal
-    assert label_of["4.png"] == 1  # one pixel is tumour
+    assert label_of["0_2.png"] == 0  # some normal pixels make no positive of a negative bag
+    assert label_of["0_3.png"] == 1
+    assert label_of["0_5.png"] == 0  # all of it is normal
+    assert label_of["0_4.png"] == 1  # one pixel is tumour
     for row, name in enumerate(taught.bags.names):
         assert taught.origin[row] == train.names.index(name)
         np.testing.assert_array_equal(taught.bags.images[row], train.images[train.names.index(name)])

@@ -169,9 +169,8 @@ def test_reading_maps_can_be_stopped(train: Bags, val: Bags, teacher: FixedTeach
 
 def test_corrected_tiles_without_a_map_wait(train: Bags, val: Bags, teacher: FixedTeacher, config: Config, network: Network) -> None:
     """Tiles of the run have their map; of others it is asked for where somebody answers, and told where nobody does."""
-    new = make_bags(4, seed=9)  # names 0.png to 3.png: among the training bags
-    for index in (1, 3):
-        new.names[index] = f"new {index}"
+    new = make_bags(4, seed=9)
+    new.names[:] = [train.names[0], "new 1", train.names[2], "new 3"]
     labels = np.zeros((4, 32, 32), np.uint8)
     labels[:, :4] = 2
     labels[1] = 1  # known to be normal as a whole

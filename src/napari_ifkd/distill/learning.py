@@ -137,6 +137,9 @@ class Learning:
             yield Warned("Corrections do not count: mode 'released' repeats a program that knows none")
             hints = None
         taught = lesson(self.train, hints)
+        if hints is not None and (held := self._held_out(hints.bags)):
+            told = "1 corrected tile lies" if held == 1 else f"{held} corrected tiles lie"
+            yield Warned(f"{told} in what is held out for validation, which flatters the student of round {index}")
         teacher = self.pair.teacher
         if hints is None or not isinstance(teacher, FixedTeacher) or teacher.of_bags is not None:
             return taught
@@ -149,6 +152,11 @@ class Learning:
         yield Warned(f"{told} not count in round {index}: {teacher.name} has no map of {them}")
         keep = np.flatnonzero(~lost)
         return lesson(self.train, replace(hints, bags=hints.bags.subset(keep), labels=hints.labels[keep]))
+
+    def _held_out(self, bags: Bags) -> int:
+        """Count corrected tiles that are validation bags, or of a slide of which there are no others."""
+        apart = np.setdiff1d(self.val.groups, self.train.groups)
+        return int(np.count_nonzero(np.isin(bags.names, self.val.names) | np.isin(bags.groups, apart)))
 
     def _maps(self, taught: Lesson) -> Generator[Event, None, TeacherMaps]:
         settings, teacher, bags = self.config.rounds, self.pair.teacher, taught.bags
