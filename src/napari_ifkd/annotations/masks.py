@@ -53,6 +53,24 @@ class Mask:
         marked = values >= LOSSY_FOREGROUND if self._image.lossy else values != 0
         return np.asarray(marked.any(-1) if values.ndim == 3 else marked, np.bool_)
 
+    def sampled(self, y0: int, x0: int, height: int, width: int, step_yx: tuple[float, float]) -> NDArray[np.bool_]:
+        """Read a window of another grid, by the px at the centres of its own.
+
+        Parameters
+        ----------
+        y0, x0, height, width : the window, px of that grid, inside the image
+        step_yx : px of the image per px of that grid
+
+        Raises
+        ------
+        AnnotationError
+            If the file is damaged there.
+        """
+        rows, columns = _centres(y0, height, step_yx[0]), _centres(x0, width, step_yx[1])
+        window = self.read(int(rows[0]), int(columns[0]), int(rows[-1] - rows[0]) + 1, int(columns[-1] - columns[0]) + 1)
+        found: NDArray[np.bool_] = window[np.ix_(rows - rows[0], columns - columns[0])]
+        return found
+
     def close(self) -> None:
         """Close the file."""
         self._image.close()
@@ -64,6 +82,11 @@ class Mask:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Close the file."""
         self.close()
+
+
+def _centres(start: int, count: int, step: float) -> NDArray[np.int64]:
+    centres: NDArray[np.int64] = np.floor((np.arange(start, start + count) + 0.5) * step + 1e-9).astype(np.int64)
+    return centres
 
 
 def read_mask(path: str | Path) -> Mask:

@@ -108,19 +108,11 @@ class Labels(_Annotated):
 
     def read(self, y0: int, x0: int, height: int, width: int) -> NDArray[np.uint8]:
         """Look up the pixel at each centre."""
-        rows, columns = _centres(y0, height, self._step[0]), _centres(x0, width, self._step[1])
-        window = self._mask.read(int(rows[0]), int(columns[0]), int(rows[-1] - rows[0]) + 1, int(columns[-1] - columns[0]) + 1)
-        found: NDArray[np.uint8] = window[np.ix_(rows - rows[0], columns - columns[0])].astype(np.uint8)
-        return found
+        return self._mask.sampled(y0, x0, height, width, self._step).astype(np.uint8)
 
     def close(self) -> None:
         """Close the file."""
         self._mask.close()
-
-
-def _centres(start: int, count: int, step: float) -> NDArray[np.int64]:
-    centres: NDArray[np.int64] = np.floor((np.arange(start, start + count) + 0.5) * step + 1e-9).astype(np.int64)
-    return centres
 
 
 def open_annotated(path: Path | None, scene: Slide | Picture, mpp: float) -> Annotated:

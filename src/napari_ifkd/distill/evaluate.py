@@ -54,7 +54,7 @@ def evaluate_map(source: MapSource, truth: Mask, threshold: float = 0.5, sigma_p
         top, left = max(y - 1, 0), max(x - 1, 0)
         bottom, right = min(y + block + 1, height), min(x + block + 1, width)
         probability = _window(source, top, left, bottom - top, right - left, sigma_px)
-        there = _sampled(truth, _centres(top, bottom - top, step_y), _centres(left, right - left, step_x))
+        there = truth.sampled(top, left, bottom - top, right - left, (step_y, step_x))
         inner = slice(y - top, min(y + block, height) - top), slice(x - left, min(x + block, width) - left)
         evaluation.add(probability[inner], there[inner], last=(y, x) == corners[-1])
         beyond = [(int(y == 0), int(y + block >= height)), (int(x == 0), int(x + block >= width))]
@@ -70,15 +70,3 @@ def _window(source: MapSource, y0: int, x0: int, height: int, width: int, sigma_
     if isinstance(source, ProbabilityMap):
         return source.read(y0, x0, height, width)  # bytes are ranked faster
     return source.smoothed(y0, x0, height, width, 0.0)
-
-
-def _centres(start: int, count: int, step: float) -> NDArray[np.int64]:
-    """Return which px of the truth lie at the centres of px `start`... of the map."""
-    centres: NDArray[np.int64] = np.floor((np.arange(start, start + count) + 0.5) * step + 1e-9).astype(np.int64)
-    return centres
-
-
-def _sampled(truth: Mask, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.bool_]:
-    window = truth.read(int(rows[0]), int(columns[0]), int(rows[-1] - rows[0]) + 1, int(columns[-1] - columns[0]) + 1)
-    sampled: NDArray[np.bool_] = window[np.ix_(rows - rows[0], columns - columns[0])]
-    return sampled

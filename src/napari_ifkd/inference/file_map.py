@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import sparse
 
-from napari_ifkd import __version__
 from napari_ifkd.bags.bags import array_store
 from napari_ifkd.errors import Cancelled, SlideError
 from napari_ifkd.pace import Pace
@@ -18,7 +16,7 @@ from napari_ifkd.slides import find_tissue
 
 from .coverage import Coverage
 from .map_source import FileMap, open_file_map, sha256_of
-from .map_writer import MapWriter
+from .map_writer import MapWriter, map_facts
 from .probability_map import ProbabilityMap
 from .reader import spans
 
@@ -90,7 +88,8 @@ def write_file_map(
             tissue = _tissue(slide) if config.inference.tissue_only else None
             exclusion = None if source.exclusion.is_empty else source.exclusion
         coverage = Coverage(shape, scale, tissue, None, exclusion)
-        facts = _facts(slide, config, coverage) | {"model": {"name": path.name, "sha256": sha256_of(path, check)}}
+        model = {"name": path.name, "sha256": sha256_of(path, check)}
+        facts = map_facts(slide, mpp, config, coverage) | {"model": model, "warnings": []}
         if isinstance(source, ProbabilityMap):
             facts |= {"warnings": source.warnings, "domain_warning": source.domain_warning}
         pace = Pace("teacher map", shape[0], "rows")
@@ -198,23 +197,3 @@ def _tissue(slide: Slide) -> Tissue:
             slide.name, f"nothing to learn from: {tissue.reason}", "Give settings with `inference: {tissue_only: false}` by --config"
         )
     return tissue
-
-
-def _facts(slide: Slide, config: Config, coverage: Coverage) -> dict[str, Any]:
-    """Collect what the map must know of itself; no path is in it."""
-    mpp0, scale, tissue = slide.require_mpp(), coverage.scale_yx, coverage.tissue
-    return {
-        "version": __version__,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "slide": slide.identity(),
-        "bounds_origin_yx_level0": [int(v) for v in slide.bounds_origin_yx_level0],
-        "shape": list(coverage.shape),
-        "mpp": config.tiles.mpp,
-        "scale_yx": list(scale),
-        "pixel_size_um_yx": [mpp0 * scale[0], mpp0 * scale[1]],
-        "settings": config.inference.model_dump(mode="json"),
-        "tissue": None if tissue is None else {"reason": tissue.reason, "area_mm2": tissue.area_mm2},
-        "region": False,
-        "exclusion": coverage.exclusion is not None,
-        "warnings": [],
-    }

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import shutil
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zarr
 
+from napari_ifkd import __version__
 from napari_ifkd.errors import EngineError
 
 from .probability_map import ATTRIBUTE, ProbabilityMap, open_map
@@ -19,6 +21,11 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from numpy.typing import NDArray
+
+    from napari_ifkd.config import Config
+    from napari_ifkd.slides import Slide
+
+    from .coverage import Coverage
 
 CHUNK = 512
 _COARSEST = 1024  # px; levels are added until one fits
@@ -139,3 +146,30 @@ def _multiscales(count: int, attributes: dict[str, Any]) -> dict[str, Any]:
         datasets.append({"path": str(k), "coordinateTransformations": steps})
     axes = [{"name": name, "type": "space", "unit": "micrometer"} for name in "yx"]
     return {"version": "0.5", "multiscales": [{"name": "tumour probability", "axes": axes, "datasets": datasets}]}
+
+
+def map_facts(slide: Slide, mpp: float, config: Config, coverage: Coverage) -> dict[str, Any]:
+    """Collect what any map knows of itself; no path is in it.
+
+    Parameters
+    ----------
+    slide : what it is a map of
+    mpp : nominal resolution of the map, um/px
+    config : ``inference`` is written down
+    coverage : where the map looks
+    """
+    mpp0, scale, tissue = slide.require_mpp(), coverage.scale_yx, coverage.tissue
+    return {
+        "version": __version__,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "slide": slide.identity(),
+        "bounds_origin_yx_level0": [int(v) for v in slide.bounds_origin_yx_level0],
+        "shape": list(coverage.shape),
+        "mpp": mpp,
+        "scale_yx": list(scale),
+        "pixel_size_um_yx": [mpp0 * scale[0], mpp0 * scale[1]],
+        "settings": config.inference.model_dump(mode="json"),
+        "tissue": None if tissue is None else {"reason": tissue.reason, "area_mm2": tissue.area_mm2},
+        "region": coverage.region is not None,
+        "exclusion": coverage.exclusion is not None,
+    }

@@ -10,6 +10,7 @@ import numpy as np
 
 from napari_ifkd.annotations.images import open_image
 from napari_ifkd.bags.bags import array_store
+from napari_ifkd.bags.problems import raise_all
 from napari_ifkd.errors import AnnotationError, BagError
 
 from .stored_values import as_probability, full_scale_of
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 _SUFFIXES = frozenset({".png", ".tif", ".tiff", ".bmp", ".jpg", ".jpeg", ".npy"})
 _PREFIXES = ("images", "neg", "pos")
-_LISTED = 8  # problems told one by one; the rest are counted
 _REMEDY = "Give each patch one grey map of its own size: labels 0 and 1, or probabilities (8 or 16 bit, or floating point in 0 to 1)"
 
 
@@ -89,9 +89,7 @@ def read_patch_maps(
                     maps[row] = maps[row] > 0
         except AnnotationError as error:
             problems.append(error.cause)
-    if problems:
-        more = len(problems) - _LISTED
-        raise BagError(folder, "; ".join(problems[:_LISTED]) + (f"; and {more} more" if more > 0 else ""), _REMEDY)
+    raise_all(folder, problems, _REMEDY)
     return maps
 
 

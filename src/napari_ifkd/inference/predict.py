@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_ifkd import __version__
 from napari_ifkd.errors import Cancelled, SlideError
 from napari_ifkd.events import Event, Warned
 from napari_ifkd.models import pick_device
@@ -19,7 +17,7 @@ from napari_ifkd.slides import find_tissue, tile_grid
 from .blend import BandBlender
 from .coverage import Coverage
 from .domain import domain_warning
-from .map_writer import MapWriter
+from .map_writer import MapWriter, map_facts
 from .predictor import Predictor
 from .reader import TileReader
 
@@ -132,7 +130,10 @@ def predict_map(
             if (event := pace.at(done)) is not None:
                 yield event
         finish(shape[0])
-        facts = _facts(slide, card, config, coverage)
+        facts = map_facts(slide, card.mpp, config, coverage) | {
+            "tile_px": working_tile(card),
+            "model": {"name": card.name, "weights_sha256": card.weights_sha256, "domain": card.domain},
+        }
         return writer.complete({**facts, "warnings": warnings, "domain_warning": foreign}, check)
 
 
@@ -184,24 +185,3 @@ def _resolution_warning(mpp0: float, card: ModelCard) -> str | None:
         f"The slide's finest level ({mpp0:.3g} um/px) is coarser than the network's tiles ({card.mpp:.3g} um/px): "
         "details that the network learnt from are missing"
     )
-
-
-def _facts(slide: Slide, card: ModelCard, config: Config, coverage: Coverage) -> dict[str, Any]:
-    """Collect what the map must know of itself; no path is in it."""
-    mpp0, scale_yx, tissue = slide.require_mpp(), coverage.scale_yx, coverage.tissue
-    return {
-        "version": __version__,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "slide": slide.identity(),
-        "bounds_origin_yx_level0": [int(v) for v in slide.bounds_origin_yx_level0],
-        "shape": list(coverage.shape),
-        "mpp": card.mpp,
-        "scale_yx": list(scale_yx),
-        "pixel_size_um_yx": [mpp0 * scale_yx[0], mpp0 * scale_yx[1]],
-        "tile_px": working_tile(card),
-        "settings": config.inference.model_dump(mode="json"),
-        "model": {"name": card.name, "weights_sha256": card.weights_sha256, "domain": card.domain},
-        "tissue": None if tissue is None else {"reason": tissue.reason, "area_mm2": tissue.area_mm2},
-        "region": coverage.region is not None,
-        "exclusion": coverage.exclusion is not None,
-    }
