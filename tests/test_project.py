@@ -110,8 +110,9 @@ def test_requirements_are_what_the_code_imports() -> None:
     assert imported - required == optional
     assert required <= imported
     extras = PYPROJECT["project"]["optional-dependencies"]
+    groups = {"benchmarks": import_names(PYPROJECT["dependency-groups"]["bench"])}
     for folder in ("tests", "scripts", "benchmarks"):
-        assert third_party_imports(folder) <= required | optional | import_names(extras["test"]), folder
+        assert third_party_imports(folder) <= required | optional | import_names(extras["test"]) | groups.get(folder, set()), folder
 
 
 def import_names(requirements: list[str]) -> set[str]:

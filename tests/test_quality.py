@@ -1,0 +1,141 @@
+"""The statistics of benchmarks/quality.py, against independent implementations."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torchmetrics.functional.classification import binary_average_precision, binary_f1_score, binary_jaccard_index
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+
+
+@pytest.fixture
+def stats(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module("quality_stats")
+
+
+def pixels(seed: int, count: int = 4000, sharp: float = 2.0) -> tuple[np.ndarray, np.ndarray]:
+    """Draw probabilities that crowd near 1, as the maps of the paper's loss do, and what is true."""
+    rng = np.random.default_rng(seed)
+    truth = rng.random(count) < 0.4
+    logit = rng.normal(2.5, 2, count) + sharp * truth
+    return 1 / (1 + np.exp(-logit)), truth
+
+
+def histogram(stats: Any, probability: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    place = stats.bins_of(probability)
+    return np.stack([np.bincount(place[truth == kind], minlength=stats.BINS) for kind in (False, True)])
+
+
+def counts(stats: Any, groups: list[tuple[np.ndarray, np.ndarray]]) -> Any:
+    hist = np.stack([histogram(stats, *group) for group in groups])
+    size = np.array([len(truth) for _, truth in groups])
+    return stats.Counts(np.array([f"g{i:02d}" for i in range(len(groups))]), hist, hist[:, :, stats.HALF :].sum((1, 2)), size)
+
+
+def test_scores_of_a_histogram_are_those_of_the_pixels(stats: Any) -> None:
+    probability, truth = pixels(0)
+    found = stats.scores_of(histogram(stats, probability, truth))
+    p, t = torch.from_numpy(probability), torch.from_numpy(truth.astype(np.int64))
+    assert found["ap"] == pytest.approx(float(binary_average_precision(p, t)), abs=3e-3)  # what the bins cost
+    assert found["f1"] == pytest.approx(float(binary_f1_score((p >= 0.5).long(), t)), abs=1e-6)
+    assert found["iou"] == pytest.approx(float(binary_jaccard_index((p >= 0.5).long(), t)), abs=1e-6)
+    best = max(float(binary_f1_score((p >= edge).long(), t)) for edge in stats.edges()[::8])
+    assert found["best_f1"] == pytest.approx(best, abs=2e-3)
+    assert found["best_f1"] > found["f1"] + 0.02  # 0.5 is no good threshold here
+
+
+def test_ties_count_as_ties(stats: Any) -> None:
+    probability, truth = pixels(1, 500)
+    coarse = np.round(probability, 1)  # 0 and 1 among them
+    exact = float(binary_average_precision(torch.from_numpy(coarse), torch.from_numpy(truth.astype(np.int64))))
+    assert stats.scores_of(histogram(stats, coarse, truth))["ap"] == pytest.approx(exact, abs=1e-6)
+
+
+def test_bins_begin_where_they_say(stats: Any) -> None:
+    edges = stats.edges()
+    assert edges[stats.HALF] == 0.5
+    assert stats.bins_of(np.array([0.0, np.nextafter(0.5, 0), 0.5, 1.0])).tolist() == [0, stats.HALF - 1, stats.HALF, stats.BINS - 1]
+    inside = np.sort(np.random.default_rng(0).random(1000))
+    place = stats.bins_of(inside)
+    assert (edges[place] <= inside).all()
+    assert (inside[place < stats.BINS - 1] < edges[place[place < stats.BINS - 1] + 1]).all()
+
+
+def test_nothing_true_has_no_score(stats: Any) -> None:
+    probability, _ = pixels(2, 50)
+    found = stats.scores_of(histogram(stats, probability, np.zeros(50, np.bool_)))
+    assert all(np.isnan(value) for value in found.values())
+
+
+def test_paired_bootstrap_is_that_of_resampled_pixels(stats: Any) -> None:
+    truths = [pixels(seed, 300)[1] for seed in range(5)]
+    edges = stats.edges()  # probabilities that lie on them lose nothing in the bins
+    one, other = ([edges[stats.bins_of(pixels(seed, 300, sharp)[0])] for seed in range(5)] for sharp in (3.0, 1.0))
+    pair = tuple(counts(stats, list(zip(maps, truths, strict=True))) for maps in (one, other))
+    found = stats.paired([pair], draws=200, seed=3)["ap"]
+
+    def ap(maps: list[np.ndarray], chosen: list[int]) -> float:
+        p, t = (torch.from_numpy(np.concatenate([np.asarray(part[i], np.float64) for i in chosen])) for part in (maps, truths))
+        return float(binary_average_precision(p, t.long()))
+
+    assert found.mean == pytest.approx(ap(one, list(range(5))) - ap(other, list(range(5))), abs=1e-6)
+    drawn = []
+    for weights in np.random.default_rng(3).multinomial(5, [0.2] * 5, 200):
+        chosen = [i for i, times in enumerate(weights) for _ in range(times)]
+        drawn.append(ap(one, chosen) - ap(other, chosen))
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    assert (found.low, found.high) == (pytest.approx(low, abs=1e-6), pytest.approx(high, abs=1e-6))
+
+
+def test_the_interval_covers_a_difference_that_differs_between_groups(stats: Any) -> None:
+    """Two methods that are equal in the long run: in 19 of 20 repetitions the interval holds 0."""
+    rng = np.random.default_rng(4)
+    held = 0
+    for _ in range(100):
+        groups = []
+        for _ in range(24):
+            truth = rng.random(60) < 0.4
+            right = [truth ^ (rng.random(60) < share) for share in rng.uniform(0, 0.5, 2)]
+            groups.append([(np.where(r, 0.9, 0.1), truth) for r in right])
+        pair = tuple(counts(stats, [group[k] for group in groups]) for k in (0, 1))
+        interval = stats.paired([pair], draws=200)["f1"]
+        held += interval.low <= 0 <= interval.high
+    assert 86 <= held <= 100
+
+
+def test_a_method_does_not_differ_from_itself_and_pairing_takes_the_groups_out(stats: Any) -> None:
+    hard = [pixels(seed, 300, seed / 2) for seed in range(8)]  # groups differ widely
+    better = [(np.clip(p + 0.02 * t, 0, 1), t) for p, t in hard]
+    same = stats.paired([(counts(stats, hard), counts(stats, hard))], draws=50)
+    assert all(str(interval) == "+0.000 (+0.000 to +0.000)" for interval in same.values())
+    gain = stats.paired([(counts(stats, better), counts(stats, hard))], draws=300)["ap"]
+    weights = np.random.default_rng(0).multinomial(8, [1 / 8] * 8, 300)
+    alone = stats.scores_of(np.tensordot(weights, counts(stats, hard).hist, 1))["ap"]
+    assert gain.high - gain.low < 0.5 * np.ptp(np.percentile(alone, [2.5, 97.5]))
+
+
+def test_a_pair_must_be_of_the_same_groups(stats: Any) -> None:
+    few, many = ([pixels(seed, 50) for seed in range(count)] for count in (2, 3))
+    with pytest.raises(ValueError, match="same groups"):
+        stats.paired([(counts(stats, few), counts(stats, many))])
+
+
+def test_seeds_hold_out_thirds_that_share_no_group(stats: Any) -> None:
+    folds = importlib.import_module("quality_folds")
+    rng = np.random.default_rng(5)
+    groups = np.repeat([f"p{i}" for i in range(40)], rng.integers(1, 30, 40))
+    labels = (rng.random(len(groups)) < 0.7).astype(np.int8)
+    held = [folds.third_of(groups, labels, seed) for seed in range(4)]
+    assert (np.sum(held[:3], axis=0) == 1).all()
+    for third in held:
+        assert not set(groups[third]) & set(groups[~third])
+        for kind in (0, 1):
+            assert 0.25 < third[labels == kind].mean() < 0.42
+    assert (held[3] != held[0]).any()
