@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 from psygnal import SignalGroupDescriptor
 
 from .config import Config
 from .errors import InputError, SlideError
 from .events import EpochDone, Event, MapReady, Progress, RoundDone, RunCancelled, RunDone, RunFailed, Warned
-from .inference import ProbabilityMap, domain_warning, open_map
+from .inference import domain_warning, open_map
 from .runs.folder import RunFolder
+from .session_records import Candidate, Job
 from .slides import Slide, Tissue, open_slide
 
 if TYPE_CHECKING:
@@ -23,52 +24,7 @@ if TYPE_CHECKING:
 
     from .runs.accepted import Accepted
     from .runs.resolve import Resolved
-
-RegionKind = Literal["tissue", "field", "shapes"]
-Compare = Literal["off", "overlay", "contours", "disagreement"]
-JobState = Literal["running", "cancelling", "done", "cancelled", "failed"]
-
-BUILT_IN_TEACHER = "phantom-teacher"
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A prediction one can look at: the map of one slide by the network of one round."""
-
-    run: Path
-    act: str  # "predict" or "distill"
-    round: int  # 0 is the teacher
-    slide: str  # file name
-    path: Path  # of the map
-    warnings: tuple[str, ...] = ()
-    model: str = ""
-
-    @property
-    def label(self) -> str:
-        """Return what to call it on the screen."""
-        if self.act == "predict":
-            return f"Teacher ({self.model})" if self.model else "Teacher"
-        return "Round 0 (teacher)" if self.round == 0 else f"Round {self.round}"
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A run as far as the window knows it."""
-
-    act: str
-    out: Path
-    state: JobState = "running"
-    stage: str = "starting"
-    done: int = 0
-    total: int = 0
-    unit: str = ""
-    seconds_left: float | None = None
-    message: str = ""
-
-    @property
-    def alive(self) -> bool:
-        """Return whether the run still works."""
-        return self.state in ("running", "cancelling")
+    from .session_records import Compare, RegionKind
 
 
 @dataclass(eq=False)
@@ -340,8 +296,3 @@ class Session:
         if self.shown not in self.candidates:
             self.shown = None
         self._choose_pair()
-
-
-def probability_map(candidate: Candidate) -> ProbabilityMap:
-    """Open the map of a prediction."""
-    return open_map(candidate.path)

@@ -15,7 +15,8 @@ from napari_ifkd._plugin.measure import agreement, area_mm2
 from napari_ifkd._plugin.region import region_geometry
 from napari_ifkd.errors import AnnotationError
 from napari_ifkd.events import MapReady
-from napari_ifkd.session import Session, probability_map
+from napari_ifkd.session import Session
+from napari_ifkd.session_records import probability_map
 from napari_ifkd.slides import find_tissue
 
 if TYPE_CHECKING:

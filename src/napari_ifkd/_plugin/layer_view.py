@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from napari_ifkd.inference import ProbabilityMap
-    from napari_ifkd.session import Candidate, Session
+    from napari_ifkd.session import Session
+    from napari_ifkd.session_records import Candidate
     from napari_ifkd.slides import Slide
 
 
@@ -49,7 +50,7 @@ class LayerView:
 
     def map_of(self, candidate: Candidate) -> ProbabilityMap:
         """Return the map of a prediction, opened once."""
-        from napari_ifkd.session import probability_map
+        from napari_ifkd.session_records import probability_map
 
         if candidate not in self._maps:
             self._maps[candidate] = probability_map(candidate)

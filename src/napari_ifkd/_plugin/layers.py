@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_ifkd.inference import ProbabilityMap
-    from napari_ifkd.session import Candidate
+    from napari_ifkd.session_records import Candidate
     from napari_ifkd.slides import Slide, Tissue
 
 da: Any = dask.array  # dask tells types of half of its functions only

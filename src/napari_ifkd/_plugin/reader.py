@@ -74,7 +74,7 @@ def _run(path: Path) -> list[LayerData]:
 
 def _map(path: Path) -> list[LayerData]:
     from napari_ifkd.inference import open_map
-    from napari_ifkd.session import Candidate
+    from napari_ifkd.session_records import Candidate
 
     found = open_map(path)
     name = str(found.slide.get("name", path.stem))
@@ -84,7 +84,8 @@ def _map(path: Path) -> list[LayerData]:
 
 
 def _prediction(candidate: Any) -> list[LayerData]:
-    from napari_ifkd.session import Session, probability_map
+    from napari_ifkd.session import Session
+    from napari_ifkd.session_records import probability_map
 
     found, defaults, opacity = probability_map(candidate), Config().inference, Session().opacity
     return [

@@ -13,7 +13,7 @@ from napari_ifkd.errors import AnnotationError
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
-    from napari_ifkd.session import RegionKind
+    from napari_ifkd.session_records import RegionKind
     from napari_ifkd.slides import Slide
 
 

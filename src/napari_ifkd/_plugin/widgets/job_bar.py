@@ -10,7 +10,7 @@ from .parts import Notice, button, row
 
 if TYPE_CHECKING:
     from napari_ifkd._plugin.bench import Bench
-    from napari_ifkd.session import Job
+    from napari_ifkd.session_records import Job
 
 
 class JobBar(QWidget):

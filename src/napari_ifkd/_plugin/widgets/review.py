@@ -15,7 +15,7 @@ from .dock import Dock
 from .parts import Notice, button, form, heading, row, text
 
 if TYPE_CHECKING:
-    from napari_ifkd.session import Candidate
+    from napari_ifkd.session_records import Candidate
 
 MODES = {"Off": "off", "Overlay": "overlay", "Contours": "contours", "Disagreement": "disagreement"}
 

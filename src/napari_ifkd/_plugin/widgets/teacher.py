@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QFileDialog
 
 from napari_ifkd._plugin.worker import say_error
 from napari_ifkd.config import Config
-from napari_ifkd.session import BUILT_IN_TEACHER
+from napari_ifkd.session_records import BUILT_IN_TEACHER
 
 from .dock import Dock
 from .job_bar import JobBar
