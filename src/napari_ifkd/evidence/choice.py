@@ -1,0 +1,118 @@
+"""From estimates to a candidate and a threshold, with a reason in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from .estimates import Estimates, Interval, estimate
+
+if TYPE_CHECKING:
+    from .answers import Answers
+    from .frame import Frame
+
+_SURE = 0.75  # probability of being better from which what is in use gives way
+
+
+class Incumbent(NamedTuple):
+    """What is used unless something speaks against it."""
+
+    candidate: int
+    threshold: float
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """The pair to use.
+
+    Attributes
+    ----------
+    candidate : index of it
+    name : of the candidate
+    threshold : a pixel is tumour from this probability on
+    f1, precision, recall : of the pair, with 95 % intervals
+    area : tumour share, whatever the candidate
+    marked : share that the pair marks
+    kept : whether it is the incumbent's candidate
+    reason : one sentence for a person
+    estimates : of all pairs
+    """
+
+    candidate: int
+    name: str
+    threshold: float
+    f1: Interval
+    precision: Interval
+    recall: Interval
+    area: Interval
+    marked: float
+    kept: bool
+    reason: str
+    estimates: Estimates
+
+
+def choose(frame: Frame, answers: Answers, incumbent: Incumbent | None = None) -> Choice:
+    """Choose the candidate and threshold of the highest estimated F1.
+
+    An incumbent stays where nothing speaks against it: another candidate must be better than the incumbent's at its best threshold with a
+    probability of 75 %, and so must another threshold than the incumbent's.
+
+    Parameters
+    ----------
+    frame : candidates on their pixels
+    answers : of a person
+    incumbent : what is in use, such as the teacher at the threshold of the settings
+    """
+    found = estimate(frame, answers)
+    f1 = found.merit
+    best = _best(f1)
+    if incumbent is None:
+        return _choice(frame, found, best, True, f"{_told(frame, best)} has the highest estimated F1 of {f1.size} pairs")
+    own = incumbent.candidate, int(np.abs(np.asarray(frame.thresholds) - incumbent.threshold).argmin())
+    tuned = own[0], int(f1[own[0]].argmax())
+    name = frame.names[own[0]]
+    if best[0] != own[0]:
+        gain, sure = found.gain(best, tuned)
+        if sure >= _SURE:
+            reason = f"{_told(frame, best)} is better than {_told(frame, tuned)} by {gain:.3f} F1, with a probability of {sure:.0%}"
+            return _choice(frame, found, best, False, reason)
+        stays = f"{name} stays: {_told(frame, best)} is better by {gain:.3f} F1 with a probability of only {sure:.0%}"
+    else:
+        stays = f"{name} stays: no other has a higher estimated F1"
+    gain, sure = found.gain(tuned, own)
+    if tuned != own and sure >= _SURE:
+        better = f"at {_threshold(frame, tuned)} it is better than at {_threshold(frame, own)} by {gain:.3f} F1"
+        reason = f"{stays}; {better}, with a probability of {sure:.0%}"
+        return _choice(frame, found, tuned, True, reason)
+    return _choice(frame, found, own, True, f"{stays}; nothing speaks for a threshold other than {_threshold(frame, own)}")
+
+
+def _best(f1: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> tuple[int, int]:
+    candidate, threshold = np.unravel_index(int(f1.argmax()), f1.shape)
+    return int(candidate), int(threshold)
+
+
+def _choice(frame: Frame, found: Estimates, pair: tuple[int, int], kept: bool, reason: str) -> Choice:
+    return Choice(
+        candidate=pair[0],
+        name=frame.names[pair[0]],
+        threshold=frame.thresholds[pair[1]],
+        f1=found.f1.at(*pair),
+        precision=found.precision.at(*pair),
+        recall=found.recall.at(*pair),
+        area=found.area,
+        marked=float(found.marked[pair]),
+        kept=kept,
+        reason=f"{reason} ({found.answers} answered points).",
+        estimates=found,
+    )
+
+
+def _told(frame: Frame, pair: tuple[int, int]) -> str:
+    return f"{frame.names[pair[0]]} at {_threshold(frame, pair)}"
+
+
+def _threshold(frame: Frame, pair: tuple[int, int]) -> str:
+    return f"{frame.thresholds[pair[1]]:g}"

@@ -1,0 +1,206 @@
+"""Threshold, area, precision, recall and F1 of every candidate at every threshold, with 95 % intervals.
+
+Two estimates are joined. The model's is the sum of the calibrated probabilities over the frame; it is sharp, shrunk by its prior, and
+wrong where the model is. The design's corrects it by the answers' residuals, each weighted by what its point stands for (a difference, or
+model-assisted, estimator: Sarndal, Swensson and Wretman 1992); it is right whatever the model is, and noisy. The model counts as much as
+`MODEL_WORTH` answers, so that few answers lean on it and many do not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from scipy.stats import norm, t
+
+from .calibration import calibrate
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .answers import Answers
+    from .calibration import Calibration
+    from .frame import Frame
+
+    Floats = NDArray[np.float64]
+
+MODEL_WORTH = 100
+_DRAWS = 200
+_TAIL = 0.975
+
+
+class Interval(NamedTuple):
+    """An estimate with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        """Tell it in three figures."""
+        return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
+
+
+@dataclass(frozen=True, eq=False)
+class Measure:
+    """One measure of every pair: ``(C, J)`` each, in [0, 1]."""
+
+    value: Floats
+    low: Floats
+    high: Floats
+
+    def at(self, candidate: int, threshold: int) -> Interval:
+        """Return that of one pair, by its indices."""
+        return Interval(*(float(part[candidate, threshold]) for part in (self.value, self.low, self.high)))
+
+
+@dataclass(frozen=True, eq=False)
+class Estimates:
+    """What the answers say of all pairs.
+
+    Attributes
+    ----------
+    f1, precision, recall : of each pair, against what the person would answer everywhere
+    area : tumour share of the frame, whatever the candidate
+    marked : ``(C, J)``, share of the frame that each pair marks: known, not estimated
+    merit : ``(C, J)``, the model's estimate of F1 alone: which pair is best is asked of it, for noise that favours one pair cannot lift it
+    thresholds : best one of each candidate
+    answers : number of them
+    """
+
+    f1: Measure
+    precision: Measure
+    recall: Measure
+    area: Interval
+    marked: Floats
+    merit: Floats
+    thresholds: tuple[Interval, ...]
+    answers: int
+    _gain: _Gain
+
+    def gain(self, pair: tuple[int, int], over: tuple[int, int]) -> tuple[float, float]:
+        """Return how much higher the F1 of one pair is than another's, and the probability that it is higher at all."""
+        return self._gain(pair, over)
+
+
+class _Totals(NamedTuple):
+    """Marked tumour of each pair and all tumour, pixels of the frame; leading axes of draws are allowed."""
+
+    hit: Floats  # (..., C, J)
+    tumour: Floats  # (..., 1, 1)
+
+
+class _Gain:
+    """Compares two pairs."""
+
+    def __init__(self, value: Floats, drawn: Floats, pull: Floats, residual_sd: Floats, share: float) -> None:
+        self._value, self._drawn, self._pull, self._sd, self._share = value, drawn, pull, residual_sd, share
+
+    def __call__(self, pair: tuple[int, int], over: tuple[int, int]) -> tuple[float, float]:
+        gain = float(self._value[pair] - self._value[over])
+        model = float((self._drawn[:, *pair] - self._drawn[:, *over]).std())
+        design = float(np.sqrt((((self._pull[pair] - self._pull[over]) * self._sd) ** 2).sum()))
+        sd = (1 - self._share) * model + self._share * design
+        return gain, float(norm.cdf(gain / sd)) if sd > 0 else 0.5
+
+
+def estimate(frame: Frame, answers: Answers, seed: int = 0) -> Estimates:
+    """Estimate everything from the answers.
+
+    The intervals are for any pair, also the one that looks best: what is estimated is pulled towards the model's prior, which knows no
+    favourite, and ``benchmarks/points.py`` measures how often they cover after choosing.
+
+    Parameters
+    ----------
+    frame : candidates on their pixels
+    answers : of which there may be none
+    seed : of the draws from the posterior
+    """
+    model = calibrate(frame, answers)
+    size, n = len(frame), len(answers)
+    share = n / (n + MODEL_WORTH)
+    plain = _totals(frame, model.predict(frame.own_features)[None])
+    plain = _Totals(plain.hit[0], plain.tumour[0])
+    drawn = _totals(frame, model.draws(frame.own_features, seed, _DRAWS))
+
+    residual, residual_sd, marks = _residuals(frame, answers, model)  # (n,), (n,), (C, J, n)
+    tumour = np.clip(plain.tumour + residual.sum(), 0, size)
+    hit = np.clip(plain.hit + marks @ residual, 0, np.minimum(frame.marked, tumour))
+    corrected = _Totals(hit, tumour)
+    quantile = float(t.ppf(_TAIL, max(n - 1, 1)))
+
+    def measured(of: _Measured, pull: Floats) -> Measure:
+        """Join the two estimates of a measure whose derivative with respect to a point's truth is `pull`, ``(C, J, n)``."""
+        value = (1 - share) * of(plain) + share * of(corrected)
+        design = np.sqrt(((pull * residual_sd) ** 2).sum(axis=-1))
+        half = (1 - share) * norm.ppf(_TAIL) * of(drawn).std(axis=0) + share * quantile * design
+        return Measure(value, np.clip(value - half, 0, 1), np.clip(value + half, 0, 1))
+
+    def f1(totals: _Totals) -> Floats:
+        return _ratio(2 * totals.hit, frame.marked + totals.tumour)
+
+    def precision(totals: _Totals) -> Floats:
+        return _ratio(totals.hit, np.broadcast_to(frame.marked, totals.hit.shape))
+
+    def recall(totals: _Totals) -> Floats:
+        return _ratio(totals.hit, np.broadcast_to(totals.tumour, totals.hit.shape))
+
+    def area(totals: _Totals) -> Floats:
+        return totals.tumour / size
+
+    f1_pull = _ratio(2 * marks - f1(corrected)[..., None], (frame.marked + corrected.tumour)[..., None])
+    model_f1 = f1(plain)
+    f1_all = measured(f1, f1_pull)
+    whole = measured(area, np.full((1, 1, n), 1 / size))
+    return Estimates(
+        f1=f1_all,
+        precision=measured(precision, _ratio(marks, frame.marked[..., None])),
+        recall=measured(recall, _ratio(marks - recall(corrected)[..., None], np.broadcast_to(corrected.tumour, frame.shape)[..., None])),
+        area=whole.at(0, 0),
+        marked=frame.marked / size,
+        merit=model_f1,
+        thresholds=_thresholds(frame, model_f1, f1(drawn)),
+        answers=n,
+        _gain=_Gain(model_f1, f1(drawn), f1_pull, residual_sd, share),
+    )
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    _Measured = Callable[[_Totals], Floats]
+
+
+def _totals(frame: Frame, probability: Floats) -> _Totals:
+    return _Totals(frame.sums(probability), probability.sum(axis=1)[:, None, None])
+
+
+def _residuals(frame: Frame, answers: Answers, model: Calibration) -> tuple[Floats, Floats, Floats]:
+    """Return each point's expanded residual, its standard deviation, and which pairs mark the point.
+
+    Each residual is that of a model that did not see the answer (to first order), else the model would look better than it is. The
+    variance is the mean of the residual's square and of what the model expects: squares alone vanish where few answers are all alike.
+    """
+    features = frame.features(answers.probability)
+    p = model.predict(features)
+    unseen = (answers.tumour - p) / (1 - model.leverage(features))
+    expansion = answers.weights * len(frame)
+    sd = expansion * np.sqrt((unseen**2 + p * (1 - p)) / 2)
+    marks = frame.passed(answers.probability)[:, None, :] > np.arange(len(frame.thresholds))[:, None]
+    return expansion * unseen, sd, marks.astype(np.float64)
+
+
+def _thresholds(frame: Frame, f1: Floats, drawn: Floats) -> tuple[Interval, ...]:
+    """Return the best threshold of each candidate, and between which ones it lies in 95 % of the draws from the posterior."""
+    grid = np.asarray(frame.thresholds)
+    best = grid[drawn.argmax(axis=2)]  # (D, C)
+    low, high = np.quantile(best, [1 - _TAIL, _TAIL], axis=0)
+    value = grid[f1.argmax(axis=1)]
+    return tuple(Interval(float(v), float(min(v, a)), float(max(v, b))) for v, a, b in zip(value, low, high, strict=True))
+
+
+def _ratio(above: Floats, below: Floats) -> Floats:
+    """Divide; nothing out of nothing is 0."""
+    ratio: Floats = np.divide(above, below, out=np.zeros(np.broadcast_shapes(above.shape, below.shape)), where=below > 0)
+    return ratio
