@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 import napari_ifkd
+from napari_ifkd.config import validated
 
 ROOT = Path(__file__).resolve().parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -59,6 +60,12 @@ def test_installed_version_is_that_of_the_file() -> None:
 def test_settings_page_is_up_to_date() -> None:
     found = run("scripts/make_config_docs.py", "--check")
     assert found.returncode == 0, found.stderr
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.stem)
+def test_settings_shown_in_the_documents_are_settings(page: Path) -> None:
+    for block in re.findall(r"^```yaml\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL):
+        validated(yaml.safe_load(block), page)
 
 
 def test_every_setting_is_explained() -> None:
