@@ -10,6 +10,7 @@ from quality_stats import BINS, HALF, Counts, bins_of
 from napari_ifkd.bags import read_patch_masks, read_patches
 from napari_ifkd.distill.metrics import settled
 from napari_ifkd.inference import predict_patches, smooth
+from napari_ifkd.models import pick_device
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,7 +42,7 @@ def count_patches(model: MILModel | None, folder: Path, config: Config, target: 
             maps = np.ones(images.shape[:3], np.float32)
         else:
             options = {"precision": config.precision, "batch": config.inference.batch, "averaged_views": averaged_views}
-            maps = predict_patches(model, images, device="cpu" if config.device == "auto" else config.device, **options)
+            maps = predict_patches(model, images, device=pick_device(config.device), **options)
             maps = settled(smooth(maps, config.inference.sigma_px))
         for row, probability in enumerate(maps, start):
             truth, place = masks[bags.names[row]], bins_of(probability)

@@ -8,7 +8,7 @@ import matplotlib as mpl
 
 mpl.use("agg")
 from matplotlib import pyplot as plt
-from quality_rows import TEACHERS
+from quality_rows import ROWS, TEACHERS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 mpl.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "savefig.bbox": "tight", "savefig.dpi": 150})
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")  # told apart by the colour-blind
 _MARKERS = "osD^vP*X"
+_STYLES = {method: i % 8 for i, method in enumerate(dict.fromkeys(row.method for row in ROWS if row.kind == "distill" and row.rounds > 1))}
 _NAMES = {"f1": "F1 at 0.5", "ap": "average precision", "foreground": "foreground share of positives"}
 _PLAIN = {"metadata": {"Software": None}}  # the same picture is the same file
 
@@ -55,13 +56,12 @@ def by_round(results: Results, data: str, target: Path) -> bool:
     figure, axes = plt.subplots(len(teachers), 3, figsize=(9, 2.7 * len(teachers)), squeeze=False, layout="constrained")
     for panels, teacher in zip(axes, teachers, strict=True):
         for axis, score in zip(panels, _NAMES, strict=True):
-            for style, row in enumerate(curves[teacher]):
+            for row in curves[teacher]:
+                style = _STYLES[row.method]  # the same on every page, whatever is complete
                 rounds = range(results.rounds(data, row.name) + 1)
                 by_seed = [[scores[score] for scores in results.scores(data, row.name, index)] for index in rounds]
-                colour = _COLOURS[style % len(_COLOURS)]
-                axis.plot(
-                    rounds, [sum(v) / len(v) for v in by_seed], marker=_MARKERS[style % 8], color=colour, label=row.method, markersize=4
-                )
+                colour = _COLOURS[style]
+                axis.plot(rounds, [sum(v) / len(v) for v in by_seed], marker=_MARKERS[style], color=colour, label=row.method, markersize=4)
                 axis.fill_between(rounds, [min(v) for v in by_seed], [max(v) for v in by_seed], color=colour, alpha=0.12, linewidth=0)
             top = results.mean(data, "supervised", score)
             if top is not None:

@@ -43,7 +43,7 @@ def settings_of(cell: Cell, plan: Plan, fold: Fold) -> Config:
         settings |= {"rounds.rounds": row.rounds, "rounds.epochs": epochs * (3 if row.rounds == 1 else 1), "rounds.batch": plan.batch}
     if "student.name" in row.settings:
         settings["student.width"] = plan.width
-    return Config().replaced(**settings, **row.settings)
+    return Config().replaced(**{**settings, **row.settings})
 
 
 def run_cell(cell: Cell, source: Path) -> None:
@@ -75,7 +75,7 @@ def run_cell(cell: Cell, source: Path) -> None:
         decisions = [folder.metrics(index)["decision"] for index in folder.rounds() if index]
         facts |= {"epochs": epochs, "steps": epochs * fold.steps_of_epoch(plan.batch), "decisions": decisions}
         facts |= {"accepted": folder.recommended_round(), "seconds": _seconds(folder), "rate": _rate(config, cell)}
-    facts |= {"hardware": hardware(), "commit": commit()}
+    facts |= {"hardware": hardware(), "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None, "commit": commit()}
     part = cell.path / "cell.part"
     part.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     part.replace(cell.path / "cell.json")

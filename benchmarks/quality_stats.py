@@ -12,9 +12,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-BINS = 512
+BINS = 1024
 HALF = BINS // 2
 """The bin that begins at probability 0.5."""
+DRAWS = 2000
 _REACH = 8.0  # logits beyond are in the outermost bins
 
 SCORES = ("f1", "iou", "ap", "best_f1")
@@ -98,7 +99,7 @@ class Interval:
         return f"{self.mean:+.3f} ({self.low:+.3f} to {self.high:+.3f})"
 
 
-def paired(pairs: Sequence[tuple[Counts, Counts]], draws: int = 2000, seed: int = 0) -> dict[str, Interval]:
+def paired(pairs: Sequence[tuple[Counts, Counts]], draws: int = DRAWS, seed: int = 0) -> dict[str, Interval]:
     """Compare two methods on the same groups.
 
     Parameters

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from quality_claims import claims
 from quality_figures import by_round, by_row
 from quality_results import Results, spread
+from quality_stats import BINS, DRAWS
+
+from napari_ifkd.config import Config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,12 +25,12 @@ Methods, data sets and seeds compared on groups (regions or patients) that no tr
 `benchmarks/quality.py --table` from complete runs; none of its numbers is typed by hand. Pixel masks score here, and teach the row
 `supervised`; they train and choose nothing else.
 """
-_READ = """- **F1, IoU**: over all pixels of the test images, at threshold 0.5 after smoothing by a Gaussian of 3 px.
-  **AP**: pixel average precision, which needs no threshold. **Best F1**: at the threshold that suits the test masks best, hence a
-  diagnostic and no result. **Foreground**: marked share of the positive test images.
+_READ = f"""- **F1, IoU**: over all pixels of the test images, at threshold 0.5 after smoothing by a Gaussian of {Config().inference.sigma_px:g} px.
+  **AP**: pixel average precision, which needs no threshold, from {BINS} bins equally wide in the logit. **Best F1**: at the threshold
+  that suits the test masks best, hence a diagnostic and no result. **Foreground**: marked share of the positive test images.
 - Numbers are mean ± standard deviation over seeds. A seed holds out another third of the groups, so the spread holds the folds' too.
 - **To its teacher**: the row's score minus its teacher's in the mean of the seeds, with the 95 % interval of a paired bootstrap over
-  groups (2000 draws, both rows on the same draw). It tells of other groups, not of other random starts.
+  groups ({DRAWS} draws, both rows on the same draw). It tells of other groups, not of other random starts.
 - **Switched**: students that became the teacher, of all rounds of all seeds.
 - Three rounds of equal steps; switching is forced except where the row says `cautious`. `oeem` learns once, for as many steps.
   `fused` and `sides` are the paper's ablations, in its mode. Distilled rows are scored after the last round, `robust-cautious` at the
@@ -78,9 +81,15 @@ def _setup(results: Results) -> Iterator[str]:
         ["seeds", ", ".join(str(seed) for seed in sorted({cell.seed for cell in results.asked}))],
         ["hardware", "; ".join(machines) or "-"],
         ["threads of a run", str(plan.threads)],
+        ["load of the machine", _loads(facts)],
         ["commit of the package", ", ".join(sorted({f["commit"] for f in facts})) or "-"],
     ]
     yield from _table(["", ""], lines)
+
+
+def _loads(facts: list[dict[str, Any]]) -> str:
+    loads = [f["load"] for f in facts if f.get("load") is not None]
+    return f"{min(loads):g} to {max(loads):g} processes waiting or at work at the end of a cell: wall times are of that" if loads else "-"
 
 
 def _data_set(results: Results, data: str, out: Path) -> Iterator[str]:
