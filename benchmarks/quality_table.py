@@ -25,7 +25,8 @@ Methods, data sets and seeds compared on groups (regions or patients) that no tr
 `benchmarks/quality.py --table` from complete runs; none of its numbers is typed by hand. Pixel masks score here, and teach the row
 `supervised`; they train and choose nothing else.
 """
-_READ = f"""- **F1, IoU**: over all pixels of the test images, at threshold 0.5 after smoothing by a Gaussian of {Config().inference.sigma_px:g} px.
+_SIGMA = Config().inference.sigma_px
+_READ = f"""- **F1, IoU**: over all pixels of the test images, at 0.5 after smoothing by a Gaussian of {_SIGMA:g} px.
   **AP**: pixel average precision, which needs no threshold, from {BINS} bins equally wide in the logit. **Best F1**: at the threshold
   that suits the test masks best, hence a diagnostic and no result. **Foreground**: marked share of the positive test images.
 - Numbers are mean ± standard deviation over seeds. A seed holds out another third of the groups, so the spread holds the folds' too.
