@@ -12,7 +12,7 @@ import tifffile
 from PIL import Image
 
 from napari_ifkd.annotations import Region, Regions, read_regions
-from napari_ifkd.bags.annotated import EXCLUDED, TUMOUR, Outlines, open_annotated
+from napari_ifkd.bags.annotated import EXCLUDED, TUMOUR, Drawn, open_annotated
 from napari_ifkd.errors import AnnotationError
 from napari_ifkd.slides import open_picture, open_slide
 
@@ -40,7 +40,7 @@ def test_outlines_are_those_of_the_polygons(seed: int) -> None:
     classes = ["Tumor"] * 6 + ["Ignore*", "Stroma"]
     regions = Regions(tuple(Region(shape, "", name) for shape, name in zip(shapes, classes, strict=True)))
     scale = (2.13, 1.87)
-    read = Outlines(regions, scale).read(31, -7, 180, 230)
+    read = Drawn(regions, scale).read(31, -7, 180, 230)
     x, y = centres(31, -7, 180, 230, scale)
     tumour = np.logical_or.reduce([shapely.contains_xy(shape, x, y) for shape in shapes[:6]])
     excluded = shapely.contains_xy(shapes[6], x, y)
@@ -51,7 +51,7 @@ def test_outlines_are_those_of_the_polygons(seed: int) -> None:
 
 def test_windows_fit_together() -> None:
     rng = np.random.default_rng(3)
-    outlines = Outlines(Regions((Region(blob(rng, 100, 100, 95), "Tumor"),)), (1.5, 1.5))
+    outlines = Drawn(Regions((Region(blob(rng, 100, 100, 95), "Tumor"),)), (1.5, 1.5))
     whole = outlines.read(0, 0, 128, 128)
     parts = np.block([[outlines.read(y, x, 32, 32) for x in range(0, 128, 32)] for y in range(0, 128, 32)])
     assert np.array_equal(whole, parts)
@@ -102,7 +102,7 @@ def test_real_lesions(shared_data: Path) -> None:
     checked = 0
     for name in ("Tumor_083", "Tumor_091", "Tumor_107", "Tumor_002"):
         regions = read_regions(shared_data / "annotations" / "ncrf_camelyon16_json" / f"{name}.json")
-        outlines = Outlines(regions, (31.7, 32.3))
+        outlines = Drawn(regions, (31.7, 32.3))
         for region in regions:
             left, top, right, bottom = (int(v / 32) for v in region.geometry.bounds)
             window = top - 2, left - 2, min(bottom - top, 200) + 4, min(right - left, 200) + 4

@@ -57,15 +57,15 @@ class _Annotated:
 
 
 class NoTumour(_Annotated):
-    """Of a slide or picture that is said to hold no tumour."""
+    """The annotation of a slide or picture that is said to hold no tumour."""
 
     def read(self, y0: int, x0: int, height: int, width: int) -> NDArray[np.uint8]:
         """Return zeros."""
         return np.zeros((height, width), np.uint8)
 
 
-class Outlines(_Annotated):
-    """Of regions.
+class Drawn(_Annotated):
+    """Drawn regions as an annotation.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def _indexed(geometry: BaseGeometry) -> tuple[NDArray[np.object_], shapely.STRtr
 
 
 class Labels(_Annotated):
-    """Of a label image: tumour wherever it is not 0.
+    """A label image as an annotation: tumour wherever it is not 0.
 
     Parameters
     ----------
@@ -149,4 +149,4 @@ def open_annotated(path: Path | None, scene: Slide | Picture, mpp: float) -> Ann
             f"marks no tumour (its regions are: {', '.join(held[:8])})",
             "Classify the tumour as Tumor; or, if this slide holds none, leave the file out and name the slide by --normal",
         )
-    return Outlines(regions, scale)
+    return Drawn(regions, scale)

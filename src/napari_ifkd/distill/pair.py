@@ -101,7 +101,7 @@ class TeacherStudent:
 
     def restore(self, state: State) -> None:
         """Go back to what :meth:`state` returned; the modules must be those of then, in their first roles."""
-        self._initial = state.get("initial", {})
+        self._initial = state["initial"]
         if state["swapped"] != self.swapped:
             self.switch()
         if not isinstance(self.teacher, FixedTeacher):

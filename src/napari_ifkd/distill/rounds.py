@@ -243,12 +243,12 @@ def check_networks(teacher: MILModel | None, student: MILModel, settings: RoundC
     """
     lasting = teacher is None or only_teaches(teacher)
     if structure_of(settings) == "sides":
-        remedy = "Use structure fusion, or a student of the teacher's kind"
         if lasting:
-            raise ConfigError("rounds.structure sides", "it pairs side outputs, and this teacher is one map without any", remedy)
+            cause = "it pairs side outputs, and this teacher is one map without any"
+            raise ConfigError("rounds.structure sides", cause, "Use structure fusion or fused")
         counts = [len(getattr(model, "weights", ())) for model in (teacher, student)]
         if counts[0] != counts[1]:
             cause = f"it pairs side outputs, and the teacher has {counts[0]}, the student {counts[1]}"
-            raise ConfigError("rounds.structure sides", cause, remedy)
+            raise ConfigError("rounds.structure sides", cause, "Use structure fusion, or a student of the teacher's kind")
     for model in (student,) if teacher is None or lasting else (student, teacher):
         param_groups(model, settings.learning_rate, settings.side_rates)

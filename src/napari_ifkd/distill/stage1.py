@@ -86,7 +86,7 @@ def train_teacher(
     if state is not None:
         model.load_state_dict(state["model"])
         trainer.optimiser.load_state_dict(snapshot(state["optimiser"]))  # torch would go on writing into the caller's
-        first, good, snapshots = int(state["epoch"]) + 1, state, list(state.get("snapshots", []))
+        first, good, snapshots = int(state["epoch"]) + 1, state, list(state["snapshots"])
 
     for epoch in range(first, settings.epochs + 1):
         mean = yield from trainer.epoch(epoch, loss_of)

@@ -96,7 +96,9 @@ def build_custom(config: NetworkConfig) -> MILModel:
         If nothing registered or installed has this name, or it fails, or what it gives does not fit.
     """
     if not config.custom:
-        raise ModelError("network custom", "it needs to be told its name", f"Set network.custom to {_known()}")
+        some = _names()
+        remedy = f"Set network.custom to {' or '.join(some)}" if some else f"No installed package has one (entry points {GROUP})"
+        raise ModelError("network custom", "it needs to be told which network of your own it is", remedy)
     factory = _factory(config.custom)
     try:
         module = factory(config)

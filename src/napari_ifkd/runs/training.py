@@ -10,7 +10,7 @@ from napari_ifkd.bags import read_patch_masks, read_patches, split_groups
 from napari_ifkd.distill import train_teacher
 from napari_ifkd.distill.training import param_groups
 from napari_ifkd.events import EpochDone, Event, RoundDone, RunDone, Warned
-from napari_ifkd.models import ModelCard, build_model, cam_network_config, save_model, seed_everything
+from napari_ifkd.models import ModelCard, build_model, cam_network_config, pick_device, save_model, seed_everything
 
 from . import traps
 from .drive import drive
@@ -55,6 +55,7 @@ def train_run(
     EngineError
         If the work fails.
     """
+    pick_device(config.device)  # there, before a folder is made for a run that could not begin
     bags = read_patches(patches, config.tiles)
     parts = split_groups(bags, config.tiles.validation_share, config.seed)
     train, held = (bags.subset(part) for part in parts)
