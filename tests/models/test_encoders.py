@@ -187,3 +187,7 @@ def test_where_a_trunk_comes_from_stands_in_the_card(tmp_path):
     assert read_card(tmp_path / "student.safetensors").trunk_source == "hf-hub:lab/encoder (mit)"
     save_model(tmp_path / "other.safetensors", build_model(NetworkConfig(width=0.125), seed=0), card)
     assert read_card(tmp_path / "other.safetensors").trunk_source == ""
+    full, half = NetworkConfig(width=1), NetworkConfig(width=0.5)
+    of_vgg = ModelCard(name="m", network=full, mpp=1, tile_px=64, trunk_source="timm vgg16_bn")
+    assert of_vgg.trunk_source_of(full.model_copy(update={"fusion_weights": (0.2, 0.3, 0.5)})) == "timm vgg16_bn"
+    assert of_vgg.trunk_source_of(half) == ""  # nobody publishes weights of that width

@@ -44,3 +44,8 @@ class ModelCard(BaseModel):
     package_version: str = __version__
     weights_sha256: str = Field("", description="hash over all tensors; filled in when saved, checked when loaded")
     notes: str = ""
+
+    def trunk_source_of(self, network: NetworkConfig) -> str:
+        """Return whose weights a network that learnt from this one may have taken over: its own trunk's, where the two are alike."""
+        alike = all(getattr(network, part) == getattr(self.network, part) for part in ("name", "trunk", "width"))
+        return self.trunk_source if alike else ""

@@ -122,9 +122,8 @@ def _of_network(model: MILModel, card: ModelCard) -> dict[str, Any]:
     if isinstance(model, CamModel):
         facts["network"] = facts["network"].model_copy(update={"fusion_weights": (1.0,)})  # each classifier's
         facts |= {"readout": "cam", "cam_scales": model.scales, "cam_networks": len(model.networks)}
-    of_one_kind = (card.network.name, card.network.trunk) == (config.name, config.trunk)
     # a student of the teacher's kind was built without, but may have started from the teacher's weights
-    facts["trunk_source"] = model.trunk_source or (card.trunk_source if of_one_kind else "")
+    facts["trunk_source"] = model.trunk_source or card.trunk_source_of(config)
     return facts
 
 

@@ -65,11 +65,10 @@ class Rounds:
         run = self.folder.path.resolve().name
         rounds, card = self.config.rounds, self.card
         network = model.config or card.network
-        of_one_kind = (network.name, network.trunk) == (card.network.name, card.network.trunk)
         return ModelCard(
             name=f"{run}-round{index}",
             network=network,
-            trunk_source=card.trunk_source if of_one_kind else "",
+            trunk_source=card.trunk_source_of(network),
             mpp=card.mpp,
             tile_px=card.tile_px,
             normalisation=model.normalisation,
