@@ -136,7 +136,7 @@ def test_maps_on_disk_serve_as_well(
 
 
 def test_side_outputs_cannot_be_paired_with_a_map(train: Bags, val: Bags, teacher: FixedTeacher, config: Config, network: Network) -> None:
-    with pytest.raises(ConfigError, match="one map without any"):
+    with pytest.raises(ConfigError, match=r"one map without any\. Use structure fusion or fused"):
         finish(distill(teacher, network(1), train, val, config.replaced(**{"rounds.structure": "sides"})))
     finish(distill(teacher, network(1), train, val, config.replaced(**{"rounds.structure": "sides", "rounds.mode": "oeem"})))
 

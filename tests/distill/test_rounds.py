@@ -447,7 +447,7 @@ def test_activation_maps_teach_and_do_not_become_a_student(train: Bags, val: Bag
     for state in states:
         _, resumed = finish(distill(teacher(5), network(8), train, val, config, state=state))
         assert same_weights(resumed.model.state_dict(), whole.model.state_dict())
-    with pytest.raises(ConfigError, match="one map without any"):
+    with pytest.raises(ConfigError, match=r"one map without any\. Use structure fusion or fused"):
         finish(distill(first, network(1), train, val, config.replaced(**{"rounds.structure": "sides"})))
     with pytest.raises(ModelError, match="cannot learn"):
         finish(distill(network(1), first, train, val, config))

@@ -246,12 +246,18 @@ def test_a_network_of_an_installed_package(package, tmp_path):
         ("three", "gave a int, not a torch.nn.Module"),
         ("gone", "lab_networks:gone cannot be imported"),
         ("nets", "Did you mean net\\?.*known: broken, gone, net, three"),
-        (None, "Set network.custom to broken, gone, net, three"),
+        (None, r"Set network.custom \(of a student, student.custom\) to broken or gone or net or three"),
     ],
 )
 def test_networks_of_packages_that_cannot_be_built(package, name, told):
     with pytest.raises(ModelError, match=told):
         build_model(NetworkConfig(name="custom", custom=name))
+
+
+def test_without_any_network_of_a_package_none_is_named(monkeypatch):
+    monkeypatch.setattr(custom_module, "_names", list)
+    with pytest.raises(ModelError, match=r"Install a package that has one \(entry points napari_ifkd.networks\)"):
+        build_model(NetworkConfig(name="custom"))
 
 
 def test_a_file_brings_no_code_in_that_no_package_registered(package, tmp_path):

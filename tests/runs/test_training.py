@@ -9,7 +9,7 @@ import pytest
 
 from napari_ifkd.bags import read_patches, split_groups
 from napari_ifkd.config import Config, load_config
-from napari_ifkd.errors import BagError, EngineError, RunError
+from napari_ifkd.errors import BagError, ConfigError, EngineError, RunError
 from napari_ifkd.events import EpochDone, Event, RoundDone, RunCancelled, RunDone, RunFailed, RunStarted, Warned
 from napari_ifkd.models import load_model, weights_hash
 from napari_ifkd.runs import training
@@ -20,6 +20,12 @@ from napari_ifkd.runs.folder import RunFolder
 @pytest.fixture
 def config(drawn_config: Path) -> Config:
     return load_config(drawn_config).replaced(**{"stage1.epochs": 3})
+
+
+def test_a_device_that_is_not_there_leaves_no_run(drawn_patches: Path, tmp_path: Path, config: Config) -> None:
+    with pytest.raises(ConfigError, match="device nonsense"):
+        list(train_run(drawn_patches, tmp_path / "run", config.replaced(device="nonsense")))
+    assert not (tmp_path / "run").exists()
 
 
 def stopped_after(epochs: int, patches: Path, out: Path, config: Config) -> list[Event]:

@@ -97,7 +97,8 @@ def build_custom(config: NetworkConfig) -> MILModel:
     """
     if not config.custom:
         some = _names()
-        remedy = f"Set network.custom to {' or '.join(some)}" if some else f"No installed package has one (entry points {GROUP})"
+        where = "Set network.custom (of a student, student.custom) to"
+        remedy = f"{where} {' or '.join(some)}" if some else f"Install a package that has one (entry points {GROUP}) first"
         raise ModelError("network custom", "it needs to be told which network of your own it is", remedy)
     factory = _factory(config.custom)
     try:

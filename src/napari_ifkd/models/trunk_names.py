@@ -70,7 +70,7 @@ def look_up(cfg: NetworkConfig) -> TrunkName:
     """
     name = cfg.trunk or DEFAULT_TRUNK.get(cfg.name, "")
     if not name:
-        remedy = "Set network.trunk to a timm model such as vit_small_patch16_224, or to hf-hub:ORG/REPO"
+        remedy = "Set network.trunk (of a student, student.trunk) to a timm model such as vit_small_patch16_224, or to hf-hub:ORG/REPO"
         raise ModelError(f"network {cfg.name}", "it needs to be told its trunk", remedy)
     options = {key: _number(value) for key, value in cfg.trunk_options.items()}
     if name.startswith(HUB):
