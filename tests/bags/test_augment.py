@@ -41,6 +41,23 @@ def test_stain_of_no_strength_changes_nothing() -> None:
     assert changed.abs().max() <= 1
 
 
+def test_stain_scales_and_shifts_each_stain() -> None:
+    """Against a plain separation into stains in float64, with the numbers as they are drawn."""
+    images = torch.randint(0, 256, (3, 5, 6, 3), dtype=torch.uint8, generator=generator())
+    draw = generator(4)
+    scales, shifts = (
+        (1 + 0.3 * (2 * torch.rand(3, 3, generator=draw) - 1)).double(),
+        0.05 * (2 * torch.rand(3, 3, generator=draw) - 1).double(),
+    )
+    stains = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]])
+    stains /= np.linalg.norm(stains, axis=1, keepdims=True)
+    amounts = np.linalg.solve(stains.T, -np.log((images.numpy().reshape(-1, 3).T + 1) / 256)).T.reshape(3, -1, 3)
+    density = (amounts * scales.numpy()[:, None] + shifts.numpy()[:, None]) @ stains
+    expected = np.clip(256 * np.exp(-density) - 1, 0, 255).reshape(images.shape)
+    np.testing.assert_allclose(jitter_stain(images, generator(4), 0.3, 0.05), expected, atol=0.51)
+    assert np.abs(expected - images.numpy()).max() > 20
+
+
 def test_stain_varies_from_image_to_image_and_leaves_glass_white() -> None:
     tissue = torch.tensor([180, 90, 150], dtype=torch.uint8).expand(20, 4, 4, 3)
     out = jitter_stain(tissue, generator()).float().mean((1, 2))

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from napari_ifkd.bags.hints import Hints
-from napari_ifkd.config import Config, NetworkConfig
+from napari_ifkd.config import Config, NetworkConfig, RobustConfig
 from napari_ifkd.distill import distill
 from napari_ifkd.distill.learning import distillation_loss
 from napari_ifkd.distill.lesson import lesson
@@ -356,6 +356,22 @@ def test_oeem_trains_a_fresh_student_once(train: Bags, val: Bags, config: Config
     assert same_weights(resumed.model.state_dict(), student.state_dict())
     events, _ = finish(distill(network(0), network(1), train, val, config.replaced(**{"rounds.rounds": 3})))
     assert not any(isinstance(e, Warned) for e in events), "nobody asked for the default"
+
+
+SWITCHES = {name: 0 if name == "confidence" else False for name in RobustConfig.model_fields}
+
+
+@pytest.mark.parametrize("mode", ["robust", "paper"])
+def test_every_switch_of_robust_acts_there_and_nowhere_else(train: Bags, val: Bags, config: Config, network: Network, mode: str) -> None:
+    """Each alone changes what two rounds learn; mode ``paper`` knows none of them."""
+    config = config.replaced(**{"rounds.mode": mode, "rounds.epochs": 1, "acceptance.rule": "always", "rounds.robust.confidence": 0.01})
+
+    def learnt(settings: Config) -> str:
+        return weights_hash(finish(distill(network(0), network(1), train, val, settings))[1].model)
+
+    whole = learnt(config)
+    changed = {name for name, off in SWITCHES.items() if learnt(config.replaced(**{f"rounds.robust.{name}": off})) != whole}
+    assert changed == (set(SWITCHES) if mode == "robust" else set())
 
 
 def test_the_teacher_may_be_asked_about_negatives(train: Bags, val: Bags, config: Config, network: Network) -> None:

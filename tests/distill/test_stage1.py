@@ -289,6 +289,17 @@ def test_as_many_side_rates_as_sides(train: Bags, val: Bags, config: Config, net
         finish(train_teacher(train, val, network(0), config.replaced(**{"stage1.side_rates": (1.0, 2.0)})))
 
 
+def test_stains_and_turns_are_drawn_only_where_asked_for(
+    train: Bags, val: Bags, config: Config, network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = []
+    monkeypatch.setattr("napari_ifkd.distill.training.jitter_stain", lambda images, _: drawn.append(len(images)) or images)
+    finish(train_teacher(train, val, network(0), config.replaced(**{"stage1.augment": False})))
+    assert drawn == []
+    finish(train_teacher(train, val, network(0), config))
+    assert sum(drawn) == 3 * 16, "every image of every epoch, and none of the validation"
+
+
 @pytest.mark.parametrize(
     ("often", "batch", "expected"),
     [
