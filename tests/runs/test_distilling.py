@@ -154,6 +154,13 @@ def test_points_lie_in_the_run_and_count_where_the_settings_say_so(
     assert "1 answered point" in told["counted"]
     assert hashes(tmp_path / "without") == hashes(tmp_path / "kept") != hashes(tmp_path / "counted")
 
+    early = RunFolder(tmp_path / "early")  # answered before the run began, and never overwritten nor silently preferred
+    early.path.mkdir()
+    early.points.write_bytes(table.read_bytes())
+    with pytest.raises(InputError, match="there already"):
+        list(distill_run([drawn_slide], drawn_teacher, early.path, short, points=table))
+    assert isinstance(list(distill_run([drawn_slide], drawn_teacher, early.path, short))[-1], RunDone)
+
     table.unlink()  # the run has its own
     assert isinstance(list(resume_run(tmp_path / "counted"))[-1], RunDone)
     table.write_text("slide,x,y,answer\nother.tif,60,60,tumour\n")

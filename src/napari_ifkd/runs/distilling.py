@@ -83,7 +83,10 @@ def distill_run(
         if truth is not None and len(slides) != 1:
             raise InputError("--truth", f"is the mask of one slide, and {len(slides)} were given", "Give one slide a run, or leave it out")
         mask = None if truth is None else Truth(Path(truth), slides[0])
-        answered = None if points is None or RunFolder(out).points.exists() else _points_on(Path(points), slides)
+        run = RunFolder(out)
+        if points is not None and run.points.exists() and not run.exists:
+            raise InputError("--points", f"{run.points} is there already, for this run", "Leave --points out, or choose another --out")
+        answered = None if points is None or run.points.exists() else _points_on(Path(points), slides)
         resolved_config = first.settings(config, slides)
         patches = [read_patches(folder, resolved_config.tiles) for folder in folders]
         first.check(slides, patches)
