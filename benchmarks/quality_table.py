@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from quality_claims import claims
 from quality_figures import by_round, by_row
 from quality_results import Results, spread
+from quality_rows import TEACHERS
 from quality_stats import BINS, DRAWS
 
 from napari_ifkd.config import Config
@@ -109,6 +110,10 @@ def _data_set(results: Results, data: str, out: Path) -> Iterator[str]:
     yield from _table([*head, "switched"], [_scores(results, data, row) for row in results.rows()])
     if by_row(results, data, out / f"{data}-rows.png"):
         yield f"![F1 and average precision of every row on {data}, a dot a seed]({data}-rows.png)\n"
+    stage1 = [row for row in results.rows() if row.kind == "train" and row.name != TEACHERS[0] and results.seeds(data, row.name)]
+    if stage1 and results.seeds(data, TEACHERS[0]):
+        yield f"### {data}, stage 1 beside the paper's loss\n"
+        yield from _table(["row", f"F1 to `{TEACHERS[0]}`", f"AP to `{TEACHERS[0]}`"], [_stage1(results, data, row) for row in stage1])
     distilled = [row for row in results.rows() if row.kind == "distill" and results.seeds(data, row.name)]
     if distilled:
         yield f"### {data}, round by round\n"
@@ -133,6 +138,11 @@ def _scores(results: Results, data: str, row: Row) -> list[str]:
     told = ["", ""] if found is None else [str(found[0]["f1"]), str(found[0]["ap"])]
     decisions = [d["switched"] for facts in results.facts(data, row.name) for d in facts.get("decisions", [])]
     return [*first, *shown, *told, f"{sum(decisions)} of {len(decisions)}" if decisions else ""]
+
+
+def _stage1(results: Results, data: str, row: Row) -> list[str]:
+    found = results.compare(data, row.name, TEACHERS[0])
+    return [f"`{row.name}`", *(["", ""] if found is None else [str(found[0]["f1"]), str(found[0]["ap"])])]
 
 
 def _rounds(results: Results, data: str, row: Row) -> list[str]:
