@@ -107,16 +107,23 @@ class Results:
             found[seed] = [self.standing(data, row, seed, index).scores()["f1"] - first for index in rounds]
         return found
 
+    def widest(self, data: str) -> str | None:
+        """Return the row with the most complete seeds, for what is the same in all rows; None where nothing is complete."""
+        name = max((row.name for row in self.rows()), key=lambda name: len(self.seeds(data, name)))
+        return name if self.seeds(data, name) else None
+
     def true_share(self, data: str) -> float | None:
         """Return the share of true pixels in the positive test images."""
-        seeds = self.seeds(data, "all-foreground")
-        counts = [self.standing(data, "all-foreground", seed) for seed in seeds]
-        return sum(int(c.hist[:, 1].sum()) for c in counts) / sum(int(c.positive.sum()) for c in counts) if counts else None
+        row = self.widest(data)
+        if row is None:
+            return None
+        counts = [self.standing(data, row, seed) for seed in self.seeds(data, row)]
+        return sum(int(c.hist[:, 1].sum()) for c in counts) / sum(int(c.positive.sum()) for c in counts)
 
     def groups(self, data: str) -> int:
         """Return the number of groups that were tested in any seed."""
-        found = {str(g) for seed in self.seeds(data, "all-foreground") for g in self.standing(data, "all-foreground", seed).groups}
-        return len(found)
+        row = self.widest(data)
+        return 0 if row is None else len({str(g) for seed in self.seeds(data, row) for g in self.standing(data, row, seed).groups})
 
 
 _counts = cache(read_counts)

@@ -96,13 +96,13 @@ def _loads(facts: list[dict[str, Any]]) -> str:
 
 def _data_set(results: Results, data: str, out: Path) -> Iterator[str]:
     yield f"## {data}\n"
-    facts = results.facts(data, "all-foreground")
-    if not facts:
+    widest = results.widest(data)
+    if widest is None:
         yield "Not yet run.\n"
         return
-    seed, first = results.seeds(data, "all-foreground")[0], facts[0]
+    seeds, first = results.seeds(data, widest), results.facts(data, widest)[0]
     yield (
-        f"{results.groups(data)} groups tested in {len(facts)} seeds. In seed {seed}: {first['train_images']} images to learn from and "
+        f"{results.groups(data)} groups tested in {len(seeds)} seeds. In seed {seeds[0]}: {first['train_images']} images to learn from and "
         f"{first['validation_images']} for validation, of {first['train_groups']} groups; {first['test_images']} test images of "
         f"{first['test_groups']} others; {first['size_px']} px. True share of the positive test images: {results.true_share(data):.3f}.\n"
     )
