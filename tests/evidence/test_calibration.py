@@ -2,41 +2,59 @@
 
 from __future__ import annotations
 
+from itertools import product
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize
-from scipy.special import expit, logit
+from scipy.special import expit, logit, softmax
+from scipy.stats import norm
 
 from napari_ifkd.evidence import Answers, Frame, calibrate
 
 from .conftest import Population, draw_population
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-def test_the_mode_and_its_curvature_are_those_of_the_posterior(good_and_bad: Population) -> None:
+
+def test_each_model_is_at_its_mode_and_weighed_by_its_evidence(good_and_bad: Population) -> None:
     answers = good_and_bad.ask(40, seed=3)
     frame = good_and_bad.frame
     x, z = frame.features(answers.probability), answers.tumour
-    prior = np.array([logit(frame.probability.mean()), 1, 0, 0, 0])
-    sd = np.array([1.5, 0.5, 0.3, 0.3, 0.3])
-
-    def energy(beta: np.ndarray) -> float:
-        p = expit(x @ beta)
-        return -np.log(np.where(z, p, 1 - p)).sum() + (((beta - prior) / sd) ** 2).sum() / 2
-
     found = calibrate(frame, answers)
-    best = minimize(energy, prior, method="BFGS", options={"gtol": 1e-8})
-    np.testing.assert_allclose(found.beta, best.x, atol=1e-4)
-    step = 1e-3 * np.eye(5)
-    hessian = [
-        [(energy(best.x + a + b) - energy(best.x + a - b) - energy(best.x - a + b) + energy(best.x - a - b)) / 4e-6 for b in step]
-        for a in step
-    ]
-    np.testing.assert_allclose(np.linalg.inv(found.covariance), hessian, rtol=1e-3, atol=1e-3)
+    area, variance = logit(frame.probability.mean()), frame.own_features[:, 1].var()
+    evidence = []
+    for number, (slope, spread) in enumerate(product((1.0, 2.0, 4.0), (0.15, 0.3, 0.6))):
+        steep = np.sqrt(1 + slope**2 * variance / 1.7**2)
+        prior, sd = np.array([area * steep, slope, 0, 0, 0]), np.array([1.5 * steep, slope / 2, spread, spread, spread])
+
+        def energy(beta: np.ndarray, prior: np.ndarray = prior, sd: np.ndarray = sd) -> float:
+            p = expit(x @ beta)
+            return -np.log(np.where(z, p, 1 - p)).sum() - norm.logpdf(beta, prior, sd).sum()
+
+        best = minimize(energy, prior, method="BFGS", options={"gtol": 1e-8})
+        np.testing.assert_allclose(found.beta[number], best.x, atol=1e-3)
+        curvature = _hessian(energy, best.x)
+        np.testing.assert_allclose(np.linalg.inv(found.covariance[number]), curvature, rtol=2e-3, atol=1e-2)
+        weight = {1.0: 0.6}.get(slope, 0.2) * {0.3: 0.5}.get(spread, 0.25)
+        evidence.append(np.log(weight) - best.fun - np.linalg.slogdet(curvature)[1] / 2)
+    np.testing.assert_allclose(found.weight, softmax(evidence), atol=1e-3)
 
 
-def test_without_answers_it_believes_the_candidates_in_the_mean(good_and_bad: Population) -> None:
+def _hessian(energy: Callable[[np.ndarray], float], at: np.ndarray) -> np.ndarray:
+    steps = 1e-3 * np.eye(len(at))
+    return (
+        np.array([[energy(at + a + b) - energy(at + a - b) - energy(at - a + b) + energy(at - a - b) for b in steps] for a in steps]) / 4e-6
+    )
+
+
+def test_without_answers_it_believes_the_candidates_area_whatever_the_slope(good_and_bad: Population) -> None:
     found = calibrate(good_and_bad.frame, Answers.none(3))
-    np.testing.assert_allclose(found.beta, [logit(good_and_bad.frame.probability.mean()), 1, 0, 0, 0], atol=1e-5)
+    for beta in found.beta:
+        assert expit(good_and_bad.frame.own_features @ beta).mean() == pytest.approx(good_and_bad.frame.probability.mean(), abs=0.03)
+        np.testing.assert_allclose(beta[2:], 0, atol=1e-6)
 
 
 @pytest.mark.parametrize("said", [True, False])
@@ -49,12 +67,15 @@ def test_answers_that_are_all_alike_move_it_without_running_away(said: bool) -> 
     assert p.mean() > 0.95 if said else p.mean() < 0.05
 
 
-def test_draws_spread_as_the_covariance_says(good_and_bad: Population) -> None:
+def test_draws_spread_about_the_prediction_as_the_mixture_says(good_and_bad: Population) -> None:
     found = calibrate(good_and_bad.frame, good_and_bad.ask(30, seed=5))
     x = good_and_bad.frame.own_features[:50]
-    drawn = logit(found.draws(x, seed=0, count=4000))
-    np.testing.assert_allclose(drawn.mean(axis=0), x @ found.beta, atol=0.1)
-    np.testing.assert_allclose(drawn.std(axis=0), np.sqrt(np.einsum("ni,ij,nj->n", x, found.covariance, x)), rtol=0.1)
+    drawn = logit(found.draws(x, seed=0, count=6000))
+    means = found.beta @ x.T
+    mean = found.weight @ means
+    variance = found.weight @ (np.einsum("ni,kij,nj->kn", x, found.covariance, x) + (means - mean) ** 2)
+    np.testing.assert_allclose(drawn.mean(axis=0), mean, atol=0.15)
+    np.testing.assert_allclose(drawn.std(axis=0), np.sqrt(variance), rtol=0.1)
     np.testing.assert_array_equal(found.draws(x, seed=7), found.draws(x, seed=7))
 
 

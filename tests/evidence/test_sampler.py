@@ -15,7 +15,7 @@ def test_each_pixel_comes_as_often_as_its_probability_says() -> None:
     frame = draw_population(60, [1.0, 1.5], [0, 0.5], seed=1).frame
     asked = draw_population(60, [1.0, 1.5], [0, 0.5], seed=1).ask(6, seed=0)
     rng = np.random.default_rng(0)
-    draws = 4000
+    draws = 1500
     seen, sums = np.zeros(60), np.zeros(60)
     for _ in range(draws):
         got = propose(frame, asked, 8, rng)
@@ -52,9 +52,9 @@ def test_probabilities_keep_to_one_and_sum_to_the_count() -> None:
 
 def test_more_points_lie_where_good_candidates_differ(good_and_bad: Population) -> None:
     got = [propose(good_and_bad.frame, good_and_bad.ask(20, seed=s), 20, np.random.default_rng(s)).index for s in range(10)]
-    mask = good_and_bad.frame.probability >= 0.5
+    mask = good_and_bad.frame.probability[:2] >= np.array([[0.5], [0.75]])  # near their best thresholds
     differ = mask.any(axis=0) != mask.all(axis=0)
-    assert differ[np.concatenate(got)].mean() > differ.mean() + 0.1
+    assert differ[np.concatenate(got)].mean() > 1.3 * differ.mean()
 
 
 def test_candidates_that_agree_everywhere_get_equal_chances() -> None:

@@ -2,12 +2,13 @@
 
 from .answers import Answers
 from .calibration import Calibration, calibrate
-from .choice import Choice, Incumbent, choose
+from .choice import Choice, Incumbent, choose, settle
 from .estimates import Estimates, Interval, estimate
-from .frame import THRESHOLDS, Frame
+from .frame import FRAME_PIXELS, THRESHOLDS, Frame
 from .sampler import Proposal, propose
 
 __all__ = [
+    "FRAME_PIXELS",
     "THRESHOLDS",
     "Answers",
     "Calibration",
@@ -21,4 +22,5 @@ __all__ = [
     "choose",
     "estimate",
     "propose",
+    "settle",
 ]

@@ -65,7 +65,11 @@ def choose(frame: Frame, answers: Answers, incumbent: Incumbent | None = None) -
     answers : of a person
     incumbent : what is in use, such as the teacher at the threshold of the settings
     """
-    found = estimate(frame, answers)
+    return settle(frame, estimate(frame, answers), incumbent)
+
+
+def settle(frame: Frame, found: Estimates, incumbent: Incumbent | None = None) -> Choice:
+    """Do as :func:`choose`, from estimates that are there already."""
     f1 = found.merit
     best = _best(f1)
     if incumbent is None:

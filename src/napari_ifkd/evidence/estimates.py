@@ -133,8 +133,9 @@ def estimate(frame: Frame, answers: Answers, seed: int = 0) -> Estimates:
     def measured(of: _Measured, pull: Floats) -> Measure:
         """Join the two estimates of a measure whose derivative with respect to a point's truth is `pull`, ``(C, J, n)``."""
         value = (1 - share) * of(plain) + share * of(corrected)
+        model = np.sqrt(((of(drawn) - of(plain)) ** 2).mean(axis=0))
         design = np.sqrt(((pull * residual_sd) ** 2).sum(axis=-1))
-        half = (1 - share) * norm.ppf(_TAIL) * of(drawn).std(axis=0) + share * quantile * design
+        half = quantile * ((1 - share) * model + share * design)  # as if both erred alike: they see the same answers
         return Measure(value, np.clip(value - half, 0, 1), np.clip(value + half, 0, 1))
 
     def f1(totals: _Totals) -> Floats:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 THRESHOLDS: tuple[float, ...] = tuple(round(0.05 + 0.025 * step, 3) for step in range(37))
 """Thresholds that are compared: .05 to .95."""
 
+FRAME_PIXELS = 10_000
+"""Enough that what the frame adds to the noise of a few hundred answers is small (F1 to about .006)."""
+
 _LOGIT_PER_SD = 1.7  # a logistic curve in logits is nearly a normal one in standard deviations of this many logits
 
 
