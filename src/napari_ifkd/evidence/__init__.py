@@ -5,6 +5,7 @@ from .calibration import Calibration, calibrate
 from .choice import Choice, Incumbent, choose, settle
 from .estimates import Estimates, Interval, estimate
 from .frame import FRAME_PIXELS, THRESHOLDS, Frame
+from .places import Place, draw_places, probability_at
 from .sampler import Proposal, propose
 
 __all__ = [
@@ -17,10 +18,13 @@ __all__ = [
     "Frame",
     "Incumbent",
     "Interval",
+    "Place",
     "Proposal",
     "calibrate",
     "choose",
+    "draw_places",
     "estimate",
+    "probability_at",
     "propose",
     "settle",
 ]

@@ -92,17 +92,28 @@ class _Totals(NamedTuple):
 
 
 class _Gain:
-    """Compares two pairs."""
+    """Compares pairs, as the model does; the standard deviation joins the model's and the design's."""
 
     def __init__(self, value: Floats, drawn: Floats, pull: Floats, residual_sd: Floats, share: float) -> None:
-        self._value, self._drawn, self._pull, self._sd, self._share = value, drawn, pull, residual_sd, share
+        self._value, self._drawn, self._pull, self._residual_sd, self._share = value, drawn, pull, residual_sd, share
 
     def __call__(self, pair: tuple[int, int], over: tuple[int, int]) -> tuple[float, float]:
-        gain = float(self._value[pair] - self._value[over])
-        model = float((self._drawn[:, *pair] - self._drawn[:, *over]).std())
-        design = float(np.sqrt((((self._pull[pair] - self._pull[over]) * self._sd) ** 2).sum()))
-        sd = (1 - self._share) * model + self._share * design
+        gain, sd = float(self._value[pair] - self._value[over]), float(self._sd(self._at(*pair), self._at(*over)))
         return gain, float(norm.cdf(gain / sd)) if sd > 0 else 0.5
+
+    def sd_behind_best(self) -> Floats:
+        """Return the standard deviation of how far each pair is behind its candidate's best one, ``(C, J)``."""
+        best = self._value.argmax(axis=1)
+        rows = [self._sd(self._at(c, slice(None)), self._at(c, slice(j, j + 1))) for c, j in enumerate(best)]
+        return np.array(rows)
+
+    def _at(self, candidate: int, threshold: int | slice) -> tuple[Floats, Floats]:
+        return self._drawn[:, candidate, threshold], self._pull[candidate, threshold]
+
+    def _sd(self, one: tuple[Floats, Floats], other: tuple[Floats, Floats]) -> Floats:
+        model = (one[0] - other[0]).std(axis=0)
+        design = np.sqrt((((one[1] - other[1]) * self._residual_sd) ** 2).sum(axis=-1))
+        return np.asarray((1 - self._share) * model + self._share * design)
 
 
 def estimate(frame: Frame, answers: Answers, seed: int = 0) -> Estimates:
@@ -154,6 +165,7 @@ def estimate(frame: Frame, answers: Answers, seed: int = 0) -> Estimates:
     model_f1 = f1(plain)
     f1_all = measured(f1, f1_pull)
     whole = measured(area, np.full((1, 1, n), 1 / size))
+    gain = _Gain(model_f1, f1(drawn), f1_pull, residual_sd, share)
     return Estimates(
         f1=f1_all,
         precision=measured(precision, _ratio(marks, frame.marked[..., None])),
@@ -161,9 +173,9 @@ def estimate(frame: Frame, answers: Answers, seed: int = 0) -> Estimates:
         area=whole.at(0, 0),
         marked=frame.marked / size,
         merit=model_f1,
-        thresholds=_thresholds(frame, model_f1, f1(drawn)),
+        thresholds=_thresholds(frame, model_f1, gain.sd_behind_best()),
         answers=n,
-        _gain=_Gain(model_f1, f1(drawn), f1_pull, residual_sd, share),
+        _gain=gain,
     )
 
 
@@ -181,24 +193,24 @@ def _residuals(frame: Frame, answers: Answers, model: Calibration) -> tuple[Floa
     """Return each point's expanded residual, its standard deviation, and which pairs mark the point.
 
     Each residual is that of a model that did not see the answer (to first order), else the model would look better than it is. The
-    variance is the mean of the residual's square and of what the model expects: squares alone vanish where few answers are all alike.
+    variance is the larger of the residual's square and of what the model expects: squares alone vanish where few answers are all alike.
     """
     features = frame.features(answers.probability)
     p = model.predict(features)
     unseen = (answers.tumour - p) / (1 - model.leverage(features))
     expansion = answers.weights * len(frame)
-    sd = expansion * np.sqrt((unseen**2 + p * (1 - p)) / 2)
+    sd = expansion * np.sqrt(np.maximum(unseen**2, p * (1 - p)))
     marks = frame.passed(answers.probability)[:, None, :] > np.arange(len(frame.thresholds))[:, None]
     return expansion * unseen, sd, marks.astype(np.float64)
 
 
-def _thresholds(frame: Frame, f1: Floats, drawn: Floats) -> tuple[Interval, ...]:
-    """Return the best threshold of each candidate, and between which ones it lies in 95 % of the draws from the posterior."""
+def _thresholds(frame: Frame, f1: Floats, sd_behind: Floats) -> tuple[Interval, ...]:
+    """Return the best threshold of each candidate, and from the first to the last one that is not surely behind it in F1."""
     grid = np.asarray(frame.thresholds)
-    best = grid[drawn.argmax(axis=2)]  # (D, C)
-    low, high = np.quantile(best, [1 - _TAIL, _TAIL], axis=0)
-    value = grid[f1.argmax(axis=1)]
-    return tuple(Interval(float(v), float(min(v, a)), float(max(v, b))) for v, a, b in zip(value, low, high, strict=True))
+    near = f1.max(axis=1, keepdims=True) - f1 <= norm.ppf(_TAIL) * sd_behind
+    return tuple(
+        Interval(float(grid[row.argmax()]), float(grid[close].min()), float(grid[close].max())) for row, close in zip(f1, near, strict=True)
+    )
 
 
 def _ratio(above: Floats, below: Floats) -> Floats:

@@ -18,6 +18,7 @@ from .drive import drive
 from .folder import RunFolder
 from .hints import RoundHints, inherit
 from .inputs import absolute, absolute_ref, check_same_slides, one_slide_regions, opened_slides
+from .points import PointEvidence
 from .rounds import Rounds
 from .stop import never
 from .teachers import find_teacher
@@ -120,7 +121,7 @@ def distill_run(
                     f"Tiles are {tiles.size_px} px at {tiles.mpp:g} um/px, as the teacher was trained; the settings said otherwise."
                 )
             if points is not None and not resolved_config.rounds.points_as_labels:
-                yield Warned("The points are kept with the run, but teach nothing: that is what rounds.points_as_labels is for.")
+                yield Warned("The points teach nothing: they are kept with the run, and judge its rounds. See rounds.points_as_labels.")
             for note in notes:
                 yield Warned(note)
             first.keep(folder)
@@ -201,7 +202,24 @@ def _distill(
             yield from rounds.finish(event)
         else:
             yield event
-    yield RunDone(outcome.accepted_round, outcome.reason)
+    yield from _recommend(folder, slides, config, outcome.accepted_round, outcome.reason)
+
+
+def _recommend(folder: RunFolder, slides: list[Slide], config: Config, round: int, reason: str) -> Generator[Event, None, None]:
+    """End the run: with what the points say where there are enough, else with what the rounds decided."""
+    evidence = PointEvidence(folder, slides, config)
+    choice = evidence.choice()
+    for note in evidence.notes:
+        yield Warned(note)
+    if choice is None:
+        yield RunDone(round, reason)
+        return
+    chosen = evidence.rounds[choice.candidate]
+    accepted = folder.accepted
+    if accepted is None or accepted.by == "points":  # never over the user's own word
+        folder.accept(chosen, choice.threshold, by="points")
+    numbers = f"F1 {choice.f1}, precision {choice.precision}, recall {choice.recall}, tumour share {choice.area}"
+    yield RunDone(chosen, f"By points: {choice.reason} At threshold {choice.threshold:g}: {numbers}. Without points: {reason}")
 
 
 def _points_on(path: Path, slides: Sequence[Slide]) -> list[Point]:

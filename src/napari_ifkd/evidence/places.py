@@ -1,0 +1,91 @@
+"""Places on slides: where the frame's pixels lie, and what maps say there."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from napari_ifkd.slides import find_tissue
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_ifkd.inference import MapSource
+    from napari_ifkd.slides import Slide
+
+_BLOCK_PX = 512  # of a map, read at once
+
+
+class Place(NamedTuple):
+    """A place on a slide."""
+
+    slide: str
+    x: float  # level-0 px
+    y: float
+
+
+def draw_places(slides: Sequence[Slide], count: int, seed: int) -> list[Place]:
+    """Draw places uniformly over the tissue of all slides; the same ones whatever the candidates are.
+
+    Parameters
+    ----------
+    slides : each counts by the area of its tissue, in um where all have a resolution, else in level-0 px
+    count : places wanted
+    seed : of the draw
+
+    Returns
+    -------
+    places, fewer only where no slide holds tissue
+    """
+    rng = np.random.default_rng(seed)
+    tissues = [find_tissue(slide) for slide in slides]
+    areas = np.array([float(t.mask.sum()) * t.scale_yx[0] * t.scale_yx[1] for t in tissues])
+    sides = [slide.mpp for slide in slides]
+    if all(sides):
+        areas *= np.square(np.array(sides, np.float64))
+    if not areas.sum():
+        return []
+    places = []
+    for slide, tissue, wanted in zip(slides, tissues, rng.multinomial(count, areas / areas.sum()), strict=True):
+        if not wanted:
+            continue
+        rows, columns = np.nonzero(tissue.mask)
+        cell = rng.integers(len(rows), size=wanted)
+        y = np.minimum((rows[cell] + rng.random(wanted)) * tissue.scale_yx[0], slide.shape_level0[0] - 1)
+        x = np.minimum((columns[cell] + rng.random(wanted)) * tissue.scale_yx[1], slide.shape_level0[1] - 1)
+        places += [Place(slide.name, float(a), float(b)) for a, b in zip(x, y, strict=True)]
+    return places
+
+
+def probability_at(places: Sequence[Place], maps: Mapping[str, MapSource], sigma_px: float) -> NDArray[np.float32]:
+    """Read what a candidate's maps say at places, smoothed as its mask will be.
+
+    Parameters
+    ----------
+    places : on slides that have a map
+    maps : of one candidate, by file name of the slide
+    sigma_px : Gaussian, px of the map
+
+    Returns
+    -------
+    ``(n,)`` in [0, 1]; 0 where nobody looked
+    """
+    found = np.zeros(len(places), np.float32)
+    blocks: dict[tuple[str, int, int], list[tuple[int, int, int]]] = defaultdict(list)
+    for number, place in enumerate(places):
+        source = maps[place.slide]
+        height, width = source.shape
+        row = min(int(place.y / source.scale_yx[0]), height - 1)
+        column = min(int(place.x / source.scale_yx[1]), width - 1)
+        blocks[place.slide, row // _BLOCK_PX, column // _BLOCK_PX].append((number, row % _BLOCK_PX, column % _BLOCK_PX))
+    for (slide, down, right), inside in blocks.items():
+        source = maps[slide]
+        y0, x0 = down * _BLOCK_PX, right * _BLOCK_PX
+        window = source.smoothed(y0, x0, min(_BLOCK_PX, source.shape[0] - y0), min(_BLOCK_PX, source.shape[1] - x0), sigma_px)
+        numbers, rows, columns = np.array(inside).T
+        found[numbers] = window[rows, columns]
+    return found
