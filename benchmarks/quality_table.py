@@ -58,8 +58,8 @@ def write_results(cells: list[Cell], plan: Plan, out: Path) -> None:
 def _page(results: Results, out: Path) -> Iterator[str]:
     missing = sum(cell.facts is None for cell in results.asked)
     if missing:
-        yield f'!!! note "Not complete"\n    {missing} of {len(results.asked)} cells (a row on a data set with a seed) are not yet run. Folds differ in'
-        yield "    difficulty: means of rows with other seeds do not compare; the paired columns do.\n"
+        yield f"{missing} of {len(results.asked)} cells (a row on a data set with a seed) are not yet run. Folds differ in difficulty, so"
+        yield "means of rows with other seeds do not compare; the paired columns do.\n"
     yield from _setup(results)
     yield "## What must hold\n"
     yield from _table(["line", "found", "verdict"], [[c.what, c.found or "-", c.verdict] for c in claims(results)])
