@@ -55,7 +55,9 @@ def _page(found: Found, seed: int) -> str:
         f"{population.what}. {population.f1.size} pairs of a candidate and a threshold; each candidate's best F1 lies between "
         f"{best.min():.3f} and {best.max():.3f}, and at 0.5 the last {population.candidates[0].rpartition('-')[0]} candidate has "
         f"{population.f1[2, population.f1.shape[1] // 2]:.3f}. "
-        "*Lost* is F1 behind the best candidate at its best threshold, over all pixels.",
+        "*Lost* is F1 behind the best candidate at its best threshold, over all pixels. "
+        "The priors and shares of the method were set on other draws of the same candidates and populations, and answers are never wrong "
+        "here.",
         "## The choice",
         _table(
             [

@@ -199,7 +199,7 @@ def distill(
     student: Annotated[NetworkName | None, typer.Option(help="student network; default the teacher's kind")] = None,
     truth: Annotated[Path | None, typer.Option(help="mask of the one slide, to score each round; never used to choose")] = None,
     regions: Annotated[Path | None, typer.Option(help="GeoJSON or ASAP XML of weak regions (tumour, normal, exclusion)")] = None,
-    points: Annotated[Path | None, typer.Option(help="CSV of answered points on the slides, kept with the run")] = None,
+    points: Annotated[Path | None, typer.Option(help="CSV of answered points on the slides: ten or more decide which round")] = None,
     area_prior: Annotated[float | None, typer.Option(help="known mean tumour share of positive bags, 0 to 1")] = None,
     mpp: Mpp = None,
     group_column: GroupColumn = None,
