@@ -11,7 +11,7 @@ from typer.main import get_command
 
 from . import __version__
 from .config import Config, Method, Mode, NetworkName, Structure, load_config
-from .errors import Cancelled, EngineError, InputError
+from .errors import Cancelled, InputError
 from .events import Event, RunCancelled
 
 if TYPE_CHECKING:
@@ -350,27 +350,6 @@ def _status(words: list[str], debug: bool) -> int:
         sys.stderr.close()
         return 0
     except Exception as error:  # noqa: BLE001 - the last resort: a user sees one line, not a traceback
-        return _told(error, debug)
+        from .console import tell_error
 
-
-def _told(error: Exception, debug: bool) -> int:
-    from .console import err, note
-
-    if debug:
-        err.print_exception()
-    usage = getattr(error, "format_message", None)  # typer's, or click's where typer is older
-    if usage is not None:
-        line, status = " ".join(str(usage()).split()) or "Missing command.", 2
-        context = getattr(error, "ctx", None)
-        command = context.command_path if context is not None else "napari-ifkd"
-        line = line.replace("Value error, ", "")
-        line = f"{line.rstrip('.')}. See `{command} --help`."
-    elif isinstance(error, InputError):
-        line, status = str(error), 2
-    elif isinstance(error, EngineError):
-        line, status = str(error), 1
-    else:
-        first = (str(error).strip().splitlines() or [""])[0]
-        line, status = f"{type(error).__name__}: {first}. This is ours to mend; --debug shows where.", 1
-    note("error: " + " ".join(line.split()), style="red")
-    return status
+        return tell_error(error, debug)

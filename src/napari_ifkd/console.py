@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from .errors import EngineError, InputError
 from .events import EpochDone, Event, MapReady, RoundDone, RunCancelled, RunDone, RunStarted, Warned
 from .events import Progress as ProgressEvent
 
@@ -138,3 +139,36 @@ def _finite(value: Any) -> Any:
     if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
         return None
     return value
+
+
+def tell_error(error: Exception, debug: bool) -> int:
+    """Print what went wrong, as one line on stderr.
+
+    Parameters
+    ----------
+    error : as it was raised
+    debug : print the traceback too
+
+    Returns
+    -------
+    int
+        Exit status: 2 for wrong use or bad input, 1 for a failure of ours.
+    """
+    if debug:
+        err.print_exception()
+    usage = getattr(error, "format_message", None)  # typer's, or click's where typer is older
+    if usage is not None:
+        line, status = " ".join(str(usage()).split()) or "Missing command.", 2
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context is not None else "napari-ifkd"
+        line = line.replace("Value error, ", "")
+        line = f"{line.rstrip('.')}. See `{command} --help`."
+    elif isinstance(error, InputError):
+        line, status = str(error), 2
+    elif isinstance(error, EngineError):
+        line, status = str(error), 1
+    else:
+        first = (str(error).strip().splitlines() or [""])[0]
+        line, status = f"{type(error).__name__}: {first}. This is ours to mend; --debug shows where.", 1
+    note("error: " + " ".join(line.split()), style="red")
+    return status
