@@ -52,7 +52,7 @@ def write_results(cells: list[Cell], plan: Plan, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     results = Results(cells, plan)
     _write_csv(results, out / "quality.csv")
-    (out / "quality.md").write_text("\n".join([_HEAD, *_page(results, out)]) + "\n", encoding="utf-8")
+    (out / "quality.md").write_text("\n".join([_HEAD, *_page(results, out)]).rstrip() + "\n", encoding="utf-8")
 
 
 def _page(results: Results, out: Path) -> Iterator[str]:
