@@ -1,10 +1,12 @@
-"""Points as evidence: from a few answered places to the candidate and threshold to use, with intervals that say how sure that is."""
+"""Evidence for choosing: from a few answered places, or reference masks, to the candidate and threshold to use, and how sure that is."""
 
 from .answers import Answers
 from .calibration import Calibration, calibrate
 from .choice import Choice, Incumbent, choose, settle
-from .estimates import Estimates, Interval, estimate
+from .estimates import estimate
 from .frame import FRAME_PIXELS, THRESHOLDS, Frame
+from .masks import BlockCounts, estimate_on_masks
+from .measures import Estimates, Interval
 from .places import Place, draw_places, probability_at
 from .sampler import Proposal, propose
 
@@ -12,6 +14,7 @@ __all__ = [
     "FRAME_PIXELS",
     "THRESHOLDS",
     "Answers",
+    "BlockCounts",
     "Calibration",
     "Choice",
     "Estimates",
@@ -24,6 +27,7 @@ __all__ = [
     "choose",
     "draw_places",
     "estimate",
+    "estimate_on_masks",
     "probability_at",
     "propose",
     "settle",

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from .estimates import Estimates, Interval, estimate
+from .estimates import estimate
 
 if TYPE_CHECKING:
     from .answers import Answers
     from .frame import Frame
+    from .measures import Candidates, Estimates, Interval
 
 _SURE = 0.75  # probability of being better from which what is in use gives way
 
@@ -68,29 +69,29 @@ def choose(frame: Frame, answers: Answers, incumbent: Incumbent | None = None) -
     return settle(frame, estimate(frame, answers), incumbent)
 
 
-def settle(frame: Frame, found: Estimates, incumbent: Incumbent | None = None) -> Choice:
-    """Do as :func:`choose`, from estimates that are there already."""
+def settle(among: Candidates, found: Estimates, incumbent: Incumbent | None = None) -> Choice:
+    """Do as :func:`choose`, from estimates that are there already, of whatever evidence."""
     f1 = found.merit
     best = _best(f1)
     if incumbent is None:
-        return _choice(frame, found, best, True, f"{_told(frame, best)} has the highest estimated F1 of {f1.size} pairs")
-    own = incumbent.candidate, int(np.abs(np.asarray(frame.thresholds) - incumbent.threshold).argmin())
+        return _choice(among, found, best, True, f"{_told(among, best)} has the highest estimated F1 of {f1.size} pairs")
+    own = incumbent.candidate, int(np.abs(np.asarray(among.thresholds) - incumbent.threshold).argmin())
     tuned = own[0], int(f1[own[0]].argmax())
-    name = frame.names[own[0]]
+    name = among.names[own[0]]
     if best[0] != own[0]:
-        gain, sure = found.gain(best, tuned)
+        gain, sure = found.compare(best, tuned)
         if sure >= _SURE:
-            reason = f"{_told(frame, best)} is better than {_told(frame, tuned)} by {gain:.3f} F1, with a probability of {sure:.0%}"
-            return _choice(frame, found, best, False, reason)
-        stays = f"{name} stays: {_told(frame, best)} is better by {gain:.3f} F1 with a probability of only {sure:.0%}"
+            reason = f"{_told(among, best)} is better than {_told(among, tuned)} by {gain:.3f} F1, with a probability of {sure:.0%}"
+            return _choice(among, found, best, False, reason)
+        stays = f"{name} stays: {_told(among, best)} is better by {gain:.3f} F1 with a probability of only {sure:.0%}"
     else:
         stays = f"{name} stays: no other has a higher estimated F1"
-    gain, sure = found.gain(tuned, own)
+    gain, sure = found.compare(tuned, own)
     if tuned != own and sure >= _SURE:
-        better = f"at {_threshold(frame, tuned)} it is better than at {_threshold(frame, own)} by {gain:.3f} F1"
+        better = f"at {_threshold(among, tuned)} it is better than at {_threshold(among, own)} by {gain:.3f} F1"
         reason = f"{stays}; {better}, with a probability of {sure:.0%}"
-        return _choice(frame, found, tuned, True, reason)
-    return _choice(frame, found, own, True, f"{stays}; nothing speaks for a threshold other than {_threshold(frame, own)}")
+        return _choice(among, found, tuned, True, reason)
+    return _choice(among, found, own, True, f"{stays}; nothing speaks for a threshold other than {_threshold(among, own)}")
 
 
 def _best(f1: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> tuple[int, int]:
@@ -98,25 +99,25 @@ def _best(f1: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> tuple[int, i
     return int(candidate), int(threshold)
 
 
-def _choice(frame: Frame, found: Estimates, pair: tuple[int, int], kept: bool, reason: str) -> Choice:
+def _choice(among: Candidates, found: Estimates, pair: tuple[int, int], kept: bool, reason: str) -> Choice:
     return Choice(
         candidate=pair[0],
-        name=frame.names[pair[0]],
-        threshold=frame.thresholds[pair[1]],
+        name=among.names[pair[0]],
+        threshold=among.thresholds[pair[1]],
         f1=found.f1.at(*pair),
         precision=found.precision.at(*pair),
         recall=found.recall.at(*pair),
         area=found.area,
         marked=float(found.marked[pair]),
         kept=kept,
-        reason=f"{reason} ({found.answers} answered points).",
+        reason=f"{reason} ({found.evidence}).",
         estimates=found,
     )
 
 
-def _told(frame: Frame, pair: tuple[int, int]) -> str:
-    return f"{frame.names[pair[0]]} at {_threshold(frame, pair)}"
+def _told(among: Candidates, pair: tuple[int, int]) -> str:
+    return f"{among.names[pair[0]]} at {_threshold(among, pair)}"
 
 
-def _threshold(frame: Frame, pair: tuple[int, int]) -> str:
-    return f"{frame.thresholds[pair[1]]:g}"
+def _threshold(among: Candidates, pair: tuple[int, int]) -> str:
+    return f"{among.thresholds[pair[1]]:g}"

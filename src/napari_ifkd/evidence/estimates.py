@@ -8,13 +8,13 @@ model-assisted, estimator: Sarndal, Swensson and Wretman 1992); it is right what
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from scipy.stats import norm, t
 
 from .calibration import calibrate
+from .measures import Estimates, Interval, Measure, ratio
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,60 +28,6 @@ if TYPE_CHECKING:
 MODEL_WORTH = 100
 _DRAWS = 200
 _TAIL = 0.975
-
-
-class Interval(NamedTuple):
-    """An estimate with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        """Tell it in three figures."""
-        return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
-
-
-@dataclass(frozen=True, eq=False)
-class Measure:
-    """One measure of every pair: ``(C, J)`` each, in [0, 1]."""
-
-    value: Floats
-    low: Floats
-    high: Floats
-
-    def at(self, candidate: int, threshold: int) -> Interval:
-        """Return that of one pair, by its indices."""
-        return Interval(*(float(part[candidate, threshold]) for part in (self.value, self.low, self.high)))
-
-
-@dataclass(frozen=True, eq=False)
-class Estimates:
-    """What the answers say of all pairs.
-
-    Attributes
-    ----------
-    f1, precision, recall : of each pair, against what the person would answer everywhere
-    area : tumour share of the frame, whatever the candidate
-    marked : ``(C, J)``, share of the frame that each pair marks: known, not estimated
-    merit : ``(C, J)``, the model's estimate of F1 alone: which pair is best is asked of it, for noise that favours one pair cannot lift it
-    thresholds : best one of each candidate
-    answers : number of them
-    """
-
-    f1: Measure
-    precision: Measure
-    recall: Measure
-    area: Interval
-    marked: Floats
-    merit: Floats
-    thresholds: tuple[Interval, ...]
-    answers: int
-    _gain: _Gain
-
-    def gain(self, pair: tuple[int, int], over: tuple[int, int]) -> tuple[float, float]:
-        """Return how much higher the F1 of one pair is than another's, and the probability that it is higher at all."""
-        return self._gain(pair, over)
 
 
 class _Totals(NamedTuple):
@@ -150,32 +96,32 @@ def estimate(frame: Frame, answers: Answers, seed: int = 0) -> Estimates:
         return Measure(value, np.clip(value - half, 0, 1), np.clip(value + half, 0, 1))
 
     def f1(totals: _Totals) -> Floats:
-        return _ratio(2 * totals.hit, frame.marked + totals.tumour)
+        return ratio(2 * totals.hit, frame.marked + totals.tumour)
 
     def precision(totals: _Totals) -> Floats:
-        return _ratio(totals.hit, np.broadcast_to(frame.marked, totals.hit.shape))
+        return ratio(totals.hit, np.broadcast_to(frame.marked, totals.hit.shape))
 
     def recall(totals: _Totals) -> Floats:
-        return _ratio(totals.hit, np.broadcast_to(totals.tumour, totals.hit.shape))
+        return ratio(totals.hit, np.broadcast_to(totals.tumour, totals.hit.shape))
 
     def area(totals: _Totals) -> Floats:
         return totals.tumour / size
 
-    f1_pull = _ratio(2 * marks - f1(corrected)[..., None], (frame.marked + corrected.tumour)[..., None])
+    f1_pull = ratio(2 * marks - f1(corrected)[..., None], (frame.marked + corrected.tumour)[..., None])
     model_f1 = f1(plain)
     f1_all = measured(f1, f1_pull)
     whole = measured(area, np.full((1, 1, n), 1 / size))
     gain = _Gain(model_f1, f1(drawn), f1_pull, residual_sd, share)
     return Estimates(
         f1=f1_all,
-        precision=measured(precision, _ratio(marks, frame.marked[..., None])),
-        recall=measured(recall, _ratio(marks - recall(corrected)[..., None], np.broadcast_to(corrected.tumour, frame.shape)[..., None])),
+        precision=measured(precision, ratio(marks, frame.marked[..., None])),
+        recall=measured(recall, ratio(marks - recall(corrected)[..., None], np.broadcast_to(corrected.tumour, frame.shape)[..., None])),
         area=whole.at(0, 0),
         marked=frame.marked / size,
-        merit=model_f1,
+        merit=model_f1,  # of the model alone: noise that favours one pair cannot lift it
         thresholds=_thresholds(frame, model_f1, gain.sd_behind_best()),
-        answers=n,
-        _gain=gain,
+        evidence=f"{n} answered points",
+        compare=gain,
     )
 
 
@@ -211,9 +157,3 @@ def _thresholds(frame: Frame, f1: Floats, sd_behind: Floats) -> tuple[Interval, 
     return tuple(
         Interval(float(grid[row.argmax()]), float(grid[close].min()), float(grid[close].max())) for row, close in zip(f1, near, strict=True)
     )
-
-
-def _ratio(above: Floats, below: Floats) -> Floats:
-    """Divide; nothing out of nothing is 0."""
-    ratio: Floats = np.divide(above, below, out=np.zeros(np.broadcast_shapes(above.shape, below.shape)), where=below > 0)
-    return ratio
