@@ -29,6 +29,7 @@ class Progress(Event):
     unit: str = "tiles"
     per_second: float | None = None
     seconds_left: float | None = None
+    device_mb: float | None = None  # MiB: the most the GPU held for this process so far; None without a GPU
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,16 @@ class RunDone(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class RunPaused(Event):
+    """The user paused the run; its process waits, with all it has in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunContinued(Event):
+    """The user let a paused run go on."""
+
+
+@dataclass(frozen=True, slots=True)
 class RunCancelled(Event):
     """The user stopped the run; everything complete stands."""
 
@@ -106,7 +117,8 @@ class UnknownEvent(Event):
 
 
 _KINDS: dict[str, type[Event]] = {
-    kind.__name__: kind for kind in (RunStarted, Progress, Warned, EpochDone, RoundDone, MapReady, RunDone, RunCancelled, RunFailed)
+    kind.__name__: kind
+    for kind in (RunStarted, Progress, Warned, EpochDone, RoundDone, MapReady, RunPaused, RunContinued, RunDone, RunCancelled, RunFailed)
 }
 
 

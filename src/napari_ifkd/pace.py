@@ -7,6 +7,18 @@ from collections import deque
 
 from .events import Progress
 
+_left_out_s = 0.0
+
+
+def leave_out(seconds: float) -> None:
+    """Leave out the seconds just gone by, in which this process waited for its user: no stage took them."""
+    global _left_out_s
+    _left_out_s += seconds
+
+
+def _now() -> float:
+    return time.monotonic() - _left_out_s
+
 
 class Pace:
     """Make :class:`~napari_ifkd.events.Progress` events from a count, about four a second at most.
@@ -23,7 +35,7 @@ class Pace:
     def __init__(self, stage: str, total: int, unit: str = "tiles", done: int = 0, every_s: float = 0.25) -> None:
         self.stage, self.total, self.unit, self.done, self.every_s = stage, total, unit, done, every_s
         self._told: float | None = None  # the first call tells at once
-        self._marks: deque[tuple[float, int]] = deque([(time.monotonic(), done)], maxlen=64)  # some seconds: a recent rate, yet a calm one
+        self._marks: deque[tuple[float, int]] = deque([(_now(), done)], maxlen=64)  # some seconds: a recent rate, yet a calm one
 
     def add(self, count: int) -> Progress | None:
         """Count `count` more units; return an event where one is due."""
@@ -32,7 +44,7 @@ class Pace:
     def at(self, done: int) -> Progress | None:
         """Set the count; return an event where one is due (always on the last unit)."""
         self.done = done
-        now = time.monotonic()
+        now = _now()
         if done < self.total and self._told is not None and now - self._told < self.every_s:
             return None
         self._told = now

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from napari_ifkd.errors import Cancelled, EngineError, InputError
-from napari_ifkd.events import Event, Progress, RunCancelled, RunFailed, RunStarted
+from napari_ifkd.events import Event, Progress, RunCancelled, RunContinued, RunFailed, RunPaused, RunStarted
 
 from .stop import StopFile, never
 
@@ -35,7 +35,8 @@ def drive(
 
     Yields
     ------
-    RunStarted, the events of the work, and RunCancelled where it was stopped (by whoever; everything complete stands)
+    RunStarted, the events of the work, RunPaused and RunContinued (late: when the work goes on; in the journal at once), and RunCancelled
+    where it was stopped (by whoever; everything complete stands)
 
     Raises
     ------
@@ -45,7 +46,6 @@ def drive(
         What the work raised, after RunFailed was appended and yielded; anything else comes as an EngineError, with its cause.
     """
     with folder.lock():
-        folder.stop_file.unlink(missing_ok=True)
         throttle = _Throttle()
 
         def tell(event: Event) -> Event:
@@ -54,12 +54,19 @@ def drive(
             return event
 
         yield tell(RunStarted(act, resumed=folder.journal.size() > 0))
-        events = work(StopFile(folder.stop_file, also=should_stop))
+        waited: list[Event] = []
+
+        def note(begins: bool) -> None:  # amid the work, which cannot be left to yield it; others read it from the journal at once
+            waited.append(tell(RunPaused() if begins else RunContinued()))
+
+        events = work(StopFile(folder.stop_file, should_stop, folder.pause_file, note))
         try:
             for event in events:
+                yield from _drained(waited)
                 yield tell(event)
         except (Cancelled, KeyboardInterrupt):
-            folder.stop_file.unlink(missing_ok=True)
+            yield from _drained(waited)
+            folder.forget_asked()
             yield tell(RunCancelled())
         except GeneratorExit:  # the follower went away in this very process: nobody drives the run any more
             tell(RunCancelled())
@@ -73,6 +80,11 @@ def drive(
             raise failure from error
         finally:
             events.close()
+
+
+def _drained(events: list[Event]) -> Generator[Event, None, None]:
+    while events:
+        yield events.pop(0)
 
 
 class _Throttle:

@@ -9,18 +9,19 @@
       rounds/00/      teacher.safetensors (or teacher.json: it was pseudo-masks), metrics.json, maps/<slide>.zarr/
       rounds/01/ ...  student.safetensors, metrics.json, maps/<slide>.zarr/
       accepted.json  points.csv  corrections/<slide>.zarr/   the user's judgement
-      lock  stop  log.txt   who writes, who asks to stop, what a child said
+      lock  stop  pause  log.txt   who writes, whether it shall stop or wait, what a child said
 """
 
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from napari_ifkd.config import Config, validated
 from napari_ifkd.errors import RunError
-from napari_ifkd.events import Event, RoundDone, RunCancelled, RunDone, RunFailed, RunStarted
+from napari_ifkd.events import Event, RoundDone, RunDone
 
 from . import lock
 from .about import read_about, write_about
@@ -28,15 +29,13 @@ from .accepted import Accepted, read_accepted, write_accepted
 from .checkpoint import load_checkpoint, save_checkpoint
 from .files import read_json, write_aside
 from .journal import Journal
+from .status import Status, status_of
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
+    from collections.abc import Iterator
 
-Status = Literal["empty", "running", "done", "cancelled", "failed", "interrupted"]
-
-_BESIDES = {"log.txt", "stop", "lock", "points.csv", "corrections"}  # may lie in a folder before its run begins
+_BESIDES = {"log.txt", "stop", "pause", "lock", "points.csv", "corrections"}  # may lie in a folder before its run begins
 TEACHER_FACTS = "teacher.json"
-_ENDS: dict[type[Event], Status] = {RunDone: "done", RunCancelled: "cancelled", RunFailed: "failed"}
 
 
 class RunFolder:
@@ -149,10 +148,14 @@ class RunFolder:
 
     # --- what happened
 
-    def lock(self) -> AbstractContextManager[None]:
-        """Hold the run for writing; RunError if another process does."""
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the run for writing; RunError if another process does. What an earlier process was asked is forgotten."""
         self.path.mkdir(parents=True, exist_ok=True)
-        return lock.hold(self.path / "lock")
+        with lock.hold(self.path / "lock") as handed:
+            if not handed:  # else whoever started this process did, and may have asked something since
+                self.forget_asked()
+            yield
 
     @property
     def writer(self) -> int | None:
@@ -163,6 +166,16 @@ class RunFolder:
     def stop_file(self) -> Path:
         """The file whose presence asks the run to stop."""
         return self.path / "stop"
+
+    def forget_asked(self) -> None:
+        """Remove the files that ask to stop or to wait."""
+        for path in (self.stop_file, self.pause_file):
+            path.unlink(missing_ok=True)
+
+    @property
+    def pause_file(self) -> Path:
+        """The file while which is there the run waits."""
+        return self.path / "pause"
 
     @property
     def log(self) -> Path:
@@ -180,12 +193,8 @@ class RunFolder:
     @property
     def status(self) -> Status:
         """What became of the run; "interrupted" is one that ended without a word."""
-        if self.writer is not None:
-            return "running"
-        status: Status = "empty"
-        for event, _ in self.journal.events():
-            status = _ENDS.get(type(event), "interrupted" if isinstance(event, RunStarted) or status == "empty" else status)
-        return status
+        events = (event for event, _ in self.journal.events())
+        return status_of(events, at_work=self.writer is not None, may_wait=self.pause_file.exists())
 
     # --- what it made
 

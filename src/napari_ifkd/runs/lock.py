@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+HANDED = "NAPARI_IFKD_LOCK"  # environment: the descriptor of a lock that the starter of this process took for it
 _FAR = 1 << 20  # Windows locks bytes and forbids reading them: lock one far behind the pid
 
 
-def _try_lock(descriptor: int) -> bool:
+def _try_lock(descriptor: int, shared: bool = False) -> bool:
     try:
         if sys.platform == "win32":
             import msvcrt
@@ -27,19 +28,48 @@ def _try_lock(descriptor: int) -> bool:
         else:
             import fcntl
 
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except OSError:
         return False
     return True
 
 
 @contextmanager
-def hold(path: Path, patience: float = 1.0) -> Iterator[None]:
+def hold(path: Path) -> Iterator[bool]:
     """Hold the lock file `path` for the length of a ``with`` block; the holder's pid stands in it.
 
     Parameters
     ----------
     path : the lock file; made if it is not there
+
+    Yields
+    ------
+    bool
+        Whether whoever started this process had taken the lock for it, see :func:`take`.
+
+    Raises
+    ------
+    RunError
+        If another process holds the lock.
+    """
+    handed = _handed(path)
+    descriptor = take(path) if handed is None else handed
+    try:
+        write_pid(descriptor, os.getpid())
+        yield handed is not None
+    finally:
+        os.close(descriptor)  # closing lets the lock go
+
+
+def take(path: Path, patience: float = 1.0) -> int:
+    """Take the lock file `path`, made if it is not there, and return its descriptor; closing it everywhere lets the lock go.
+
+    A child process that inherits the descriptor, and finds its number in the environment as `HANDED`, holds the lock from its first instant
+    (not on Windows, where a child can only take it itself).
+
+    Parameters
+    ----------
+    path : the lock file
     patience : seconds to try, because a look by :func:`holder` takes the lock for an instant
 
     Raises
@@ -48,22 +78,36 @@ def hold(path: Path, patience: float = 1.0) -> Iterator[None]:
         If another process holds the lock.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    deadline = time.monotonic() + patience
+    while not _try_lock(descriptor):
+        if time.monotonic() > deadline:
+            os.close(descriptor)
+            raise RunError(
+                path.parent,
+                f"another process (pid {_pid(path)}) is working on this run",
+                "Wait for it or cancel it, or choose another --out",
+            )
+        time.sleep(0.05)
+    return descriptor
+
+
+def write_pid(descriptor: int, pid: int) -> None:
+    """Write into a lock file who holds it."""
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, str(pid).encode())
+
+
+def _handed(path: Path) -> int | None:
+    """Return the descriptor of `path` that this process inherited locked, None if it did not."""
     try:
-        deadline = time.monotonic() + patience
-        while not _try_lock(descriptor):
-            if time.monotonic() > deadline:
-                raise RunError(
-                    path.parent,
-                    f"another process (pid {_pid(path)}) is working on this run",
-                    "Wait for it or cancel it, or choose another --out",
-                )
-            time.sleep(0.05)
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        os.truncate(descriptor if os.truncate in os.supports_fd else path, 0)
-        os.write(descriptor, str(os.getpid()).encode())
-        yield
-    finally:
-        os.close(descriptor)  # closing lets the lock go
+        descriptor = int(os.environ.pop(HANDED, ""))
+        if not os.path.samestat(os.fstat(descriptor), path.stat()):  # a command that works on another run than it was started for
+            return None
+        os.set_inheritable(descriptor, False)
+    except (OSError, ValueError):
+        return None
+    return descriptor
 
 
 def holder(path: Path) -> int | None:
@@ -73,7 +117,8 @@ def holder(path: Path) -> int | None:
     except OSError:
         return None
     try:
-        return None if _try_lock(descriptor) else _pid(path)
+        # shared: two that look at once must not take each other for the holder
+        return None if _try_lock(descriptor, shared=True) else _pid(path)
     finally:
         os.close(descriptor)
 

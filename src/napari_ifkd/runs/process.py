@@ -8,11 +8,13 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from napari_ifkd.errors import RunError
 from napari_ifkd.events import Event, RunCancelled, RunDone, RunFailed
 
+from . import lock
 from .folder import RunFolder
 from .stop import never
 
@@ -38,7 +40,7 @@ class ChildRun:
     def __init__(self, folder: RunFolder, process: subprocess.Popen[bytes] | None = None, position: int = 0) -> None:
         self.folder, self.process = folder, process
         self._position = position
-        self._log_start = folder.log.stat().st_size if folder.log.exists() and process is None else 0
+        self._log_start = _size(folder.log) if process is None else 0
         self._cancelled = False
 
     @classmethod
@@ -57,23 +59,16 @@ class ChildRun:
         """
         folder = RunFolder(out)
         folder.check_free()
-        if (pid := folder.writer) is not None:
-            raise RunError(out, f"another process (pid {pid}) is working on this run", "Follow or cancel it, or choose another folder")
         try:
             folder.path.mkdir(parents=True, exist_ok=True)
-            folder.stop_file.unlink(missing_ok=True)
-            position = folder.journal.size()
-            with folder.log.open("ab") as log:
-                log_start = log.tell()
-                process = subprocess.Popen(
-                    [sys.executable, "-m", "napari_ifkd", *map(str, argv)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    env={**os.environ, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1", "COLUMNS": "1000"},  # one error, one line of the log
-                    start_new_session=os.name != "nt",
-                    creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0) | getattr(subprocess, "CREATE_NO_WINDOW", 0),
-                )
+            held = lock.take(folder.path / "lock", patience=0.2)
+            try:
+                folder.forget_asked()
+                position, log_start = folder.journal.size(), _size(folder.log)
+                process = _spawn(argv, folder.log, held)
+                lock.write_pid(held, process.pid)
+            finally:
+                os.close(held)  # the child holds on to it
         except OSError as error:
             raise RunError(out, f"cannot be written ({error.strerror})", "Choose another folder") from error
         threading.Thread(target=process.wait, daemon=True, name="reap run").start()  # no zombie, even if nobody follows
@@ -90,7 +85,8 @@ class ChildRun:
         RunError
             If `out` is no run.
         """
-        return cls(RunFolder.open(out))
+        folder = RunFolder(out)
+        return cls(folder if folder.writer is not None else RunFolder.open(out))  # at work, but perhaps still loading
 
     @property
     def running(self) -> bool:
@@ -112,40 +108,57 @@ class ChildRun:
                 yield event
             if not alive:
                 if not isinstance(last, _ENDS):
-                    yield RunCancelled() if self._cancelled else RunFailed(self._last_words())
+                    asked = self._cancelled or self.folder.stop_file.exists()  # the latter by another process
+                    yield RunCancelled() if asked else RunFailed(self._last_words())
                 return
             time.sleep(_POLL_S)
 
+    def pause(self) -> None:
+        """Ask the run to wait after its present batch, with all it has in memory; nothing where it is over."""
+        if self.running:
+            self.folder.pause_file.touch()
+
+    def proceed(self) -> None:
+        """Let a paused run go on."""
+        self.folder.pause_file.unlink(missing_ok=True)
+
     def cancel(self) -> None:
-        """Ask the run to stop; after 1 s terminate it, after 2 s kill it. Everything complete stands, and `resume` goes on from there."""
+        """Ask the run to stop; after 1 s terminate it, before 2 s kill it. Everything complete stands, and `resume` goes on from there.
+
+        Raises
+        ------
+        RunError
+            If its process does not end: it is another user's, or the system holds it.
+        """
         self._cancelled = True
         if not self.running:
             return
         self.folder.stop_file.touch()
-        for act, seconds in ((None, 1.0), (signal.SIGTERM, 0.8), (getattr(signal, "SIGKILL", signal.SIGTERM), 1.0)):
-            if act is not None:
-                self._signal(act)
-            deadline = time.monotonic() + seconds
-            while self.running and time.monotonic() < deadline:
-                time.sleep(0.02)
-            if not self.running:
-                break
-        self.folder.stop_file.unlink(missing_ok=True)
+        kill = getattr(signal, "SIGKILL", signal.SIGTERM)
+        if not (self._ended(1.0) or self._ended(0.8, signal.SIGTERM) or self._ended(5.0, kill)):
+            raise RunError(
+                self.folder.path, f"its process (pid {self.folder.writer}) does not end", "End it yourself; the run stops when it can"
+            )
         self._note_cancelled()
 
-    def _signal(self, number: int) -> None:
+    def _ended(self, seconds: float, number: int | None = None) -> bool:
+        """Send a signal, if any, and wait for the end of the process."""
         pid = self.process.pid if self.process is not None else self.folder.writer
-        if pid and self.running:
-            try:
+        if number is not None and pid and self.running:
+            with suppress(OSError):  # it went of itself in between, or is not ours
                 os.kill(pid, number)
-            except OSError:  # it went of itself in between
-                return
+        deadline = time.monotonic() + seconds
+        while self.running:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.02)
+        return True
 
     def _note_cancelled(self) -> None:
         # a killed child could not write its last event; nobody else writes now, so we may
-        events = self.folder.events()
-        if events and not isinstance(events[-1], _ENDS) and self.folder.writer is None:
-            with self.folder.lock():
+        with suppress(RunError), self.folder.lock():  # unless somebody has taken it up again
+            events = self.folder.events()
+            if events and not isinstance(events[-1], _ENDS):
                 self.folder.append(RunCancelled())
 
     def _last_words(self) -> str:
@@ -165,3 +178,23 @@ class ChildRun:
             return f"{self.folder.path}: the run was ended by {name}{memory}. {_RESUME}"
         words = lines[-1].removeprefix("error: ") if lines else "it said nothing"
         return words if lines else f"{self.folder.path}: the run ended with status {code} and {words}. See log.txt in it."
+
+
+def _spawn(argv: Sequence[str | Path], log: Path, held: int) -> subprocess.Popen[bytes]:
+    posix = os.name != "nt"
+    with log.open("ab") as said:
+        return subprocess.Popen(
+            [sys.executable, "-m", "napari_ifkd", *map(str, argv)],
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=said,
+            # wide: one error, one line of the log
+            env={**os.environ, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1", "COLUMNS": "1000", **({lock.HANDED: str(held)} if posix else {})},
+            pass_fds=(held,) if posix else (),
+            start_new_session=posix,
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0) | getattr(subprocess, "CREATE_NO_WINDOW", 0),
+        )
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
