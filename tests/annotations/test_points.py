@@ -45,6 +45,23 @@ def test_what_a_spreadsheet_makes_of_it(tmp_path: Path) -> None:
     assert points == [Point("a.tif", 1, 2, "tumour"), Point("a.tif", 300, 4.5, "tumour")]
 
 
+def test_semicolons_and_decimal_commas_as_where_the_comma_is_decimal(tmp_path: Path) -> None:
+    text = "slide;x;y;answer;probability\na,b.tif;1,5;2e2;t;0,25\na.tif;3.25;4;N;\na.tif;3;4;u;\n"
+    points = read_points(table(tmp_path, text))
+    assert points == [Point("a,b.tif", 1.5, 200, "tumour", 0.25), Point("a.tif", 3.25, 4, "normal"), Point("a.tif", 3, 4, "unsure")]
+    assert (
+        read_points(table(tmp_path, text.replace(",5;", ".5;").replace("0,25", "0.25").replace("a,b", "a").replace(";", "\t")))[0].x == 1.5
+    )
+
+
+def test_points_that_are_still_asked_come_back_where_they_are_wanted(tmp_path: Path) -> None:
+    path = tmp_path / "asked.csv"
+    asked = Point("a.tif", 5.5, 6, "", 0.125, "batch 1")
+    write_points(path, [POINTS[0], asked])
+    assert read_points(path) == POINTS[:1]
+    assert read_points(path, unanswered=True) == [POINTS[0], asked]
+
+
 def test_all_problems_are_told_with_their_lines(tmp_path: Path) -> None:
     text = (
         "slide,x,y,answer,probability,stratum\n"
@@ -82,7 +99,7 @@ def test_a_thousand_problems_are_still_one_message(tmp_path: Path) -> None:
     ("text", "cause"),
     [
         ("", "lacks the columns slide, x, y, answer"),
-        ("slide;x;y;answer\na.tif;1;2;tumour\n", "comma-separated"),
+        ("slide x y answer\na.tif 1 2 tumour\n", "comma-separated"),
         ("slide,x,y\n", "lacks the column answer"),
         ("slide,x,y,answer,X\n", "has x twice"),
         ('slide,x,y,answer\n"a.tif,1,2,tumour\n', "line 2"),

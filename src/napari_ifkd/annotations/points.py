@@ -20,7 +20,12 @@ Answer = Literal["tumour", "normal", "unsure"]
 
 _COLUMNS = ("slide", "x", "y", "answer", "probability", "stratum")
 _NEEDED = _COLUMNS[:4]
-_ANSWERS: dict[str, Answer] = {"tumour": "tumour", "tumor": "tumour", "normal": "normal", "unsure": "unsure"}
+_NUMBERS = ("x", "y", "probability")
+_ANSWERS: dict[str, Answer] = {
+    **dict.fromkeys(("tumour", "tumor", "t"), "tumour"),
+    **dict.fromkeys(("normal", "n"), "normal"),
+    **dict.fromkeys(("unsure", "u"), "unsure"),
+}
 _MOST_TOLD = 20  # problems in one message
 _REMEDY = f"Give a comma-separated table with the columns {','.join(_COLUMNS)}; the last two may be missing"
 
@@ -33,7 +38,7 @@ class Point:
     ----------
     slide : file name of the slide
     x, y : level-0 px, from the slide's top left corner
-    answer : "tumour", "normal" or "unsure"
+    answer : "tumour", "normal" or "unsure"; empty where it is still asked
     probability : with which the point was drawn (its inclusion probability), in (0, 1]; None where nobody knows, as for a point set by hand
     stratum : of the draw, empty where there was none
     """
@@ -41,17 +46,19 @@ class Point:
     slide: str
     x: float
     y: float
-    answer: Answer
+    answer: Answer | Literal[""]
     probability: float | None = None
     stratum: str = ""
 
 
-def read_points(path: str | Path) -> list[Point]:
-    """Read answered points; those without an answer yet are left out.
+def read_points(path: str | Path, *, unanswered: bool = False) -> list[Point]:
+    """Read answered points.
 
     Parameters
     ----------
-    path : CSV with a header. Columns ``slide,x,y,answer`` are needed, ``probability`` and ``stratum`` known, others left alone
+    path : CSV with a header. Columns ``slide,x,y,answer`` are needed, ``probability`` and ``stratum`` known, others left alone. As
+        spreadsheets write it: cells may be parted by semicolons (numbers then may have a decimal comma) or tabs
+    unanswered : return points without an answer too
 
     Raises
     ------
@@ -65,7 +72,8 @@ def read_points(path: str | Path) -> list[Point]:
         raise AnnotationError(path, f"cannot be read ({error.strerror})", _REMEDY) from error
     except UnicodeDecodeError as error:
         raise AnnotationError(path, "is no text in UTF-8", _REMEDY) from error
-    rows = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True, strict=True)
+    parted = max(",;\t", key=text.partition("\n")[0].count)
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=parted, skipinitialspace=True, strict=True)
     points: list[Point] = []
     problems: list[str] = []
     try:
@@ -77,9 +85,12 @@ def read_points(path: str | Path) -> list[Point]:
             if len(row) != len(header):
                 problems.append(f"line {rows.line_num} has {len(row)} cells, the header {len(header)}")
                 continue
-            point, wrong = _point(dict(zip(header, (cell.strip() for cell in row), strict=True)))
+            cells = dict(zip(header, (cell.strip() for cell in row), strict=True))
+            if parted == ";":
+                cells |= {name: cells[name].replace(",", ".") for name in _NUMBERS if name in cells}
+            point, wrong = _point(cells)
             problems += [f"line {rows.line_num}: {what}" for what in wrong]
-            points += [point] if point is not None else []
+            points += [point] if point is not None and (point.answer or unanswered) else []
     except csv.Error as error:
         problems.append(f"line {rows.line_num}: {error}")
     if problems:
@@ -142,7 +153,7 @@ def _check_header(path: Path, header: list[str]) -> None:
 
 
 def _point(cells: dict[str, str]) -> tuple[Point | None, list[str]]:
-    """Read one line: the point, None while it has no answer, and whatever is wrong with it."""
+    """Read one line: the point, None where something is wrong with it, and what that is."""
     wrong = [] if cells["slide"] else ["no slide is named"]
     place = {}
     for name in ("x", "y"):
@@ -156,9 +167,10 @@ def _point(cells: dict[str, str]) -> tuple[Point | None, list[str]]:
     probability = _read_number(drawn) if drawn else None
     if probability is not None and not 0 < probability <= 1:
         wrong.append(f"probability '{drawn}' is no number above 0 and up to 1")
-    if wrong or not said:
+    if wrong:
         return None, wrong
-    return Point(cells["slide"], place["x"], place["y"], _ANSWERS[said], probability, cells.get("stratum", "")), []
+    answer = _ANSWERS[said] if said else ""
+    return Point(cells["slide"], place["x"], place["y"], answer, probability, cells.get("stratum", "")), []
 
 
 def _read_number(text: str) -> float:
