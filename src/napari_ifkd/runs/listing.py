@@ -1,0 +1,236 @@
+"""The runs below a folder, a row each, and their removal."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_ifkd.errors import InputError, RunError
+from napari_ifkd.events import RoundDone, RunDone
+
+from .folder import RunFolder
+from .status import Status, status_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from napari_ifkd.events import Event
+
+_DEEP = 3  # folders between the one asked about and a run; such as project/slide/attempt/RUN
+_NO_RUNS_IN = (".zarr", ".mrxs")  # maps and slides: many files, no runs
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """A run as a row of a list.
+
+    Parameters
+    ----------
+    path : the folder
+    name : its last part
+    act : "train", "predict" or "distill"; empty where run.yaml does not tell
+    slides : file names of the slides, or folder names of the patches, that it works on
+    model : name of the network or the pseudo-masks it starts from, or of the network it trains
+    status : what became of it
+    rounds : rounds of distillation that are complete
+    rounds_asked : rounds asked for at most; 0 where it is no distillation
+    accepted : which round is the one to use, from which threshold on, by whom, and after a colon why; empty where nothing decided yet
+    size_bytes : on disk
+    changed : when anything was last told or judged, UTC
+    problem : why parts of the row are missing; empty where all could be read
+    """
+
+    path: Path
+    name: str
+    act: str
+    slides: tuple[str, ...]
+    model: str
+    status: Status
+    rounds: int
+    rounds_asked: int
+    accepted: str
+    size_bytes: int
+    changed: datetime
+    problem: str = ""
+
+
+def list_runs(folder: str | Path) -> list[RunSummary]:
+    """Summarise the runs in a folder and a few levels below it, the one that changed last first.
+
+    Parameters
+    ----------
+    folder : to look in; if it is a run itself, that is the only one
+
+    Raises
+    ------
+    RunError
+        If the folder is not there or cannot be read. What is wrong with a single run stands in its row.
+    """
+    top = Path(folder)
+    try:
+        next(os.scandir(top), None)
+    except OSError as error:
+        raise RunError(top, f"cannot be read ({error.strerror})", "Give a folder that holds runs") from error
+    rows = [summarise(path) for path in _runs_in(top, _DEEP, set())]
+    return sorted(rows, key=lambda row: row.changed, reverse=True)
+
+
+def summarise(path: str | Path) -> RunSummary:
+    """Summarise one run. Whatever cannot be read becomes the row's problem."""
+    run = RunFolder(path)
+    events: list[Event] = []
+    about: dict[str, Any] = {}
+    accepted, problem = "", ""
+    try:
+        events = run.events()
+        about = run.about
+        accepted = _accepted(run, events)
+    except InputError as error:
+        problem = str(error)
+    except OSError as error:
+        problem = f"{error.filename or run.path}: {error.strerror}"
+    except Exception as error:  # noqa: BLE001 - of another version, or written by hand: one odd run must not hide the others
+        problem = f"{run.path}: cannot be read ({type(error).__name__}: {error})"
+    act = str(about.get("act", ""))
+    return RunSummary(
+        path=run.path,
+        name=run.path.resolve().name,
+        act=act,
+        slides=_slides(about),
+        model=_model(about),
+        status=status_of(events, at_work=run.writer is not None, may_wait=run.pause_file.exists()),
+        rounds=len({event.index for event in events if isinstance(event, RoundDone) and event.index}),
+        rounds_asked=_asked(about) if act == "distill" else 0,
+        accepted=accepted,
+        size_bytes=_size(run.path),
+        changed=_changed(run),
+        problem=" ".join(problem.split()),
+    )
+
+
+def delete_run(path: str | Path, *, forever: bool = False) -> None:
+    """Move a run to the trash of the desktop.
+
+    Parameters
+    ----------
+    path : the run folder
+    forever : remove it instead; nothing brings it back
+
+    Raises
+    ------
+    RunError
+        If it is no run, a process works on it, or it cannot be moved or removed.
+    """
+    run = RunFolder(path)
+    if not run.exists:
+        raise RunError(path, "is no run folder (it has no run.yaml)", "Only runs are deleted")
+    try:
+        with ExitStack() as held:
+            held.enter_context(run.lock())  # nobody works on it, and nobody begins to
+            if os.name == "nt":  # where nothing that is open can be removed
+                held.close()
+            if forever:
+                shutil.rmtree(run.path)
+            else:
+                from send2trash import send2trash
+
+                send2trash(run.path.absolute())
+    except OSError as error:
+        remedy = "See who may write there" if forever else "Delete it forever instead (--forever)"
+        cause = error.strerror or str(error)
+        raise RunError(path, f"cannot be {'removed' if forever else 'moved to the trash'} ({cause})", remedy) from error
+
+
+def _runs_in(folder: Path, deep: int, seen: set[Path]) -> Iterator[Path]:
+    real = folder.resolve()
+    if real in seen:  # a link that leads back
+        return
+    seen.add(real)
+    if RunFolder(folder).exists:
+        yield folder
+        return
+    if deep < 0:
+        return
+    try:
+        inside = sorted(entry.path for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+    except OSError:  # not ours to read, or gone
+        return
+    for path in inside:
+        if not path.endswith(_NO_RUNS_IN):
+            yield from _runs_in(Path(path), deep - 1, seen)
+
+
+def _slides(about: dict[str, Any]) -> tuple[str, ...]:
+    names = [str(slide.get("name", "")) for slide in about.get("slides") or []]
+    data = about.get("data") or {}
+    given = data.get("data") or [data["patches"]] if "data" in data or "patches" in data else []
+    files = {Path(name).name for name in names}
+    return (*names, *(Path(str(item)).name for item in given if Path(str(item)).name not in files))
+
+
+def _model(about: dict[str, Any]) -> str:
+    model = about.get("model") or {}
+    network = (about.get("config") or {}).get("network") or {}
+    return str(model.get("name") or network.get("name") or "")
+
+
+def _asked(about: dict[str, Any]) -> int:
+    rounds = ((about.get("config") or {}).get("rounds") or {}).get("rounds", 0)
+    return rounds if isinstance(rounds, int) else 0
+
+
+def _accepted(run: RunFolder, events: list[Event]) -> str:
+    """Tell which round is to be used, and why: by accepted.json, else by the run's own word, else by its rounds so far."""
+    done = next((event for event in reversed(events) if isinstance(event, RunDone)), None)
+    judged = run.accepted
+    if judged is not None:
+        text = f"{_round(judged.round)} at {judged.threshold:.2f} by {judged.by}"
+        reason = "" if judged.by == "user" or done is None or done.accepted_round != judged.round else done.reason
+        return f"{text}: {reason}" if reason else text
+    if run.act != "distill":
+        return "" if done is None else done.reason
+    if done is not None:
+        return f"{_round(done.accepted_round)} by the run: {done.reason}"
+    decided = [event for event in events if isinstance(event, RoundDone) and event.decision is not None]
+    if not decided:
+        return ""
+    last = decided[-1]
+    assert last.decision is not None
+    return f"{_round(run.recommended_round())} so far: {last.decision.reason}"
+
+
+def _round(index: int) -> str:
+    return f"round {index}" if index else "the teacher"
+
+
+def _size(folder: Path) -> int:
+    total, open_folders = 0, [str(folder)]
+    while open_folders:
+        try:
+            entries = list(os.scandir(open_folders.pop()))
+        except OSError:  # it went meanwhile
+            continue
+        for entry in entries:
+            try:
+                if entry.is_dir(follow_symlinks=False):
+                    open_folders.append(entry.path)
+                else:
+                    total += entry.stat(follow_symlinks=False).st_size
+            except OSError:
+                continue
+    return total
+
+
+def _changed(run: RunFolder) -> datetime:
+    times = [0.0]
+    for name in ("journal.jsonl", "run.yaml", "accepted.json"):
+        try:
+            times.append((run.path / name).stat().st_mtime)
+        except OSError:
+            continue
+    return datetime.fromtimestamp(max(times), UTC)
