@@ -10,6 +10,7 @@ import numpy as np
 
 from napari_ifkd.events import EpochDone, Event, Warned
 from napari_ifkd.models import pick_device
+from napari_ifkd.models.memory import Portion
 
 from .ema import MovingAverage
 from .fixed import FixedTeacher
@@ -46,12 +47,14 @@ class Standing:
     scores : of the student after the last of them
     optimiser : its state then; at the start of a round, that of the round before
     average : weights of the moving average then, where there is one
+    loss : mean training loss of a bag in the last of them
     """
 
     epoch: int = 0
     scores: dict[str, float] = field(default_factory=dict)
     optimiser: State | None = None
     average: State | None = None
+    loss: float = 0.0
 
     def state(self) -> State:
         """Return all of it as tensors and plain containers."""
@@ -73,6 +76,7 @@ class Learning:
     def __init__(self, pair: TeacherStudent, train: Bags, val: Bags, config: Config, hints: HintsOfRound | None, should_stop: Stop) -> None:
         self.pair, self.train, self.val, self.config, self.hints, self.should_stop = pair, train, val, config, hints, should_stop
         self.device = pick_device(config.device)
+        self.training, self.looking = Portion("training"), Portion("looking at images")  # what fits once does so for the whole run
 
     def learn(self, index: int, rate: float, standing: Standing, save: Callable[[], None]) -> Generator[Event, None, None]:
         """Train the student to the end of the round, or to its last good epoch.
@@ -92,7 +96,7 @@ class Learning:
         robust = settings.robust if settings.mode == "robust" else None
         taught = yield from self._lesson(index)
         maps = yield from self._maps(taught)
-        masks = judge(pair.teacher, self.val, self.config, should_stop=self.should_stop).masks
+        masks = judge(pair.teacher, self.val, self.config, should_stop=self.should_stop, portion=self.looking).masks
         copied = copies_teacher(settings) and pair.same_kind
         phase = Phase(
             index,
@@ -103,7 +107,7 @@ class Learning:
             settings.weight_decay,
             augment=robust is not None and robust.augment,
         )
-        trainer = Trainer(pair.student, taught.bags, phase, self.config, self.should_stop, often=taught.hinted)
+        trainer = Trainer(pair.student, taught.bags, phase, self.config, self.should_stop, often=taught.hinted, portion=self.training)
         carried = robust is not None and not robust.reset_optimiser and pair.same_kind
         if standing.optimiser is not None and (standing.epoch or (carried and trainer.suits(standing.optimiser))):
             trainer.optimiser.load_state_dict(snapshot(standing.optimiser))  # torch would go on writing into ours
@@ -122,9 +126,10 @@ class Learning:
                 kept = f"the student of epoch {standing.epoch} stands for the round" if standing.epoch else "the teacher stays"
                 yield Warned(f"Round {index}: training diverged in epoch {epoch}, {kept}. Lower {name}")
                 break
-            judged = judge(judged_model, self.val, self.config, teacher_masks=masks, should_stop=self.should_stop)
+            judged = judge(judged_model, self.val, self.config, teacher_masks=masks, should_stop=self.should_stop, portion=self.looking)
+            yield from self.looking.told()
             good = snapshot(pair.student.state_dict())
-            standing.epoch, standing.scores = epoch, judged.scores
+            standing.epoch, standing.scores, standing.loss = epoch, judged.scores, mean
             standing.optimiser = snapshot(trainer.optimiser.state_dict())
             standing.average = None if trainer.average is None else trainer.average.state()
             save()
@@ -171,6 +176,7 @@ class Learning:
             averaged=settings.mode == "robust" and settings.robust.averaged_views,
             sides=structure_of(settings) == "sides",
             should_stop=self.should_stop,
+            portion=self.looking,
         )
         return maps
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from napari_ifkd.errors import Cancelled
 from napari_ifkd.models import MILModel, SideOutputs, autocast, pick_device, prepare
+from napari_ifkd.models.memory import Portion
 from napari_ifkd.pace import Pace
 
 from .map_store import MapStore
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from napari_ifkd.bags import Bags
     from napari_ifkd.config import Config
-    from napari_ifkd.events import Progress
+    from napari_ifkd.events import Event
 
 _CHUNK = 8  # small batches are quickest on a CPU; a GPU gets more
 _CHUNK_GPU = 64
@@ -52,7 +53,8 @@ def teacher_maps(
     averaged: bool,
     sides: bool,
     should_stop: Callable[[], bool],
-) -> Generator[Progress, None, TeacherMaps]:
+    portion: Portion | None = None,
+) -> Generator[Event, None, TeacherMaps]:
     """Compute the maps a round learns from.
 
     Parameters
@@ -64,6 +66,11 @@ def teacher_maps(
     averaged : average over the 8 flips and rotations (4 flips where images are not square)
     sides : keep the side outputs too
     should_stop : asked before each batch
+    portion : how many images go through the network at once, as found before
+
+    Yields
+    ------
+    Progress; Warned where memory does not suffice for a batch
 
     Raises
     ------
@@ -71,10 +78,12 @@ def teacher_maps(
         If ``should_stop`` says so.
     """
     device, size = pick_device(config.device), bags.images.shape[1:3]
+    portion = portion or Portion("teacher maps")
     fused = MapStore(rows, len(bags), size, device)
     side_maps: MapStore | None = None
     pace = Pace("teacher maps", len(rows), "images")
-    for index, outputs in forward(teacher, bags.images, rows, config, averaged=averaged, should_stop=should_stop):
+    for index, outputs in forward(teacher, bags.images, rows, config, averaged=averaged, should_stop=should_stop, portion=portion):
+        yield from portion.told()
         fused.put(index, outputs[0])
         if sides:
             side_maps = side_maps or MapStore(rows, len(bags), (len(outputs) - 1, *size), device)
@@ -92,27 +101,31 @@ def forward(
     *,
     averaged: bool = False,
     should_stop: Callable[[], bool],
+    portion: Portion | None = None,
 ) -> Iterator[tuple[NDArray[np.intp], Tensor]]:
     """Run a frozen network over images.
 
     Yields
     ------
-    index : some of ``rows``
+    index : some of ``rows``, in any order
     outputs : Tensor, ``(1 + K, B, H, W)`` float32 on the device: the fused map first, then the side outputs, all probabilities
 
     Raises
     ------
     Cancelled
         If ``should_stop`` says so.
+    EngineError
+        If memory does not suffice for a single image.
     """
     device = pick_device(config.device)
+    portion = portion or Portion("looking at images")
     model.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     chunk = _CHUNK if device.type == "cpu" else _CHUNK_GPU
-    for start in range(0, len(rows), chunk):
-        index = rows[start : start + chunk]
+    views = _views(square=images.shape[1] == images.shape[2]) if averaged else [(False, False, False)]
+
+    def answer(index: NDArray[np.intp]) -> Tensor:
         x = prepare(torch.from_numpy(images[index]), normalisation_of(model), device)
         total: Tensor | None = None
-        views = _views(square=x.shape[-1] == x.shape[-2]) if averaged else [(False, False, False)]
         for view in views:
             if should_stop():
                 raise Cancelled
@@ -122,7 +135,12 @@ def forward(
             back = _turn_back(stacked, *view)
             total = back if total is None else total + back
         assert total is not None
-        yield index, total / len(views)
+        return total / len(views)
+
+    for start in range(0, len(rows), chunk):
+        index = rows[start : start + chunk]
+        for part, outputs in portion.run(len(index), lambda part, index=index: answer(index[part])):  # type: ignore[misc]
+            yield index[part], outputs
 
 
 def _views(square: bool) -> list[tuple[bool, ...]]:

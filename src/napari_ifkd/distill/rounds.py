@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING
 
 from napari_ifkd.config import RoundConfig
@@ -134,7 +134,10 @@ class _Rounds:
         self.standing = Standing()
 
     def look_at_teacher(self) -> Generator[Event, None, None]:
-        scores = judge(self.pair.teacher, self.learning.val, self.config, should_stop=self.learning.should_stop).scores
+        looking = self.learning.looking
+        judged = judge(self.pair.teacher, self.learning.val, self.config, should_stop=self.learning.should_stop, portion=looking)
+        yield from looking.told()
+        scores = judged.scores
         self.first = self.present = scores
         if self.on_round is not None:
             self.on_round(0, self.pair.teacher, scores, None)
@@ -191,7 +194,7 @@ class _Rounds:
 
     def restore(self, state: State) -> None:
         self.index, self.rate, self.accepted = int(state["round"]), float(state["rate"]), int(state["accepted"])
-        self.standing = Standing(int(state["epoch"]), dict(state["scores"]), state["optimiser"], state["average"])
+        self.standing = Standing(**{item.name: state[item.name] for item in fields(Standing) if item.name in state})
         self.decisions = [Decision(**decision) for decision in state["decisions"]]
         self.first, self.present = dict(state["first"]), dict(state["present"])
         self.pair.restore(state["pair"])

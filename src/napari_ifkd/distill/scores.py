@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from napari_ifkd.bags import Bags
     from napari_ifkd.config import Config
     from napari_ifkd.models import MILModel
+    from napari_ifkd.models.memory import Portion
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ def judge(
     *,
     teacher_masks: NDArray[np.uint8] | None = None,
     should_stop: Callable[[], bool],
+    portion: Portion | None = None,
 ) -> Judged:
     """Measure a network, or the maps in its place, on validation bags.
 
@@ -58,6 +60,7 @@ def judge(
     config : its device, precision and ``stage1.top_share`` (the image-level score is the mean of that share of highest pixels)
     teacher_masks : ``Judged.masks`` of the teacher on the same bags
     should_stop : asked before each batch
+    portion : how many images go through the network at once, as found before
 
     Raises
     ------
@@ -68,7 +71,7 @@ def judge(
     areas, images_scores = np.zeros(count), np.zeros(count)
     masks = np.zeros((count, -(-pixels // 8)), np.uint8)
     top = max(1, round(config.stage1.top_share * pixels))
-    for index, fused in _answers(model, bags, config, should_stop):  # (B, N)
+    for index, fused in _answers(model, bags, config, should_stop, portion):  # (B, N)
         hard = fused >= 0.5
         areas[index] = hard.float().mean(1).cpu().numpy()
         images_scores[index] = torch.topk(fused, top, sorted=False).values.mean(1).cpu().numpy()
@@ -88,7 +91,7 @@ def judge(
 
 
 def _answers(
-    model: MILModel | FixedTeacher, bags: Bags, config: Config, should_stop: Callable[[], bool]
+    model: MILModel | FixedTeacher, bags: Bags, config: Config, should_stop: Callable[[], bool], portion: Portion | None
 ) -> Iterator[tuple[NDArray[np.intp], Tensor]]:
     """Yield some rows at a time and their fused maps, ``(B, N)`` float32."""
     rows = np.arange(len(bags))
@@ -99,7 +102,7 @@ def _answers(
             index = rows[start : start + 64]
             yield index, torch.from_numpy(np.asarray(model.val[index], np.float32)).flatten(1)
         return
-    for index, outputs in forward(model, bags.images, rows, config, should_stop=should_stop):
+    for index, outputs in forward(model, bags.images, rows, config, should_stop=should_stop, portion=portion):
         yield index, outputs[0].flatten(1)
 
 

@@ -12,6 +12,7 @@ import torch
 from napari_ifkd.errors import BagError, EngineError
 from napari_ifkd.events import EpochDone, Event, Warned
 from napari_ifkd.models.cam import CamModel
+from napari_ifkd.models.memory import Portion
 
 from .losses import stage1_loss
 from .scores import judge
@@ -78,7 +79,7 @@ def train_teacher(
     settings = config.stage1
     _check(train, masks, model, settings)
     phase = Phase(0, settings.epochs, settings.batch, settings.learning_rate, settings.side_rates, settings.weight_decay, settings.augment)
-    trainer = Trainer(model, train, phase, config, should_stop)
+    trainer, looking = Trainer(model, train, phase, config, should_stop), Portion("looking at images")
     loss_of = teacher_loss(settings, masks)
     first = 1
     good: State | None = None
@@ -96,8 +97,10 @@ def train_teacher(
             model.load_state_dict(good["model"])
             yield Warned(f"Training diverged in epoch {epoch}; the network of epoch {good['epoch']} is kept. Lower stage1.learning_rate")
             break
-        scores = judge(model, val, config, should_stop=should_stop).scores
-        good = snapshot({"act": "train", "epoch": epoch, "model": model.state_dict(), "optimiser": trainer.optimiser.state_dict()})
+        scores = judge(model, val, config, should_stop=should_stop, portion=looking).scores
+        yield from looking.told()
+        told = {"act": "train", "epoch": epoch, "loss": mean, "scores": scores}
+        good = snapshot({**told, "model": model.state_dict(), "optimiser": trainer.optimiser.state_dict()})
         if epoch in snapshot_epochs(settings)[:-1]:  # the last is the network itself
             snapshots.append(good["model"])
         good["snapshots"] = list(snapshots)

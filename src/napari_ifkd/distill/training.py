@@ -14,6 +14,7 @@ from torch import Tensor
 from napari_ifkd.bags.augment import apply_flips, draw_flips, jitter_stain
 from napari_ifkd.errors import Cancelled, ConfigError
 from napari_ifkd.models import MILModel, Normalisation, SideOutputs, autocast, pick_device, prepare
+from napari_ifkd.models.memory import Portion
 from napari_ifkd.pace import Pace
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from napari_ifkd.bags import Bags
     from napari_ifkd.config import Config
-    from napari_ifkd.events import Progress
+    from napari_ifkd.events import Event
 
     from .ema import MovingAverage
 
@@ -76,6 +77,10 @@ class Batch:
     labels: Tensor
     flips: Tensor | None
 
+    def part(self, which: slice) -> Batch:
+        """Return some of it."""
+        return Batch(self.rows[which], self.labels[which], None if self.flips is None else self.flips[which])
+
     def follow(self, maps: Tensor) -> Tensor:
         """Flip maps ``(B, H, W)`` as the images of this batch were."""
         return maps if self.flips is None else apply_flips(maps, self.flips)
@@ -98,6 +103,7 @@ class Trainer:
     should_stop : asked before each batch
     average : follows the network, step by step
     often : rows of ``bags`` that have a share of each batch, however few they are
+    portion : how many images of a batch go through the network at once; a phase may go on with that of the one before
     """
 
     def __init__(
@@ -109,17 +115,18 @@ class Trainer:
         should_stop: Stop = never,
         average: MovingAverage | None = None,
         often: NDArray[np.intp] | None = None,
+        portion: Portion | None = None,
     ) -> None:
         self.device = pick_device(config.device)
         self.model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.bags, self.phase, self.config, self.should_stop, self.average = bags, phase, config, should_stop, average
-        self.often = often
+        self.often, self.portion = often, portion or Portion("training")
         groups = param_groups(model, phase.learning_rate, phase.side_rates)
         self.optimiser = torch.optim.Adam(groups, weight_decay=phase.weight_decay)
         self._factors = [group["lr"] / phase.learning_rate for group in self.optimiser.param_groups]
         self.steps = max(1, math.ceil(len(bags) / phase.batch))
 
-    def epoch(self, number: int, loss_of: LossFunction) -> Generator[Progress, None, float]:
+    def epoch(self, number: int, loss_of: LossFunction) -> Generator[Event, None, float]:
         """Train for one epoch.
 
         Parameters
@@ -129,17 +136,19 @@ class Trainer:
 
         Yields
         ------
-        Progress over the whole phase, in images
+        Progress over the whole phase, in images; Warned where memory does not suffice for a batch
 
         Returns
         -------
         float
-            Mean loss of a bag; NaN or infinite where training diverged.
+            Mean loss of a bag; NaN or infinite where training diverged, be it in the very last step.
 
         Raises
         ------
         Cancelled
             If ``should_stop`` says so.
+        EngineError
+            If memory does not suffice for a single image.
         """
         seed = int(np.random.SeedSequence([self.config.seed, self.phase.index, number]).generate_state(1)[0])
         draw, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
@@ -158,18 +167,43 @@ class Trainer:
                 flips = draw_flips(len(rows), images.shape[1] == images.shape[2], generator)
                 images = jitter_stain(apply_flips(images, flips), generator)
             batch = Batch(rows, torch.from_numpy(self.bags.labels[rows]).to(self.device), flips)
-            with autocast(self.device, self.config.precision):
-                outputs = self.model(prepare(images, normalisation_of(self.model), self.device))
-            loss = loss_of(outputs, batch).mean()
-            self.optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            self.optimiser.step()
+            total += self._learn(images, batch, loss_of)  # read once an epoch: reading it here would wait for the device
+            yield from self.portion.told()
             if self.average is not None:
                 self.average.update(self.model)
-            total += loss.detach()  # read once an epoch: reading it here would wait for the device
             if (event := pace.add(len(rows))) is not None:
                 yield event
-        return float(total.item()) / self.steps
+        return float(total.item()) / self.steps if self._finite() else math.nan
+
+    def _learn(self, images: Tensor, batch: Batch, loss_of: LossFunction) -> Tensor:
+        """Take a step; returns the mean loss of the batch.
+
+        Where memory does not suffice for the whole batch, the gradients of its parts are summed, each by its share of the batch: the step
+        is that of the whole batch, except that batch norms see the statistics of a part.
+        """
+        buffers = [buffer.clone() for buffer in self.model.buffers()]
+
+        def again() -> None:
+            self.optimiser.zero_grad(set_to_none=True)
+            for buffer, before in zip(self.model.buffers(), buffers, strict=True):
+                buffer.copy_(before)
+
+        def learn(part: slice) -> Tensor:
+            ours = batch.part(part)
+            with autocast(self.device, self.config.precision):
+                outputs = self.model(prepare(images[part], normalisation_of(self.model), self.device))
+            loss = loss_of(outputs, ours).mean() * (len(ours.rows) / len(batch.rows))
+            loss.backward()  # type: ignore[no-untyped-call]
+            return loss.detach()
+
+        self.optimiser.zero_grad(set_to_none=True)
+        losses = [loss for _, loss in self.portion.run(len(batch.rows), learn, again)]
+        self.optimiser.step()
+        return torch.stack(losses).sum()
+
+    def _finite(self) -> bool:
+        """Tell whether all weights are numbers: the loss of an epoch does not know of its last step."""
+        return bool(torch.stack([weight.detach().isfinite().all() for weight in self.model.parameters()]).all())
 
     def suits(self, state: State) -> bool:
         """Tell whether an optimiser's state is of a network of which the same parts learn (one may be frozen, another not)."""

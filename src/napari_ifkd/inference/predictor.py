@@ -13,6 +13,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from napari_ifkd.errors import Cancelled, EngineError
 from napari_ifkd.models import autocast, prepare
+from napari_ifkd.models.memory import Portion
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,11 +32,16 @@ class Predictor:
     model : the network, in any state
     device : where to work
     precision : auto, float32 or bf16
+
+    Attributes
+    ----------
+    portion : how many images go through the network at once
     """
 
     def __init__(self, model: MILModel, device: torch.device | str = "cpu", precision: Precision = "auto") -> None:
         self.device = torch.device(device)
         self.precision = precision
+        self.portion = Portion("prediction")
         self.normalisation = model.normalisation
         training = model.training
         twin = copy.deepcopy(model).eval().requires_grad_(False)
@@ -58,8 +64,17 @@ class Predictor:
         Raises
         ------
         EngineError
-            If the network answers with values that are no numbers.
+            If the network answers with values that are no numbers, or memory does not suffice for a single image.
         """
+        parts = self.portion.run(len(images), lambda part: self._answer(images[part], averaged_views))
+        answer = np.empty(images.shape[:3], np.float32)
+        for part, values in parts:
+            answer[part] = values
+        if not np.isfinite(answer).all():
+            raise EngineError("the network answered with values that are no numbers; its weights are damaged or its training diverged")
+        return answer
+
+    def _answer(self, images: NDArray[np.uint8], averaged_views: bool) -> NDArray[np.float32]:
         batch = torch.from_numpy(np.ascontiguousarray(images))
         if self.device.type == "cuda":
             batch = batch.pin_memory()
@@ -67,8 +82,6 @@ class Predictor:
             x = prepare(batch, self.normalisation, self.device)
             fused = self._views(x) if averaged_views else self.model(x).fused
         answer: NDArray[np.float32] = fused[:, 0].float().cpu().numpy()  # (B, H, W)
-        if not np.isfinite(answer).all():
-            raise EngineError("the network answered with values that are no numbers; its weights are damaged or its training diverged")
         return answer
 
     def _views(self, x: Tensor) -> Tensor:
