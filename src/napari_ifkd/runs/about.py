@@ -11,8 +11,7 @@ import yaml
 
 from napari_ifkd import __version__
 from napari_ifkd.errors import RunError
-
-from .files import write_aside
+from napari_ifkd.files import write_aside
 
 if TYPE_CHECKING:
     from pathlib import Path

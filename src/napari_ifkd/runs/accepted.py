@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from .files import read_json, write_aside
+from napari_ifkd.files import read_json, write_aside
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from typing import TYPE_CHECKING, Any
 
 from napari_ifkd.errors import RunError
+from napari_ifkd.files import write_aside
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write a state of tensors and plain containers aside, then rename it into place."""
+    """Write a state of tensors and plain containers, whole or not at all.
+
+    The one before is not kept: it stands until the new one is on disk, and a rename leaves no moment without either.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
     import torch  # here: the window reads run folders too, and keeps torch out of its process where it can
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_suffix(".part")
-    torch.save(state, aside)
-    aside.replace(path)
+    whole = io.BytesIO()  # torch tells nobody that a disk is full: it would say that "unexpected pos" came about
+    torch.save(state, whole)
+    write_aside(path, whole.getbuffer())
 
 
 def load_checkpoint(path: Path) -> dict[str, Any] | None:

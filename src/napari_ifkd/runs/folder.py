@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Any
 from napari_ifkd.config import Config, validated
 from napari_ifkd.errors import RunError
 from napari_ifkd.events import Event, RoundDone, RunDone
+from napari_ifkd.files import cannot_write, read_json, write_aside
 
 from . import lock
 from .about import read_about, write_about
 from .accepted import Accepted, read_accepted, write_accepted
 from .checkpoint import load_checkpoint, save_checkpoint
-from .files import read_json, write_aside
 from .journal import Journal
 from .status import Status, status_of
 
@@ -90,10 +90,9 @@ class RunFolder:
                 )
             return run
         try:
-            run.path.mkdir(parents=True, exist_ok=True)
             write_about(run.path / "run.yaml", act, config, data, slides or [], model)
         except OSError as error:
-            raise RunError(path, f"cannot be written ({error.strerror})", "Choose another --out") from error
+            raise cannot_write(RunError, path, error, "choose another --out") from error
         return run
 
     @classmethod
@@ -151,7 +150,6 @@ class RunFolder:
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the run for writing; RunError if another process does. What an earlier process was asked is forgotten."""
-        self.path.mkdir(parents=True, exist_ok=True)
         with lock.hold(self.path / "lock") as handed:
             if not handed:  # else whoever started this process did, and may have asked something since
                 self.forget_asked()
@@ -218,7 +216,6 @@ class RunFolder:
 
     def write_file_teacher(self, facts: dict[str, str]) -> None:
         """Write that pseudo-masks stand in for the teacher."""
-        self.round_dir(0).mkdir(parents=True, exist_ok=True)
         write_aside(self.round_dir(0) / TEACHER_FACTS, json.dumps(facts, indent=2) + "\n")
 
     def map_path(self, index: int, slide: str | Path) -> Path:
@@ -235,7 +232,6 @@ class RunFolder:
 
     def write_metrics(self, index: int, metrics: dict[str, Any]) -> None:
         """Write metrics.json of a round."""
-        self.round_dir(index).mkdir(parents=True, exist_ok=True)
         write_aside(self.round_dir(index) / "metrics.json", json.dumps(metrics, indent=2) + "\n")
 
     def recommended_round(self) -> int:
@@ -302,6 +298,7 @@ class RunFolder:
 
 
 def _slide_name(map_path: Path) -> str:
-    attributes = (read_json(map_path / "zarr.json") or {}).get("attributes", {})
-    name = attributes.get("napari_ifkd", {}).get("slide", {}).get("name")
-    return str(name or map_path.stem)
+    told: Any = read_json(map_path / "zarr.json")
+    for key in ("attributes", "napari_ifkd", "slide", "name"):
+        told = told.get(key) if isinstance(told, dict) else None
+    return str(told or map_path.stem)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from napari_ifkd.events import Event, Progress, from_record, to_record
+from napari_ifkd.files import naming, sync
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,19 +25,31 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._mended = False
+        self._whole = False  # whether we know that the last line is
 
     def append(self, event: Event) -> None:
-        """Add an event with the time (UTC, ISO 8601), flushed; all but progress is also forced to disk."""
-        if not self._mended:
-            self._cut_torn_line()
-            self._mended = True
+        """Add an event with the time (UTC, ISO 8601), flushed; all but progress is also forced to disk.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written; it names the file. What part of the event came to stand there is ignored.
+        """
         record = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **to_record(event)}
-        with self.path.open("ab") as file:
-            file.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
-            file.flush()
-            if not isinstance(event, Progress):
-                os.fsync(file.fileno())
+        line = json.dumps(record, ensure_ascii=False).encode() + b"\n"
+        new = not self.path.exists()
+        with naming(self.path):
+            if not self._whole:
+                self._cut_torn_line()
+            self._whole = False
+            with self.path.open("ab") as file:
+                file.write(line)
+                file.flush()
+                if not isinstance(event, Progress):
+                    os.fsync(file.fileno())
+            if new:
+                sync(self.path.parent)
+            self._whole = True
 
     def _cut_torn_line(self) -> None:
         # a line of a killed writer would swallow the event that follows it

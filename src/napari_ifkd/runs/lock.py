@@ -3,35 +3,18 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from napari_ifkd.errors import RunError
+from napari_ifkd.files import cannot_write, make_folder, try_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 HANDED = "NAPARI_IFKD_LOCK"  # environment: the descriptor of a lock that the starter of this process took for it
-_FAR = 1 << 20  # Windows locks bytes and forbids reading them: lock one far behind the pid
-
-
-def _try_lock(descriptor: int, shared: bool = False) -> bool:
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            os.lseek(descriptor, _FAR, os.SEEK_SET)
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
 
 
 @contextmanager
@@ -50,12 +33,16 @@ def hold(path: Path) -> Iterator[bool]:
     Raises
     ------
     RunError
-        If another process holds the lock.
+        If another process holds the lock, or it cannot be written.
     """
     handed = _handed(path)
     descriptor = take(path) if handed is None else handed
     try:
         write_pid(descriptor, os.getpid())
+    except OSError as error:
+        os.close(descriptor)
+        raise cannot_write(RunError, path.parent, error, "choose another --out") from error
+    try:
         yield handed is not None
     finally:
         os.close(descriptor)  # closing lets the lock go
@@ -75,11 +62,15 @@ def take(path: Path, patience: float = 1.0) -> int:
     Raises
     ------
     RunError
-        If another process holds the lock.
+        If another process holds the lock, or it cannot be written.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        make_folder(path.parent)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise cannot_write(RunError, path.parent, error, "choose another --out") from error
     deadline = time.monotonic() + patience
-    while not _try_lock(descriptor):
+    while not try_lock(descriptor):
         if time.monotonic() > deadline:
             os.close(descriptor)
             raise RunError(
@@ -113,12 +104,12 @@ def _handed(path: Path) -> int | None:
 def holder(path: Path) -> int | None:
     """Return the pid of the process that holds the lock, None if nobody does (0 if it holds but has not written its pid yet)."""
     try:
-        descriptor = os.open(path, os.O_RDWR)
+        descriptor = os.open(path, os.O_RDONLY)  # also where only others may write
     except OSError:
         return None
     try:
         # shared: two that look at once must not take each other for the holder
-        return None if _try_lock(descriptor, shared=True) else _pid(path)
+        return None if try_lock(descriptor, shared=True) else _pid(path)
     finally:
         os.close(descriptor)
 
