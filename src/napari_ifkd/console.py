@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from .errors import EngineError, InputError
-from .events import EpochDone, Event, MapReady, RoundDone, RunCancelled, RunDone, RunStarted, Warned
+from .events import EpochDone, Event, MapReady, RoundDone, RunCancelled, RunContinued, RunDone, RunPaused, RunStarted, Warned
 from .events import Progress as ProgressEvent
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def flat(facts: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]
 
 
 def show(events: Iterable[Event]) -> Event | None:
-    """Follow a run on stderr: a bar with the time left on a terminal, lines elsewhere.
+    """Follow a run on stderr: a bar with throughput, time left and GPU memory on a terminal, lines elsewhere.
 
     Parameters
     ----------
@@ -82,8 +83,7 @@ def show(events: Iterable[Event]) -> Event | None:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[unit]}"),
-        TimeRemainingColumn(),
+        TextColumn("{task.fields[unit]}{task.fields[pace]}"),
     )
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bars:
         tasks: dict[str, Any] = {}
@@ -93,11 +93,33 @@ def show(events: Iterable[Event]) -> Event | None:
                 if event.stage not in tasks:
                     for old in tasks.values():
                         bars.remove_task(old)
-                    tasks = {event.stage: bars.add_task(event.stage, total=event.total, unit=event.unit)}
-                bars.update(tasks[event.stage], completed=event.done, total=event.total)
+                    tasks = {event.stage: bars.add_task(event.stage, total=event.total, unit=event.unit, pace="")}
+                bars.update(tasks[event.stage], completed=event.done, total=event.total, pace=pace_text(event))
             elif (line := describe(event)) is not None:
                 bars.console.print(line, markup=False, style="yellow" if isinstance(event, Warned) else "")
     return last
+
+
+def pace_text(event: ProgressEvent) -> str:
+    """Tell how fast a stage is, how long it still takes and what the GPU held at most, as far as known, each after a comma."""
+    text = ""
+    if event.per_second:
+        slow = event.per_second < 1
+        text += f", {event.per_second * (60 if slow else 1):.3g} a {'minute' if slow else 'second'}"
+    if event.seconds_left is not None:
+        text += f", {timedelta(seconds=round(event.seconds_left))} left"
+    if event.device_mb is not None:
+        text += f", {size_text(event.device_mb * 2**20)} of GPU memory"
+    return text
+
+
+def size_text(size: float) -> str:
+    """Tell a size in bytes in a unit that suits it."""
+    for unit in ("bytes", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"
 
 
 def describe(event: Event) -> str | None:
@@ -121,6 +143,10 @@ def describe(event: Event) -> str | None:
             return f"map {path}"
         case RunDone(reason=reason):
             return f"done: {reason}"
+        case RunPaused():
+            return "paused; `napari-ifkd resume` lets it go on"
+        case RunContinued():
+            return "goes on"
         case RunCancelled():
             return "cancelled; everything complete stands, and `napari-ifkd resume` goes on from there"
         case _:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import deque
 
@@ -53,4 +54,12 @@ class Pace:
         self._marks.append((now, done))
         rate = here / seconds if here > 0 and seconds > 0.05 else None
         left = (self.total - done) / rate if rate else None
-        return Progress(self.stage, done, self.total, self.unit, rate, left)
+        return Progress(self.stage, done, self.total, self.unit, rate, left, _device_mb())
+
+
+def _device_mb() -> float | None:
+    """Return the most GPU memory, MiB, that this process took so far; None where it took none."""
+    torch = sys.modules.get("torch")  # a stage that needs no torch must not load it
+    if torch is None or not torch.cuda.is_initialized():
+        return None
+    return float(max(torch.cuda.max_memory_reserved(index) for index in range(torch.cuda.device_count()))) / 2**20
