@@ -19,8 +19,9 @@ class Accepted:
 
     round: int
     threshold: float
-    by: str  # "user", or the rule that decided
+    by: str  # "user", or the evidence that decided: "reference", "points"
     time: str  # UTC, ISO 8601
+    reason: str = ""  # one sentence for a person; the user gives none
 
 
 def read_accepted(path: Path) -> Accepted | None:
@@ -32,8 +33,8 @@ def read_accepted(path: Path) -> Accepted | None:
         return None
 
 
-def write_accepted(path: Path, round: int, threshold: float, by: str) -> Accepted:
+def write_accepted(path: Path, round: int, threshold: float, by: str, reason: str = "") -> Accepted:
     """Write what is accepted, as of now."""
-    accepted = Accepted(round, threshold, by, datetime.now(UTC).isoformat(timespec="seconds"))
+    accepted = Accepted(round, threshold, by, datetime.now(UTC).isoformat(timespec="seconds"), reason)
     write_aside(path, json.dumps(asdict(accepted), indent=2) + "\n")
     return accepted

@@ -277,10 +277,10 @@ class RunFolder:
 
     @property
     def accepted(self) -> Accepted | None:
-        """The round and threshold the user accepted, None if none was."""
+        """The round and threshold the user accepted, or evidence chose; None if none was."""
         return read_accepted(self.path / "accepted.json")
 
-    def accept(self, round: int, threshold: float, by: str = "user") -> Accepted:
+    def accept(self, round: int, threshold: float, by: str = "user", reason: str = "") -> Accepted:
         """Write accepted.json.
 
         Raises
@@ -290,7 +290,7 @@ class RunFolder:
         """
         if round not in self.rounds():
             raise RunError(self.path, f"has no round {round}", f"It has {', '.join(map(str, self.rounds())) or 'none yet'}")
-        return write_accepted(self.path / "accepted.json", round, threshold, by)
+        return write_accepted(self.path / "accepted.json", round, threshold, by, reason)
 
     def __repr__(self) -> str:
         """Name the folder."""
