@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_ifkd.errors import Cancelled
-from napari_ifkd.events import Event, Progress, RunCancelled, RunDone
+from napari_ifkd.events import Event, RunCancelled, RunDone
+from napari_ifkd.pace import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
@@ -87,15 +88,16 @@ def run_demo(
             yield last
     if not isinstance(last, RunDone):
         return
-    yield Progress("results", 0, 3, "steps")
+    pace = Pace("results", 3, "steps", every_s=0)
+    yield from _if_due(pace.at(0))
     export_run(out / "run", ["geojson", "ome-tiff"], out / "masks")
-    yield Progress("results", 1, 3, "steps")
+    yield from _if_due(pace.at(1))
     summary = summarise(out)
-    yield Progress("results", 2, 3, "steps")
+    yield from _if_due(pace.at(2))
     from .picture import draw_comparison
 
     draw_comparison(out, summary)
-    yield Progress("results", 3, 3, "steps")
+    yield from _if_due(pace.at(3))
     yield last
 
 
@@ -119,11 +121,18 @@ def _phantom(slide: Path, truth: Path, plan: DemoPlan, should_stop: Callable[[],
         except BaseException as error:  # noqa: BLE001 - raised again by whoever listens
             told.put(error)
 
+    pace = Pace("phantom slide", 1, "blocks")
     threading.Thread(target=write, daemon=True, name="phantom").start()
     while (item := told.get()) is not None:
         if isinstance(item, BaseException):
             raise item
-        yield Progress("phantom slide", *item, "blocks")
+        done, pace.total = item
+        yield from _if_due(pace.at(done))
+
+
+def _if_due(event: Event | None) -> Generator[Event, None, None]:
+    if event is not None:
+        yield event
 
 
 def summarise(out: Path) -> dict[str, dict[str, Any]]:

@@ -125,6 +125,7 @@ class Trainer:
         self.optimiser = torch.optim.Adam(groups, weight_decay=phase.weight_decay)
         self._factors = [group["lr"] / phase.learning_rate for group in self.optimiser.param_groups]
         self.steps = max(1, math.ceil(len(bags) / phase.batch))
+        self._pace: Pace | None = None
 
     def epoch(self, number: int, loss_of: LossFunction) -> Generator[Event, None, float]:
         """Train for one epoch.
@@ -154,7 +155,8 @@ class Trainer:
         draw, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
         torch.manual_seed(seed)  # for networks with dropout or stochastic depth
         of_epoch = self.steps * min(self.phase.batch, len(self.bags))
-        pace = Pace("training", of_epoch * self.phase.epochs, "images", done=of_epoch * (number - 1))
+        if self._pace is None:  # one for all epochs: what comes between them takes time too
+            self._pace = Pace("training", of_epoch * self.phase.epochs, "images", done=of_epoch * (number - 1))
         total = torch.zeros((), device=self.device)
         self.model.train()
         for step, rows in enumerate(balanced_batches(self.bags.labels, self.phase.batch, self.steps, draw, self.often)):
@@ -171,7 +173,7 @@ class Trainer:
             yield from self.portion.told()
             if self.average is not None:
                 self.average.update(self.model)
-            if (event := pace.add(len(rows))) is not None:
+            if (event := self._pace.add(len(rows))) is not None:
                 yield event
         return float(total.item()) / self.steps if self._finite() else math.nan
 

@@ -59,12 +59,16 @@ def drive(
         def note(begins: bool) -> None:  # amid the work, which cannot be left to yield it; others read it from the journal at once
             waited.append(tell(RunPaused() if begins else RunContinued()))
 
-        events = work(StopFile(folder.stop_file, should_stop, folder.pause_file, note))
+        stop = StopFile(folder.stop_file, should_stop, folder.pause_file, note)
+        events = work(stop)
         try:
             for event in events:
                 yield from _drained(waited)
                 yield tell(event)
+                if isinstance(event, Progress) and stop():  # not every stage asks by itself
+                    raise Cancelled
         except (Cancelled, KeyboardInterrupt):
+            events.close()
             yield from _drained(waited)
             folder.forget_asked()
             yield tell(RunCancelled())
