@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import shapely
 
 from napari_ifkd.evidence import Place, draw_places, probability_at
 from napari_ifkd.inference import smooth
@@ -29,10 +30,11 @@ class _Map:
 
 def test_places_are_uniform_over_tissue(drawn_slide: Path) -> None:
     with open_slide(drawn_slide) as slide:
-        places = draw_places([slide], 4000, seed=0)
+        places, area = draw_places([slide], 4000, seed=0)
         tissue = find_tissue(slide)
-        again, other = draw_places([slide], 4000, seed=0), draw_places([slide], 4000, seed=1)
+        again, other = (draw_places([slide], 4000, seed=seed).places for seed in (0, 1))
     assert len(places) == 4000
+    assert area == pytest.approx(1e6 * tissue.area_mm2)
     assert places == again != other
     assert {place.slide for place in places} == {"tiny.tif"}
     scale = tissue.scale_yx
@@ -42,13 +44,26 @@ def test_places_are_uniform_over_tissue(drawn_slide: Path) -> None:
     assert right == pytest.approx(tissue.mask[:, cut:].sum() / tissue.mask.sum(), abs=0.03)
 
 
+def test_what_is_excluded_has_no_places_and_no_area(drawn_slide: Path) -> None:
+    right = shapely.box(160, 0, 320, 256)
+    with open_slide(drawn_slide) as slide:
+        whole = draw_places([slide], 3000, seed=0)
+        places, area = draw_places([slide], 3000, seed=0, exclusion=right)
+        none, nothing = draw_places([slide], 50, seed=0, exclusion=shapely.box(0, 0, 320, 256))
+    assert len(places) == 3000
+    assert max(place.x for place in places) <= 160
+    kept = sum(place.x < 160 for place in whole.places) / 3000
+    assert area == pytest.approx(whole.area_um2 * kept, rel=0.06)
+    assert (none, nothing) == ([], 0)
+
+
 def test_glass_has_no_places(tmp_path: Path) -> None:
     import tifffile
 
     path = tmp_path / "glass.tif"
     tifffile.imwrite(path, np.full((256, 256, 3), 244, np.uint8), photometric="rgb", tile=(128, 128))
     with open_slide(path) as slide:
-        assert draw_places([slide], 10, seed=0) == []
+        assert draw_places([slide], 10, seed=0).places == []
 
 
 @pytest.mark.parametrize("sigma_px", [0.0, 2.0])

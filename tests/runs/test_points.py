@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 
 from napari_ifkd.annotations.points import read_points, write_points
@@ -43,10 +43,11 @@ def _tumour(x: float) -> bool:
 
 def _answer(run: RunFolder, slide_path: Path, count: int, says: Callable[[float], bool] = _tumour) -> None:
     with open_slide(slide_path) as slide:
-        for number in range(0, count, 10):
-            asked = PointEvidence(run, [slide], run.config).proposals(10, np.random.default_rng(number))
+        evidence = PointEvidence(run, [slide], run.config)
+        for _ in range(0, count, 10):
             known = read_points(run.points) if run.points.is_file() else []
-            write_points(run.points, [*known, *(a.answered("tumour" if says(a.place.x) else "normal") for a in asked)])
+            asked = evidence.proposals(10)
+            write_points(run.points, [*known, *(replace(point, answer="tumour" if says(point.x) else "normal") for point in asked)])
 
 
 def _again(run: RunFolder) -> tuple[RunDone, list[Event]]:
@@ -70,7 +71,7 @@ def test_points_decide_and_the_reason_says_so(run: RunFolder, drawn_slide: Path)
 def test_batches_are_numbered_and_keep_their_probabilities(run: RunFolder, drawn_slide: Path) -> None:
     _answer(run, drawn_slide, 20)
     points = read_points(run.points)
-    assert [p.stratum for p in points] == ["batch 1"] * 10 + ["batch 2"] * 10
+    assert [p.stratum for p in points] == ["batch 1 of tiny.tif"] * 10 + ["batch 2 of tiny.tif"] * 10
     assert all(p.probability is not None and 0 < p.probability <= 1 for p in points)
 
 
@@ -102,7 +103,7 @@ def test_points_that_taught_do_not_judge(run: RunFolder, drawn_slide: Path) -> N
     taught: Config = run.config.replaced(**{"rounds.points_as_labels": True})
     with open_slide(drawn_slide) as slide:
         evidence = PointEvidence(run, [slide], taught)
-        assert evidence.choice() is None
+        assert evidence.judgement() is None
     assert "cannot judge" in evidence.notes[0]
 
 

@@ -6,8 +6,8 @@ from .choice import Choice, Incumbent, choose, settle
 from .estimates import estimate
 from .frame import FRAME_PIXELS, THRESHOLDS, Frame
 from .masks import BlockCounts, estimate_on_masks
-from .measures import Estimates, Interval
-from .places import Place, draw_places, probability_at
+from .measures import Candidates, Estimates, Interval
+from .places import Drawn, Place, draw_places, probability_at
 from .sampler import Proposal, propose
 
 __all__ = [
@@ -16,7 +16,9 @@ __all__ = [
     "Answers",
     "BlockCounts",
     "Calibration",
+    "Candidates",
     "Choice",
+    "Drawn",
     "Estimates",
     "Frame",
     "Incumbent",

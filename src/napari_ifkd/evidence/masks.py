@@ -27,6 +27,7 @@ LEAST_BLOCKS = 6
 
 _DRAWS = 1000
 _CONFIDENCE = 0.95
+_COUNTS = ("hit", "marked", "tumour", "size")
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,9 +84,15 @@ class BlockCounts:
         return cls(names, parts[0], parts[1], np.bincount(block, tumour, count).astype(np.float64), sizes)
 
     @classmethod
+    def summed(cls, parts: Sequence[BlockCounts]) -> BlockCounts:
+        """Return the counts of the same blocks, counted in parts."""
+        hit, marked, tumour, size = (np.sum([getattr(p, name) for p in parts], axis=0) for name in _COUNTS)
+        return cls(parts[0].names, hit, marked, tumour, size, parts[0].thresholds)
+
+    @classmethod
     def joined(cls, parts: Sequence[BlockCounts]) -> BlockCounts:
         """Return all blocks that hold a pixel."""
-        hit, marked, tumour, size = (np.concatenate([getattr(p, name) for p in parts]) for name in ("hit", "marked", "tumour", "size"))
+        hit, marked, tumour, size = (np.concatenate([getattr(p, name) for p in parts]) for name in _COUNTS)
         held = size > 0
         return cls(parts[0].names, hit[held], marked[held], tumour[held], size[held], parts[0].thresholds)
 

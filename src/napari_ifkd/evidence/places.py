@@ -6,6 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import shapely
 
 from napari_ifkd.slides import find_tissue
 
@@ -13,11 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
+    from shapely.geometry.base import BaseGeometry
 
     from napari_ifkd.inference import MapSource
-    from napari_ifkd.slides import Slide
+    from napari_ifkd.slides import Slide, Tissue
 
 _BLOCK_PX = 512  # of a map, read at once
+_MOST_DRAWN = 20  # times as many as wanted, where nearly all tissue is excluded
 
 
 class Place(NamedTuple):
@@ -28,7 +31,14 @@ class Place(NamedTuple):
     y: float
 
 
-def draw_places(slides: Sequence[Slide], count: int, seed: int) -> list[Place]:
+class Drawn(NamedTuple):
+    """Places drawn uniformly, and what they stand for."""
+
+    places: list[Place]
+    area_um2: float | None  # of the tissue; None where a slide has no resolution
+
+
+def draw_places(slides: Sequence[Slide], count: int, seed: int, exclusion: BaseGeometry | None = None) -> Drawn:
     """Draw places uniformly over the tissue of all slides; the same ones whatever the candidates are.
 
     Parameters
@@ -36,29 +46,45 @@ def draw_places(slides: Sequence[Slide], count: int, seed: int) -> list[Place]:
     slides : each counts by the area of its tissue, in um where all have a resolution, else in level-0 px
     count : places wanted
     seed : of the draw
+    exclusion : (x, y) in level-0 px of the one slide; not drawn from, and not counted
 
     Returns
     -------
-    places, fewer only where no slide holds tissue
+    places, fewer only where no slide holds tissue, or hardly any is left
     """
     rng = np.random.default_rng(seed)
     tissues = [find_tissue(slide) for slide in slides]
     areas = np.array([float(t.mask.sum()) * t.scale_yx[0] * t.scale_yx[1] for t in tissues])
     sides = [slide.mpp for slide in slides]
-    if all(sides):
+    if measured := all(sides):
         areas *= np.square(np.array(sides, np.float64))
-    if not areas.sum():
-        return []
-    places = []
-    for slide, tissue, wanted in zip(slides, tissues, rng.multinomial(count, areas / areas.sum()), strict=True):
-        if not wanted:
-            continue
-        rows, columns = np.nonzero(tissue.mask)
-        cell = rng.integers(len(rows), size=wanted)
-        y = np.minimum((rows[cell] + rng.random(wanted)) * tissue.scale_yx[0], slide.shape_level0[0] - 1)
-        x = np.minimum((columns[cell] + rng.random(wanted)) * tissue.scale_yx[1], slide.shape_level0[1] - 1)
-        places += [Place(slide.name, float(a), float(b)) for a, b in zip(x, y, strict=True)]
-    return places
+    places: list[Place] = []
+    drawn = 0
+    while areas.sum() and len(places) < count and drawn < _MOST_DRAWN * count:
+        for slide, tissue, wanted in zip(slides, tissues, rng.multinomial(count, areas / areas.sum()), strict=True):
+            x, y = _inside(tissue, slide.shape_level0, wanted, rng)
+            if exclusion is not None:
+                kept = ~shapely.contains_xy(exclusion, x, y)
+                x, y = x[kept], y[kept]
+            places += [Place(slide.name, a, b) for a, b in zip(x.tolist(), y.tolist(), strict=True)]
+        drawn += count
+    area = float(areas.sum()) * (len(places) / drawn if drawn else 1.0)
+    # a later draw goes through the slides again, so cutting the end off would favour the first ones
+    few = places if len(places) <= count else [places[k] for k in sorted(rng.choice(len(places), count, replace=False))]
+    return Drawn(few, area if measured else None)
+
+
+def _inside(
+    tissue: Tissue, shape: tuple[int, int], count: int, rng: np.random.Generator
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Draw x and y in the tissue, level-0 px."""
+    if not count:
+        return np.zeros(0), np.zeros(0)
+    rows, columns = np.nonzero(tissue.mask)
+    cell = rng.integers(len(rows), size=count)
+    y = np.minimum((rows[cell] + rng.random(count)) * tissue.scale_yx[0], shape[0] - 1)
+    x = np.minimum((columns[cell] + rng.random(count)) * tissue.scale_yx[1], shape[1] - 1)
+    return x, y
 
 
 def probability_at(places: Sequence[Place], maps: Mapping[str, MapSource], sigma_px: float) -> NDArray[np.float32]:

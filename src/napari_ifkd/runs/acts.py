@@ -51,7 +51,11 @@ def resume_run(out: str | Path, *, should_stop: Callable[[], bool] = never) -> G
                 region = None if data["region"] is None else Path(data["region"])
                 events = predict_run(data["slides"], data["model"], out, config, mpp=data["mpp"], region=region, should_stop=should_stop)
             case "distill":
-                options = {**{key: data[key] for key in ("truth", "regions", "mpp")}, "points": data.get("points")}
+                options = {
+                    **{key: data[key] for key in ("truth", "regions", "mpp")},
+                    "points": data.get("points"),
+                    "reference": data.get("reference", ()),
+                }
                 events = distill_run(data["data"], data["teacher"], out, config, **options, should_stop=should_stop)
             case act:
                 raise RunError(out, f"is a run of an act this version does not know ({act})", "Update, or start it anew")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_ifkd.annotations.points import points_on, read_points, write_points
+from napari_ifkd.annotations.points import write_points
 from napari_ifkd.bags import Bags, join_bags, read_patches, slide_bags, split_groups
 from napari_ifkd.distill import distill
 from napari_ifkd.errors import BagError, InputError
-from napari_ifkd.events import Event, RoundDone, RunDone, Warned
+from napari_ifkd.events import Event, RoundDone, Warned
 from napari_ifkd.inference import open_map
 from napari_ifkd.models import pick_device, seed_everything
 from napari_ifkd.slides import find_tissue
@@ -18,10 +18,12 @@ from .drive import drive
 from .folder import RunFolder
 from .hints import RoundHints, inherit
 from .inputs import absolute, absolute_ref, check_same_slides, one_slide_regions, opened_slides
-from .points import PointEvidence
+from .points import points_of
+from .recommending import recommend
+from .reference import References
 from .rounds import Rounds
 from .stop import never
-from .teachers import find_teacher
+from .teachers import FileTeacher, find_teacher
 from .threads import use_threads
 from .truth import Truth
 
@@ -29,8 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
     from napari_ifkd.annotations import Regions
-    from napari_ifkd.annotations.points import Point
     from napari_ifkd.config import Config
+    from napari_ifkd.distill.rounds import Outcome
     from napari_ifkd.models import MILModel
     from napari_ifkd.slides import Slide
 
@@ -46,6 +48,7 @@ def distill_run(
     truth: str | Path | None = None,
     regions: str | Path | None = None,
     points: str | Path | None = None,
+    reference: Sequence[str | Path] = (),
     mpp: float | None = None,
     should_stop: Callable[[], bool] = never,
 ) -> Generator[Event, None, None]:
@@ -61,6 +64,8 @@ def distill_run(
     truth : mask of the one slide. It scores each round and is shown; nothing that trains or chooses sees it
     regions : GeoJSON or ASAP XML of weak regions on the one slide: their tiles get their label, those in an exclusion are left out
     points : table of answered points on the slides, copied into a new run; see ``rounds.points_as_labels``
+    reference : masks that choose round and threshold at the end, see :class:`~napari_ifkd.runs.reference.References`; nothing learns from
+        them
     mpp : um/px of the finest level, for slides that do not say it
     should_stop : asked at least once a second
 
@@ -87,10 +92,14 @@ def distill_run(
         run = RunFolder(out)
         if points is not None and run.points.exists() and not run.exists:
             raise InputError("--points", f"{run.points} is there already, for this run", "Leave --points out, or choose another --out")
-        answered = None if points is None or run.points.exists() else _points_on(Path(points), slides)
+        answered = None if points is None or run.points.exists() else points_of(Path(points), slides)
         resolved_config = first.settings(config, slides)
         patches = [read_patches(folder, resolved_config.tiles) for folder in folders]
         first.check(slides, patches)
+        references = References(reference, slides, resolved_config.tiles) if reference else None
+        if references is not None and references.of_patches and isinstance(first, FileTeacher):
+            remedy = "Give masks of the slides, or a network as teacher"
+            raise InputError("--reference", "is of patches, and pseudo-masks from a file cannot be asked about other images", remedy)
         student, notes = first.student(resolved_config)
         folder = RunFolder.create(
             out,
@@ -103,6 +112,7 @@ def distill_run(
                 "regions": absolute(regions),
                 "mpp": mpp,
                 **({} if points is None else {"points": absolute(points)}),
+                **({"reference": [absolute(path) for path in reference]} if reference else {}),
             },
             slides=[slide.identity() for slide in slides],
             model=first.facts(),
@@ -127,7 +137,17 @@ def distill_run(
             first.keep(folder)
             card = first.card(folder, resolved_config, slides, patches)
             rounds = Rounds(folder, slides, resolved_config, first, card, mask, stop)
-            yield from _distill(folder, slides, patches, resolved_config, first, student, rounds, weak, stop)
+            outcome = yield from _distill(folder, slides, patches, resolved_config, first, student, rounds, weak, stop)
+            yield from recommend(
+                folder,
+                slides,
+                resolved_config,
+                outcome,
+                references=references,
+                truth=None if truth is None else Path(truth),
+                exclusion=None if weak is None or weak.exclusion.is_empty else weak.exclusion,
+                should_stop=stop,
+            )
 
         yield from drive(folder, "distill", work, should_stop)
 
@@ -152,7 +172,7 @@ def _distill(
     rounds: Rounds,
     weak: Regions | None,
     should_stop: Callable[[], bool],
-) -> Generator[Event, None, None]:
+) -> Generator[Event, None, Outcome]:
     use_threads(config.threads)
     seed_everything(config.seed)
     exclusion = None if weak is None else weak.exclusion
@@ -194,7 +214,7 @@ def _distill(
         try:
             event = next(events)
         except StopIteration as end:
-            outcome = end.value
+            outcome: Outcome = end.value
             break
         while hints.notes:
             yield Warned(hints.notes.pop(0))
@@ -202,32 +222,4 @@ def _distill(
             yield from rounds.finish(event)
         else:
             yield event
-    yield from _recommend(folder, slides, config, outcome.accepted_round, outcome.reason)
-
-
-def _recommend(folder: RunFolder, slides: list[Slide], config: Config, round: int, reason: str) -> Generator[Event, None, None]:
-    """End the run: with what the points say where there are enough, else with what the rounds decided."""
-    evidence = PointEvidence(folder, slides, config)
-    choice = evidence.choice()
-    for note in evidence.notes:
-        yield Warned(note)
-    if choice is None:
-        yield RunDone(round, reason)
-        return
-    chosen = evidence.rounds[choice.candidate]
-    accepted = folder.accepted
-    if accepted is None or accepted.by == "points":  # never over the user's own word
-        folder.accept(chosen, choice.threshold, by="points")
-    numbers = f"F1 {choice.f1}, precision {choice.precision}, recall {choice.recall}, tumour share {choice.area}"
-    yield RunDone(chosen, f"By points: {choice.reason} At threshold {choice.threshold:g}: {numbers}. Without points: {reason}")
-
-
-def _points_on(path: Path, slides: Sequence[Slide]) -> list[Point]:
-    """Read answered points, of which some must lie on the slides."""
-    points = read_points(path)
-    if not any(points_on(points, slide) for slide in slides):
-        named = ", ".join(sorted({point.slide for point in points})[:3]) or "no slide"
-        raise InputError(
-            "--points", f"none of its {len(points)} answered points lies on a slide of this run (they name {named})", "Name its slides"
-        )
-    return points
+    return outcome

@@ -1,65 +1,42 @@
-"""Answered points as evidence in a run: which round, and from which probability."""
+"""Answered points as evidence in a run: which round, and from which probability; and where to look next."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from contextlib import contextmanager
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import shapely
 
+from napari_ifkd.annotations import read_regions
 from napari_ifkd.annotations.points import Point, points_on, read_points
-from napari_ifkd.evidence import (
-    FRAME_PIXELS,
-    Answers,
-    Choice,
-    Frame,
-    Incumbent,
-    Place,
-    choose,
-    draw_places,
-    probability_at,
-    propose,
-)
+from napari_ifkd.errors import InputError, RunError
+from napari_ifkd.evidence import FRAME_PIXELS, Answers, Drawn, Frame, Place, draw_places, estimate, probability_at, propose
 from napari_ifkd.inference import open_map
 
+from .folder import RunFolder
+from .inputs import check_same_slides, opened_slides
+from .judgement import judge, name_of
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
+    from shapely.geometry.base import BaseGeometry
 
-    from napari_ifkd.annotations.points import Answer
     from napari_ifkd.config import Config
     from napari_ifkd.inference import ProbabilityMap
     from napari_ifkd.slides import Slide
 
-    from .folder import RunFolder
+    from .judgement import Judgement
 
 ENOUGH = 10
 """Answered points from which they decide."""
 
-
-_BATCH = "batch "
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A place a person is asked about.
-
-    Attributes
-    ----------
-    place : on a slide
-    probability : with which it came into its batch
-    stratum : name of the batch
-    """
-
-    place: Place
-    probability: float
-    stratum: str
-
-    def answered(self, answer: Answer) -> Point:
-        """Return the point, with its answer."""
-        return Point(self.place.slide, self.place.x, self.place.y, answer, self.probability, self.stratum)
+_BATCH = re.compile(r"batch (\d+)(?: of (.+))?")  # ours; of the slide where it was drawn on one alone
 
 
 class PointEvidence:
@@ -68,12 +45,13 @@ class PointEvidence:
     Parameters
     ----------
     folder : the run, with the maps of its rounds and ``points.csv``
-    slides : that have maps
+    slides : of the run, all or some; points elsewhere neither count nor are asked for
     config : smoothing, threshold and seed count
 
     Attributes
     ----------
-    notes : what the user should know
+    rounds : that have maps of all the slides
+    notes : what the user should know of the last judgement or proposal
     """
 
     def __init__(self, folder: RunFolder, slides: Sequence[Slide], config: Config) -> None:
@@ -82,13 +60,19 @@ class PointEvidence:
         self.rounds = [index for index in folder.rounds() if all(slide.name in folder.maps(index) for slide in slides)]
         self.slides = list(slides)
 
+    @property
+    def area_um2(self) -> float | None:
+        """Area that the points stand for: tissue where all maps looked, without exclusions."""
+        area = self._drawn.area_um2
+        return None if area is None else area * float(self._looked.mean())
+
     @cached_property
     def places(self) -> list[Place]:
         """Those of the frame: the same whatever the rounds are, but for what no map looked at."""
-        return self._seen(draw_places(self.slides, FRAME_PIXELS, self.config.seed))
+        return [place for place, looked in zip(self._drawn.places, self._looked.tolist(), strict=True) if looked]
 
     def answered(self) -> list[Point]:
-        """Return the points that can judge: drawn with a known probability, sure, on the slides, not learnt from, where maps looked."""
+        """Return the points that can judge: sure, not learnt from, in the frame, drawn there with a known probability."""
         if not self.folder.points.is_file() or not self.rounds:
             return []
         points = read_points(self.folder.points)
@@ -96,43 +80,81 @@ class PointEvidence:
         if self.config.rounds.points_as_labels and own:
             self.notes.append("The points taught the students (rounds.points_as_labels), so they cannot judge them: they do not decide.")
             return []
-        drawn = [point for point in own if point.probability is not None]
-        if len(drawn) < len(own):
-            lacking = len(own) - len(drawn)
-            self.notes.append(f"{lacking} answered points were drawn with nobody knows which probability, and do not decide.")
-        seen = set(self._seen([_place(point) for point in drawn]))
-        return [point for point in drawn if _place(point) in seen]
+        kept = self._left(own, [p.probability is not None for p in own], "drawn with nobody knows which probability")
+        kept = self._left(kept, [self._stands_here(p.stratum) for p in kept], "drawn on one of the slides alone (judge it by --slide)")
+        outside = np.zeros(len(kept), bool)
+        if self._exclusion is not None:
+            outside = shapely.contains_xy(self._exclusion, [p.x for p in kept], [p.y for p in kept])
+        kept = self._left(kept, ~outside, "in an excluded region")
+        if kept:
+            looked = np.all(self._probability([_place(point) for point in kept]) > 0, axis=0)
+            kept = self._left(kept, looked, "where a map did not look")
+        return kept
 
-    def choice(self) -> Choice | None:
-        """Choose among the teacher and the rounds; the teacher at the threshold of the settings stays unless something speaks against it.
+    def judgement(self) -> Judgement | None:
+        """Judge the teacher and the rounds by the answers so far.
 
         Returns
         -------
-        None where there are too few points to decide
+        None where no point can judge; fewer than ENOUGH do not decide
         """
+        self.notes = []
         points = self.answered()
-        if len(points) < ENOUGH or not self.places:
-            if points:
-                self.notes.append(f"{len(points)} points that can judge are too few to decide; from {ENOUGH} on they do.")
+        if not points or not self.places:
             return None
-        return choose(self._frame(), self._answers(points), Incumbent(0, self.config.inference.threshold))
+        few = f"{len(points)} points that can judge are too few to decide; from {ENOUGH} on they do." if len(points) < ENOUGH else ""
+        found = estimate(self.frame, self._answers(points))
+        return judge("points", self.rounds, self.frame, found, self.config.inference.threshold, self.area_um2, few)
 
-    def proposals(self, count: int, rng: np.random.Generator) -> list[Asked]:
-        """Return the next places to ask about, which follow from the answers so far; none where the slides hold no tissue."""
+    def proposals(self, count: int) -> list[Point]:
+        """Return the next places to ask about, as points without an answer; none where the slides hold no tissue.
+
+        They follow from the answers so far, and are the same until there are more. They come in random order, so that whoever stops early
+        has answered a random part of them. A place that was answered in an earlier batch brings its answer along, and counts again.
+        """
+        self.notes = []
         if not self.places:
             return []
         points = self.answered()
-        got = propose(self._frame(), self._answers(points), count, rng)
-        batch = _BATCH + str(1 + max((int(p.stratum.removeprefix(_BATCH)) for p in points if _is_batch(p.stratum)), default=0))
-        return [Asked(self.places[i], float(p), batch) for i, p in zip(got.index, got.inclusion, strict=True)]
+        strata = [point.stratum for point in read_points(self.folder.points)] if self.folder.points.is_file() else []
+        number = 1 + max((int(found[1]) for stratum in strata if (found := _BATCH.fullmatch(stratum))), default=0)
+        name = f"batch {number}" + (f" of {self.slides[0].name}" if len(self.slides) == 1 else "")
+        known = {_place(point): point.answer for point in points}
+        rng = np.random.default_rng([self.config.seed, number])
+        got = propose(self.frame, self._answers(points), count, rng)
+        order = rng.permutation(len(got.index))
+        asked = ((self.places[index], float(inclusion)) for index, inclusion in zip(got.index[order], got.inclusion[order], strict=True))
+        return [Point(place.slide, place.x, place.y, known.get(place, ""), inclusion, name) for place, inclusion in asked]
 
-    def _frame(self) -> Frame:
-        names = tuple("the teacher" if index == 0 else f"round {index}" for index in self.rounds)
-        return Frame(names, self._probability(self.places))
+    @cached_property
+    def frame(self) -> Frame:
+        """What the rounds say at the places."""
+        return Frame(tuple(name_of(index) for index in self.rounds), self._at_drawn[:, self._looked])
+
+    @cached_property
+    def _exclusion(self) -> BaseGeometry | None:
+        path = self.folder.about["data"].get("regions")
+        if path is None or len(self.slides) != 1:  # regions belong to the one slide of a run
+            return None
+        exclusion = read_regions(path, self.slides[0]).exclusion
+        return None if exclusion.is_empty else exclusion
+
+    @cached_property
+    def _drawn(self) -> Drawn:
+        return draw_places(self.slides, FRAME_PIXELS, self.config.seed, self._exclusion)
+
+    @cached_property
+    def _at_drawn(self) -> NDArray[np.float32]:
+        return self._probability(self._drawn.places)
+
+    @cached_property
+    def _looked(self) -> NDArray[np.bool_]:
+        looked: NDArray[np.bool_] = np.all(self._at_drawn > 0, axis=0)
+        return looked
 
     def _answers(self, points: list[Point]) -> Answers:
         # each batch of ours stands for all tissue; the strata of another design only do together
-        batches = [point.stratum if _is_batch(point.stratum) else "" for point in points]
+        batches = [point.stratum if _BATCH.fullmatch(point.stratum) else "" for point in points]
         names = sorted(set(batches))
         return Answers(
             self._probability([_place(point) for point in points]),
@@ -141,6 +163,11 @@ class PointEvidence:
             np.array([names.index(batch) for batch in batches], np.int64),
         )
 
+    def _stands_here(self, stratum: str) -> bool:
+        """Tell whether a batch stands for all the slides in question: a batch of several slides does for each of them, not vice versa."""
+        found = _BATCH.fullmatch(stratum)
+        return found is None or found[2] is None or [found[2]] == [slide.name for slide in self.slides]
+
     def _probability(self, places: list[Place]) -> NDArray[np.float32]:
         sigma = self.config.inference.sigma_px
         return np.stack([probability_at(places, self._maps(index), sigma) for index in self.rounds])
@@ -148,16 +175,71 @@ class PointEvidence:
     def _maps(self, index: int) -> dict[str, ProbabilityMap]:
         return {name: open_map(path) for name, path in self.folder.maps(index).items()}
 
-    def _seen(self, places: list[Place]) -> list[Place]:
-        """Leave out places where a map did not look."""
-        if not places:
-            return []
-        seen: NDArray[np.bool_] = np.all(self._probability(places) > 0, axis=0)
-        return [place for place, there in zip(places, seen.tolist(), strict=True) if there]
+    def _left(self, points: list[Point], good: Sequence[bool] | NDArray[np.bool_], why_not: str) -> list[Point]:
+        """Keep the good ones, and note how many are not."""
+        kept = [point for point, is_good in zip(points, good, strict=True) if is_good]
+        if lacking := len(points) - len(kept):
+            self.notes.append(f"{lacking} answered point{'s do' if lacking > 1 else ' does'} not decide: {why_not}.")
+        return kept
 
 
-def _is_batch(stratum: str) -> bool:
-    return stratum.startswith(_BATCH) and stratum.removeprefix(_BATCH).isdecimal()
+@contextmanager
+def opened_evidence(run: str | Path, slide: str | Path | None = None) -> Iterator[PointEvidence]:
+    """Open the points and rounds of a run on disk for the length of a ``with`` block.
+
+    Parameters
+    ----------
+    run : folder of a distill run with slides
+    slide : one of its slides alone, by name, or by where its file lies now; None is all of them, where they lay
+
+    Raises
+    ------
+    RunError
+        If the run has no slide, no such slide, or no maps yet; or a slide is gone or another.
+    InputError
+        If slides or regions of the run cannot be read.
+    """
+    folder = RunFolder.open(run)
+    if folder.act != "distill":
+        raise RunError(run, f"is a {folder.act} run, and points judge the rounds of a distill run", "Give one of those")
+    lay = {Path(path).name: Path(path) for path in folder.about["data"]["data"] if not Path(path).is_dir()}
+    names = [str(identity["name"]) for identity in folder.about["slides"]]
+    if not names:
+        cause = "learnt from patches alone, and points are places on slides"
+        raise RunError(run, cause, "Judge its rounds by masks of some patches: `napari-ifkd distill --reference`")
+    if slide is not None:
+        if Path(slide).name not in names:
+            raise RunError(run, f"has no slide {Path(slide).name}", f"It has {', '.join(names[:8])}")
+        names = [Path(slide).name]
+        lay |= {Path(slide).name: Path(slide)} if Path(slide).is_file() else {}
+    for name in names:
+        if name not in lay or not lay[name].is_file():
+            where = f" (it lay at {lay[name]})" if name in lay else ""
+            raise RunError(run, f"its slide {name} is gone{where}", "Put it back, or tell by --slide where its file lies")
+    with opened_slides([lay[name] for name in names], folder.about["data"].get("mpp")) as slides:
+        check_same_slides(folder, slides)
+        evidence = PointEvidence(folder, slides, folder.config)
+        if not evidence.rounds:
+            raise RunError(run, "has no map of its slides yet", "Let it run first: `napari-ifkd resume`")
+        yield evidence
+
+
+def points_of(path: Path, slides: Sequence[Slide], option: str = "--points") -> list[Point]:
+    """Read answered points, of which some must lie on the slides.
+
+    Raises
+    ------
+    InputError
+        If none does.
+    AnnotationError
+        If the table cannot be read, or a point lies beside its slide.
+    """
+    points = read_points(path)
+    if not [point for slide in slides for point in points_on(points, slide)]:
+        named = ", ".join(sorted({point.slide for point in points})[:3]) or "no slide"
+        cause = f"none of its {len(points)} answered points lies on a slide of this run (they name {named})"
+        raise InputError(option, cause, "Name its slides in the column slide, and fill in the column answer")
+    return points
 
 
 def _place(point: Point) -> Place:
