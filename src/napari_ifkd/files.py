@@ -114,6 +114,8 @@ def make_folder(path: Path) -> None:
     for folder in (path, *path.parents):
         if folder.is_dir():
             break
+        if folder.exists():  # mkdir would say that a file exists
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
         made.append(folder)
     path.mkdir(parents=True, exist_ok=True)
     for folder in made:

@@ -317,7 +317,7 @@ def test_out_must_be_free(drawn_slide: Path, geojson: Path, tmp_path: Path) -> N
     with pytest.raises(BagError, match="is a file"):
         make(drawn_slide, out=geojson, annotations=[geojson])
     (tmp_path / "file").write_text("")
-    with pytest.raises(BagError, match=r"p: cannot be written \(Not a directory\)"):
+    with pytest.raises(BagError, match=r"p: cannot be written \(not a directory\)"):
         make(drawn_slide, out=tmp_path / "file" / "p", annotations=[geojson])
     make(drawn_slide, out=tmp_path / "new" / "deep" / "p", annotations=[geojson])
     assert len(rows(tmp_path / "new" / "deep" / "p"))

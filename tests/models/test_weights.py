@@ -117,7 +117,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(saved, model, card,
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(ModelError, match="No space left"):
+    with pytest.raises(ModelError, match="no space left on the device"):
         save_model(saved, model, card)
     assert saved.read_bytes() == old
     assert list(saved.parent.iterdir()) == [saved]

@@ -195,7 +195,7 @@ def test_copying_while_somebody_paints(run: RunFolder, slides: list[Slide], tmp_
 
 def test_left_by_a_killed_process(run: RunFolder, slides: list[Slide]) -> None:
     paint(run, slides[0], 0, 0)
-    stale = run.round_dir(1) / ".hints.partial" / "corrections" / "b.zarr"
+    stale = run.round_dir(1) / ".hints.0123abcd.part" / "corrections" / "b.zarr"
     stale.mkdir(parents=True)
     assert RoundHints(run, slides, CONFIG)(1) is not None
     assert not stale.exists()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -11,6 +11,7 @@ import numpy as np
 import zarr
 
 from napari_ifkd.errors import AnnotationError
+from napari_ifkd.files import cannot_write, durable_folder, sync
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -72,23 +73,20 @@ class Corrections:
             "scale_yx": list(slide.working_scale(mpp)),
             "mpp": mpp,
         }
-        aside = path.with_name(f".{path.name}.partial")
         if path.exists():
             raise AnnotationError(path, "is there already", "Open it, or choose another folder")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            shutil.rmtree(aside, ignore_errors=True)  # left by a killed process
-            zarr.create_array(
-                aside,
-                shape=slide.working_shape(mpp),
-                chunks=(_CHUNK, _CHUNK),
-                dtype="uint8",
-                attributes={_ATTRIBUTE: attributes},
-                dimension_names=("y", "x"),
-            )
-            aside.rename(path)
+            with durable_folder(path) as aside:
+                zarr.create_array(
+                    aside,
+                    shape=slide.working_shape(mpp),
+                    chunks=(_CHUNK, _CHUNK),
+                    dtype="uint8",
+                    attributes={_ATTRIBUTE: attributes},
+                    dimension_names=("y", "x"),
+                )
         except OSError as error:
-            raise AnnotationError(path, f"cannot be written ({error.strerror})", "Make space, or choose another folder") from error
+            raise cannot_write(AnnotationError, path, error) from error
         return cls.open(path)
 
     @classmethod
@@ -130,7 +128,7 @@ class Corrections:
             raise AnnotationError(self.path, cause, "Put the old slide back, or move the corrections away")
 
     def paint(self, y0: int, x0: int, labels: NDArray[np.uint8]) -> None:
-        """Write a window; what lies beyond the border is dropped.
+        """Write a window, and wait until it is on disk; what lies beyond the border is dropped.
 
         Parameters
         ----------
@@ -158,8 +156,19 @@ class Corrections:
             return
         try:
             self._array[top:bottom, left:right] = after
+            self._sync(top, left, bottom, right)
         except OSError as error:
-            raise AnnotationError(self.path, f"cannot be written ({error.strerror})", "Make space on the disk and paint again") from error
+            raise cannot_write(AnnotationError, self.path, error, "paint again later") from error
+
+    def _sync(self, top: int, left: int, bottom: int, right: int) -> None:
+        """Force the chunks of a window to disk; zarr has written each aside and renamed it."""
+        for row in range(top // _CHUNK, -(-bottom // _CHUNK)):
+            folder = self.path / "c" / str(row)
+            for column in range(left // _CHUNK, -(-right // _CHUNK)):
+                with suppress(FileNotFoundError):  # nothing but 0 is in it
+                    sync(folder / str(column))
+            with suppress(FileNotFoundError):
+                sync(folder)
 
     def read(self, y0: int, x0: int, h: int, w: int) -> NDArray[np.uint8]:
         """Read a window ``(h, w)`` uint8: 0 nothing, 1 normal, 2 tumour; nothing beyond the border.

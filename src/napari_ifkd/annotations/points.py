@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from napari_ifkd.errors import AnnotationError
+from napari_ifkd.files import cannot_write, write_aside
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -114,13 +115,10 @@ def write_points(path: str | Path, points: Iterable[Point]) -> None:
     writer.writerow(_COLUMNS)
     for p in points:
         writer.writerow([p.slide, repr(float(p.x)), repr(float(p.y)), p.answer, _number(p.probability), p.stratum])
-    aside = path.with_name(path.name + ".part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_text(text.getvalue(), encoding="utf-8", newline="")
-        aside.replace(path)
+        write_aside(path, text.getvalue())
     except OSError as error:
-        raise AnnotationError(path, f"cannot be written ({error.strerror})", "Make space, or choose another folder") from error
+        raise cannot_write(AnnotationError, path, error) from error
 
 
 def points_on(points: Iterable[Point], slide: Slide) -> list[Point]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from napari_ifkd.errors import BagError
+from napari_ifkd.files import naming, reserve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,9 +90,12 @@ def image_store(shape: tuple[int, ...]) -> NDArray[np.uint8]:
 
 def array_store(shape: tuple[int, ...], dtype: type[Number]) -> NDArray[Number]:
     """Return a writable array of zeros: in memory, or mapped from an unnamed temporary file where it would exceed 1 GiB."""
-    if int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize <= MEMORY_LIMIT:
+    size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+    if size <= MEMORY_LIMIT:
         return np.zeros(shape, dtype)
     with tempfile.TemporaryFile(prefix="napari-ifkd-") as file:  # the mapping keeps it alive; it vanishes with it
+        with naming(Path(tempfile.gettempdir())):
+            reserve(file.fileno(), size)
         return np.memmap(file, dtype, "w+", shape=shape)
 
 

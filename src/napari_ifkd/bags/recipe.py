@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import shutil
 import zlib
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from PIL import Image
 
 from napari_ifkd.errors import BagError, Cancelled, InputError
 from napari_ifkd.events import Event, Warned
+from napari_ifkd.files import cannot_write, durable_folder
 from napari_ifkd.pace import Pace
 from napari_ifkd.slides import find_tissue, open_picture, open_slide, tile_grid
 
@@ -263,17 +263,8 @@ def _check_free(out: Path) -> None:
 @contextmanager
 def _complete_or_nothing(out: Path) -> Iterator[Path]:
     """Give a folder aside that takes its name when all went well, and vanishes otherwise."""
-    aside = out.with_name(f".{out.name}.partial")
     try:
-        shutil.rmtree(aside, ignore_errors=True)  # of a process that was killed
-        aside.mkdir(parents=True)
-        yield aside
-        if out.exists():
-            out.rmdir()  # it is empty
-        aside.rename(out)
+        with durable_folder(out) as aside:
+            yield aside
     except OSError as error:
-        raise BagError(
-            out, f"cannot be written ({error.strerror or error})", "Check the folder, your rights and the free disk space"
-        ) from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        raise cannot_write(BagError, out, error) from error

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_ifkd.errors import Cancelled, ExportError
+from napari_ifkd.files import cannot_write, durable, make_folder, scratch_folder, write_aside
 from napari_ifkd.inference import ProbabilityMap, open_map
 from napari_ifkd.runs.folder import RunFolder
 
@@ -77,7 +78,8 @@ def export_map(
 
     written: list[Path] = []
     try:
-        with MaskStore(folder, source.shape) as store:
+        with scratch_folder(folder / "mask") as scratch:
+            store = MaskStore(scratch, source.shape)
             needs_outlines = "geojson" in formats or min_area_um2 > 0
             outlines = _fill(store, source, threshold, sigma_px, check, needs_outlines)
             if min_area_um2 > 0:
@@ -86,24 +88,20 @@ def export_map(
                 outlines = [outline for outline in outlines if outline.area_px >= least_px]
             for name in formats:
                 path = folder / (stem + FORMATS[name])
-                aside = path.with_name(f".{path.name}.partial")
-                try:
+                with durable(path) as aside:
                     if name == "geojson":
                         with aside.open("w", encoding="utf-8") as file:
                             write_geojson(file, outlines, source, {**facts, "simplify_um": simplify_um}, simplify_um)
                     else:
                         store.build_levels()
                         write_ome_tiff(aside, store.levels, source.pixel_size_um_yx, facts, check)
-                    aside.replace(path)
-                finally:
-                    aside.unlink(missing_ok=True)
                 written.append(path)
         sidecar = folder / f"{stem}.provenance.json"
         files = [path.name for path in written]
         text = json.dumps({**facts, "simplify_um": simplify_um, "files": files}, indent=2, ensure_ascii=False)
-        sidecar.write_text(text + "\n", encoding="utf-8")
+        write_aside(sidecar, text + "\n")
     except OSError as error:
-        raise ExportError(folder, f"cannot be written ({error.strerror or error})", "Choose another --out, or make room") from error
+        raise cannot_write(ExportError, folder, error, "choose another --out") from error
     return [*written, sidecar]
 
 
@@ -231,7 +229,7 @@ def _round_of(path: Path) -> int | None:
 def _folder(out_dir: str | Path) -> Path:
     folder = Path(out_dir)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     except OSError as error:
         cause = "is a file" if folder.exists() and not folder.is_dir() else f"cannot be made ({error.strerror})"
         raise ExportError(folder, cause, "Choose another --out") from error

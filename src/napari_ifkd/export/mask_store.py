@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import math
-import shutil
-import tempfile
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import shapely
@@ -16,7 +13,7 @@ from napari_ifkd.annotations import rasterize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from types import TracebackType
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -28,27 +25,19 @@ _COARSEST = 1024  # px
 
 
 class MaskStore:
-    """Context manager: a folder beside the exports, gone afterwards.
+    """A mask and its coarse levels in a folder.
 
     Parameters
     ----------
-    folder : where there is room
+    folder : an empty one, for whoever made it to remove
     shape : of the mask, px
     """
 
     def __init__(self, folder: Path, shape: tuple[int, int]) -> None:
         self.shape = shape
-        self._path = Path(tempfile.mkdtemp(prefix=".mask-", dir=folder))
-        self._group = zarr.open_group(self._path, mode="w", zarr_format=3)
-        self.levels: list[zarr.Array[Any]] = [self._level(shape)]
-
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Remove the folder."""
-        shutil.rmtree(self._path, ignore_errors=True)
+        self._group = zarr.open_group(folder, mode="w", zarr_format=3)
+        self.levels: list[zarr.Array[Any]] = []
+        self.levels.append(self._level(shape))
 
     def fill(
         self, source: ProbabilityMap, threshold: float, sigma_px: float, check: Callable[[int, int], None]
@@ -99,5 +88,4 @@ class MaskStore:
             self.levels.append(coarse)
 
     def _level(self, shape: tuple[int, ...]) -> zarr.Array[Any]:
-        name = str(len(self.levels)) if hasattr(self, "levels") else "0"
-        return self._group.create_array(name, shape=shape, chunks=(CHUNK, CHUNK), dtype="uint8")
+        return self._group.create_array(str(len(self.levels)), shape=shape, chunks=(CHUNK, CHUNK), dtype="uint8")

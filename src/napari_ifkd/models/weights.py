@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ import safetensors.torch
 import torch
 
 from napari_ifkd.errors import ModelError
+from napari_ifkd.files import cannot_write, write_aside
 
 from .cam import CamModel
 from .card_file import CARD_KEY, read_card, whole_safetensors
@@ -61,10 +61,9 @@ def save_model(path: str | Path, model: MILModel, card: ModelCard) -> ModelCard:
     written = card.model_copy(update=facts)
     data = safetensors.torch.save(tensors, metadata={CARD_KEY: written.model_dump_json(), "format": "pt"})
     try:
-        _write_whole(path, data)
+        write_aside(path, data)
     except OSError as error:
-        cause = f"the weights cannot be written ({error.strerror or error})"
-        raise ModelError(path, cause, "Check the folder, its permissions and the free space") from error
+        raise cannot_write(ModelError, path, error) from error
     return written
 
 
@@ -132,23 +131,3 @@ def _built(card: ModelCard) -> MILModel:
     if card.readout == "cam":
         return CamModel([build_model(config, seed=0) for _ in range(card.cam_networks)], card.cam_scales)
     return build_model(config, seed=0)
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    """Write aside, force to disk, rename: a reader or a crash never meets half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with aside.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
-    if os.name == "posix":  # the rename too shall survive a power cut
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)

@@ -14,6 +14,7 @@ from napari_ifkd.bags import join_bags
 from napari_ifkd.bags.bags import image_store
 from napari_ifkd.bags.hints import Hints, hinted_bags
 from napari_ifkd.errors import AnnotationError
+from napari_ifkd.files import cannot_write, durable_folder
 
 from .stop import never
 
@@ -118,19 +119,13 @@ class RoundHints:
 
     def _keep(self, place: Path) -> None:
         """Copy the present state, whole or not at all."""
-        aside = place.with_name(f".{place.name}.partial")
-        shutil.rmtree(aside, ignore_errors=True)  # left by a killed process
-        aside.mkdir(parents=True)
-        try:
+        with durable_folder(place) as aside:
             for slide in self.slides:
                 path = self.folder.corrections_path(slide.path)
                 if path.is_dir():
                     copy_corrections(path, aside / "corrections" / path.name).check(slide)
             if points := self._points(self.folder.points):
                 write_points(aside / "points.csv", points)
-            aside.rename(place)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
 
     def _points(self, path: Path) -> list[Point]:
         return read_points(path) if self.config.rounds.points_as_labels and path.is_file() else []
@@ -200,10 +195,11 @@ def inherit(from_run: RunFolder, to_run: RunFolder) -> None:
         name = here.get(str(corrections.slide.get("quick_hash")))
         if name is None or corrections.is_empty or (target := to_run.corrections_path(name)).exists():
             continue
-        aside = target.with_name(f".{target.name}.partial")
-        shutil.rmtree(aside, ignore_errors=True)
-        copy_corrections(path, aside)
-        aside.rename(target)
+        try:
+            with durable_folder(target) as aside:
+                copy_corrections(path, aside)
+        except OSError as error:
+            raise cannot_write(AnnotationError, target, error, "choose another --out") from error
     if from_run.points.is_file() and not to_run.points.exists():
         names = {str(s["name"]): here.get(str(s.get("quick_hash"))) for s in from_run.about["slides"]}
         points = [replace(point, slide=name) for point in read_points(from_run.points) if (name := names.get(point.slide))]

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import csv
 import os
-import tempfile
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,6 +20,7 @@ import numpy as np
 
 from napari_ifkd import __version__
 from napari_ifkd.errors import SlideError
+from napari_ifkd.files import cannot_write, durable, make_folder, scratch_folder, sync_tree
 
 from .phantom_canvas import BLOCK
 from .phantom_plan import make_plan
@@ -127,32 +127,17 @@ def write_phantom(
     plan = _checked_plan(seed, height, width, mpp, path)
     description = f"napari-ifkd phantom seed={seed} width={width} height={height} mpp={mpp:g}"
     try:
-        for file in (path, truth):
-            if file is not None:
-                file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{path.stem}-", dir=path.parent) as scratch:
-            spools = [PyramidSpool(Path(scratch), "rgb", height, width, BLOCK, 3, encode_rgb)]
+        with scratch_folder(path) as scratch, ExitStack() as opened, durable(path) as aside:  # the slide last: it says that all is there
+            spools = [opened.enter_context(closing(PyramidSpool(scratch, "rgb", height, width, BLOCK, 3, encode_rgb)))]
             if truth is not None:
-                spools.append(PyramidSpool(Path(scratch), "truth", height, width, BLOCK, 0, encode_mask))
-            try:
-                aside = Path(scratch) / "slide.part"
-                with closing(_render(plan, spools, mpp, progress)) as base:
-                    write_pyramid(aside, spools[0], base, mpp, description, SOFTWARE)
-                if truth is not None:
-                    aside_truth = truth.with_name(f".{truth.name}.part")
-                    try:
-                        write_pyramid(aside_truth, spools[1], spools[1].tiles(0), mpp, description + " truth: 1 = tumour", SOFTWARE)
-                        aside_truth.replace(truth)
-                    finally:
-                        aside_truth.unlink(missing_ok=True)
-                aside.replace(path)
-            finally:
-                for spool in spools:
-                    spool.close()
+                spools.append(opened.enter_context(closing(PyramidSpool(scratch, "truth", height, width, BLOCK, 0, encode_mask))))
+            with closing(_render(plan, spools, mpp, progress)) as base:
+                write_pyramid(aside, spools[0], base, mpp, description, SOFTWARE)
+            if truth is not None:
+                with durable(truth) as aside_truth:
+                    write_pyramid(aside_truth, spools[1], spools[1].tiles(0), mpp, description + " truth: 1 = tumour", SOFTWARE)
     except OSError as error:
-        raise SlideError(
-            path, f"cannot be written ({error.strerror or error})", "Check the folder, its rights and the free disk space"
-        ) from error
+        raise cannot_write(SlideError, error.filename or path, error) from error
     return path
 
 
@@ -228,20 +213,20 @@ def write_phantom_patches(out: str | Path, n_positive: int, n_negative: int, see
             "Ask for one patch or more, of 8 to 1024 um",
         )
     try:
-        (out / "images").mkdir(parents=True, exist_ok=True)
-        (out / "masks").mkdir(exist_ok=True)
-        with (out / "labels.csv.part").open("w", newline="", encoding="utf-8") as handle:
+        make_folder(out / "images")
+        make_folder(out / "masks")
+        with durable(out / "labels.csv") as table, table.open("w", newline="", encoding="utf-8") as handle:
             writer = csv.writer(handle)
             writer.writerow(["file", "label", "group", "mpp"])
             for name, label, group, image, mask in _patches([n_negative, n_positive], seed, need, size_px):
-                cv2.imwrite(str(out / "images" / name), image[..., ::-1])
-                cv2.imwrite(str(out / "masks" / name), mask * 255)
+                # not imwrite: it tells nobody that a disk is full
+                (out / "images" / name).write_bytes(cv2.imencode(".png", image[..., ::-1])[1].tobytes())
+                (out / "masks" / name).write_bytes(cv2.imencode(".png", mask * 255)[1].tobytes())
                 writer.writerow([name, label, group, mpp])
-        (out / "labels.csv.part").replace(out / "labels.csv")
+            for folder in ("images", "masks"):  # before the table takes its name: it says that all is there
+                sync_tree(out / folder)
     except OSError as error:
-        raise SlideError(
-            out, f"cannot be written ({error.strerror or error})", "Check the folder, its rights and the free disk space"
-        ) from error
+        raise cannot_write(SlideError, error.filename or out, error) from error
     return out
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,8 @@ import imagecodecs
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
+
+from napari_ifkd.files import reserve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -110,12 +113,7 @@ class PyramidSpool:
         side = 2 ** (SPOOLED_LEVELS + 1)
         rows, columns = -(-self.height // self.block), -(-self.width // self.block)
         shape = (rows * self.block // side, columns * self.block // side)
-        self._reduced: Any = np.lib.format.open_memmap(
-            self.folder / f"{self.name}_{SPOOLED_LEVELS + 1}.npy",
-            mode="w+",
-            dtype=np.uint8,
-            shape=shape + ((self.channels,) if self.channels else ()),
-        )
+        self._reduced: Any = self._mapped(SPOOLED_LEVELS + 1, shape + ((self.channels,) if self.channels else ()))
 
     def close(self) -> None:
         """Let go of the scratch files."""
@@ -147,12 +145,17 @@ class PyramidSpool:
         self._file.seek(place)
         return self._file.read(length)
 
+    def _mapped(self, level: int, shape: tuple[int, ...]) -> Pixels:
+        with (self.folder / f"{self.name}_{level}.raw").open("w+b") as file:
+            reserve(file.fileno(), math.prod(shape))
+            return np.memmap(file, np.uint8, "w+", shape=shape)
+
     def _coarse_tiles(self, level: int) -> Iterator[bytes]:
         height, width = self.shapes[level]
         here = self._reduced[:height, :width]
         if level + 1 < len(self.shapes):  # before the first tile: whoever takes the last one does not come back
             shape = (*self.shapes[level + 1], *here.shape[2:])
-            below = np.lib.format.open_memmap(self.folder / f"{self.name}_{level + 1}.npy", mode="w+", dtype=np.uint8, shape=shape)
+            below = self._mapped(level + 1, shape)
             for top in range(0, height, TILE):
                 half = halve(np.ascontiguousarray(here[top : top + TILE]))
                 below[top // 2 : top // 2 + len(half)] = half
