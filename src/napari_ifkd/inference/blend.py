@@ -43,15 +43,20 @@ class BandBlender:
     shape : ``(H, W)`` of the map, px
     size_px : side of a tile
     overlap_px : px a tile shares with its neighbour
+
+    Attributes
+    ----------
+    top : first row of the band, px of the map
+    sums, weights : ``(size_px, W)`` float32, of the tiles in the band
     """
 
     def __init__(self, shape: tuple[int, int], size_px: int, overlap_px: int) -> None:
         self.shape, self.size_px = shape, size_px
         window = blend_window(size_px, overlap_px)
         self._window = np.outer(window, window)
-        self._sum = np.zeros((size_px, shape[1]), np.float32)
-        self._weight = np.zeros((size_px, shape[1]), np.float32)
-        self.top = 0  # first row of the band
+        self.sums = np.zeros((size_px, shape[1]), np.float32)
+        self.weights = np.zeros((size_px, shape[1]), np.float32)
+        self.top = 0
 
     def add(self, y: int, x: int, probability: NDArray[np.float32]) -> None:
         """Add a tile at the band's top row.
@@ -65,8 +70,8 @@ class BandBlender:
             raise ValueError(f"tile at row {y}, but the band begins at {self.top}")
         height, width = min(self.size_px, self.shape[0] - y), min(self.size_px, self.shape[1] - x)
         weight = self._window[:height, :width]
-        self._sum[:height, x : x + width] += probability[:height, :width] * weight
-        self._weight[:height, x : x + width] += weight
+        self.sums[:height, x : x + width] += probability[:height, :width] * weight
+        self.weights[:height, x : x + width] += weight
 
     def finish(self, until: int) -> Iterator[NDArray[np.uint8]]:
         """Move the band's top down to row `until` and yield what lies above, in pieces of ``(<= size_px, W)`` uint8.
@@ -75,11 +80,11 @@ class BandBlender:
         """
         while self.top < until:
             rows = min(self.size_px, until - self.top)
-            weight = self._weight[:rows]
+            weight = self.weights[:rows]
             seen = weight > 0
-            values = np.divide(self._sum[:rows], weight, out=np.zeros_like(weight), where=seen)
+            values = np.divide(self.sums[:rows], weight, out=np.zeros_like(weight), where=seen)
             yield np.where(seen, np.clip(np.rint(values * 255), 1, 255), 0).astype(np.uint8)
-            for band in (self._sum, self._weight):
+            for band in (self.sums, self.weights):
                 band[: self.size_px - rows] = band[rows:].copy()
                 band[self.size_px - rows :] = 0
             self.top += rows

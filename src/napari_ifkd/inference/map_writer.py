@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +12,14 @@ import numpy as np
 import zarr
 
 from napari_ifkd import __version__
-from napari_ifkd.errors import EngineError
+from napari_ifkd.errors import RunError
+from napari_ifkd.files import cannot_write, make_folder, naming, sync, sync_tree
 
 from .probability_map import ATTRIBUTE, ProbabilityMap, open_map
+from .standing import Standing, aside_of, forget_standing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
     from types import TracebackType
 
@@ -32,39 +35,66 @@ _COARSEST = 1024  # px; levels are added until one fits
 
 
 class MapWriter:
-    """Context manager; leaves nothing behind unless :meth:`complete` was reached.
+    """Context manager; leaves nothing behind unless :meth:`complete` was reached, or what was written shall be kept.
 
     Parameters
     ----------
     path : the map's folder; an older one there is replaced at the very end
     shape : ``(H, W)`` of the finest level, px
+    keep : leave an unfinished map aside for another writer to take up
+    standing : go on with the map that a writer left aside then
+
+    Raises
+    ------
+    RunError
+        From the block and all methods, if it cannot be written.
     """
 
-    def __init__(self, path: Path, shape: tuple[int, int]) -> None:
-        self.path, self.shape = path, shape
-        self._aside = path.with_name(f".{path.name}.partial")
+    def __init__(self, path: Path, shape: tuple[int, int], *, keep: bool = False, standing: Standing | None = None) -> None:
+        self.path, self.shape, self._keep, self._standing = path, shape, keep, standing
+        self._aside = aside_of(path)
+        self._old = path.with_name(f".{path.name}.old")
         self._rows = np.zeros((CHUNK, shape[1]), np.uint8)
         self._filled, self._written = 0, 0
+        self._unsynced: list[Path] = []  # folders of chunks
 
     def __enter__(self) -> MapWriter:
         """Make the unfinished map beside its place."""
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            shutil.rmtree(self._aside, ignore_errors=True)  # left by a killed process
-            self._group = zarr.open_group(self._aside, mode="w", zarr_format=3)
+        with self._writing():
+            make_folder(self.path.parent)
+            if self._old.exists() and not self.path.exists():
+                self._old.rename(self.path)  # a process was killed between two renames
+            if self._standing is None:
+                forget_standing(self.path)  # first: it belongs to what lies aside
+                shutil.rmtree(self._aside, ignore_errors=True)  # left by a killed process
+            self._group = zarr.open_group(self._aside, mode="a", zarr_format=3)
             self._finest = self._level(0, self.shape)
-        except OSError as error:
-            raise EngineError(f"the map {self.path.name} cannot be written: {error}") from error
+            if self._standing is not None:
+                self._written, self._filled = self._standing.written, len(self._standing.rows)
+                self._rows[: self._filled] = self._standing.rows
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Remove whatever is unfinished."""
-        shutil.rmtree(self._aside, ignore_errors=True)
+        """Remove whatever is unfinished, unless it shall be kept."""
+        if not self._keep:
+            shutil.rmtree(self._aside, ignore_errors=True)
 
     @property
     def row(self) -> int:
         """The next row to come."""
         return self._written + self._filled
+
+    @property
+    def waiting(self) -> NDArray[np.uint8]:
+        """Rows that were appended and are not yet on disk, ``(n, W)``."""
+        return self._rows[: self._filled]
+
+    def written(self) -> int:
+        """Return the number of rows on disk, having made sure that they are."""
+        with self._writing():
+            while self._unsynced:
+                sync_tree(self._unsynced.pop())
+        return self._written
 
     def append(self, rows: NDArray[np.uint8]) -> None:
         """Append rows ``(n, W)``."""
@@ -86,7 +116,7 @@ class MapWriter:
         """
         if self.row != self.shape[0]:
             raise ValueError(f"{self.row} of {self.shape[0]} rows were written")
-        try:
+        with self._writing():
             levels = [self._finest]
             while max(levels[-1].shape) > _COARSEST:
                 rows, columns = levels[-1].shape
@@ -94,25 +124,34 @@ class MapWriter:
                 _halve(levels[-2], levels[-1], check)
             self._group.attrs.put({ATTRIBUTE: attributes, "ome": _multiscales(len(levels), attributes)})
             check()
-            old = self.path.with_name(f".{self.path.name}.old")
-            shutil.rmtree(old, ignore_errors=True)
+            sync_tree(self._aside)
+            shutil.rmtree(self._old, ignore_errors=True)
             if self.path.exists():
-                self.path.rename(old)
+                self.path.rename(self._old)
             self._aside.rename(self.path)
-            shutil.rmtree(old, ignore_errors=True)
-        except OSError as error:
-            raise EngineError(f"the map {self.path.name} cannot be written: {error}") from error
+            sync(self.path.parent)
+            shutil.rmtree(self._old, ignore_errors=True)
         return open_map(self.path)
 
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Turn what the disk says into what a user can do."""
+        try:
+            with naming(self.path, self._aside):
+                yield
+        except OSError as error:
+            raise cannot_write(RunError, error.filename, error) from error
+
     def _level(self, index: int, shape: tuple[int, int]) -> zarr.Array[Any]:
+        if isinstance(made := self._group.get(str(index)), zarr.Array):  # of a map that is taken up
+            return made
         return self._group.create_array(str(index), shape=shape, chunks=(CHUNK, CHUNK), dtype="uint8", dimension_names=("y", "x"))
 
     def _flush(self) -> None:
-        try:
+        with self._writing():
             if self._rows[: self._filled].any():  # empty chunks read as 0
                 self._finest[self._written : self.row] = self._rows[: self._filled]
-        except OSError as error:
-            raise EngineError(f"the map {self.path.name} cannot be written: {error}") from error
+                self._unsynced.append(self._aside / "0" / "c" / str(self._written // CHUNK))
         self._written, self._filled = self.row, 0
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_ifkd import __version__
 from napari_ifkd.errors import Cancelled, SlideError
 from napari_ifkd.events import Event, Warned
 from napari_ifkd.models import pick_device
@@ -20,6 +21,7 @@ from .domain import domain_warning
 from .map_writer import MapWriter, map_facts
 from .predictor import Predictor
 from .reader import TileReader
+from .standing import Keeper, Standing, forget_standing, identity_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -49,6 +51,7 @@ def predict_map(
     tissue: Tissue | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     stage: str = "predict",
+    keep: bool = False,
 ) -> Generator[Event, None, ProbabilityMap]:
     """Predict a whole slide.
 
@@ -62,6 +65,8 @@ def predict_map(
     tissue : found before; None finds it if `config.inference.tissue_only`
     should_stop : asked at every batch
     stage : name of the work in Progress events
+    keep : keep an unfinished map aside, and go on with the one that an earlier call kept; the result is that of an uninterrupted one, to
+        the bit on the CPU, and rows of tiles that were complete are not predicted again. One process at a time may do so
 
     Yields
     ------
@@ -78,7 +83,7 @@ def predict_map(
     EngineError
         If the network or the disk fails.
     Cancelled
-        If `should_stop` said so; no half map is left.
+        If `should_stop` said so; no half map is left, except aside where it shall be kept.
     """
     settings = config.inference
     mpp0 = slide.require_mpp()
@@ -110,10 +115,18 @@ def predict_map(
     device = pick_device(config.device)
     predictor = Predictor(model, device, config.precision)
     together = max(1, settings.batch * card.tile_px**2 // size**2) * (_GPU_TIMES if device.type == "cuda" else 1)
-    pace = Pace(stage, len(origins))
     blender = BandBlender(shape, size, size - grid.stride_px)
-    done = 0
-    with MapWriter(Path(out), shape) as writer, TileReader(slide, origins, size, card.mpp) as reader:
+    keeper, standing, done = None, None, 0
+    if keep:
+        keeper = Keeper(Path(out), _identity(slide, card, config, coverage, origins))
+        standing = keeper.kept()
+    if standing is not None:
+        blender.top, blender.sums, blender.weights, done = standing.top, standing.sums, standing.weights, standing.tiles
+    pace = Pace(stage, len(origins), done=done)
+    with (
+        MapWriter(Path(out), shape, keep=keep, standing=standing) as writer,
+        TileReader(slide, origins[done:], size, card.mpp) as reader,
+    ):
 
         def finish(until: int) -> None:
             for rows in blender.finish(until):
@@ -122,11 +135,15 @@ def predict_map(
 
         for batch in _batches(reader, together, check):
             answers = predictor(np.stack([pixels for _, _, pixels in batch]))
+            yield from predictor.portion.told()
             for (y, x, _), answer in zip(batch, answers, strict=True):
                 if y > blender.top:
                     finish(y)
                 blender.add(y, x, answer)
-            done += len(batch)
+            done, row = done + len(batch), origins[done, 0]
+            # after a whole batch, so that what follows comes in the batches of an uninterrupted run: another size rounds otherwise
+            if keeper is not None and (done == len(origins) or origins[done, 0] > row) and keeper.due:  # a row of tiles is complete
+                keeper.keep(Standing(done, blender.top, blender.sums, blender.weights, writer.written(), writer.waiting))
             if (event := pace.at(done)) is not None:
                 yield event
         finish(shape[0])
@@ -134,7 +151,9 @@ def predict_map(
             "tile_px": working_tile(card),
             "model": {"name": card.name, "weights_sha256": card.weights_sha256, "domain": card.domain},
         }
-        return writer.complete({**facts, "warnings": warnings, "domain_warning": foreign}, check)
+        made = writer.complete({**facts, "warnings": warnings, "domain_warning": foreign}, check)
+    forget_standing(Path(out))
+    return made
 
 
 def working_tile(card: ModelCard) -> int:
@@ -144,6 +163,22 @@ def working_tile(card: ModelCard) -> int:
     Attention looks at the whole tile, so its networks get what they learnt from.
     """
     return card.tile_px * 2 if card.network.name in _CONVOLUTIONAL else card.tile_px
+
+
+def _identity(slide: Slide, card: ModelCard, config: Config, coverage: Coverage, origins: NDArray[np.integer]) -> str:
+    """Return a hash of all that the map follows from."""
+    facts = {
+        "version": __version__,
+        "slide": slide.identity(),
+        "weights_sha256": card.weights_sha256,
+        "mpp": card.mpp,
+        "size_px": working_tile(card),
+        "settings": config.inference.model_dump(mode="json"),
+        "precision": config.precision,
+        "shape": coverage.shape,
+    }
+    limits = [b"" if geometry is None else geometry.wkb for geometry in (coverage.region, coverage.exclusion)]
+    return identity_of(facts, origins.tobytes(), *limits)
 
 
 def _batches(reader: TileReader, size: int, check: Callable[[], None]) -> Iterator[list[Tile]]:

@@ -6,7 +6,9 @@ import shutil
 from typing import TYPE_CHECKING
 
 from napari_ifkd.events import Event, MapReady, RunDone
+from napari_ifkd.files import durable
 from napari_ifkd.inference import predict_map
+from napari_ifkd.inference.standing import forget_standing
 from napari_ifkd.models import load_model, pick_device
 
 from .drive import drive
@@ -119,7 +121,7 @@ def map_slide(
         index,
         slide,
         lambda path: predict_map(
-            slide, model, card, path, config, region=wanted, exclusion=exclusion, should_stop=should_stop, stage=stage
+            slide, model, card, path, config, region=wanted, exclusion=exclusion, should_stop=should_stop, stage=stage, keep=True
         ),
     )
 
@@ -134,12 +136,14 @@ def keep_map(
     folder : the run
     index : of the round
     slide : the slide
-    make : given where the map is to lie, makes it there, whole or not at all
+    make : given where the map is to lie, makes it there, whole or not at all; maps in the making lie aside
     """
     path = folder.map_path(index, slide.path)
     if slide.name not in folder.maps(index):
         path.parent.mkdir(parents=True, exist_ok=True)
         yield from make(path)
+    else:
+        forget_standing(path)  # of a process that was killed the instant its map was complete
     yield MapReady(index, slide.name, path.relative_to(folder.path).as_posix())
 
 
@@ -152,10 +156,8 @@ def keep_teacher(folder: RunFolder, resolved: Resolved) -> None:
     target = folder.model_path(0)
     if target.is_file():
         return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_suffix(".part")
-    shutil.copyfile(resolved.path, aside)
-    aside.replace(target)
+    with durable(target) as aside:
+        shutil.copyfile(resolved.path, aside)
 
 
 def model_facts(resolved: Resolved) -> dict[str, str]:
