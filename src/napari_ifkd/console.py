@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -32,8 +35,17 @@ def say(text: str) -> None:
 
 
 def note(text: str, style: str = "") -> None:
-    """Print a line on stderr, such as a warning or an error."""
-    err.print(text, markup=False, style=style)
+    """Print a line on stderr, such as a warning or an error; nothing where that cannot be written, as a log on a full disk cannot."""
+    with suppress(OSError):
+        err.print(text, markup=False, style=style)
+
+
+def let_go_of_stderr() -> None:
+    """Give up what stderr could not write, or Python would exit with a status of its own."""
+    try:
+        sys.stderr.flush()
+    except (OSError, ValueError):  # a full disk; closed
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - until the process ends
 
 
 def say_json(data: Mapping[str, Any]) -> None:
@@ -96,7 +108,7 @@ def show(events: Iterable[Event]) -> Event | None:
                     tasks = {event.stage: bars.add_task(event.stage, total=event.total, unit=event.unit, pace="")}
                 bars.update(tasks[event.stage], completed=event.done, total=event.total, pace=pace_text(event))
             elif (line := describe(event)) is not None:
-                bars.console.print(line, markup=False, style="yellow" if isinstance(event, Warned) else "")
+                note(line, "yellow" if isinstance(event, Warned) else "")
     return last
 
 

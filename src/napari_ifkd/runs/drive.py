@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from napari_ifkd.errors import Cancelled, EngineError, InputError
+from napari_ifkd.errors import Cancelled
 from napari_ifkd.events import Event, Progress, RunCancelled, RunContinued, RunFailed, RunPaused, RunStarted
 
+from .failure import failure_of
 from .stop import StopFile, never
+from .told import Told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -25,6 +28,8 @@ def drive(
     should_stop: Callable[[], bool] = never,
 ) -> Generator[Event, None, None]:
     """Do the work of a run under its lock, appending each event to the journal before it is yielded.
+
+    The work may tell an epoch or a round again that the journal knows from an earlier session: it is left out.
 
     Parameters
     ----------
@@ -53,7 +58,12 @@ def drive(
                 folder.append(event)
             return event
 
-        yield tell(RunStarted(act, resumed=folder.journal.size() > 0))
+        def tell_end(event: Event) -> Event:
+            with suppress(OSError):  # a full disk is perhaps just what is to be told; whoever drives the run hears it
+                folder.append(event)
+            return event
+
+        told = Told(folder.events())
         waited: list[Event] = []
 
         def note(begins: bool) -> None:  # amid the work, which cannot be left to yield it; others read it from the journal at once
@@ -62,25 +72,28 @@ def drive(
         stop = StopFile(folder.stop_file, should_stop, folder.pause_file, note)
         events = work(stop)
         try:
+            yield tell(RunStarted(act, resumed=folder.journal.size() > 0))
             for event in events:
                 yield from _drained(waited)
-                yield tell(event)
+                if told.news(event):
+                    yield tell(event)
                 if isinstance(event, Progress) and stop():  # not every stage asks by itself
                     raise Cancelled
         except (Cancelled, KeyboardInterrupt):
             events.close()
             yield from _drained(waited)
-            folder.forget_asked()
-            yield tell(RunCancelled())
+            with suppress(OSError):
+                folder.forget_asked()
+            yield tell_end(RunCancelled())
         except GeneratorExit:  # the follower went away in this very process: nobody drives the run any more
-            tell(RunCancelled())
-            raise
-        except (InputError, EngineError) as error:
-            yield tell(RunFailed(str(error)))
+            tell_end(RunCancelled())
             raise
         except Exception as error:
-            failure = EngineError(_sentence(error))
-            yield tell(RunFailed(str(failure)))
+            events.close()  # before the journal: what goes now makes space
+            failure = failure_of(error, folder.path)
+            yield tell_end(RunFailed(str(failure)))
+            if failure is error:
+                raise
             raise failure from error
         finally:
             events.close()
@@ -103,13 +116,3 @@ class _Throttle:
             return False
         self.stage, self.time = event.stage, now
         return True
-
-
-def _sentence(error: Exception) -> str:
-    """Tell an unforeseen error in one sentence."""
-    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
-        return "The machine ran out of memory. Take a smaller batch or tile, or another device, and resume the run."
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename or 'The run folder'}: {error.strerror}."
-    first = (str(error).strip().splitlines() or [""])[0]
-    return f"Something unforeseen went wrong ({type(error).__name__}: {first[:300]})."

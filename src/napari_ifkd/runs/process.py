@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 
 from napari_ifkd.errors import RunError
 from napari_ifkd.events import Event, RunCancelled, RunDone, RunFailed
+from napari_ifkd.files import cannot_write
 
 from . import lock
+from .failure import disk_now
 from .folder import RunFolder
 from .stop import never
 
@@ -60,7 +62,6 @@ class ChildRun:
         folder = RunFolder(out)
         folder.check_free()
         try:
-            folder.path.mkdir(parents=True, exist_ok=True)
             held = lock.take(folder.path / "lock", patience=0.2)
             try:
                 folder.forget_asked()
@@ -70,7 +71,7 @@ class ChildRun:
             finally:
                 os.close(held)  # the child holds on to it
         except OSError as error:
-            raise RunError(out, f"cannot be written ({error.strerror})", "Choose another folder") from error
+            raise cannot_write(RunError, out, error) from error
         threading.Thread(target=process.wait, daemon=True, name="reap run").start()  # no zombie, even if nobody follows
         child = cls(folder, process, position)
         child._log_start = log_start
@@ -176,8 +177,10 @@ class ChildRun:
             name = signal.Signals(-code).name if -code in {s.value for s in signal.Signals} else str(-code)
             memory = " (perhaps out of memory)" if name == "SIGKILL" else ""
             return f"{self.folder.path}: the run was ended by {name}{memory}. {_RESUME}"
-        words = lines[-1].removeprefix("error: ") if lines else "it said nothing"
-        return words if lines else f"{self.folder.path}: the run ended with status {code} and {words}. See log.txt in it."
+        if lines:
+            return lines[-1].removeprefix("error: ")
+        disk = disk_now(self.folder.path)  # which takes no last words either
+        return str(disk) if disk is not None else f"{self.folder.path}: the run ended with status {code} and said nothing. {_RESUME}"
 
 
 def _spawn(argv: Sequence[str | Path], log: Path, held: int) -> subprocess.Popen[bytes]:
