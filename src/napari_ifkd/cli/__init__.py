@@ -92,6 +92,8 @@ def _status(words: list[str], debug: bool) -> int:
         sys.stderr.close()
         return 0
     except Exception as error:  # noqa: BLE001 - the last resort: a user sees one line, not a traceback
-        from napari_ifkd.console import tell_error
+        from napari_ifkd.console import let_go_of_stderr, tell_error
 
-        return tell_error(error, debug)
+        status = tell_error(error, debug)
+        let_go_of_stderr()
+        return status
