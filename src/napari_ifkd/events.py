@@ -136,11 +136,14 @@ def from_record(record: dict[str, Any]) -> Event:
     kind = _KINDS.get(name)
     if kind is None:
         return UnknownEvent(name, data)
-    known = {f.name for f in fields(kind)}
-    data = {key: value for key, value in data.items() if key in known}
-    if kind is RoundDone and isinstance(data.get("decision"), dict):
-        data["decision"] = Decision(**data["decision"])
     try:
-        return kind(**data)
+        if kind is RoundDone and isinstance(data.get("decision"), dict):
+            data["decision"] = Decision(**_known(Decision, data["decision"]))
+        return kind(**_known(kind, data))
     except TypeError:  # a field we need is missing
         return UnknownEvent(name, data)
+
+
+def _known(kind: type[Event | Decision], data: dict[str, Any]) -> dict[str, Any]:
+    names = {f.name for f in fields(kind)}
+    return {key: value for key, value in data.items() if key in names}
