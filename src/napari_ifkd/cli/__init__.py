@@ -14,6 +14,7 @@ from napari_ifkd.errors import Cancelled
 from .about import doctor, info, models
 from .acts import demo, distill, patches, predict, train
 from .control import cancel, delete, pause, resume, runs
+from .points import points
 from .results import evaluate, export
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ for _command in (
     pause,
     cancel,
     delete,
+    points,
     evaluate,
     export,
     models,

@@ -142,6 +142,13 @@ def distill(
     truth: Annotated[Path | None, typer.Option(help="mask of the one slide, to score each round; never used to choose")] = None,
     regions: Annotated[Path | None, typer.Option(help="GeoJSON or ASAP XML of weak regions (tumour, normal, exclusion)")] = None,
     points: Annotated[Path | None, typer.Option(help="CSV of answered points on the slides: ten or more decide which round")] = None,
+    reference: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="mask, regions or patch folder with masks that choose round and threshold at the end; again for more",
+            metavar="MASK|REGIONS|PATCHES",
+        ),
+    ] = None,
     area_prior: Annotated[float | None, typer.Option(help="known mean tumour share of positive bags, 0 to 1")] = None,
     mpp: Mpp = None,
     group_column: GroupColumn = None,
@@ -165,4 +172,9 @@ def distill(
             "device": device,
         }
     )
-    follow(lambda stop: distill_run(data, teacher, out, settings, truth=truth, regions=regions, points=points, mpp=mpp, should_stop=stop))
+    marks = reference or ()
+    follow(
+        lambda stop: distill_run(
+            data, teacher, out, settings, truth=truth, regions=regions, points=points, reference=marks, mpp=mpp, should_stop=stop
+        )
+    )
