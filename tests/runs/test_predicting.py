@@ -60,6 +60,8 @@ def test_stopped_prediction_makes_only_what_is_missing(drawn_slide: Path, drawn_
 def test_resume_needs_the_same_slide(drawn_slide: Path, drawn_teacher: Path, tmp_path: Path, config: Config) -> None:
     slide = Path(shutil.copy(drawn_slide, tmp_path / "a.tif"))
     list(predict_run([slide], drawn_teacher, tmp_path / "run", config))
+    assert isinstance(list(resume_run(tmp_path / "run"))[-1], RunDone)
+    shutil.rmtree(RunFolder(tmp_path / "run").maps(0)["a.tif"])  # now there is something to do
     slide.write_bytes(slide.read_bytes() + b"\0")
     with pytest.raises(RunError, match=r"another a\.tif"):
         list(resume_run(tmp_path / "run"))

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_ifkd.errors import RunError
+from napari_ifkd.events import MapReady, RoundDone, RunDone, RunStarted
 
 from .distilling import distill_run
+from .drive import drive
 from .folder import RunFolder
 from .predicting import predict_run
 from .stop import never
@@ -22,7 +24,7 @@ __all__ = ["distill_run", "predict_run", "resume_run", "train_run"]
 
 
 def resume_run(out: str | Path, *, should_stop: Callable[[], bool] = never) -> Generator[Event, None, None]:
-    """Go on with a run from its last complete epoch, or its last complete map.
+    """Go on with a run from its last complete epoch, or its last complete row of tiles.
 
     Parameters
     ----------
@@ -32,16 +34,21 @@ def resume_run(out: str | Path, *, should_stop: Callable[[], bool] = never) -> G
     Yields
     ------
     Event
-        As the act it began as; a run that is complete just says so.
+        As the act it began as; a run that is complete just says so again.
 
     Raises
     ------
     RunError
-        If the folder is no run, or was made by an act this version does not know.
+        If the folder is no run, another process works on it, or it was made by an act this version does not know.
     InputError, EngineError
         As the act it began as.
     """
     folder = RunFolder.open(out)
+    if (pid := folder.writer) is not None:
+        raise RunError(out, f"another process (pid {pid}) is working on this run", "Wait for it, or cancel it first")
+    if (end := _complete(folder)) is not None:
+        yield from drive(folder, folder.act, lambda stop: _again(end), should_stop)
+        return
     data, config = folder.about["data"], folder.config
     try:
         match folder.act:
@@ -62,3 +69,19 @@ def resume_run(out: str | Path, *, should_stop: Callable[[], bool] = never) -> G
     except KeyError as error:
         raise RunError(folder.path / "run.yaml", f"lacks {error} under data", "Start the run anew in another folder") from error
     yield from events
+
+
+def _complete(folder: RunFolder) -> RunDone | None:
+    """Return the last word of a run to which nothing is left to do: it says it is done, and all it told of is there."""
+    events = folder.events()
+    ends = [event for event in events if isinstance(event, (RunDone, RunStarted))]
+    if not ends or not isinstance(ends[-1], RunDone) or folder.status != "done":
+        return None
+    maps = (folder.path / event.path for event in events if isinstance(event, MapReady))
+    rounds = {event.index for event in events if isinstance(event, RoundDone)}
+    whole = rounds <= set(folder.rounds()) and all((path / "zarr.json").is_file() for path in maps)
+    return ends[-1] if whole else None
+
+
+def _again(end: RunDone) -> Generator[Event, None, None]:
+    yield end

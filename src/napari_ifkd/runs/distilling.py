@@ -25,6 +25,7 @@ from .rounds import Rounds
 from .stop import never
 from .teachers import FileTeacher, find_teacher
 from .threads import use_threads
+from .told import epoch_of
 from .truth import Truth
 
 if TYPE_CHECKING:
@@ -175,6 +176,8 @@ def _distill(
 ) -> Generator[Event, None, Outcome]:
     use_threads(config.threads)
     seed_everything(config.seed)
+    state = folder.load_checkpoint()
+    yield from epoch_of(state, config.rounds.epochs)
     exclusion = None if weak is None else weak.exclusion
     hints = RoundHints(folder, slides, config, exclusion=exclusion, should_stop=should_stop)
     yield from rounds.maps(0)
@@ -205,7 +208,7 @@ def _distill(
         held,
         config,
         should_stop=should_stop,
-        state=folder.load_checkpoint(),
+        state=state,
         on_epoch=folder.save_checkpoint,
         on_round=rounds.keep,
         hints=hints,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_ifkd.distill.fixed import FixedTeacher
 from napari_ifkd.distill.kd import structure_of
-from napari_ifkd.events import Decision, Event, RoundDone
+from napari_ifkd.events import Decision, Event, MapReady, RoundDone, Warned
 from napari_ifkd.inference import open_map
 from napari_ifkd.models import ModelCard, load_model, save_model
 
@@ -51,11 +51,14 @@ class Rounds:
     ) -> None:
         self.folder, self.slides, self.config, self.teacher, self.card = folder, slides, config, teacher, card
         self.truth, self.should_stop = truth, should_stop
-        self._told = {event.index for event in folder.events() if isinstance(event, RoundDone)}
+        events = folder.events()
+        self._told = {event.index for event in events if isinstance(event, RoundDone)}
+        self._told_maps = {(event.round, event.slide) for event in events if isinstance(event, MapReady)}
 
     def keep(self, index: int, model: MILModel | FixedTeacher, scores: dict[str, float], decision: Decision | None) -> None:
-        """Write network and scores of a round; called by the engine at its end."""
-        self.folder.round_dir(index).mkdir(parents=True, exist_ok=True)
+        """Write network and scores of a round; called by the engine at its end, and perhaps once more after a resume."""
+        if index in self._told:  # it stands as it was told: with its maps, and scored
+            return
         # metrics first: a round counts as there once its network is
         self.folder.write_metrics(index, {**scores, "decision": None if decision is None else dataclasses.asdict(decision)})
         if not isinstance(model, FixedTeacher) and index:  # the first teacher is there already
@@ -80,15 +83,15 @@ class Rounds:
         )
 
     def maps(self, index: int) -> Generator[Event, None, None]:
-        """Make the maps of a round that are not there yet."""
-        if not self.slides:
+        """Make the maps of a round that are not there, and tell those that were never told."""
+        there = self.folder.maps(index)
+        wanted = [slide for slide in self.slides if slide.name not in there or (index, slide.name) not in self._told_maps]
+        if not wanted:
             return
         make = self._teacher_map if index == 0 else self._student_maps(index)
-        for slide in self.slides:
-            told = slide.name in self.folder.maps(index)
-            for event in make(slide):
-                if not told:
-                    yield event
+        for slide in wanted:
+            yield from make(slide)
+            self._told_maps.add((index, slide.name))
 
     def _teacher_map(self, slide: Slide) -> Generator[Event, None, None]:
         return self.teacher.map_slide(self.folder, slide, self.config, self.should_stop)
@@ -120,8 +123,17 @@ class Rounds:
         yield dataclasses.replace(event, scores=scores)
 
     def finish_open(self) -> Generator[Event, None, None]:
-        """Finish rounds whose network is there but which were never told: the run was stopped while it made their maps."""
-        for index in self.folder.rounds():
+        """Finish rounds whose network is there but which were never told: the run was stopped while it made their maps.
+
+        Maps of earlier rounds that are gone are made anew; a network that is gone is told.
+        """
+        rounds = self.folder.rounds()
+        for index in sorted(self._told - {0}):
+            if index in rounds:
+                yield from self.maps(index)
+            else:
+                yield Warned(f"The network of round {index} is gone ({self.folder.model_path(index)}): the round cannot be chosen.")
+        for index in rounds:
             metrics = self.folder.metrics(index)
             if index == 0 or index in self._told or "decision" not in metrics:
                 continue

@@ -18,6 +18,7 @@ from .folder import RunFolder
 from .inputs import absolute
 from .stop import never
 from .threads import use_threads
+from .told import epoch_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -66,10 +67,10 @@ def train_run(
     folder = RunFolder.create(out, "train", config, {"patches": absolute(patches)})
 
     def work(stop: Callable[[], bool]) -> Generator[Event, None, None]:
-        done = "the network of the last epoch; it was not scored by pixels"
         if not folder.model_path(0).is_file():
             yield from _train(folder, model, train, held, masks, config, stop)
-        yield RunDone(0, done)
+        yield RoundDone(0, None, folder.metrics(0))
+        yield RunDone(0, "the network of the last epoch; it was not scored by pixels")
 
     yield from drive(folder, "train", work, should_stop)
 
@@ -91,10 +92,10 @@ def _train(
         yield Warned("Method supervised learns from pixel masks: it shows what the network could do at best, and is no weak supervision.")
     for note in traps.of_network(model):
         yield Warned(note)
-    events = train_teacher(
-        train, held, model, config, masks=masks, should_stop=should_stop, state=folder.load_checkpoint(), on_epoch=folder.save_checkpoint
-    )
-    scores: dict[str, float] = {}
+    state = folder.load_checkpoint()
+    yield from epoch_of(state, config.stage1.epochs)
+    events = train_teacher(train, held, model, config, masks=masks, should_stop=should_stop, state=state, on_epoch=folder.save_checkpoint)
+    scores: dict[str, float] = dict(state.get("scores", {})) if state is not None else {}
     while True:
         try:
             event = next(events)
@@ -114,10 +115,8 @@ def _train(
         trained_on=f"{train.source}: {train.positives} positive and {train.negatives} negative patches, {labels}",
         notes=f"{_recipe(config.stage1)}, {config.stage1.epochs} epochs, seed {config.seed}; {len(held)} patches held out",
     )
-    folder.round_dir(0).mkdir(parents=True, exist_ok=True)
+    folder.write_metrics(0, scores)  # first: a round counts as there once its network is
     save_model(folder.model_path(0), model, card)
-    folder.write_metrics(0, scores)
-    yield RoundDone(0, None, scores)
 
 
 def _masks_of(patches: str | Path, train: Bags) -> NDArray[np.bool_]:
