@@ -13,6 +13,7 @@ from napari_ifkd.errors import InputError, SlideError
 from napari_ifkd.events import Decision, EpochDone, MapReady, Progress, RoundDone, RunCancelled, RunDone, RunFailed, Warned
 from napari_ifkd.runs.folder import RunFolder
 from napari_ifkd.session import Session
+from napari_ifkd.session_story import RunStory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,11 +84,11 @@ def test_a_run_can_end_otherwise(event: Any, state: str, tmp_path: Path) -> None
     session = Session()
     session.apply(event)  # no run: nothing happens
     session.begin("predict", tmp_path)
-    session.asked_to_stop()
+    session.asked("cancelling")
     assert session.job is not None
     assert session.job.state == "cancelling"
     session.apply(Progress("predict", 1, 2))
-    assert session.job.stage == "stopping"
+    assert session.job.state == "cancelling"
     session.apply(event)
     assert session.job.state == state
 
@@ -119,7 +120,7 @@ def test_a_run_on_disk_is_looked_at_and_accepted(drawn_slide: Path, tmp_path: Pa
     run.model_path(0).touch()
     write_map(run.map_path(0, slide.path), slide)
     run.append(MapReady(0, slide.name, "rounds/00/maps/tiny.zarr"))
-    session.load_run(run.path)
+    session.take_run(RunStory.read(run.path))
     assert session.job is not None
     assert not session.job.alive
     assert session.shown is not None
@@ -129,7 +130,7 @@ def test_a_run_on_disk_is_looked_at_and_accepted(drawn_slide: Path, tmp_path: Pa
     assert accepted is not None
     assert (accepted.round, accepted.threshold, accepted.by) == (0, 0.4, "user")
     with pytest.raises(InputError):
-        session.load_run(tmp_path / "nothing")
+        RunStory.read(tmp_path / "nothing")
 
 
 def test_a_slide_of_its_own_predictions_only(drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None]) -> None:

@@ -5,24 +5,27 @@ Views listen to ``session.events.<field>`` and read the session again; they chan
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from psygnal import SignalGroupDescriptor
 
 from .config import Config
-from .errors import InputError, SlideError
-from .events import EpochDone, Event, MapReady, Progress, RoundDone, RunCancelled, RunDone, RunFailed, Warned
-from .inference import domain_warning, open_map
+from .errors import SlideError
+from .events import EpochDone, Event, MapReady, RoundDone, RunDone
+from .inference import domain_warning
 from .runs.folder import RunFolder
 from .session_records import Candidate, Job
+from .session_story import RunStory
 from .slides import Slide, Tissue, open_slide
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
+    from .inference import ProbabilityMap
     from .runs.accepted import Accepted
+    from .runs.listing import RunSummary
     from .runs.resolve import Resolved
     from .session_records import Compare, RegionKind
 
@@ -42,6 +45,7 @@ class Session:
     a, b, compare : the two predictions to compare, and how
     threshold, sigma_px : from probability to mask; px of the map
     job : the run at work, or the last one
+    offer : a run that is at work for the active slide, but is not followed
     notice : the last warning
     accepted : the user's judgement of `run`
     """
@@ -66,8 +70,13 @@ class Session:
     heat: bool = True
     opacity: float = 0.6
     job: Job | None = None
+    offer: RunSummary | None = None
     notice: str = ""
     accepted: Accepted | None = None
+
+    def __post_init__(self) -> None:
+        """Begin with no run."""
+        self._story: RunStory | None = None
 
     # --- slides
 
@@ -204,63 +213,54 @@ class Session:
 
     def begin(self, act: str, out: Path) -> None:
         """Take note that a run starts: its predictions replace those of the former run of its kind."""
-        if act == "distill":
-            self.run, self.rounds, self.curve, self.accepted = out, (), (), None
-            self._drop(lambda c: c.act == "distill" and c.run != out)
-        self.notice = ""
-        self.job = Job(act, out)
+        self.take_run(RunStory(Job(act, out)))
 
-    def asked_to_stop(self) -> None:
-        """Take note that the user asked the run to stop."""
-        if self.job is not None and self.job.alive:
-            self.job = replace(self.job, state="cancelling", stage="stopping", seconds_left=None)
+    def take_run(self, story: RunStory) -> None:
+        """Look at a run as it stands; its predictions replace those of the former run of its kind."""
+        self._story, self.offer = story, None
+        if story.job.act == "distill":
+            self._drop(lambda c: c.act == "distill" and c.run != story.job.out)
+        self._retell()
+        self._add(story.candidates)
+        best = story.best if self.accepted is None else self.accepted.round
+        if story.job.act == "distill" and best is not None:
+            self.show_round(best)
 
-    def apply(self, event: Event) -> None:
-        """Take note of an event of the run at work."""
-        job = self.job
-        if job is None:
-            return
-        match event:
-            case Progress() if job.state == "running":
-                self.job = replace(
-                    job, stage=event.stage, done=event.done, total=event.total, unit=event.unit, seconds_left=event.seconds_left
-                )
-            case EpochDone():
-                self.curve = (*self.curve, event)
-            case RoundDone():
-                self.rounds = (*(r for r in self.rounds if r.index != event.index), event)
-            case MapReady():
-                self._take_map(job, event)
-            case Warned():
-                self.notice = event.message
-            case RunDone():
-                self.job = replace(job, state="done", stage="done", seconds_left=None, message=event.reason)
-                if job.act == "distill":  # end on the round that the run recommends
-                    self.show_round(event.accepted_round)
-            case RunCancelled():
-                self.job = replace(job, state="cancelled", stage="cancelled", seconds_left=None)
-            case RunFailed():
-                self.job = replace(job, state="failed", stage="failed", seconds_left=None, message=event.message)
+    def apply(self, event: Event, found: ProbabilityMap | None = None) -> None:
+        """Take note of an event of the run at work.
 
-    def load_run(self, path: str | Path) -> RunFolder:
-        """Look at a run that is on disk, as if it had just happened.
-
-        Raises
-        ------
-        RunError
-            If there is none.
+        Parameters
+        ----------
+        event : the event
+        found : the map that a MapReady tells of, if it is open already
         """
-        run = RunFolder.open(path)
-        self.begin(run.act, run.path)
-        for event in run.events():
-            self.apply(event)
-        if run.act == "distill":
-            self.accepted = run.accepted
-            if self.accepted is not None:
-                self.show_round(self.accepted.round)
-        if self.job is not None and self.job.alive and run.writer is None:
-            self.job = replace(self.job, state="cancelled", stage="interrupted")
-        return run
+        story = self._story
+        if story is None:
+            return
+        story.apply(event, found)
+        self._retell()
+        if isinstance(event, MapReady):
+            self._add(c for c in story.candidates if (c.round, c.slide) == (event.round, event.slide))
+        elif isinstance(event, RunDone) and story.job.act == "distill":  # end on the round that the run recommends
+            self.show_round(event.accepted_round)
+
+    def asked(self, state: Literal["pausing", "running", "cancelling"]) -> None:
+        """Take note that the user asked the run to wait, to go on, or to stop."""
+        if self._story is not None:
+            self._story.asked(state)
+            self._retell()
+
+    def forget_run(self, path: Path) -> None:
+        """Forget a run that is no longer on disk."""
+        self._drop(lambda c: c.run == path)
+        if self.run == path:
+            self.run, self.rounds, self.curve, self.accepted = None, (), (), None
+        if self.job is not None and self.job.out == path:
+            self._story, self.job, self.notice = None, None, ""
+
+    def offered(self, run: RunSummary | None) -> None:
+        """Take note of a run that is at work and could be followed."""
+        self.offer = run
 
     def accept(self, candidate: Candidate) -> Accepted:
         """Write down that the user accepts a round at the present threshold.
@@ -270,29 +270,41 @@ class Session:
         RunError
             If the run has no such round.
         """
-        self.accepted = RunFolder.open(candidate.run).accept(candidate.round, self.threshold)
-        return self.accepted
+        accepted = RunFolder.open(candidate.run).accept(candidate.round, self.threshold)
+        if self._story is not None and candidate.run == self._story.job.out:
+            self._story.accepted = accepted
+        self.accepted = accepted
+        return accepted
 
-    def _take_map(self, job: Job, event: MapReady) -> None:
-        path = job.out / event.path
-        try:
-            found = open_map(path)
-        except InputError as error:
-            self.notice = str(error)
+    def _retell(self) -> None:
+        """Say what the run at work tells by now; a field that stays what it was makes no noise."""
+        story = self._story
+        if story is None:
             return
-        model = str(found.model.get("name", ""))
-        new = Candidate(job.out, job.act, event.round, event.slide, path, tuple(found.warnings), model)
-        if new.act == "predict":
-            self._drop(lambda c: c.act == "predict" and c.slide == new.slide and c.path != path)
-        self.candidates = tuple(sorted({*self.candidates, new}, key=lambda c: (c.act != "predict", c.slide, c.round)))
-        if new in self.here():
-            if new.act == "distill":  # what a run is about: its rounds against its teacher
-                self.set_pair(*((self.a, new) if new.round else (new, self.b)))
-            self.shown = new
-            self._choose_pair()
+        if story.job.act == "distill":
+            self.run, self.rounds, self.curve, self.accepted = story.job.out, story.rounds, story.curve, story.accepted
+        self.notice, self.job = story.notice, story.job
+
+    def _add(self, candidates: Iterable[Candidate]) -> None:
+        """Take predictions in, and look at the last of them that is on the active slide."""
+        new = tuple(candidates)
+        predicted = {c.slide for c in new if c.act == "predict"}  # a slide has one prediction: the last
+        kept = (c for c in self.candidates if c not in new and not (c.act == "predict" and c.slide in predicted))
+        self.candidates = tuple(sorted((*kept, *new), key=lambda c: (c.act != "predict", c.slide, c.round)))
+        here = [candidate for candidate in new if candidate in self.here()]
+        if not here:
+            return
+        last = here[-1]
+        if last.act == "distill":  # what a run is about: its rounds against its teacher
+            self.set_pair(*((self.a, last) if last.round else (last, self.b)))
+        self.shown = last
+        self._choose_pair()
 
     def _drop(self, stale: Callable[[Candidate], bool]) -> None:
-        self.candidates = tuple(c for c in self.candidates if not stale(c))
-        if self.shown not in self.candidates:
+        kept = tuple(c for c in self.candidates if not stale(c))
+        if kept == self.candidates:
+            return
+        self.candidates = kept
+        if self.shown not in kept:
             self.shown = None
         self._choose_pair()

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from .inference import ProbabilityMap, open_map
+from .events import Progress, RunCancelled, RunContinued, RunDone, RunFailed, RunPaused, RunStarted
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from .events import Event
+    from .inference import ProbabilityMap
+
 RegionKind = Literal["tissue", "field", "shapes"]
 Compare = Literal["off", "overlay", "contours", "disagreement"]
-JobState = Literal["running", "cancelling", "done", "cancelled", "failed"]
+JobState = Literal["running", "pausing", "paused", "cancelling", "done", "cancelled", "failed", "interrupted"]
 
 BUILT_IN_TEACHER = "phantom-teacher"
 
@@ -25,9 +28,22 @@ class Candidate:
     act: str  # "predict" or "distill"
     round: int  # 0 is the teacher
     slide: str  # file name
-    path: Path  # of the map
-    warnings: tuple[str, ...] = ()
-    model: str = ""
+    found: ProbabilityMap = field(compare=False, repr=False)  # opened where it was found: in a thread, not where it is shown
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Return what whoever looks at it must know."""
+        return tuple(self.found.warnings)
+
+    @property
+    def model(self) -> str:
+        """Return the name of the network."""
+        return str(self.found.model.get("name", ""))
+
+    @property
+    def path(self) -> Path:
+        """Return the folder of the map."""
+        return self.found.path
 
     @property
     def label(self) -> str:
@@ -39,7 +55,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A run as far as the window knows it."""
+    """A run as far as the window knows it; counts, rate and memory are those of the present stage."""
 
     act: str
     out: Path
@@ -48,15 +64,46 @@ class Job:
     done: int = 0
     total: int = 0
     unit: str = ""
+    per_second: float | None = None
     seconds_left: float | None = None
+    device_mb: float | None = None  # MiB
     message: str = ""
 
     @property
     def alive(self) -> bool:
-        """Return whether the run still works."""
-        return self.state in ("running", "cancelling")
+        """Return whether its process lives, at work or waiting."""
+        return self.state in ("running", "pausing", "paused", "cancelling")
 
+    @property
+    def resumable(self) -> bool:
+        """Return whether it ended before it was done."""
+        return self.state in ("cancelled", "failed", "interrupted")
 
-def probability_map(candidate: Candidate) -> ProbabilityMap:
-    """Open the map of a prediction."""
-    return open_map(candidate.path)
+    def after(self, event: Event) -> Job:
+        """Return the job as it is after an event of the run."""
+        match event:
+            case RunStarted():
+                return Job(self.act, self.out, "cancelling" if self.state == "cancelling" else "running")
+            case Progress() if self.state in ("running", "pausing"):
+                return replace(
+                    self,
+                    stage=event.stage,
+                    done=event.done,
+                    total=event.total,
+                    unit=event.unit,
+                    per_second=event.per_second,
+                    seconds_left=event.seconds_left,
+                    device_mb=event.device_mb,
+                )
+            case RunPaused() if self.state in ("running", "pausing"):
+                return replace(self, state="paused")
+            case RunContinued() if self.state == "paused":
+                return replace(self, state="running")
+            case RunDone():
+                return Job(self.act, self.out, "done", "done", message=event.reason)
+            case RunCancelled():
+                return Job(self.act, self.out, "cancelled", "cancelled")
+            case RunFailed():
+                return Job(self.act, self.out, "failed", "failed", message=event.message)
+            case _:
+                return self

@@ -16,7 +16,6 @@ from napari_ifkd._plugin.region import region_geometry
 from napari_ifkd.errors import AnnotationError
 from napari_ifkd.events import MapReady
 from napari_ifkd.session import Session
-from napari_ifkd.session_records import probability_map
 from napari_ifkd.slides import find_tissue
 
 if TYPE_CHECKING:
@@ -113,7 +112,7 @@ def test_contours_and_overlay_show_the_pair(scene: Any) -> None:
 
 def test_areas_and_agreement_are_exact(scene: Any) -> None:
     _, session, _ = scene
-    a, b = (probability_map(c) for c in session.here())
+    a, b = (c.found for c in session.here())
     assert area_mm2(a, 0.5, 0) == pytest.approx(1600 * 4e-6)
     found = agreement(a, b, 0.5, 0)
     assert found.f1 == pytest.approx(0.5)

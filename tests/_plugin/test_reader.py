@@ -107,7 +107,7 @@ def test_a_moved_demo_opens_with_its_own_slide_and_its_accepted_round(window: An
     window.docks["Slide"].bench.open(demo)
     session = window.session
     assert [slide.path for slide in session.slides] == [demo / "slide" / drawn_slide.name]
-    assert len(session.here()) == 2
+    window.wait(lambda: len(session.here()) == 2)
     assert session.shown.round == 0
     assert "the teacher" in window.docks["Review"].accepted.text()
     window.wait(lambda: session.tissue is not None)

@@ -12,11 +12,14 @@ from napari_ifkd.errors import InputError
 from napari_ifkd.session import Session
 from napari_ifkd.slides import find_tissue
 
+from .closing import CloseWatch
 from .commands import distill_command, new_run, predict_command
 from .layer_view import LayerView
 from .layers import tag
 from .region import region_geometry
+from .run_desk import RunDesk
 from .settings import PACKAGE, device, runs_folder
+from .warm_up import warm_up
 from .worker import Runner, in_thread, say_error
 
 if TYPE_CHECKING:
@@ -48,14 +51,19 @@ class Bench:
         self.session = Session()
         self.layers = LayerView(viewer, self.session)
         self.runner = Runner(self.session)
+        self.runs = RunDesk(self.session, self.runner)
+        self.closing = CloseWatch(self.session)
         self._docks = 0
         viewer.canvas.overlays.scale_bar.visible = True
         viewer.layers.events.inserted.connect(self._inserted)
         viewer.layers.events.removed.connect(self._removed)
         viewer.layers.selection.events.active.connect(self._selected)
         self.session.events.slide.connect(self._look_for_tissue)
+        self.session.events.slide.connect(self._look_for_work)
         self._adopting = False
         self._adopt_all()
+        self._look_for_work()
+        in_thread(warm_up, lambda _: None)
 
     # --- slides and runs
 
@@ -66,39 +74,15 @@ class Bench:
                 for slide in sorted((path / "slide").glob("*.tif*")):
                     if not slide.stem.endswith("_truth"):
                         self.session.open(slide)
-                self.open_run(path / "run")
+                self.runs.open(path / "run")
             elif path.is_dir() and (path / "zarr.json").is_file():  # a map: the reader knows it
                 self.viewer.open(str(path), plugin=PACKAGE)
             elif path.is_dir():
-                self.open_run(path)
+                self.runs.open(path)
             else:
                 self.session.open(path)
         except InputError as error:
             say_error(error)
-
-    def open_run(self, path: Path) -> None:
-        """Look at a run: its slides, where they still are, and its rounds; a run at work is followed.
-
-        Raises
-        ------
-        InputError
-            If it is no run, or another run is at work.
-        """
-        from .reader import run_slides
-
-        job = self.session.job
-        if job is not None and job.alive:
-            if job.out == path:
-                return
-            raise InputError(path, "cannot be opened while another run is at work", "Wait for it, or cancel it")
-
-        for slide, mpp in run_slides(path):
-            if all(known.name != slide.name for known in self.session.slides):  # a demo that was moved brought its own copy
-                self.session.open(slide, mpp)
-        run = self.session.load_run(path)
-        if run.writer is not None:
-            self.session.begin(run.act, run.path)
-            self.runner.attach(run.path)
 
     def predict(self, config: Config) -> None:
         """Predict the active slide with the chosen teacher, as a run of its own; an error is told to the user."""
@@ -157,7 +141,7 @@ class Bench:
                 and (Path(known["run"]) / "run.yaml").is_file()
                 and all(str(c.path) != known["path"] for c in self.session.candidates)
             ):
-                self.open_run(Path(known["run"]))
+                self.runs.open(Path(known["run"]))
         except InputError as error:
             say_error(error)
 
@@ -182,6 +166,9 @@ class Bench:
                 self.session.found_tissue(slide, tissue)
 
             in_thread(lambda: find_tissue(slide), found)
+
+    def _look_for_work(self) -> None:
+        self.runs.look_for_work(runs_folder())
 
     # --- its life
 

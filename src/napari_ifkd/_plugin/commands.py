@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from shapely.geometry import mapping
 
 from napari_ifkd.config import Config, dump_config
+from napari_ifkd.files import write_aside
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,7 +63,5 @@ def _beside(out: Path, suffix: str, text: str) -> Path:
     # a run folder must be new or empty when its run begins
     file = out.with_name(f"{out.name}.{suffix}")
     file.parent.mkdir(parents=True, exist_ok=True)
-    aside = file.with_name(f"{file.name}.{os.getpid()}.part")
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(file)
+    write_aside(file, text)
     return file

@@ -9,7 +9,7 @@ from .settings import PACKAGE
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
-DOCKS = ("Slide", "Teacher", "Distill", "Review", "Export")
+DOCKS = ("Slide", "Teacher", "Distill", "Review", "Export", "Runs")
 
 
 def show_docks(viewer: Viewer) -> None:
@@ -21,7 +21,7 @@ def add_docks(viewer: Any) -> dict[str, Any]:
     """Open the docks as tabs on the right and return them by name, as napari's dock widgets."""
     docks = {name: viewer.window.add_plugin_dock_widget(PACKAGE, name, tabify=index > 0)[0] for index, name in enumerate(DOCKS)}
     for name, dock in docks.items():
-        dock.setWindowTitle(name)  # five tabs have no room for the package's name
+        dock.setWindowTitle(name)  # six tabs have no room for the package's name
     docks[DOCKS[0]].show()
     docks[DOCKS[0]].raise_()
     return docks

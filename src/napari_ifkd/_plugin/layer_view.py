@@ -10,7 +10,6 @@ from .palette import STUDENT, TEACHER
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from napari_ifkd.inference import ProbabilityMap
     from napari_ifkd.session import Session
     from napari_ifkd.session_records import Candidate
     from napari_ifkd.slides import Slide
@@ -27,7 +26,7 @@ class LayerView:
 
     def __init__(self, viewer: Any, session: Session) -> None:
         self.viewer, self.session = viewer, session
-        self._maps: dict[Any, ProbabilityMap] = {}
+        self._shown: set[str] = set()  # paths of the predictions at the last refresh
         events = session.events
         events.slide.connect(self._slide_changed)
         for name in ("candidates", "shown", "a", "b", "compare", "heat"):
@@ -47,14 +46,6 @@ class LayerView:
     def find(self, kind: str, path: object) -> Any | None:
         """Return our layer of a kind that shows a path, None if there is none."""
         return next((layer for layer in self.ours(kind) if made.tag(layer)["path"] == str(path)), None)
-
-    def map_of(self, candidate: Candidate) -> ProbabilityMap:
-        """Return the map of a prediction, opened once."""
-        from napari_ifkd.session_records import probability_map
-
-        if candidate not in self._maps:
-            self._maps[candidate] = probability_map(candidate)
-        return self._maps[candidate]
 
     # --- slides
 
@@ -120,14 +111,14 @@ class LayerView:
 
     def _add_mask(self, candidate: Candidate) -> Any:
         session = self.session
-        data, options, _ = made.mask_layer(candidate, self.map_of(candidate), session.threshold, session.sigma_px, session.opacity)
+        data, options, _ = made.mask_layer(candidate, session.threshold, session.sigma_px, session.opacity)
         return self.viewer.add_labels(data, **options)
 
     def _show_heat(self, candidate: Candidate | None) -> None:
         for layer in self.ours("heat"):
             layer.visible = candidate is not None and made.tag(layer)["path"] == str(candidate.path)
         if candidate is not None and self.find("heat", candidate.path) is None:
-            data, options, _ = made.heat_layer(candidate, self.map_of(candidate), self.session.opacity)
+            data, options, _ = made.heat_layer(candidate, self.session.opacity)
             layer = self.viewer.add_image(data, **options)
             mask = self.find("mask", candidate.path)
             if mask is not None:  # the mask stays above the heat map it comes from
@@ -143,9 +134,8 @@ class LayerView:
             return
         for layer in self.ours("disagreement"):
             self.viewer.layers.remove(layer)
-        maps = (self.map_of(a), self.map_of(b))
-        levels = made.disagreement_levels(*maps, self.session.threshold, self.session.sigma_px)
-        data, options, _ = made.disagreement_layer(a, b, maps, levels, self.session.opacity)
+        session = self.session
+        data, options, _ = made.disagreement_layer(a, b, session.threshold, session.sigma_px, session.opacity)
         self.viewer.add_labels(data, **options)
 
     def _remask(self) -> None:
@@ -153,11 +143,11 @@ class LayerView:
         for candidate in session.here():
             layer = self.find("mask", candidate.path)
             if layer is not None:  # a new array: refresh() alone leaves the coarsest level stale
-                layer.data = made.as_data(made.mask_levels(self.map_of(candidate), session.threshold, session.sigma_px))
+                layer.data = made.as_data(made.mask_levels(candidate.found, session.threshold, session.sigma_px))
         a, b = session.a, session.b
         for layer in self.ours("disagreement"):
             if a is not None and b is not None:
-                levels = made.disagreement_levels(self.map_of(a), self.map_of(b), session.threshold, session.sigma_px)
+                levels = made.disagreement_levels(a.found, b.found, session.threshold, session.sigma_px)
                 layer.data = made.as_data(levels)
 
     def _reopaque(self, opacity: float) -> None:
@@ -167,7 +157,8 @@ class LayerView:
 
     def _remove_stale(self) -> None:
         wanted = {str(c.path) for c in self.session.candidates}
-        self._maps = {c: m for c, m in self._maps.items() if c in self.session.candidates}
+        stale = self._shown - wanted  # what napari's reader brought, and is still being read, is not stale
+        self._shown = wanted
         for layer in self.ours("mask", "heat"):
-            if made.tag(layer)["path"] not in wanted:
+            if made.tag(layer)["path"] in stale:
                 self.viewer.layers.remove(layer)

@@ -70,8 +70,9 @@ def tissue_layer(slide: Slide, tissue: Tissue) -> LayerData:
     return tissue.mask.astype(np.uint8), options, "labels"
 
 
-def heat_layer(candidate: Candidate, found: ProbabilityMap, opacity: float) -> LayerData:
+def heat_layer(candidate: Candidate, opacity: float) -> LayerData:
     """Return the probability map as a heat map: see-through where nothing is found."""
+    found = candidate.found
     levels = [da.from_zarr(level) for level in found.levels]
     options = {
         "name": named(candidate, "heat map"),
@@ -87,8 +88,9 @@ def heat_layer(candidate: Candidate, found: ProbabilityMap, opacity: float) -> L
     return as_data(levels), options, "image"
 
 
-def mask_layer(candidate: Candidate, found: ProbabilityMap, threshold: float, sigma_px: float, opacity: float) -> LayerData:
+def mask_layer(candidate: Candidate, threshold: float, sigma_px: float, opacity: float) -> LayerData:
     """Return the pseudo-mask of a prediction."""
+    found = candidate.found
     levels = mask_levels(found, threshold, sigma_px)
     options = {
         "name": named(candidate, "mask"),
@@ -102,10 +104,9 @@ def mask_layer(candidate: Candidate, found: ProbabilityMap, threshold: float, si
     return as_data(levels), options, "labels"
 
 
-def disagreement_layer(
-    a: Candidate, b: Candidate, maps: tuple[ProbabilityMap, ProbabilityMap], levels: list[Any], opacity: float
-) -> LayerData:
+def disagreement_layer(a: Candidate, b: Candidate, threshold: float, sigma_px: float, opacity: float) -> LayerData:
     """Return where A and B differ: 1 only A, 2 only B, 3 both."""
+    levels = disagreement_levels(a.found, b.found, threshold, sigma_px)
     options = {
         "name": f"{a.label} against {b.label}",
         "metadata": {KEY: {"kind": "disagreement", "path": f"{a.path}|{b.path}"}},
@@ -113,7 +114,7 @@ def disagreement_layer(
         "opacity": opacity,
         "cache": False,
         **_pyramid(levels),
-        **placement(maps[0].slide.get("mpp"), maps[0].scale_yx),
+        **placement(a.found.slide.get("mpp"), a.found.scale_yx),
     }
     return as_data(levels), options, "labels"
 

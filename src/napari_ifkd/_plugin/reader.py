@@ -58,14 +58,13 @@ def _slide(path: Path, mpp: float | None = None) -> list[LayerData]:
 
 
 def _run(path: Path) -> list[LayerData]:
-    from napari_ifkd.session import Session
+    from napari_ifkd.session_story import RunStory
 
-    session = Session()
-    session.load_run(path)
+    candidates = RunStory.read(path).candidates
     layers = [layer for slide, mpp in run_slides(path) for layer in _slide(slide, mpp)]
-    for candidate in session.candidates:
+    for candidate in candidates:
         for data, options, kind in _prediction(candidate):
-            last = candidate == session.candidates[-1]
+            last = candidate == candidates[-1]
             layers.append((data, {**options, "visible": last}, kind))
     if not layers:
         raise InputError(path, "has neither maps nor slides to show", "Wait for its first map, or resume it")
@@ -79,16 +78,15 @@ def _map(path: Path) -> list[LayerData]:
     found = open_map(path)
     name = str(found.slide.get("name", path.stem))
     run = path.parents[3] if len(path.parents) > 3 and (path.parents[3] / "run.yaml").is_file() else path.parent
-    candidate = Candidate(run, "predict", 0, name, path, tuple(found.warnings), str(found.model.get("name", "")))
+    candidate = Candidate(run, "predict", 0, name, found)
     return _prediction(candidate)
 
 
 def _prediction(candidate: Any) -> list[LayerData]:
     from napari_ifkd.session import Session
-    from napari_ifkd.session_records import probability_map
 
-    found, defaults, opacity = probability_map(candidate), Config().inference, Session().opacity
+    defaults, opacity = Config().inference, Session().opacity
     return [
-        heat_layer(candidate, found, opacity),
-        mask_layer(candidate, found, defaults.threshold, defaults.sigma_px, opacity),
+        heat_layer(candidate, opacity),
+        mask_layer(candidate, defaults.threshold, defaults.sigma_px, opacity),
     ]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from superqt.utils import create_worker
 
 from napari_ifkd.errors import EngineError, InputError
-from napari_ifkd.events import RunFailed
+from napari_ifkd.events import MapReady, RunFailed
+from napari_ifkd.inference import open_map
+from napari_ifkd.runs.folder import RunFolder
 from napari_ifkd.runs.process import ChildRun
 
 if TYPE_CHECKING:
@@ -15,7 +18,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_ifkd.events import Event
+    from napari_ifkd.inference import ProbabilityMap
     from napari_ifkd.session import Session
+    from napari_ifkd.session_story import RunStory
 
 
 def say_error(error: object) -> None:
@@ -45,7 +50,7 @@ def in_thread(work: Callable[[], Any], done: Callable[[Any], None], failed: Call
 
 
 class Runner:
-    """Start, follow and cancel the run of a session; one at a time. The run outlives the window, the following does not.
+    """Start, follow, pause and cancel the run of a session; one at a time. The run outlives the window, the following does not.
 
     Parameters
     ----------
@@ -66,20 +71,43 @@ class Runner:
         RunError
             If the run folder will not do.
         """
-        child = ChildRun.start(command, out)
+        child = _start(command, out)
         self.session.begin(act, out)
         self._follow(child)
 
-    def attach(self, out: Path) -> None:
-        """Follow a run that is at work already, from its first event on; the session has begun it."""
-        self._follow(ChildRun.attach(out))
+    def resume(self, story: RunStory) -> None:
+        """Take a run up again from its last complete epoch or tile row, and follow it.
+
+        Raises
+        ------
+        RunError
+            If another process works on it, or its folder will not do.
+        """
+        child = _start(["resume", str(story.job.out)], story.job.out)
+        self.session.take_run(story.restarted())
+        self._follow(child)
+
+    def attach(self, story: RunStory) -> None:
+        """Follow a run that is at work already, from where its story ends; the session shows it."""
+        self._follow(ChildRun(RunFolder(story.job.out), position=story.position))
+
+    def pause(self) -> None:
+        """Ask the run to wait, with all it has in memory."""
+        self._ask(ChildRun.pause, "pausing")
+
+    def proceed(self) -> None:
+        """Let a waiting run go on."""
+        self._ask(ChildRun.proceed, "running")
 
     def cancel(self) -> None:
         """Ask the run to stop, without making the window wait."""
-        child = self._child
-        if child is not None and self.session.job is not None and self.session.job.alive:
-            self.session.asked_to_stop()
-            in_thread(child.cancel, _nothing)
+        self._ask(ChildRun.cancel, "cancelling")
+
+    def _ask(self, act: Callable[[ChildRun], None], state: Any) -> None:
+        child, job = self._child, self.session.job
+        if child is not None and job is not None and job.alive:
+            self.session.asked(state)
+            in_thread(lambda: act(child), _nothing)
 
     def release(self) -> None:
         """Stop following; the run goes on."""
@@ -100,22 +128,32 @@ class Runner:
         # asked in the thread: napari waits for its workers when it quits, so this one must not linger
         return self._released or (self._worker is not None and bool(self._worker.abort_requested))
 
-    def _take(self, event: Event) -> None:
+    def _take(self, told: tuple[Event, ProbabilityMap | None]) -> None:
         if not self._released:
-            self.session.apply(event)
+            event, found = told
+            self.session.apply(event, found)
             if isinstance(event, RunFailed):
                 say_error(event.message)
 
     def _lost(self, error: Exception) -> None:
-        self._take(RunFailed(str(error)))
+        self._take((RunFailed(str(error)), None))
 
     def _over(self) -> None:
         self._worker = None
 
 
-def _events(child: ChildRun, leaving: Callable[[], bool]) -> Generator[Event, None, None]:
+def _start(command: Sequence[str], out: Path) -> ChildRun:
+    return ChildRun.start(["--debug", *command], out)  # the log then tells where an error came from
+
+
+def _events(child: ChildRun, leaving: Callable[[], bool]) -> Generator[tuple[Event, ProbabilityMap | None], None, None]:
     try:
-        yield from child.follow(leaving)
+        for event in child.follow(leaving):
+            found = None
+            if isinstance(event, MapReady):
+                with suppress(InputError):  # the session tells what is wrong with it
+                    found = open_map(child.folder.path / event.path)
+            yield event, found
     except (InputError, OSError, RuntimeError) as error:
         raise EngineError(f"The run in {child.folder.path} can no longer be followed: {error}") from error
 

@@ -12,6 +12,7 @@ from napari_ifkd.config import Config
 from .curve import Curve
 from .dock import Dock
 from .job_bar import JobBar
+from .offer import Offer
 from .parts import Fold, Notice, button, form, heading, setting, settings_of, text
 from .rounds_table import RoundsTable
 
@@ -58,10 +59,12 @@ class DistillDock(Dock):
         self.curve = Curve()
         self.table = RoundsTable()
         self.reason = text("Why the student of this round was switched in, or not")
-        self.add(self.what, self.warning, self.main.native, fold, self.run, self.progress)
+        self.offer = Offer(self.bench)
+        self.add(self.offer, self.what, self.warning, self.main.native, fold, self.run, self.progress)
         self.add(heading("Rounds"), self.table, self.reason, self.curve)
         self._areas: dict[int, float] = {}
         self.table.round_selected.connect(self.session.show_round)
+        self.listen("offer", to=self.offer.update_offer)
         self.listen("slide", "teacher", "job", to=self._show_job)
         self.listen("rounds", "shown", to=self._show_rounds)
         self.listen("candidates", "threshold", "sigma_px", to=self._measure)
@@ -99,7 +102,7 @@ class DistillDock(Dock):
 
     def _measure(self) -> None:
         session = self.session
-        maps = {c.round: self.bench.layers.map_of(c) for c in session.here() if c.act == "distill"}
+        maps = {c.round: c.found for c in session.here() if c.act == "distill"}
         threshold, sigma_px = session.threshold, session.sigma_px
 
         def measured(areas: dict[int, float]) -> None:

@@ -65,6 +65,11 @@ class Dock(QScrollArea):
 
         in_thread(work, still_here(done), still_here(failed))
 
+    def showEvent(self, event: Any) -> None:
+        """Watch the window that the dock is part of by now."""
+        self.bench.closing.watch(self.window())
+        super().showEvent(event)
+
     def closeEvent(self, event: Any) -> None:
         """Stop listening."""
         self.deafen()

@@ -1,4 +1,4 @@
-"""Progress of the run at work: stage, share, time left, and a button to cancel."""
+"""The run at work: stage, share, time left, speed; pause, continue, cancel; its log and resume where it ended early."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QLabel, QProgressBar, QSizePolicy, QVBoxLayout, QWidget
 
+from napari_ifkd.runs.folder import RunFolder
+
+from .log_dialog import LogDialog
 from .parts import Notice, button, row
 
 if TYPE_CHECKING:
@@ -19,12 +22,12 @@ class JobBar(QWidget):
     Parameters
     ----------
     bench : of the viewer
-    act : "predict" or "distill"
+    acts : such as "predict", "distill"
     """
 
-    def __init__(self, bench: Bench, act: str) -> None:
+    def __init__(self, bench: Bench, *acts: str) -> None:
         super().__init__()
-        self.session, self.act = bench.session, act
+        self.bench, self.session, self.acts = bench, bench.session, acts
         self.bar = QProgressBar()
         self.bar.setTextVisible(True)
         self.bar.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
@@ -32,53 +35,89 @@ class JobBar(QWidget):
         self.line = QLabel()
         self.line.setWordWrap(True)
         self.line.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
-        self.cancel = button("Cancel", "Stop the run within two seconds; everything complete is kept", bench.runner.cancel)
+        runner = bench.runner
+        self.pause = button("Pause", "Let the run wait, with all it has in memory; the processor or GPU is free meanwhile", runner.pause)
+        self.proceed = button("Continue", "Let the paused run go on where it waits", runner.proceed)
+        self.cancel = button("Cancel", "Stop the run within two seconds; everything complete is kept", runner.cancel)
+        self.resume = button("Resume", "Go on from the last complete epoch or tile row", self._resume)
+        self.log = button("Log", "Read what the run said", self._show_log)
         self.warned = Notice()
         self.error = Notice()
+        self._buttons = row(self.pause, self.proceed, self.cancel, self.resume, self.log, stretch=(1, 1, 1, 1, 1))
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
-        self._at_work = row(self.bar, self.cancel, stretch=(1, 0))
-        layout.addWidget(self._at_work)
-        layout.addWidget(self.line)
-        layout.addWidget(self.warned)
-        layout.addWidget(self.error)
+        for part in (self.bar, self.line, self.error, self.warned, self._buttons):
+            layout.addWidget(part)
 
     def update_job(self) -> None:
         """Show the job as it is now."""
         job = self.session.job
-        mine = job is not None and job.act == self.act
+        mine = job is not None and job.act in self.acts
         self.setVisible(mine)
         if job is None or not mine:
             return
-        self.cancel.setEnabled(job.state == "running")
-        self._at_work.setVisible(job.alive)
-        if job.total and job.state == "running":
+        self.bar.setVisible(job.alive)
+        self.pause.setVisible(job.state == "running")
+        self.proceed.setVisible(job.state in ("pausing", "paused"))
+        self.cancel.setVisible(job.alive)
+        self.cancel.setEnabled(job.state != "cancelling")
+        self.resume.setVisible(job.resumable)
+        self.log.setVisible(job.resumable)
+        self._buttons.setVisible(job.state != "done")
+        if job.total and job.alive and job.state != "cancelling":
             self.bar.setRange(0, job.total)
             self.bar.setValue(min(job.done, job.total))
         else:
             self.bar.setRange(0, 1)  # no busy bar: its animation would redraw the whole canvas thirty times a second
             self.bar.setValue(0)
-        self.line.setText(_line(job))
+        self.line.setText(job_line(job))
         self.line.setVisible(bool(self.line.text()))
         self.warned.say(self.session.notice or None)
         self.error.say(job.message if job.state == "failed" else None, error=True)
 
+    def _resume(self) -> None:
+        if self.session.job is not None:
+            self.bench.runs.resume(self.session.job.out)
 
-def _line(job: Job) -> str:
-    if job.state == "running":
-        parts = [job.stage.capitalize()]
-        if job.total:
-            parts.append(f"{job.done:,} of {job.total:,} {job.unit}".rstrip())
-        if job.seconds_left is not None:
-            parts.append(time_left(job.seconds_left))
-        return " · ".join(parts)
-    said = {"cancelling": "Stopping …", "done": "Done.", "cancelled": "Cancelled; what was complete is kept.", "failed": ""}
-    return f"Done: {job.message}" if job.state == "done" and job.message else said[job.state]
+    def _show_log(self) -> None:
+        if self.session.job is not None:
+            LogDialog(RunFolder(self.session.job.out).log, self.window()).show()
+
+
+def job_line(job: Job) -> str:
+    """Return what to say of a job besides its bar and its error, in one or two lines."""
+    match job.state:
+        case "running" | "pausing" | "paused":
+            done = f"{job.done:,} of {job.total:,} {job.unit}".rstrip() if job.total else ""
+            first = " · ".join(part for part in (job.stage.capitalize(), done) if part)
+            if job.state == "pausing":
+                return f"{first}\nPauses after this batch …"
+            if job.state == "paused":
+                return f"{first}\nPaused: it waits, with all it has in memory."
+            pace = [time_left(job.seconds_left)] if job.seconds_left is not None else []
+            pace += [f"{rate(job.per_second)} {job.unit}/s"] if job.per_second else []
+            pace += [f"{job.device_mb:,.0f} MiB of GPU"] if job.device_mb is not None else []
+            return "\n".join(part for part in (first, " · ".join(pace)) if part)
+        case "cancelling":
+            return "Stopping …"
+        case "done":
+            return f"Done: {job.message}" if job.message else "Done."
+        case "cancelled":
+            return "Cancelled; what was complete is kept."
+        case "interrupted":
+            return "It ended without a word: killed, or the computer went down. What was complete is kept."
+        case _:
+            return ""
+
+
+def rate(per_second: float) -> str:
+    """Say how many a second, in two digits."""
+    return f"{per_second:.2g}" if per_second < 10 else f"{per_second:,.0f}"
 
 
 def time_left(seconds: float) -> str:
-    """Say how long something still takes."""
+    """Say how long a stage still takes."""
     if seconds < 60:
         return f"about {max(1, round(seconds))} s left"
     if seconds < 3600:

@@ -44,10 +44,14 @@ class Notice(QLabel):
         super().__init__()
         self.setWordWrap(True)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+        self._said: tuple[str | None, bool] = (None, False)
         self.hide()
 
     def say(self, message: str | None, *, error: bool = False) -> None:
         """Show a message, or nothing."""
+        if self._said == (message, error):  # a style sheet costs time, and this is called several times a second
+            return
+        self._said = (message, error)
         red, green, blue = (int((ERROR if error else WARNING)[i : i + 2], 16) for i in (1, 3, 5))
         self.setStyleSheet(
             f"background: rgba({red}, {green}, {blue}, 60); border-left: 3px solid rgb({red}, {green}, {blue}); padding: 5px;"

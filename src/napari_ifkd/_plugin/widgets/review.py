@@ -85,12 +85,7 @@ class ReviewDock(Dock):
 
     def _pick_mode(self, mode: Any) -> None:
         a, b = self.session.a, self.session.b
-        if (
-            mode == "disagreement"
-            and a is not None
-            and b is not None
-            and not same_grid(self.bench.layers.map_of(a), self.bench.layers.map_of(b))
-        ):
+        if mode == "disagreement" and a is not None and b is not None and not same_grid(a.found, b.found):
             say_error("A and B were made at different resolutions, so they cannot be compared pixel by pixel. Use Overlay or Contours.")
             mode = "overlay"
         self.session.set_compare(mode)
@@ -152,7 +147,7 @@ class ReviewDock(Dock):
         self.numbers.setText("")
         if a is None or b is None:
             return
-        maps = self.bench.layers.map_of(a), self.bench.layers.map_of(b)
+        maps = a.found, b.found
         asked = (a, b, session.threshold, session.sigma_px)
 
         def measured(found: Agreement) -> None:

@@ -13,6 +13,7 @@ from napari_ifkd._plugin.worker import say_error
 from napari_ifkd.errors import InputError
 
 from .dock import Dock
+from .offer import Offer
 from .parts import Notice, button, form, heading, row, text
 
 if TYPE_CHECKING:
@@ -46,11 +47,13 @@ class SlideDock(Dock):
             label="",
             tooltip="Where Predict looks: all tissue, what the window shows now, or the closed shapes of the chosen shapes layer",
         )
-        self.add(row(self.open, self.open_run, stretch=(2, 1)), self.card, self.notice, self.mpp_row, self.outline.native)
+        self.offer = Offer(self.bench)
+        self.add(self.offer, row(self.open, self.open_run, stretch=(2, 1)), self.card, self.notice, self.mpp_row, self.outline.native)
         self.add(heading("Predict in"), self.region.native)
         self.outline.changed.connect(self.bench.layers.show_tissue)
         self.region.value = self.session.region
         self.region.changed.connect(self.session.set_region)
+        self.listen("offer", to=self.offer.update_offer)
         self.listen("slide", "tissue", to=self._show)
         self.column.addStretch(1)
 

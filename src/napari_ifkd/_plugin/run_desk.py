@@ -1,0 +1,119 @@
+"""What the window does with runs on disk: open, take up again, delete, and find one that is still at work. The disk is read in threads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari_ifkd.errors import InputError
+from napari_ifkd.runs.folder import RunFolder
+from napari_ifkd.runs.listing import RunSummary, delete_run, summarise
+from napari_ifkd.session_story import RunStory
+
+from .reader import run_slides
+from .worker import Runner, in_thread, say_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from napari_ifkd.session import Session
+
+AT_WORK = ("running", "paused")
+
+
+class RunDesk:
+    """Open, resume and delete runs for a session; errors are told to the user.
+
+    Parameters
+    ----------
+    session : shows the run that is looked at
+    runner : follows it while it is at work
+    """
+
+    def __init__(self, session: Session, runner: Runner) -> None:
+        self.session, self.runner = session, runner
+        self._reading: set[Path] = set()
+
+    def open(self, path: Path) -> None:
+        """Look at a run: its slides, where they still are, and its rounds; a run at work is followed."""
+        self._read(path, self._look_at)
+
+    def resume(self, path: Path) -> None:
+        """Take a run up again from its last complete epoch or tile row, and follow it."""
+        self._read(path, self.runner.resume)
+
+    def delete(self, path: Path, done: Callable[[], None], failed: Callable[[Exception], None], *, forever: bool = False) -> None:
+        """Move a run to the trash, or remove it.
+
+        Parameters
+        ----------
+        path : of the run
+        done, failed : called on the Qt thread
+        forever : nothing brings it back
+        """
+
+        def gone(_: object) -> None:
+            self.session.forget_run(path)
+            done()
+
+        in_thread(lambda: delete_run(path, forever=forever), gone, failed)
+
+    def look_for_work(self, folder: Path) -> None:
+        """Offer a run of a folder that is still at work, on the active slide if there is one: napari was closed, or crashed, meanwhile."""
+        in_thread(lambda: _at_work(folder), self.offer, _ignore)
+
+    def offer(self, runs: Iterable[RunSummary]) -> None:
+        """Offer the run at work that changed last, unless one is followed."""
+        job, slide = self.session.job, self.session.slide
+        if job is not None and job.alive:
+            self.session.offered(None)
+            return
+        fit = [run for run in runs if run.status in AT_WORK and (slide is None or slide.name in run.slides)]
+        self.session.offered(max(fit, key=lambda run: run.changed, default=None))
+
+    def _read(self, path: Path, then: Callable[[RunStory], None]) -> None:
+        if path in self._reading or not self._free_for(path):
+            return
+        self._reading.add(path)
+
+        def read(found: tuple[RunStory, list[Any]]) -> None:
+            self._reading.discard(path)
+            story, slides = found
+            if not self._free_for(path):  # another began meanwhile
+                return
+            try:
+                for slide, mpp in slides:
+                    if all(known.name != slide.name for known in self.session.slides):  # a demo that was moved brought its own copy
+                        self.session.open(slide, mpp)
+                then(story)
+            except (InputError, OSError) as error:
+                say_error(error)
+
+        def unread(error: Exception) -> None:
+            self._reading.discard(path)
+            say_error(error)
+
+        in_thread(lambda: (RunStory.read(path), list(run_slides(path))), read, unread)
+
+    def _free_for(self, path: Path) -> bool:
+        job = self.session.job
+        if job is None or not job.alive:
+            return True
+        if job.out != path:
+            say_error(InputError(path, "cannot be opened while another run is followed", "Wait for it, or cancel it"))
+        return False
+
+    def _look_at(self, story: RunStory) -> None:
+        self.session.take_run(story)
+        if story.job.alive:
+            self.runner.attach(story)
+
+
+def _at_work(folder: Path) -> list[RunSummary]:
+    if not folder.is_dir():
+        return []
+    return [summarise(path) for path in folder.iterdir() if RunFolder(path).writer is not None]
+
+
+def _ignore(_: Exception) -> None:
+    return  # a folder that cannot be read has nothing to offer; opening the list of runs tells why

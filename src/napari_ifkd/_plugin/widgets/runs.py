@@ -1,0 +1,138 @@
+"""The Runs dock: what was run, what came of it; open it, take it up again, delete it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtWidgets import QMessageBox
+
+from napari_ifkd._plugin import settings
+from napari_ifkd._plugin.worker import say_error
+from napari_ifkd.runs.listing import list_runs
+
+from .dock import Dock
+from .job_bar import JobBar
+from .offer import Offer
+from .parts import button, row, text
+from .runs_table import RunsTable, run_card
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari_ifkd.runs.listing import RunSummary
+
+_ALIVE = ("running", "paused")
+
+
+class RunsDock(Dock):
+    """List the runs of the runs folder."""
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__(napari_viewer)
+        self.offer = Offer(self.bench)
+        self.where = text("The runs folder; another is chosen in File, Preferences")
+        self.refresh = button("Refresh", "Look at the disk again", self.look)
+        self.table = RunsTable()
+        self.open = button("Open", "Show the slide and the rounds; a run at work is followed", self._open, main=True)
+        self.resume = button("Resume", "Go on from the last complete epoch or tile row", self._resume)
+        self.delete = button("Delete …", "Move the run to the trash", self._ask_delete)
+        self.card = text("The run that is picked")
+        self.progress = JobBar(self.bench, "predict", "distill", "train")
+        self.add(self.offer, self.progress, row(self.where, self.refresh, stretch=(1, 0)), self.table)
+        self.add(row(self.open, self.resume, self.delete, stretch=(1, 1, 1)), self.card)
+        self.column.addStretch(1)
+        self._job: tuple[Any, ...] = ()
+        self._looking = self._again = False
+        self.table.picked.connect(self._show_picked)
+        self.table.itemDoubleClicked.connect(lambda _: self._open())
+        self.listen("offer", to=self.offer.update_offer)
+        self.listen("job", to=self._show_job)
+        self.listen("accepted", to=self.look)
+        self._show_picked()
+
+    def showEvent(self, event: Any) -> None:
+        """Look at the disk: other programs may have run meanwhile."""
+        super().showEvent(event)
+        self.look()
+
+    # --- the list
+
+    def look(self) -> None:
+        """Read the runs folder in a thread, and show what is there."""
+        if not self.isVisible():  # it is read when the dock comes to the front
+            return
+        if self._looking:
+            self._again = True
+            return
+        self._looking, self._again = True, False
+        folder = settings.runs_folder()
+        self.where.setText(str(folder))
+        self.in_thread(lambda: list_runs(folder) if folder.is_dir() else [], self._found, self._not_found)
+
+    def _found(self, runs: list[RunSummary]) -> None:
+        self._looking = False
+        self.table.show_runs(runs)
+        self.bench.runs.offer(runs)
+        if self._again:
+            self.look()
+
+    def _not_found(self, error: Exception) -> None:
+        self._looking = False
+        self.table.show_runs([])
+        self.card.setText(str(error))
+
+    def _show_job(self) -> None:
+        self.progress.update_job()
+        job = self.session.job
+        now = (job.out, job.state) if job is not None else ()
+        if now != self._job:  # not at every step of its progress
+            self._job = now
+            self.look()
+
+    def _show_picked(self) -> None:
+        run = self.table.run()
+        alive = run is not None and run.status in _ALIVE
+        self.open.setEnabled(run is not None)
+        self.resume.setEnabled(run is not None and run.status in ("cancelled", "failed", "interrupted"))
+        self.delete.setEnabled(run is not None and not alive)
+        self.card.setText(run_card(run) if run is not None else "Pick a run." if self.table.rowCount() else "No runs yet.")
+
+    # --- the acts
+
+    def _open(self) -> None:
+        if (run := self.table.run()) is not None:
+            self.bench.runs.open(run.path)
+
+    def _resume(self) -> None:
+        if (run := self.table.run()) is not None:
+            self.bench.runs.resume(run.path)
+
+    def _ask_delete(self) -> None:
+        run, more = self.table.run(), "Its maps and networks go with it; the slide stays."
+        if run is not None and self._sure(f"Move {run.name} to the trash?", more, "Move to trash"):
+            self._delete(run.path)
+
+    def _delete(self, path: Path, *, forever: bool = False) -> None:
+        def failed(error: Exception) -> None:
+            # where there is no trash, as on some network drives
+            if not forever and "trash" in str(error):
+                if self._sure(f"{path.name} cannot be moved to the trash.", f"{error}\n\nRemove it forever?", "Remove forever"):
+                    self._delete(path, forever=True)
+            else:
+                say_error(error)
+            self.look()
+
+        self.delete.setEnabled(False)
+        self.bench.runs.delete(path, self.look, failed, forever=forever)
+
+    def _sure(self, question: str, more: str, act: str) -> bool:
+        self.box = QMessageBox(self)
+        self.box.setIcon(QMessageBox.Icon.Question)
+        self.box.setText(question)
+        self.box.setInformativeText(more)
+        yes = self.box.addButton(act, QMessageBox.ButtonRole.AcceptRole)
+        self.box.addButton(QMessageBox.StandardButton.Cancel)
+        self.box.exec()
+        answer = self.box.clickedButton() is yes
+        self.box.deleteLater()
+        return answer

@@ -1,0 +1,96 @@
+"""The table of runs: name, state, rounds, size; the rest stands below the table, for the one picked."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING
+
+from psygnal import Signal
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
+
+from napari_ifkd.console import size_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from napari_ifkd.runs.listing import RunSummary
+
+_COLUMNS = {
+    "Run": "Name of the run folder",
+    "State": "Running, paused, done, cancelled, failed, or interrupted: it ended without a word",
+    "Rounds": "Rounds that are complete, of those asked for",
+    "Size": "On disk",
+}
+
+
+class RunsTable(QTableWidget):
+    """Rows of runs; `picked` tells that another one is."""
+
+    picked = Signal()
+
+    def __init__(self) -> None:
+        super().__init__(0, len(_COLUMNS))
+        for column, (name, tooltip) in enumerate(_COLUMNS.items()):
+            title = QTableWidgetItem(name)
+            title.setToolTip(tooltip)
+            self.setHorizontalHeaderItem(column, title)
+        across, down = QHeaderView(Qt.Orientation.Horizontal, self), QHeaderView(Qt.Orientation.Vertical, self)
+        self.setHorizontalHeader(across)
+        self.setVerticalHeader(down)
+        down.hide()
+        down.setDefaultSectionSize(24)
+        across.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        across.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.setWordWrap(False)
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setToolTip("Pick a run to open, resume or delete it; a double click opens it")
+        self.setMinimumHeight(180)
+        self._runs: tuple[RunSummary, ...] = ()
+        self.itemSelectionChanged.connect(self.picked.emit)
+
+    def show_runs(self, runs: Sequence[RunSummary]) -> None:
+        """Fill the table; the run that was picked stays picked."""
+        before = self.run()
+        self._runs = tuple(runs)
+        self.blockSignals(True)
+        self.clearSelection()
+        self.setRowCount(len(runs))
+        for row, run in enumerate(runs):
+            rounds = f"{run.rounds} of {run.rounds_asked}" if run.rounds_asked else ""
+            for column, value in enumerate((run.name, run.status, rounds, size_text(run.size_bytes))):
+                item = QTableWidgetItem(value)
+                item.setToolTip(f"{run.path}\n{run.problem}".strip())
+                self.setItem(row, column, item)
+        if before is not None:
+            self.pick(before.path)
+        self.blockSignals(False)
+        self.picked.emit()
+
+    def pick(self, path: Path) -> None:
+        """Pick a run, if it is there."""
+        for row, run in enumerate(self._runs):
+            if run.path == path:
+                self.selectRow(row)
+
+    def run(self) -> RunSummary | None:
+        """Return the run that is picked."""
+        rows = {item.row() for item in self.selectedItems()}
+        return self._runs[min(rows)] if rows else None
+
+
+def run_card(run: RunSummary) -> str:
+    """Return what to know of a run, as rich text."""
+    facts = [
+        ("Slides" if len(run.slides) > 1 else "Slide", ", ".join(run.slides)),
+        ("Network", run.model),
+        ("Use", run.accepted),
+        ("Changed", run.changed.astimezone().strftime("%Y-%m-%d %H:%M")),
+        ("Problem", run.problem),
+    ]
+    rows = "".join(f"<tr><td style='padding-right:10px'>{name}</td><td>{escape(value)}</td></tr>" for name, value in facts if value)
+    return f"<p style='margin-bottom:4px'><b>{escape(run.name)}</b></p><table>{rows}</table>"
