@@ -49,7 +49,7 @@ def test_a_shifted_teacher_stays_with_another_threshold() -> None:
     choice = choose(population.frame, population.ask(100, seed=0), Incumbent(0, 0.5))
     assert choice.kept
     assert choice.threshold > 0.7
-    assert "it is better than at 0.5" in choice.reason
+    assert f"is better at {choice.threshold:g} than at 0.5" in choice.reason
 
 
 def test_without_answers_the_incumbent_stays(good_and_bad: Population) -> None:

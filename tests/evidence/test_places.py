@@ -71,6 +71,8 @@ def test_maps_are_read_where_the_places_lie(sigma_px: float) -> None:
     values = np.random.default_rng(0).random((700, 1100)).astype(np.float32)  # several blocks
     maps = {"a": _Map(values), "b": _Map(values[::-1].copy())}
     places = [Place("a", 0, 0), Place("b", 4399.9, 1399.9), Place("a", 4 * 513 + 3.9, 2 * 511 + 1.9), Place("b", 2000, 1000)]
+    crowd = [(y, x) for y in range(100, 108, 2) for x in range(200, 208, 2)]  # in one block
+    places += [Place("a", 4 * x + 1, 2 * y + 1) for y, x in crowd]
     found = probability_at(places, maps, sigma_px)
-    cells = [("a", 0, 0), ("b", 699, 1099), ("a", 511, 513), ("b", 500, 500)]
+    cells = [("a", 0, 0), ("b", 699, 1099), ("a", 511, 513), ("b", 500, 500), *(("a", y, x) for y, x in crowd)]
     np.testing.assert_allclose(found, [smooth(maps[name].values, sigma_px)[y, x] for name, y, x in cells], atol=1e-6)

@@ -12,6 +12,7 @@ from napari_ifkd.errors import InputError
 from .options import AsJson
 
 if TYPE_CHECKING:
+    from napari_ifkd.evidence import Interval
     from napari_ifkd.runs.answers import Taken
     from napari_ifkd.runs.judgement import Judgement
     from napari_ifkd.runs.points import PointEvidence
@@ -30,14 +31,13 @@ def points(
     as_json: AsJson = False,
 ) -> None:
     """Ask about the points that tell most of which round is best; with --answered, judge the rounds by the answers."""
-    from napari_ifkd.console import note
+    from napari_ifkd.console import show
     from napari_ifkd.runs.points import opened_evidence
 
     if answered is not None and out is not None:
         raise InputError("points", "--answered takes answers in, --out asks for more", "Give one of them")
-    if not as_json:
-        note("looking at the maps of the rounds")
     with opened_evidence(run, slide) as evidence:
+        show(evidence.look())
         if answered is None:
             _ask(evidence, count, run / _TABLE if out is None else out, as_json)
         else:
@@ -102,22 +102,31 @@ def _say(judgement: Judgement) -> None:
     from napari_ifkd.console import say, say_table
 
     say_table(
-        ("round", "threshold", "marks, mm2", "F1", "precision", "recall"),
+        ("round", "from", "mm2", "F1", "precision", "recall"),
         (
             (
                 "teacher" if figures.round == 0 else figures.round,
-                figures.threshold,
+                f"{figures.threshold.value:g}",
                 "" if figures.marked_mm2 is None else f"{figures.marked_mm2:.3g}",
-                figures.f1,
-                figures.precision,
-                figures.recall,
+                *(_short(interval) for interval in (figures.f1, figures.precision, figures.recall)),
             )
             for figures in judgement.rounds
         ),
     )
+    threshold = judgement.chosen.threshold
+    say(
+        "from: a pixel is tumour from this probability on; mm2: marked as tumour; in brackets 95 % intervals, which hold after choosing too"
+    )
     area = "" if judgement.tumour_mm2 is None else "{:.3g} mm2 ({:.3g} to {:.3g}), ".format(*judgement.tumour_mm2)
-    say(f"tumour: {area}a share of {judgement.tumour} of the tissue; in brackets 95 % intervals, also of what was chosen by the points")
-    say(f"advice: {judgement.reason}" if judgement.decides else f"no advice yet: {judgement.reason}")
+    say(f"tumour by the points: {area}a share of {_short(judgement.tumour)} of the tissue")
+    if judgement.decides:
+        say(f"advice: {judgement.reason} Thresholds from {threshold.low:g} to {threshold.high:g} are not surely worse.")
+    else:
+        say(f"no advice yet: {judgement.reason}")
+
+
+def _short(interval: Interval) -> str:
+    return "{:.2f} ({:.2f}-{:.2f})".format(*interval)
 
 
 def _say_accepted(round_: int, threshold: float, by: str, written: bool) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from napari_ifkd.slides import Slide, Tissue
 
 _BLOCK_PX = 512  # of a map, read at once
+_FEW = 5  # places in a block up to which reading around each of them is faster
 _MOST_DRAWN = 20  # times as many as wanted, where nearly all tissue is excluded
 
 
@@ -111,6 +112,10 @@ def probability_at(places: Sequence[Place], maps: Mapping[str, MapSource], sigma
     for (slide, down, right), inside in blocks.items():
         source = maps[slide]
         y0, x0 = down * _BLOCK_PX, right * _BLOCK_PX
+        if len(inside) <= _FEW:
+            for number, row, column in inside:
+                found[number] = source.smoothed(y0 + row, x0 + column, 1, 1, sigma_px)[0, 0]
+            continue
         window = source.smoothed(y0, x0, min(_BLOCK_PX, source.shape[0] - y0), min(_BLOCK_PX, source.shape[1] - x0), sigma_px)
         numbers, rows, columns = np.array(inside).T
         found[numbers] = window[rows, columns]

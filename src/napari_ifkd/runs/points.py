@@ -16,6 +16,7 @@ from napari_ifkd.annotations.points import Point, points_on, read_points
 from napari_ifkd.errors import InputError, RunError
 from napari_ifkd.evidence import FRAME_PIXELS, Answers, Drawn, Frame, Place, draw_places, estimate, probability_at, propose
 from napari_ifkd.inference import open_map
+from napari_ifkd.pace import Pace
 
 from .folder import RunFolder
 from .inputs import check_same_slides, opened_slides
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
     from napari_ifkd.config import Config
+    from napari_ifkd.events import Event
     from napari_ifkd.inference import ProbabilityMap
     from napari_ifkd.slides import Slide
 
@@ -59,6 +61,15 @@ class PointEvidence:
         self.notes: list[str] = []
         self.rounds = [index for index in folder.rounds() if all(slide.name in folder.maps(index) for slide in slides)]
         self.slides = list(slides)
+        self._said: dict[int, NDArray[np.float32]] = {}  # of each round, at the places that were drawn
+
+    def look(self) -> Iterator[Event]:
+        """Read the maps at the places of the frame, which may take a minute; else that is done when first needed."""
+        pace = Pace("points", len(self.rounds), "rounds")
+        for index in self.rounds:
+            self._of_round(index)
+            if (event := pace.add(1)) is not None:
+                yield event
 
     @property
     def area_um2(self) -> float | None:
@@ -145,7 +156,12 @@ class PointEvidence:
 
     @cached_property
     def _at_drawn(self) -> NDArray[np.float32]:
-        return self._probability(self._drawn.places)
+        return np.stack([self._of_round(index) for index in self.rounds])
+
+    def _of_round(self, index: int) -> NDArray[np.float32]:
+        if index not in self._said:
+            self._said[index] = probability_at(self._drawn.places, self._maps(index), self.config.inference.sigma_px)
+        return self._said[index]
 
     @cached_property
     def _looked(self) -> NDArray[np.bool_]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from napari_ifkd.errors import Cancelled
 from napari_ifkd.events import Event, RunDone, Warned
 
 from .judged_by_reference import ReferenceEvidence
@@ -65,6 +66,11 @@ def recommend(
         for note in masks.notes:
             yield Warned(note)
     points = PointEvidence(folder, slides, config)
+    if points.answered():
+        for event in points.look():
+            if should_stop():
+                raise Cancelled
+            yield event
     if (found := points.judgement()) is not None:
         if found.decides:
             judgements.append(found)
