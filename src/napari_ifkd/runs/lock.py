@@ -36,7 +36,12 @@ def hold(path: Path) -> Iterator[bool]:
         If another process holds the lock, or it cannot be written.
     """
     handed = _handed(path)
-    descriptor = take(path) if handed is None else handed
+    if handed is None:
+        descriptor = take(path)
+    else:
+        descriptor = handed
+        del os.environ[HANDED]
+        os.set_inheritable(handed, False)
     try:
         write_pid(descriptor, os.getpid())
     except OSError as error:
@@ -90,19 +95,22 @@ def write_pid(descriptor: int, pid: int) -> None:
 
 
 def _handed(path: Path) -> int | None:
-    """Return the descriptor of `path` that this process inherited locked, None if it did not."""
+    """Return the descriptor of `path` that this process inherited locked and does not hold yet, None if there is none."""
     try:
-        descriptor = int(os.environ.pop(HANDED, ""))
-        if not os.path.samestat(os.fstat(descriptor), path.stat()):  # a command that works on another run than it was started for
-            return None
-        os.set_inheritable(descriptor, False)
+        descriptor = int(os.environ.get(HANDED, ""))
+        ours = os.path.samestat(os.fstat(descriptor), path.stat())  # or this command works on another run than it was started for
     except (OSError, ValueError):
         return None
-    return descriptor
+    return descriptor if ours else None
 
 
 def holder(path: Path) -> int | None:
-    """Return the pid of the process that holds the lock, None if nobody does (0 if it holds but has not written its pid yet)."""
+    """Return the pid of the process that holds the lock, None if nobody does (0 if it holds but has not written its pid yet).
+
+    A lock that was handed to this very process, and waits for its :func:`hold`, is held by nobody.
+    """
+    if _handed(path) is not None:
+        return None
     try:
         descriptor = os.open(path, os.O_RDONLY)  # also where only others may write
     except OSError:

@@ -67,7 +67,8 @@ class ChildRun:
                 folder.forget_asked()
                 position, log_start = folder.journal.size(), _size(folder.log)
                 process = _spawn(argv, folder.log, held)
-                lock.write_pid(held, process.pid)
+                with suppress(OSError):  # on a full disk; the child says so
+                    lock.write_pid(held, process.pid)
             finally:
                 os.close(held)  # the child holds on to it
         except OSError as error:
