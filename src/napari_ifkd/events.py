@@ -55,7 +55,7 @@ class Decision:
     """Whether the student of a round took the teacher's role, and why."""
 
     switched: bool
-    criterion: str  # the rule that decided: "cautious", "always"
+    criterion: str  # the rule that decided: "cautious", "area prior", "always", "diverged"
     evidence: str  # what was looked at, with numbers
     reason: str  # one sentence for a person
 

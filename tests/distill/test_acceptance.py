@@ -58,6 +58,8 @@ def test_a_known_share_replaces_the_first_teachers_area() -> None:
     nearer = judged(prior=0.2, positive_area=0.30)
     assert nearer.switched, "still off, yet nearer than the teacher"
     assert "known tumour share 0.200" in nearer.evidence
+    assert nearer.criterion == judged(prior=0.2, positive_area=0.41).criterion == "area prior"
+    assert "known tumour share" in nearer.reason
 
 
 def test_without_positive_bags_nothing_is_accepted() -> None:

@@ -30,21 +30,24 @@ def decide(settings: AcceptanceConfig, mode: Mode, *, first: Scores, teacher: Sc
     Returns
     -------
     Decision
-        With the numbers looked at, and a reason in plain words. To keep the teacher is a normal outcome.
+        With the numbers looked at, and a reason in plain words. To keep the teacher is a normal outcome. The criterion is ``area prior``
+        where the known tumour share took the place of the first teacher's area in the cautious rule.
     """
     evidence = _evidence(settings, first, teacher, student, bags)
     if mode != "robust":
         return Decision(True, "always", evidence, f"The student of the round becomes the teacher: mode '{mode}' always switches.")
     if settings.rule == "always":
         return Decision(True, "always", evidence, "The student of the round becomes the teacher: the settings say to switch always.")
+    criterion = "cautious" if settings.area_prior is None else "area prior"
     objections = [
         reason for reason in (_area(settings, first, teacher, student), _accuracy(settings, first, teacher, student, bags)) if reason
     ]
     if objections:
-        return Decision(False, "cautious", evidence, f"The teacher stays: {'; and '.join(objections)}.")
+        return Decision(False, criterion, evidence, f"The teacher stays: {'; and '.join(objections)}.")
     # the bags, not the slide: its whole area may have moved more
-    reason = "The student becomes the teacher: in positive validation bags it marks about as much, and it tells bags apart as well."
-    return Decision(True, "cautious", evidence, reason)
+    near = "about as much" if settings.area_prior is None else "nearly the known tumour share, or is nearer to it"
+    reason = f"The student becomes the teacher: in positive validation bags it marks {near}, and it tells bags apart as well."
+    return Decision(True, criterion, evidence, reason)
 
 
 def diverged(epoch: int) -> Decision:
