@@ -193,7 +193,8 @@ def tell_error(error: Exception, debug: bool) -> int:
         Exit status: 2 for wrong use or bad input, 1 for a failure of ours.
     """
     if debug:
-        err.print_exception()
+        with suppress(OSError):
+            err.print_exception()
     usage = getattr(error, "format_message", None)  # typer's, or click's where typer is older
     if usage is not None:
         line, status = " ".join(str(usage()).split()) or "Missing command.", 2
