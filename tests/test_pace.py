@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from napari_ifkd import pace
 from napari_ifkd.pace import Pace
@@ -39,3 +40,27 @@ def test_no_rate_is_made_up_before_time_has_passed(clock):
     event = Pace("predict", 10).add(1)
     assert event.per_second is None
     assert event.seconds_left is None
+
+
+def test_what_is_left_out_took_no_stage_any_time(clock):
+    told = Pace("training", 30, "images")
+    clock[0] += 1
+    told.add(5)
+    clock[0] += 600
+    pace.leave_out(600)
+    clock[0] += 1
+    assert told.add(5).per_second == pytest.approx(5)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_no_gpu_no_gpu_memory(clock):
+    clock[0] += 1
+    assert Pace("predict", 10).add(1).device_mb is None
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_gpu_memory_is_the_most_that_was_taken(clock):
+    block = torch.empty(256, 2**20, dtype=torch.uint8, device="cuda")
+    del block
+    clock[0] += 1
+    assert Pace("predict", 10).add(1).device_mb >= 256

@@ -61,7 +61,7 @@ def say_table(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*("" if cell is None else str(cell) for cell in row))
-    out.print(table)
+    out.print(table, width=None if out.is_terminal else 10_000)  # in a pipe a row is a line
 
 
 def flat(facts: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:

@@ -1,18 +1,16 @@
-"""A run in a process of its own: followed, cancelled, attached to, and told in one sentence when it fails."""
+"""A run in a process of its own: started, followed, and told in one sentence when it fails."""
 
 from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from napari_ifkd.errors import RunError
-from napari_ifkd.events import EpochDone, Event, RunCancelled, RunDone, RunFailed, RunStarted
+from napari_ifkd.events import EpochDone, RunDone, RunFailed, RunStarted
 from napari_ifkd.runs.folder import RunFolder
 from napari_ifkd.runs.process import ChildRun
 
@@ -20,26 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.fixture
-def long(drawn_config: Path, tmp_path: Path) -> Path:
-    """Settings of a training that takes minutes."""
-    path = tmp_path / "long.yaml"
-    path.write_text(drawn_config.read_text().replace("stage1: {epochs: 2", "stage1: {epochs: 2000"))
-    return path
-
-
 def train_argv(patches: Path, out: Path, config: Path) -> list[str | Path]:
     return ["train", patches, "--out", out, "--config", config]
-
-
-def until_epoch(child: ChildRun) -> list[Event]:
-    """Follow until an epoch is done."""
-    seen: list[Event] = []
-    for event in child.follow():
-        seen.append(event)
-        if isinstance(event, EpochDone):
-            break
-    return seen
 
 
 def test_child_is_followed_to_its_end(drawn_patches: Path, drawn_config: Path, tmp_path: Path) -> None:
@@ -57,27 +37,9 @@ def test_child_is_followed_to_its_end(drawn_patches: Path, drawn_config: Path, t
     assert attached == events
 
 
-def test_cancel_takes_two_seconds_at_most(drawn_patches: Path, long: Path, tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    child = ChildRun.start(train_argv(drawn_patches, out, long), out)
-    until_epoch(child)
-    with pytest.raises(RunError, match="another process"):
-        ChildRun.start(["resume", out], out)
-    start = time.monotonic()
-    child.cancel()
-    assert time.monotonic() - start < 2.5
-    assert not child.running
-    assert isinstance(list(child.follow())[-1], RunCancelled)
-    run = RunFolder(out)
-    assert run.status == "cancelled"
-    assert not run.stop_file.exists()
-
-
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
-def test_killed_child_is_told_and_can_be_resumed(drawn_patches: Path, long: Path, tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    child = ChildRun.start(train_argv(drawn_patches, out, long), out)
-    until_epoch(child)
+def test_killed_child_is_told_and_can_be_resumed_at_once(working: ChildRun, until) -> None:
+    child, out = working, working.folder.path
     assert child.process is not None
     child.process.send_signal(signal.SIGKILL)
     last = list(child.follow())[-1]
@@ -94,7 +56,7 @@ def test_killed_child_is_told_and_can_be_resumed(drawn_patches: Path, long: Path
     assert done in (told_of, told_of + 1)  # an epoch is stored before it is told: the kill may have come between
     again = ChildRun.start(["resume", out], out)
     try:
-        events = until_epoch(again)
+        events = until(again, EpochDone)
         assert events[0] == RunStarted("train", resumed=True)  # follows from where the journal was
         assert isinstance(events[-1], EpochDone)
         assert events[-1].epoch == done + 1
@@ -124,29 +86,7 @@ def test_foreign_folder_gets_no_log(tmp_path: Path) -> None:
         ChildRun.attach(tmp_path)
 
 
-def test_following_can_end_while_the_run_goes_on(drawn_patches: Path, long: Path, tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    child = ChildRun.start(train_argv(drawn_patches, out, long), out)
+def test_following_can_end_while_the_run_goes_on(loading: ChildRun) -> None:
     start = time.monotonic()
-    list(child.follow(until=lambda: time.monotonic() - start > 0.3))
-    assert child.running
-    child.cancel()
-    assert not child.running
-
-
-@pytest.mark.skipif(os.name == "nt", reason="POSIX process groups")
-def test_run_outlives_its_parent_and_can_be_attached_to_and_cancelled(drawn_patches: Path, long: Path, tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    code = (
-        "import sys; from napari_ifkd.runs.process import ChildRun\n"
-        "child = ChildRun.start(['train', sys.argv[1], '--out', sys.argv[2], '--config', sys.argv[3]], sys.argv[2])\n"
-        "print(child.process.pid)"
-    )
-    subprocess.run([sys.executable, "-c", code, str(drawn_patches), str(out), str(long)], check=True, timeout=60)
-    deadline = time.monotonic() + 60
-    while not RunFolder(out).exists and time.monotonic() < deadline:
-        time.sleep(0.1)
-    attached = ChildRun.attach(out)
-    assert isinstance(until_epoch(attached)[-1], EpochDone)
-    attached.cancel()
-    assert RunFolder(out).status == "cancelled"
+    list(loading.follow(until=lambda: time.monotonic() - start > 0.3))
+    assert loading.running

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -38,7 +39,7 @@ def runs(
         note(f"{folder} holds no runs.")
         return
     say_table(
-        ("name", "slide", "act", "state", "rounds", "accepted", "size", "changed"),
+        ("name", "slide", "act", "state", "rounds", "size", "changed", "accepted"),
         (
             (
                 _name(row, folder),
@@ -46,9 +47,9 @@ def runs(
                 row.act,
                 row.status,
                 f"{row.rounds} of {row.rounds_asked}" if row.rounds_asked else "",
-                row.accepted,
                 size_text(row.size_bytes),
-                row.changed.astimezone().strftime("%Y-%m-%d %H:%M"),
+                _when(row.changed),
+                row.accepted,
             )
             for row in found
         ),
@@ -61,6 +62,7 @@ def runs(
 def resume(run: Path) -> None:
     """Go on with a run: one that is paused, or from its last complete epoch one that was cancelled, failed or killed."""
     from napari_ifkd.console import say
+    from napari_ifkd.runs import lock
     from napari_ifkd.runs.folder import RunFolder
     from napari_ifkd.runs.process import ChildRun
 
@@ -69,6 +71,7 @@ def resume(run: Path) -> None:
         ChildRun.attach(run).proceed()
         say(f"{run} goes on, in the process that was paused")
         return
+    lock.check_free(folder.path / "lock")  # before all that has to be loaded
     from napari_ifkd.runs.acts import resume_run
 
     follow(lambda stop: resume_run(run, should_stop=stop))
@@ -133,6 +136,11 @@ def _record(row: RunSummary) -> dict[str, object]:
 def _name(row: RunSummary, folder: Path) -> str:
     below = row.path.relative_to(folder).as_posix() if row.path.is_relative_to(folder) else row.path.as_posix()
     return row.name if below == "." else below
+
+
+def _when(changed: datetime) -> str:
+    here = changed.astimezone()
+    return here.strftime("%H:%M" if here.date() == datetime.now().astimezone().date() else "%Y-%m-%d")
 
 
 def _few(names: tuple[str, ...]) -> str:

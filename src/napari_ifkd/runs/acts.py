@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from napari_ifkd.errors import RunError
 from napari_ifkd.events import MapReady, RoundDone, RunDone, RunStarted
 
+from . import lock
 from .distilling import distill_run
 from .drive import drive
 from .folder import RunFolder
@@ -44,8 +45,7 @@ def resume_run(out: str | Path, *, should_stop: Callable[[], bool] = never) -> G
         As the act it began as.
     """
     folder = RunFolder.open(out)
-    if (pid := folder.writer) is not None:
-        raise RunError(out, f"another process (pid {pid}) is working on this run", "Wait for it, or cancel it first")
+    lock.check_free(folder.path / "lock")
     if (end := _complete(folder)) is not None:
         yield from drive(folder, folder.act, lambda stop: _again(end), should_stop)
         return

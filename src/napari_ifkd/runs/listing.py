@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from napari_ifkd.errors import InputError, RunError
 from napari_ifkd.events import RoundDone, RunDone
@@ -17,9 +17,11 @@ from .folder import RunFolder
 from .status import Status, status_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from napari_ifkd.events import Event
+
+T = TypeVar("T")
 
 _DEEP = 3  # folders between the one asked about and a run; such as project/slide/attempt/RUN
 _NO_RUNS_IN = (".zarr", ".mrxs")  # maps and slides: many files, no runs
@@ -83,33 +85,34 @@ def list_runs(folder: str | Path) -> list[RunSummary]:
 def summarise(path: str | Path) -> RunSummary:
     """Summarise one run. Whatever cannot be read becomes the row's problem."""
     run = RunFolder(path)
-    events: list[Event] = []
-    about: dict[str, Any] = {}
-    accepted, problem = "", ""
-    try:
-        events = run.events()
-        about = run.about
-        accepted = _accepted(run, events)
-    except InputError as error:
-        problem = str(error)
-    except OSError as error:
-        problem = f"{error.filename or run.path}: {error.strerror}"
-    except Exception as error:  # noqa: BLE001 - of another version, or written by hand: one odd run must not hide the others
-        problem = f"{run.path}: cannot be read ({type(error).__name__}: {error})"
+    problems: list[str] = []
+
+    def read(get: Callable[[], T], otherwise: T) -> T:
+        try:
+            return get()
+        except InputError as error:
+            problems.append(str(error))
+        except Exception as error:  # noqa: BLE001 - of another version, or written by hand: one odd run must not hide the others
+            problems.append(f"{run.path}: cannot be read ({type(error).__name__}: {error})")
+        return otherwise
+
+    events: list[Event] = read(run.events, [])
+    about: dict[str, Any] = read(lambda: run.about, {})
     act = str(about.get("act", ""))
+    waits = run.pause_file.exists()
     return RunSummary(
         path=run.path,
         name=run.path.resolve().name,
         act=act,
-        slides=_slides(about),
-        model=_model(about),
-        status=status_of(events, at_work=run.writer is not None, may_wait=run.pause_file.exists()),
+        slides=read(lambda: _slides(about), ()),
+        model=read(lambda: _model(about), ""),
+        status=read(lambda: status_of(events, at_work=run.writer is not None, may_wait=waits), "empty"),
         rounds=len({event.index for event in events if isinstance(event, RoundDone) and event.index}),
-        rounds_asked=_asked(about) if act == "distill" else 0,
-        accepted=accepted,
+        rounds_asked=read(lambda: int(about["config"]["rounds"]["rounds"]), 0) if act == "distill" else 0,
+        accepted=read(lambda: _accepted(run, act, events), ""),
         size_bytes=_size(run.path),
         changed=_changed(run),
-        problem=" ".join(problem.split()),
+        problem=" ".join(problems[0].split()) if problems else "",
     )
 
 
@@ -179,12 +182,7 @@ def _model(about: dict[str, Any]) -> str:
     return str(model.get("name") or network.get("name") or "")
 
 
-def _asked(about: dict[str, Any]) -> int:
-    rounds = ((about.get("config") or {}).get("rounds") or {}).get("rounds", 0)
-    return rounds if isinstance(rounds, int) else 0
-
-
-def _accepted(run: RunFolder, events: list[Event]) -> str:
+def _accepted(run: RunFolder, act: str, events: list[Event]) -> str:
     """Tell which round is to be used, and why: by accepted.json, else by the run's own word, else by its rounds so far."""
     done = next((event for event in reversed(events) if isinstance(event, RunDone)), None)
     judged = run.accepted
@@ -192,7 +190,7 @@ def _accepted(run: RunFolder, events: list[Event]) -> str:
         text = f"{_round(judged.round)} at {judged.threshold:.2f} by {judged.by}"
         reason = "" if judged.by == "user" or done is None or done.accepted_round != judged.round else done.reason
         return f"{text}: {reason}" if reason else text
-    if run.act != "distill":
+    if act != "distill":
         return "" if done is None else done.reason
     if done is not None:
         return f"{_round(done.accepted_round)} by the run: {done.reason}"

@@ -78,11 +78,7 @@ def take(path: Path, patience: float = 1.0) -> int:
     while not try_lock(descriptor):
         if time.monotonic() > deadline:
             os.close(descriptor)
-            raise RunError(
-                path.parent,
-                f"another process (pid {_pid(path)}) is working on this run",
-                "Wait for it or cancel it, or choose another --out",
-            )
+            raise _taken(path, _pid(path))
         time.sleep(0.05)
     return descriptor
 
@@ -92,6 +88,16 @@ def write_pid(descriptor: int, pid: int) -> None:
     os.lseek(descriptor, 0, os.SEEK_SET)
     os.ftruncate(descriptor, 0)
     os.write(descriptor, str(pid).encode())
+
+
+def check_free(path: Path) -> None:
+    """Raise RunError if another process holds the lock."""
+    if (pid := holder(path)) is not None:
+        raise _taken(path, pid)
+
+
+def _taken(path: Path, pid: int) -> RunError:
+    return RunError(path.parent, f"another process (pid {pid}) is working on this run", "Wait for it or cancel it, or choose another --out")
 
 
 def _handed(path: Path) -> int | None:
