@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+import tifffile
+import yaml
+from scipy.stats import spearmanr
 
 from napari_ifkd.annotations.points import read_points, write_points
 from napari_ifkd.config import Config, load_config
+from napari_ifkd.errors import RunError
 from napari_ifkd.events import Event, RunDone, Warned
-from napari_ifkd.runs.acts import distill_run, resume_run
+from napari_ifkd.evidence import Place
+from napari_ifkd.runs.acts import distill_run, predict_run
 from napari_ifkd.runs.folder import RunFolder
-from napari_ifkd.runs.points import PointEvidence
+from napari_ifkd.runs.judgement import put_down
+from napari_ifkd.runs.points import PointEvidence, opened_evidence
 from napari_ifkd.slides import open_slide
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from napari_ifkd.runs.judgement import Judgement
+    from napari_ifkd.slides import Slide
 
 
 @pytest.fixture(scope="module")
@@ -50,21 +62,31 @@ def _answer(run: RunFolder, slide_path: Path, count: int, says: Callable[[float]
             write_points(run.points, [*known, *(replace(point, answer="tumour" if says(point.x) else "normal") for point in asked)])
 
 
-def _again(run: RunFolder) -> tuple[RunDone, list[Event]]:
-    events = list(resume_run(run.path))
+def _judgement(run: RunFolder, slide_path: Path) -> tuple[Judgement | None, list[str]]:
+    with open_slide(slide_path) as slide:
+        evidence = PointEvidence(run, [slide], run.config)
+        return evidence.judgement(), evidence.notes
+
+
+def _run_with(run: RunFolder, slide_path: Path, out: Path) -> tuple[RunDone, list[Event], RunFolder]:
+    """Do the same run again, with the points of this one."""
+    config = run.config.replaced(**{"rounds.epochs": 1})
+    events = list(distill_run([slide_path], run.about["data"]["teacher"], out, config, points=run.points))
     assert isinstance(events[-1], RunDone)
-    return events[-1], events
+    return events[-1], events, RunFolder.open(out)
 
 
-def test_points_decide_and_the_reason_says_so(run: RunFolder, drawn_slide: Path) -> None:
+def test_points_decide_at_the_end_of_a_run_and_the_reason_says_so(run: RunFolder, drawn_slide: Path, tmp_path: Path) -> None:
     _answer(run, drawn_slide, 30)
-    end, _ = _again(run)
+    end, _, other = _run_with(run, drawn_slide, tmp_path / "run")
     assert end.reason.startswith("By points: ")
     assert "30 answered points" in end.reason
     assert "Without points: " in end.reason
-    accepted = run.accepted
+    accepted = other.accepted
     assert accepted is not None
     assert (accepted.by, accepted.round) == ("points", end.accepted_round)
+    assert accepted.reason
+    assert accepted.reason in end.reason
     assert f"At threshold {accepted.threshold:g}" in end.reason
 
 
@@ -75,27 +97,39 @@ def test_batches_are_numbered_and_keep_their_probabilities(run: RunFolder, drawn
     assert all(p.probability is not None and 0 < p.probability <= 1 for p in points)
 
 
-def test_the_users_own_word_stands(run: RunFolder, drawn_slide: Path) -> None:
-    run.accept(0, 0.33)
+def test_the_users_own_word_and_masks_stand_above_points(run: RunFolder, drawn_slide: Path) -> None:
     _answer(run, drawn_slide, 10)
-    end, _ = _again(run)
-    assert end.reason.startswith("By points: ")
-    assert run.accepted is not None
-    assert (run.accepted.by, run.accepted.threshold) == ("user", 0.33)
+    judgement, _ = _judgement(run, drawn_slide)
+    assert judgement is not None
+    run.accept(0, 0.22, by="points")
+    assert put_down(run, judgement)
+    for by in ("reference", "user", "whoever comes later"):
+        run.accept(0, 0.33, by=by)
+        assert not put_down(run, judgement)
+        assert run.accepted is not None
+        assert (run.accepted.by, run.accepted.threshold) == (by, 0.33)
+        assert put_down(run, replace(judgement, by="reference")) is (by == "reference")
 
 
-def test_too_few_points_and_points_set_by_hand_do_not_decide(run: RunFolder, drawn_slide: Path) -> None:
+def test_points_set_by_hand_do_not_judge(run: RunFolder, drawn_slide: Path) -> None:
     run.points.write_text("slide,x,y,answer\n" + "".join(f"tiny.tif,{60 + x},100,normal\n" for x in range(30)))
-    end, events = _again(run)
-    assert not end.reason.startswith("By points")
-    assert run.accepted is None
-    assert any("nobody knows" in e.message for e in events if isinstance(e, Warned))
-    run.points.unlink()
+    judgement, notes = _judgement(run, drawn_slide)
+    assert judgement is None
+    assert notes == ["30 answered points do not decide: drawn with nobody knows which probability."]
+
+
+def test_too_few_points_are_told_and_do_not_decide(run: RunFolder, drawn_slide: Path, tmp_path: Path) -> None:
     _answer(run, drawn_slide, 10)
     write_points(run.points, read_points(run.points)[:6])
-    end, events = _again(run)
-    assert not end.reason.startswith("By points")
-    assert any("too few" in e.message for e in events if isinstance(e, Warned))
+    judgement, _ = _judgement(run, drawn_slide)
+    assert judgement is not None
+    assert not judgement.decides
+    assert not put_down(run, judgement)
+    assert run.accepted is None
+    end, events, other = _run_with(run, drawn_slide, tmp_path / "run")
+    assert end.reason.startswith("By the cautious rule: ")
+    assert other.accepted is None
+    assert any("6 points that can judge are too few" in e.message for e in events if isinstance(e, Warned))
 
 
 def test_points_that_taught_do_not_judge(run: RunFolder, drawn_slide: Path) -> None:
@@ -107,8 +141,150 @@ def test_points_that_taught_do_not_judge(run: RunFolder, drawn_slide: Path) -> N
     assert "cannot judge" in evidence.notes[0]
 
 
+def _evidence(run: RunFolder, slide: Slide, **settings: object) -> PointEvidence:
+    return PointEvidence(run, [slide], run.config.replaced(**settings))
+
+
+def test_the_same_points_are_asked_until_they_are_answered_and_in_no_order(run: RunFolder, drawn_slide: Path) -> None:
+    with open_slide(drawn_slide) as slide:
+        first = _evidence(run, slide).proposals(30)
+        assert _evidence(run, slide).proposals(30) == first
+        frame = _evidence(run, slide)
+        score = [float(frame.frame.probability[:, frame.places.index(Place(p.slide, p.x, p.y))].mean()) for p in first]
+        assert len(first) == 30
+        assert {p.answer for p in first} == {""}
+        assert abs(spearmanr(score, range(30)).statistic) < 0.5  # whoever stops early has answered a random part
+        _answer(run, drawn_slide, 10)
+        assert not {(p.x, p.y) for p in _evidence(run, slide).proposals(30)} >= {(p.x, p.y) for p in first}
+
+
+def test_what_is_asked_stands_for_the_tissue(run: RunFolder, drawn_slide: Path) -> None:
+    """The mean over many draws of a count weighted by 1 / probability is the count over all places of the frame."""
+    with open_slide(drawn_slide) as slide:
+        sizes, right, whole = [], [], []
+        for seed in range(16):
+            evidence = _evidence(run, slide, seed=seed)
+            weights = np.array([[1 / p.probability, (p.x >= 160) / p.probability] for p in evidence.proposals(20)])
+            sizes.append(weights[:, 0].sum() / len(evidence.places))
+            right.append(weights[:, 1].sum() / len(evidence.places))
+            whole.append(np.mean([p.x >= 160 for p in evidence.places]))
+    assert np.mean(sizes) == pytest.approx(1, abs=4 * np.std(sizes) / np.sqrt(16))
+    assert np.mean(right) == pytest.approx(np.mean(whole), abs=4 * np.std(right) / np.sqrt(16))
+
+
+def test_a_place_that_was_answered_before_brings_its_answer_along(run: RunFolder, drawn_slide: Path) -> None:
+    with open_slide(drawn_slide) as slide:
+        evidence = _evidence(run, slide)
+        everything = evidence.proposals(len(evidence.places))
+        half = [replace(point, answer="normal") for point in everything[::2]]
+        write_points(run.points, half)
+        again = evidence.proposals(len(evidence.places))
+    known = {(p.x, p.y) for p in half}
+    assert len(again) == len(everything)
+    assert all(p.answer == ("normal" if (p.x, p.y) in known else "") for p in again)
+    assert {p.stratum for p in again} == {"batch 2 of tiny.tif"}
+
+
+def test_excluded_regions_are_neither_asked_about_nor_judged_by(run: RunFolder, drawn_slide: Path, tmp_path: Path) -> None:
+    copy = RunFolder(shutil.copytree(run.path, tmp_path / "run"))
+    regions = tmp_path / "regions.geojson"
+    box = [[0, 0], [320, 0], [320, 128], [0, 128], [0, 0]]
+    properties = {"classification": {"name": "Exclusion"}}
+    feature = {"type": "Feature", "properties": properties, "geometry": {"type": "Polygon", "coordinates": [box]}}
+    regions.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    about = yaml.safe_load((copy.path / "run.yaml").read_text())
+    about["data"]["regions"] = str(regions)
+    (copy.path / "run.yaml").write_text(yaml.safe_dump(about))
+    _answer(run, drawn_slide, 40)
+    shutil.copy(run.points, copy.points)
+    with open_slide(drawn_slide) as slide:
+        without, evidence = _evidence(run, slide), _evidence(copy, slide)
+        assert min(p.y for p in evidence.places) >= 128 > min(p.y for p in without.places)
+        assert evidence.area_um2 == pytest.approx((without.area_um2 or 0) / 2, rel=0.1)
+        assert min(p.y for p in evidence.proposals(50)) >= 128
+        kept = evidence.answered()
+    assert [p for p in read_points(run.points) if p.y >= 128] == kept
+    assert "in an excluded region" in evidence.notes[-1]
+
+
+def test_figures_of_all_rounds_come_with_areas_and_intervals(run: RunFolder, drawn_slide: Path) -> None:
+    _answer(run, drawn_slide, 60)
+    with open_slide(drawn_slide) as slide:
+        judgement = _evidence(run, slide).judgement()
+    assert judgement is not None
+    assert [figures.round for figures in judgement.rounds] == [0, 1]
+    assert judgement.chosen in judgement.rounds
+    assert judgement.tumour_mm2 is not None
+    assert judgement.tumour_mm2.low <= 192 * 128e-6 <= judgement.tumour_mm2.high  # the drawn tumour
+    for figures in judgement.rounds:
+        assert figures.marked_mm2 == pytest.approx(figures.marked * judgement.tumour_mm2.value / judgement.tumour.value)
+        for interval in (figures.f1, figures.precision, figures.recall, figures.threshold):
+            assert interval.low <= interval.value <= interval.high
+    assert json.loads(json.dumps(judgement.record()))["advice"]["round"] == judgement.chosen.round
+
+
+@pytest.fixture(scope="module")
+def two_slides(
+    drawn_slide: Path, drawn_teacher: Path, drawn_config: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[RunFolder, list[Path]]:
+    """A run of two slides, the second one the first upside down."""
+    folder = tmp_path_factory.mktemp("two")
+    second = folder / "second.tif"
+    options = {"tile": (128, 128), "resolution": (1e4, 1e4), "resolutionunit": "CENTIMETER", "metadata": None}
+    tifffile.imwrite(second, tifffile.imread(drawn_slide)[::-1], photometric="rgb", **options)
+    config = load_config(drawn_config).replaced(**{"rounds.rounds": 1, "rounds.epochs": 1})
+    list(distill_run([drawn_slide, second], drawn_teacher, folder / "run", config))
+    return RunFolder.open(folder / "run"), [drawn_slide, second]
+
+
+def test_one_of_several_slides_can_be_asked_about_alone(two_slides: tuple[RunFolder, list[Path]]) -> None:
+    run, _ = two_slides
+    with opened_evidence(run.path, "second.tif") as alone, opened_evidence(run.path) as both:
+        asked, everywhere = alone.proposals(12), both.proposals(12)
+        assert {(p.slide, p.stratum) for p in asked} == {("second.tif", "batch 1 of second.tif")}
+        assert {p.slide for p in everywhere} == {"tiny.tif", "second.tif"}
+        assert {p.stratum for p in everywhere} == {"batch 1"}
+        assert (both.area_um2 or 0) == pytest.approx(2 * (alone.area_um2 or 0), rel=0.05)
+        answered = [replace(p, answer="tumour" if _tumour(p.x) else "normal") for p in (*asked, *everywhere)]
+        write_points(run.points, answered)
+        # what was drawn on both stands for each of them; what was drawn on one stands for that one
+        assert len(alone.answered()) == 12 + sum(p.slide == "second.tif" for p in everywhere)
+        assert sorted(both.answered(), key=str) == sorted(answered[12:], key=str)
+        assert "12 answered points do not decide: drawn on one of the slides alone" in both.notes[-1]
+    run.points.unlink()
+
+
+def test_runs_that_points_cannot_judge_say_so(
+    drawn_patches: Path,
+    drawn_slide: Path,
+    drawn_teacher: Path,
+    drawn_config: Path,
+    two_slides: tuple[RunFolder, list[Path]],
+    tmp_path: Path,
+) -> None:
+    config = load_config(drawn_config).replaced(**{"rounds.rounds": 1, "rounds.epochs": 1})
+    list(distill_run([drawn_patches], drawn_teacher, tmp_path / "patches", config))
+    list(predict_run([drawn_slide], drawn_teacher, tmp_path / "predict", config))
+    moved = RunFolder(shutil.copytree(two_slides[0].path, tmp_path / "moved"))
+    about = (moved.path / "run.yaml").read_text().replace(str(two_slides[1][1].resolve()), "/nowhere/second.tif")
+    (moved.path / "run.yaml").write_text(about)
+    for path, slide, told in (
+        (tmp_path / "patches", None, "learnt from patches alone.*--reference"),
+        (tmp_path / "predict", None, "is a predict run"),
+        (tmp_path, None, "is no run folder"),
+        (moved.path, "third.tif", "has no slide third.tif"),
+        (moved.path, None, "second.tif is gone .*tell by --slide"),
+    ):
+        with pytest.raises(RunError, match=told), opened_evidence(path, slide):
+            pass
+    with opened_evidence(moved.path, two_slides[1][1]) as found:
+        assert [slide.name for slide in found.slides] == ["second.tif"]
+
+
 @pytest.mark.parametrize("tumour", [True, False])
-def test_answers_that_are_all_alike_still_end_the_run(run: RunFolder, drawn_slide: Path, tumour: bool) -> None:
+def test_answers_that_are_all_alike_still_judge(run: RunFolder, drawn_slide: Path, tumour: bool) -> None:
     _answer(run, drawn_slide, 10, lambda _: tumour)
-    end, _ = _again(run)
-    assert end.reason.startswith("By points: ")
+    judgement, _ = _judgement(run, drawn_slide)
+    assert judgement is not None
+    assert judgement.decides
+    assert judgement.tumour.value > 0.6 if tumour else judgement.tumour.value < 0.3
