@@ -108,6 +108,11 @@ def scratch_folder(path: str | Path) -> Iterator[Path]:
         yield aside
 
 
+def is_aside(path: Path) -> bool:
+    """Whether a file or folder is one in the making, or was left so by a killed process."""
+    return path.name.startswith(".") and path.name.endswith(".part")
+
+
 def make_folder(path: Path) -> None:
     """Make a folder and those around it, all on disk."""
     made = []
@@ -263,8 +268,8 @@ def _claim(path: Path, folder: bool) -> tuple[Path, int | None]:
 
 def _sweep(path: Path) -> None:
     """Remove the asides of a file that nobody holds: whoever made them was killed."""
-    for aside in path.parent.glob(".*.part"):
-        if not aside.name.startswith(f".{path.name}.") or len(aside.name) != len(path.name) + 15:
+    for aside in path.parent.iterdir():
+        if not is_aside(aside) or not aside.name.startswith(f".{path.name}.") or len(aside.name) != len(path.name) + 15:
             continue
         with suppress(OSError):  # somebody else sweeps too
             if os.name == "nt":

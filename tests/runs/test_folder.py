@@ -115,6 +115,12 @@ def test_a_log_alone_is_no_obstacle(tmp_path: Path) -> None:
     assert RunFolder.create(tmp_path, "train", Config(), {}).exists
 
 
+def test_a_run_that_was_killed_while_it_wrote_its_first_file_can_begin_again(tmp_path: Path) -> None:
+    (tmp_path / ".run.yaml.0123abcd.part").write_text("format: 1\nact: tr")
+    assert RunFolder.create(tmp_path, "train", Config(), {}).act == "train"
+    assert [p.name for p in tmp_path.iterdir()] == ["run.yaml"]
+
+
 def test_open_refuses_what_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no run folder"):
         RunFolder.open(tmp_path)

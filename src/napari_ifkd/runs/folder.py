@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from napari_ifkd.config import Config, validated
 from napari_ifkd.errors import RunError
 from napari_ifkd.events import Event, RoundDone, RunDone
-from napari_ifkd.files import cannot_write, read_json, write_aside
+from napari_ifkd.files import cannot_write, is_aside, read_json, write_aside
 
 from . import lock
 from .about import read_about, write_about
@@ -117,7 +117,7 @@ class RunFolder:
         if not self.path.is_dir():
             raise RunError(self.path, "is a file", "Give a new or empty folder as --out")
         try:
-            others = sorted(p.name for p in self.path.iterdir() if p.name not in _BESIDES)
+            others = sorted(p.name for p in self.path.iterdir() if p.name not in _BESIDES and not is_aside(p))
         except OSError as error:
             raise RunError(self.path, f"cannot be read ({error.strerror})", "Choose another --out") from error
         if others:
