@@ -61,7 +61,8 @@ def say_table(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*("" if cell is None else str(cell) for cell in row))
-    out.print(table, width=None if out.is_terminal else 10_000)  # in a pipe a row is a line
+    wide = out if out.is_terminal else Console(file=out.file, width=10_000, highlight=False)  # in a pipe a row is a line
+    wide.print(table)
 
 
 def flat(facts: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:

@@ -96,7 +96,7 @@ def summarise(path: str | Path) -> RunSummary:
             problems.append(f"{run.path}: cannot be read ({type(error).__name__}: {error})")
         return otherwise
 
-    events: list[Event] = read(run.events, [])
+    events: list[Event] = read(lambda: [event for event, _ in run.journal.events(progress=False)], [])
     about: dict[str, Any] = read(lambda: run.about, {})
     act = str(about.get("act", ""))
     waits = run.pause_file.exists()
