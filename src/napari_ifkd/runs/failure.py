@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -21,8 +22,7 @@ def failure_of(error: Exception, run: Path) -> InputError | EngineError:
     run : the run folder
     """
     if (disk := _of_disk(error)) is not None and (disk.errno in UNWRITABLE or (disk is error and _inside(disk.filename, run))):
-        cause, remedy = words_of(disk)
-        return RunError(disk.filename or run, f"cannot be written ({cause})", f"{remedy}, then `napari-ifkd resume {run}`")
+        return _unwritable(disk, run)
     if isinstance(error, (InputError, EngineError)):
         return error
     return EngineError(_sentence(error))
@@ -30,12 +30,16 @@ def failure_of(error: Exception, run: Path) -> InputError | EngineError:
 
 def disk_now(run: Path) -> RunError | None:
     """Return why the disk takes nothing more, None where it does: the words of a run that could not even tell why it ended."""
-    cause = None
     if shutil.disk_usage(run).free < _LITTLE:
-        cause, remedy = "no space left on the device", "Make space"
-    elif hasattr(os, "statvfs") and os.statvfs(run).f_flag & os.ST_RDONLY:
-        cause, remedy = "the disk is read-only", "Make it writable"
-    return None if cause is None else RunError(run, f"cannot be written ({cause})", f"{remedy}, then `napari-ifkd resume {run}`")
+        return _unwritable(OSError(errno.ENOSPC, ""), run)
+    if hasattr(os, "statvfs") and os.statvfs(run).f_flag & os.ST_RDONLY:
+        return _unwritable(OSError(errno.EROFS, ""), run)
+    return None
+
+
+def _unwritable(error: OSError, run: Path) -> RunError:
+    cause, remedy = words_of(error)
+    return RunError(error.filename or run, f"cannot be written ({cause})", f"{remedy}, then `napari-ifkd resume {run}`")
 
 
 def _of_disk(error: BaseException) -> OSError | None:
