@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from contextlib import suppress
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -17,6 +15,7 @@ from rich.table import Table
 from .errors import EngineError, InputError
 from .events import EpochDone, Event, MapReady, RoundDone, RunCancelled, RunContinued, RunDone, RunPaused, RunStarted, Warned
 from .events import Progress as ProgressEvent
+from .files import UNWRITABLE, cannot_write
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -38,14 +37,6 @@ def note(text: str, style: str = "") -> None:
     """Print a line on stderr, such as a warning or an error; nothing where that cannot be written, as a log on a full disk cannot."""
     with suppress(OSError):
         err.print(text, markup=False, style=style)
-
-
-def let_go_of_stderr() -> None:
-    """Give up what stderr could not write, or Python would exit with a status of its own."""
-    try:
-        sys.stderr.flush()
-    except (OSError, ValueError):  # a full disk; closed
-        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - until the process ends
 
 
 def say_json(data: Mapping[str, Any]) -> None:
@@ -193,6 +184,8 @@ def tell_error(error: Exception, debug: bool) -> int:
     int
         Exit status: 2 for wrong use or bad input, 1 for a failure of ours.
     """
+    if isinstance(error, OSError) and error.errno in UNWRITABLE:
+        error = cannot_write(InputError, error.filename or "the disk", error)
     if debug:
         with suppress(OSError):
             err.print_exception()

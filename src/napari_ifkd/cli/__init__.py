@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -79,7 +81,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
-    sys.exit(_status([word for word in words if word != "--debug"], debug))
+    status = _status([word for word in words if word != "--debug"], debug)
+    _let_go()
+    sys.exit(status)
+
+
+def _let_go() -> None:
+    """Give up what stdout and stderr could not write (a full disk, a closed pipe), or Python would exit with a status of its own."""
+    for name in ("stdout", "stderr"):
+        try:
+            getattr(sys, name).flush()
+        except OSError:
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - until the process ends
 
 
 def _status(words: list[str], debug: bool) -> int:
@@ -91,11 +104,8 @@ def _status(words: list[str], debug: bool) -> int:
     except (Cancelled, KeyboardInterrupt, typer.Abort):
         return CANCELLED
     except BrokenPipeError:  # as in `napari-ifkd info SLIDE | head -1`
-        sys.stderr.close()
         return 0
     except Exception as error:  # noqa: BLE001 - the last resort: a user sees one line, not a traceback
-        from napari_ifkd.console import let_go_of_stderr, tell_error
+        from napari_ifkd.console import tell_error
 
-        status = tell_error(error, debug)
-        let_go_of_stderr()
-        return status
+        return tell_error(error, debug)

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from napari_ifkd.annotations import read_mask
+from napari_ifkd.files import durable
 from napari_ifkd.inference import open_map
 from napari_ifkd.runs.folder import RunFolder
 from napari_ifkd.slides import open_slide
@@ -60,7 +61,8 @@ def draw_comparison(out: Path, summary: Mapping[str, Mapping[str, Any]]) -> Path
             for box in boxes
         ]
     picture = _assemble(rows, [(title, told) for title, told, _ in columns], summary["all_foreground"])
-    picture.save(out / "comparison.png", optimize=True)
+    with durable(out / "comparison.png") as aside:
+        picture.save(aside, "PNG", optimize=True)
     return out / "comparison.png"
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_ifkd.errors import Cancelled
 from napari_ifkd.events import Event, RunCancelled, RunDone
+from napari_ifkd.files import write_aside
 from napari_ifkd.pace import Pace
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ def summarise(out: Path) -> dict[str, dict[str, Any]]:
     for name, index in rounds.items():
         measured = run.metrics(index)
         summary[name] = {"round": index, **{key: measured[key] for key in scores if key in measured}}
-    (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    write_aside(out / "summary.json", json.dumps(summary, indent=2) + "\n")
     return summary
 
 
