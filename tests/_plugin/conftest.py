@@ -44,18 +44,14 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def window(make_napari_viewer: Callable[..., Any], qtbot: Any) -> Iterator[Window]:
-    """Return a real viewer with the five docks."""
-    from napari_ifkd._plugin.docks import add_docks
-
-    viewer = make_napari_viewer(show=True)
-    viewer.window.resize(1280, 800)
-    docks = {name: dock.inner_widget() for name, dock in add_docks(viewer).items()}
-    bench = docks["Slide"].bench
-    yield Window(viewer, docks, qtbot)
-    runner = bench.runner
-    runner.release()
-    if runner._child is not None and runner._child.running:  # of a test that failed half-way
-        runner._child.cancel()
+    """Return a real viewer with the docks; :meth:`Window.another` is for a second one."""
+    first = Window(make_napari_viewer(show=True), qtbot)
+    yield first
+    for each in first.all:
+        runner = each.bench.runner
+        runner.release()
+        if runner._child is not None and runner._child.running:  # of a test that failed half-way
+            runner._child.cancel()
     quiet()
 
 
@@ -71,24 +67,61 @@ def quiet() -> None:
 class Window:
     """A viewer and its docks, with hands to click."""
 
-    def __init__(self, viewer: Any, docks: dict[str, Any], qtbot: Any) -> None:
-        self.viewer, self.docks, self.qtbot = viewer, docks, qtbot
-        self.session = docks["Slide"].bench.session
+    def __init__(self, viewer: Any, qtbot: Any) -> None:
+        from napari_ifkd._plugin.docks import add_docks
 
-    def click(self, dock: str, widget: Any) -> None:
-        """Bring a dock to the front and click a widget of it with the mouse."""
-        from qtpy.QtCore import Qt
+        self.viewer, self.qtbot = viewer, qtbot
+        viewer.window.resize(1280, 800)
+        self.docks = {name: dock.inner_widget() for name, dock in add_docks(viewer).items()}
+        self.bench = self.docks["Slide"].bench
+        self.session = self.bench.session
+        self.all = [self]
 
-        native = getattr(widget, "native", widget)
+    def another(self, viewer: Any) -> Window:
+        """Add the docks to a second viewer."""
+        self.all.append(Window(viewer, self.qtbot))
+        return self.all[-1]
+
+    def front(self, dock: str) -> None:
+        """Bring a dock to the front."""
         parent = self.docks[dock].parentWidget()
         while parent is not None and not parent.inherits("QDockWidget"):
             parent = parent.parentWidget()
         if parent is not None:
             parent.raise_()
+
+    def click(self, dock: str, widget: Any) -> None:
+        """Bring a dock to the front and click a widget of it with the mouse."""
+        native = getattr(widget, "native", widget)
+        self.front(dock)
         self.docks[dock].ensureWidgetVisible(native)
-        self.qtbot.waitUntil(native.isVisible, timeout=5000)
-        assert native.isEnabled(), f"{native} is disabled"
-        self.qtbot.mouseClick(native, Qt.MouseButton.LeftButton)
+        self.press(native)
+
+    def press(self, button: Any) -> None:
+        """Click a button with the mouse."""
+        from qtpy.QtCore import Qt
+
+        self.qtbot.waitUntil(button.isVisible, timeout=5000)
+        assert button.isEnabled(), f"{button} is disabled"
+        self.qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+
+    def dialogs(self, name: str) -> list[Any]:
+        """Return the open dialogs of a class."""
+        from qtpy.QtWidgets import QApplication
+
+        return [widget for widget in QApplication.topLevelWidgets() if type(widget).__name__ == name and widget.isVisible()]
+
+    def when(self, condition: Callable[[], bool], act: Callable[[], object], tries: int = 300) -> None:
+        """Act as soon as something is so, also while a question is asked and everything else waits."""
+        from qtpy.QtCore import QTimer
+
+        def look() -> None:
+            if condition():
+                act()
+            elif tries:
+                self.when(condition, act, tries - 1)
+
+        QTimer.singleShot(50, look)
 
     def wait(self, condition: Callable[[], bool], seconds: float = 60) -> None:
         """Wait until something is so, while the window lives."""
@@ -96,4 +129,4 @@ class Window:
 
     def ours(self, *kinds: str) -> list[Any]:
         """Return our layers of these kinds."""
-        return list(self.docks["Slide"].bench.layers.ours(*kinds))
+        return list(self.bench.layers.ours(*kinds))

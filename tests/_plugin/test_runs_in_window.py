@@ -1,16 +1,23 @@
-"""A run beside the window: cancel, error, and a window that closes while it works."""
+"""A run beside the window: pause, cancel, what went wrong and its log, going on, and a window that closes while it works."""
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from napari_ifkd.config import dump_config, load_config
 from napari_ifkd.runs.folder import RunFolder
+from napari_ifkd.runs.process import ChildRun
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -35,21 +42,136 @@ def ready(window: Any, drawn_slide: Path, drawn_teacher: Path) -> Any:
     return window
 
 
-def test_cancel_ends_the_run_within_two_seconds(ready: Any) -> None:
+@pytest.fixture
+def orphan(tmp_path: Path, drawn_slide: Path, drawn_teacher: Path, drawn_config: Path) -> Iterator[Path]:
+    """Return a run at work in the runs folder whose starter was killed, as a napari that crashed leaves it behind."""
+    out, settings = tmp_path / "runs" / "orphan", tmp_path / "long.yaml"
+    long = {"rounds.rounds": 50, "rounds.epochs": 50, "tiles.positive_above": 0.5, "tiles.negative_below": 0.5}
+    settings.write_text(dump_config(load_config(drawn_config).replaced(**long)))
+    command = ["distill", str(drawn_slide), "--teacher", str(drawn_teacher), "--out", str(out), "--config", str(settings)]
+    code = "import sys, time; from napari_ifkd.runs.process import ChildRun; ChildRun.start(sys.argv[2:], sys.argv[1]); time.sleep(600)"
+    starter = subprocess.Popen([sys.executable, "-c", code, str(out), *command])
+    try:
+        _until(lambda: RunFolder(out).writer is not None and any(type(e).__name__ == "EpochDone" for e in RunFolder(out).events()))
+        starter.kill()
+        starter.wait()
+        yield out
+    finally:
+        starter.kill()
+        ChildRun.attach(out).cancel()
+
+
+def _until(condition: Callable[[], bool], seconds: float = 90) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "nothing happened for too long"
+        time.sleep(0.1)
+
+
+def test_a_run_is_paused_and_continued_and_cancelled_by_clicks(ready: Any) -> None:
     session, distill = ready.session, ready.docks["Distill"]
     ready.click("Distill", distill.run)
-    ready.wait(lambda: session.job.done > 0 or not session.job.alive)
+    ready.wait(lambda: len(session.curve) > 0 or not session.job.alive)
     assert session.job.alive, session.job.message
     assert not distill.run.isEnabled()
     assert not ready.docks["Teacher"].predict.isEnabled()
+    assert distill.progress.log.isHidden()
+    folder = RunFolder(session.job.out)
+
+    ready.click("Distill", distill.progress.pause)
+    assert session.job.state == "pausing"
+    ready.wait(lambda: session.job.state == "paused")
+    assert folder.status == "paused"
+    assert "Paused" in distill.progress.line.text()
+    size = folder.journal.size()
+    ready.qtbot.wait(1000)
+    assert folder.journal.size() == size  # it does wait
+    ready.click("Distill", distill.progress.proceed)
+    epochs = len(session.curve)
+    ready.wait(lambda: len(session.curve) > epochs)
+    assert session.job.state == "running"
+
     asked = time.monotonic()
     ready.click("Distill", distill.progress.cancel)
     assert session.job.state == "cancelling"
     ready.wait(lambda: not session.job.alive)
-    assert time.monotonic() - asked < 3.5  # two seconds, and what a busy machine adds
+    assert time.monotonic() - asked < 5  # two seconds, and what a busy machine adds
     assert session.job.state == "cancelled"
     assert distill.run.isEnabled()
     assert "kept" in distill.progress.line.text()
+    assert distill.progress.resume.isVisible()
+
+
+def test_a_killed_run_is_told_in_one_sentence_shows_its_log_and_goes_on(ready: Any, said: list[str]) -> None:
+    session, distill = ready.session, ready.docks["Distill"]
+    ready.click("Distill", distill.run)
+    ready.wait(lambda: len(session.curve) > 0 or not session.job.alive)
+    folder = RunFolder(session.job.out)
+    os.kill(folder.writer, signal.SIGKILL)
+    ready.wait(lambda: not session.job.alive)
+    assert session.job.state == "failed"
+    assert said == [session.job.message]
+    assert "SIGKILL" in session.job.message
+    assert "Resume" in session.job.message
+    assert "\n" not in session.job.message
+    assert distill.progress.error.isVisible()
+
+    ready.click("Distill", distill.progress.log)
+    (dialog,) = ready.dialogs("LogDialog")
+    assert dialog.isVisible()
+    assert str(folder.log) in dialog.where.text()
+    assert "distill begins" in dialog.words.toPlainText()
+    assert dialog.words.isReadOnly()
+    ready.press(dialog.done_button)
+
+    epochs = len(session.curve)
+    ready.click("Distill", distill.progress.resume)
+    ready.wait(lambda: len(session.curve) > epochs)
+    assert session.job.state == "running"
+    assert distill.progress.error.isHidden()
+    told = [(epoch.round, epoch.epoch) for epoch in session.curve]
+    assert told == sorted(set(told))
+
+
+def test_a_run_survives_its_window_and_is_followed_by_the_next(
+    window: Any, orphan: Path, make_napari_viewer: Any, qtbot: Any, drawn_slide: Path
+) -> None:
+    session, slide = window.session, window.docks["Slide"]
+    window.docks["Runs"].bench.runs.look_for_work(orphan.parent)  # as a window does that opens
+    window.wait(lambda: session.offer is not None)
+    assert "orphan" in slide.offer.notice.text()
+    assert "tiny.tif is still at work" in slide.offer.notice.text()
+    window.click("Slide", slide.offer.follow)
+    window.wait(lambda: session.job is not None and session.job.alive and len(session.curve) > 0)
+    assert session.slide.path == drawn_slide
+    assert session.run == orphan
+    assert slide.offer.isHidden()
+    epochs = len(session.curve)
+    window.wait(lambda: len(session.curve) > epochs)  # it goes on, and so does its curve
+    window.wait(lambda: len(window.ours("mask")) >= 1)
+
+    closing = window.docks["Slide"].bench.closing
+    told = []
+
+    def answer() -> None:
+        told.append(closing.box.text())
+        closing.box.button(closing.box.StandardButton.Ok).click()
+
+    window.when(lambda: closing.box is not None and closing.box.isVisible(), answer)
+    window.viewer.close()
+    assert told == ["The run goes on without this window."]
+    qtbot.wait(500)
+    assert RunFolder(orphan).status == "running"
+
+    second = window.another(make_napari_viewer(show=True))
+    second.docks["Slide"].bench.open(drawn_slide)
+    second.wait(lambda: second.session.offer is not None)
+    second.click("Distill", second.docks["Distill"].offer.follow)
+    second.wait(lambda: second.session.job is not None and len(second.session.curve) > epochs)
+    second.click("Distill", second.docks["Distill"].progress.cancel)
+    second.wait(lambda: not second.session.job.alive)
+    assert second.session.job.state == "cancelled"
+    assert RunFolder(orphan).status == "cancelled"
 
 
 def test_an_error_is_told_in_one_sentence_and_the_buttons_come_back(
@@ -69,6 +191,10 @@ def test_an_error_is_told_in_one_sentence_and_the_buttons_come_back(
     assert "\n" not in session.job.message
     assert distill.progress.error.isVisible()
     assert distill.run.isEnabled()
+    ready.click("Distill", distill.progress.log)
+    (dialog,) = ready.dialogs("LogDialog")
+    assert "Traceback" in dialog.words.toPlainText()  # the sentence in the window, the whole story in the log
+    ready.press(dialog.done_button)
 
 
 def test_what_is_missing_is_told_before_a_run_starts(window: Any, drawn_slide: Path, said: list[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from napari_ifkd.config import Config
     from napari_ifkd.slides import Slide, Tissue
 
+_BETWEEN_LAYERS_MS = 20  # time for a picture, and for whatever the user does meanwhile
 _benches: weakref.WeakValueDictionary[int, Bench] = weakref.WeakValueDictionary()
 
 
@@ -49,7 +51,7 @@ class Bench:
     def __init__(self, viewer: Any) -> None:
         self.viewer = viewer
         self.session = Session()
-        self.layers = LayerView(viewer, self.session)
+        self.layers = LayerView(viewer, self.session, partial(QTimer.singleShot, _BETWEEN_LAYERS_MS))
         self.runner = Runner(self.session)
         self.runs = RunDesk(self.session, self.runner)
         self.closing = CloseWatch(self.session)

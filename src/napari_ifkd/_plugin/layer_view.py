@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from . import layers as made
 from .palette import STUDENT, TEACHER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from napari_ifkd.session import Session
     from napari_ifkd.session_records import Candidate
     from napari_ifkd.slides import Slide
+
+
+def _now(act: Callable[[], None]) -> None:
+    act()
 
 
 class LayerView:
@@ -22,11 +27,13 @@ class LayerView:
     ----------
     viewer : napari's viewer
     session : what to show
+    later : calls what it is given, in a later turn of the event loop
     """
 
-    def __init__(self, viewer: Any, session: Session) -> None:
+    def __init__(self, viewer: Any, session: Session, later: Callable[[Callable[[], None]], None] = _now) -> None:
         self.viewer, self.session = viewer, session
-        self._shown: set[str] = set()  # paths of the predictions at the last refresh
+        self._known: set[str] = set()  # paths of the predictions that were in the session
+        self._later, self._more = later, False
         events = session.events
         events.slide.connect(self._slide_changed)
         for name in ("candidates", "shown", "a", "b", "compare", "heat"):
@@ -89,54 +96,97 @@ class LayerView:
     # --- predictions
 
     def refresh(self) -> None:
-        """Add, remove, show and hide the layers of predictions."""
-        session = self.session
-        self._remove_stale()
-        shown, pair = session.shown, (session.a, session.b)
-        comparing = session.compare != "off" and None not in pair
-        here = session.here()
-        for candidate in here:
-            layer = self.find("mask", candidate.path) or self._add_mask(candidate)
-            layer.visible = (candidate in pair and session.compare != "disagreement") if comparing else candidate == shown
-            colour = (TEACHER if candidate == session.a else STUDENT) if comparing and candidate in pair else made.colour_of(candidate)
-            layer.colormap = made.label_colours({1: colour})
-            outlined = comparing and session.compare == "contours"
-            layer.contour = 2 if outlined else 0
-            layer.opacity = 1.0 if outlined else session.opacity
-        for layer in self.ours("mask"):
-            if made.tag(layer)["path"] not in {str(c.path) for c in here}:
-                layer.visible = False
-        self._show_heat(shown if session.heat and not comparing and shown in here else None)
-        self._show_disagreement(comparing and session.compare == "disagreement")
+        """Make the layers of predictions as the session says: one comes or goes a turn of the event loop, then all look as they should."""
+        if self._more:  # it goes on by itself
+            return
+        # napari needs a tenth of a second for a layer, and as long for its first picture: all in one turn would be felt
+        change = next(self._changes(), None)
+        if change is None:
+            self._restyle()
+        else:
+            change()
+            self._more = True
+            self._later(self._go_on)
 
-    def _add_mask(self, candidate: Candidate) -> Any:
+    def _go_on(self) -> None:
+        self._more = False
+        self.refresh()
+
+    def _changes(self) -> Iterator[Callable[[], object]]:
+        """Yield what is to be added and removed, by what matters most."""
+        session = self.session
+        wanted = {str(c.path) for c in session.candidates}
+        self._known = wanted | {path for layer in self.ours("mask", "heat") if (path := made.tag(layer)["path"]) in self._known}
+        gone = self._known - wanted  # what napari's reader brought, and is still being read, is not gone
+        heat, pair = self._heated(), self._differing()
+        differing = "" if pair is None else f"{pair[0].path}|{pair[1].path}"
+        for candidate in sorted(session.here(), key=lambda c: c != session.shown):
+            if self.find("mask", candidate.path) is None:
+                yield partial(self._add_mask, candidate)
+        if heat is not None and self.find("heat", heat.path) is None:
+            yield partial(self._add_heat, heat)
+        for layer in self.ours("mask", "heat"):
+            if made.tag(layer)["path"] in gone:
+                yield partial(self.viewer.layers.remove, layer)
+        for layer in self.ours("disagreement"):
+            if made.tag(layer)["path"] != differing:
+                yield partial(self.viewer.layers.remove, layer)
+        if pair is not None and self.find("disagreement", differing) is None:
+            yield partial(self._add_disagreement, *pair)
+
+    def _restyle(self) -> None:
+        session, heat = self.session, self._heated()
+        here = {str(c.path): c for c in session.here()}
+        comparing = self._comparing()
+        outlined = comparing and session.compare == "contours"
+        for layer in self.ours("mask"):
+            candidate = here.get(made.tag(layer)["path"])
+            paired = comparing and candidate in (session.a, session.b)
+            if candidate is None:
+                _set(layer, visible=False)
+                continue
+            colour = (TEACHER if candidate == session.a else STUDENT) if paired else made.colour_of(candidate)
+            made.recolour(layer, colour)
+            seen = (paired and session.compare != "disagreement") if comparing else candidate == session.shown
+            _set(layer, visible=seen, contour=2 if outlined else 0, opacity=1.0 if outlined else session.opacity)
+        for layer in self.ours("heat"):
+            _set(layer, visible=heat is not None and made.tag(layer)["path"] == str(heat.path))
+
+    def _comparing(self) -> bool:
+        return self.session.compare != "off" and None not in (self.session.a, self.session.b)
+
+    def _differing(self) -> tuple[Candidate, Candidate] | None:
+        a, b = self.session.a, self.session.b
+        return (a, b) if a is not None and b is not None and self.session.compare == "disagreement" else None
+
+    def _heated(self) -> Candidate | None:
+        session = self.session
+        return session.shown if session.heat and not self._comparing() and session.shown in session.here() else None
+
+    def _add_mask(self, candidate: Candidate) -> None:
         session = self.session
         data, options, _ = made.mask_layer(candidate, session.threshold, session.sigma_px, session.opacity)
-        return self.viewer.add_labels(data, **options)
+        self._add(self.viewer.add_labels, data, {**options, "visible": False})
 
-    def _show_heat(self, candidate: Candidate | None) -> None:
-        for layer in self.ours("heat"):
-            layer.visible = candidate is not None and made.tag(layer)["path"] == str(candidate.path)
-        if candidate is not None and self.find("heat", candidate.path) is None:
-            data, options, _ = made.heat_layer(candidate, self.session.opacity)
-            layer = self.viewer.add_image(data, **options)
-            mask = self.find("mask", candidate.path)
-            if mask is not None:  # the mask stays above the heat map it comes from
-                self.viewer.layers.move(self.viewer.layers.index(layer), self.viewer.layers.index(mask))
+    def _add_heat(self, candidate: Candidate) -> None:
+        data, options, _ = made.heat_layer(candidate, self.session.opacity)
+        layer = self._add(self.viewer.add_image, data, {**options, "visible": False})
+        mask = self.find("mask", candidate.path)
+        if mask is not None:  # the mask stays above the heat map it comes from
+            self.viewer.layers.move(self.viewer.layers.index(layer), self.viewer.layers.index(mask))
 
-    def _show_disagreement(self, visible: bool) -> None:
-        a, b = self.session.a, self.session.b
-        if not visible or a is None or b is None:
-            for layer in self.ours("disagreement"):
-                self.viewer.layers.remove(layer)
-            return
-        if self.find("disagreement", f"{a.path}|{b.path}") is not None:
-            return
-        for layer in self.ours("disagreement"):
-            self.viewer.layers.remove(layer)
+    def _add_disagreement(self, a: Candidate, b: Candidate) -> None:
         session = self.session
         data, options, _ = made.disagreement_layer(a, b, session.threshold, session.sigma_px, session.opacity)
-        self.viewer.add_labels(data, **options)
+        self._add(self.viewer.add_labels, data, options)
+
+    def _add(self, add: Callable[..., Any], data: Any, options: dict[str, Any]) -> Any:
+        selection = self.viewer.layers.selection
+        before = selection.active
+        layer = add(data, **options)
+        if before is not None:  # a run at work must not take the layer from under the user's hands
+            selection.active = before
+        return layer
 
     def _remask(self) -> None:
         session = self.session
@@ -155,10 +205,9 @@ class LayerView:
             if getattr(layer, "contour", 0) == 0:  # outlines are thin enough
                 layer.opacity = opacity
 
-    def _remove_stale(self) -> None:
-        wanted = {str(c.path) for c in self.session.candidates}
-        stale = self._shown - wanted  # what napari's reader brought, and is still being read, is not stale
-        self._shown = wanted
-        for layer in self.ours("mask", "heat"):
-            if made.tag(layer)["path"] in stale:
-                self.viewer.layers.remove(layer)
+
+def _set(layer: Any, **wanted: Any) -> None:
+    """Set properties of a layer that are not so yet: each costs napari a new picture."""
+    for name, value in wanted.items():
+        if getattr(layer, name) != value:
+            setattr(layer, name, value)

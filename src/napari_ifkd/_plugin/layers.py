@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import dask.array
 import numpy as np
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 da: Any = dask.array  # dask tells types of half of its functions only
 LayerData = tuple[Any, dict[str, Any], str]
 KEY = "napari_ifkd"
+_MOST_PIXELS = 4_000_000  # a level of a map up to this size is kept in memory
 MICROMETRES, PIXELS = ("um", "um"), ("pixel", "pixel")
 
 
@@ -73,7 +76,7 @@ def tissue_layer(slide: Slide, tissue: Tissue) -> LayerData:
 def heat_layer(candidate: Candidate, opacity: float) -> LayerData:
     """Return the probability map as a heat map: see-through where nothing is found."""
     found = candidate.found
-    levels = [da.from_zarr(level) for level in found.levels]
+    levels = heat_levels(found)
     options = {
         "name": named(candidate, "heat map"),
         "metadata": tagged(candidate, "heat"),
@@ -119,10 +122,41 @@ def disagreement_layer(a: Candidate, b: Candidate, threshold: float, sigma_px: f
     return as_data(levels), options, "labels"
 
 
+def heat_levels(found: ProbabilityMap) -> list[Any]:
+    """Return the probability at every level, as uint8: in memory what :func:`prepare` has read, else lazily."""
+    ready = _READY.get(found)
+    return ready.heat if ready is not None else [da.from_zarr(level) for level in found.levels]
+
+
 def mask_levels(found: ProbabilityMap, threshold: float, sigma_px: float) -> list[Any]:
-    """Return the mask at every level, lazily, as uint8."""
+    """Return the mask at every level, as uint8: in memory what :func:`prepare` has made, else lazily."""
+    ready = _READY.get(found)
+    if ready is not None and (ready.threshold, ready.sigma_px) == (threshold, sigma_px):
+        return ready.mask
     levels: list[Any] = list(found.mask_levels(threshold, sigma_px))
     return [level.astype(np.uint8) for level in levels]
+
+
+def prepare(found: ProbabilityMap, threshold: float, sigma_px: float) -> None:
+    """Read a map and make its mask, as far as memory allows; in a thread, so that the window need not wait for it."""
+    mask = [_in_memory(level) for level in mask_levels(found, threshold, sigma_px)]
+    heat = [_in_memory(level) for level in heat_levels(found)]
+    _READY[found] = _Ready(threshold, sigma_px, mask, heat)
+
+
+@dataclass(frozen=True)
+class _Ready:
+    threshold: float
+    sigma_px: float
+    mask: list[Any]
+    heat: list[Any]
+
+
+_READY: WeakKeyDictionary[ProbabilityMap, _Ready] = WeakKeyDictionary()
+
+
+def _in_memory(level: Any) -> Any:
+    return np.asarray(level) if level.size <= _MOST_PIXELS else level
 
 
 def disagreement_levels(a: ProbabilityMap, b: ProbabilityMap, threshold: float, sigma_px: float) -> list[Any]:
@@ -144,6 +178,12 @@ def label_colours(colours: dict[int, str]) -> Any:
     table: dict[int | None, Any] = {0: clear, None: clear}
     table.update({value: rgba(colour) for value, colour in colours.items()})
     return DirectLabelColormap(color_dict=table)
+
+
+def recolour(layer: Any, colour: str) -> None:
+    """Draw a mask in a colour, if it is not drawn so yet."""
+    if not np.array_equal(layer.colormap.color_dict[1], rgba(colour)):
+        layer.colormap = label_colours({1: colour})
 
 
 def named(candidate: Candidate, kind: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .layers import disagreement_levels
+from .layers import da, disagreement_levels
 
 if TYPE_CHECKING:
     from napari_ifkd.inference import ProbabilityMap
@@ -35,7 +35,7 @@ def area_mm2(found: ProbabilityMap, threshold: float, sigma_px: float) -> float:
 def agreement(a: ProbabilityMap, b: ProbabilityMap, threshold: float, sigma_px: float) -> Agreement:
     """Measure how two masks on the same grid agree."""
     level = _level(a)
-    classes = disagreement_levels(a, b, threshold, sigma_px)[level]
+    classes = da.asarray(disagreement_levels(a, b, threshold, sigma_px)[level])
     counts = np.zeros(4)
     for block in classes.to_delayed().ravel():
         counts += np.bincount(block.compute(scheduler="synchronous").ravel(), minlength=4)

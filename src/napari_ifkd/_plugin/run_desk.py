@@ -9,6 +9,7 @@ from napari_ifkd.runs.folder import RunFolder
 from napari_ifkd.runs.listing import RunSummary, delete_run, summarise
 from napari_ifkd.session_story import RunStory
 
+from .layers import prepare
 from .reader import run_slides
 from .worker import Runner, in_thread, say_error
 
@@ -93,7 +94,13 @@ class RunDesk:
             self._reading.discard(path)
             say_error(error)
 
-        in_thread(lambda: (RunStory.read(path), list(run_slides(path))), read, unread)
+        in_thread(lambda: self._prepared(path), read, unread)
+
+    def _prepared(self, path: Path) -> tuple[RunStory, list[Any]]:
+        story = RunStory.read(path)
+        for candidate in story.candidates:
+            prepare(candidate.found, self.session.threshold, self.session.sigma_px)
+        return story, list(run_slides(path))
 
     def _free_for(self, path: Path) -> bool:
         job = self.session.job

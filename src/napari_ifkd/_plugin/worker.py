@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ from napari_ifkd.events import MapReady, RunFailed
 from napari_ifkd.inference import open_map
 from napari_ifkd.runs.folder import RunFolder
 from napari_ifkd.runs.process import ChildRun
+
+from .layers import prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -114,11 +117,13 @@ class Runner:
         self._released = True
 
     def _follow(self, child: ChildRun) -> None:
+        gc.freeze()  # a full collection of all that napari holds stops the window for a fifth of a second
         self._child, self._released = child, False
         self._worker = create_worker(
             _events,
             child,
             self._leaving,
+            self._open,
             _start_thread=True,
             _connect={"yielded": self._take, "errored": self._lost, "finished": self._over},
             _ignore_errors=True,
@@ -127,6 +132,11 @@ class Runner:
     def _leaving(self) -> bool:
         # asked in the thread: napari waits for its workers when it quits, so this one must not linger
         return self._released or (self._worker is not None and bool(self._worker.abort_requested))
+
+    def _open(self, path: Path) -> ProbabilityMap:
+        found = open_map(path)
+        prepare(found, self.session.threshold, self.session.sigma_px)
+        return found
 
     def _take(self, told: tuple[Event, ProbabilityMap | None]) -> None:
         if not self._released:
@@ -139,6 +149,7 @@ class Runner:
         self._take((RunFailed(str(error)), None))
 
     def _over(self) -> None:
+        gc.unfreeze()
         self._worker = None
 
 
@@ -146,13 +157,15 @@ def _start(command: Sequence[str], out: Path) -> ChildRun:
     return ChildRun.start(["--debug", *command], out)  # the log then tells where an error came from
 
 
-def _events(child: ChildRun, leaving: Callable[[], bool]) -> Generator[tuple[Event, ProbabilityMap | None], None, None]:
+def _events(
+    child: ChildRun, leaving: Callable[[], bool], opened: Callable[[Path], ProbabilityMap]
+) -> Generator[tuple[Event, ProbabilityMap | None], None, None]:
     try:
         for event in child.follow(leaving):
             found = None
             if isinstance(event, MapReady):
                 with suppress(InputError):  # the session tells what is wrong with it
-                    found = open_map(child.folder.path / event.path)
+                    found = opened(child.folder.path / event.path)
             yield event, found
     except (InputError, OSError, RuntimeError) as error:
         raise EngineError(f"The run in {child.folder.path} can no longer be followed: {error}") from error

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _POLL_S = 0.1
+_NICER = 5
+_ON_WINDOWS = ("CREATE_NEW_PROCESS_GROUP", "CREATE_NO_WINDOW", "BELOW_NORMAL_PRIORITY_CLASS")
 _RESUME = "Resume it to go on from the last complete epoch."
 _ENDS = (RunDone, RunCancelled, RunFailed)
 
@@ -187,7 +189,7 @@ class ChildRun:
 def _spawn(argv: Sequence[str | Path], log: Path, held: int) -> subprocess.Popen[bytes]:
     posix = os.name != "nt"
     with log.open("ab") as said:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "napari_ifkd", *map(str, argv)],
             stdin=subprocess.DEVNULL,
             stdout=said,
@@ -196,8 +198,12 @@ def _spawn(argv: Sequence[str | Path], log: Path, held: int) -> subprocess.Popen
             env={**os.environ, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1", "COLUMNS": "1000", **({lock.HANDED: str(held)} if posix else {})},
             pass_fds=(held,) if posix else (),
             start_new_session=posix,
-            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0) | getattr(subprocess, "CREATE_NO_WINDOW", 0),
+            creationflags=sum(getattr(subprocess, name, 0) for name in _ON_WINDOWS),
         )
+    if posix:  # behind the window that it runs beside: alone it has the whole machine all the same
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, process.pid, os.getpriority(os.PRIO_PROCESS, 0) + _NICER)
+    return process
 
 
 def _size(path: Path) -> int:

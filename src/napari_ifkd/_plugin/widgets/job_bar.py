@@ -57,6 +57,11 @@ class JobBar(QWidget):
         self.setVisible(mine)
         if job is None or not mine:
             return
+        self.setUpdatesEnabled(False)  # a bar that moves is drawn at once, and with it the whole canvas: once is enough
+        self._show(job)
+        self.setUpdatesEnabled(True)
+
+    def _show(self, job: Job) -> None:
         self.bar.setVisible(job.alive)
         self.pause.setVisible(job.state == "running")
         self.proceed.setVisible(job.state in ("pausing", "paused"))

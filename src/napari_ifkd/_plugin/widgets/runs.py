@@ -41,6 +41,8 @@ class RunsDock(Dock):
         self.add(self.offer, self.progress, row(self.where, self.refresh, stretch=(1, 0)), self.table)
         self.add(row(self.open, self.resume, self.delete, stretch=(1, 1, 1)), self.card)
         self.column.addStretch(1)
+        self.box: QMessageBox | None = None  # the question that is asked now, and the button that says yes
+        self.yes: Any = None
         self._job: tuple[Any, ...] = ()
         self._looking = self._again = False
         self.table.picked.connect(self._show_picked)
@@ -126,13 +128,14 @@ class RunsDock(Dock):
         self.bench.runs.delete(path, self.look, failed, forever=forever)
 
     def _sure(self, question: str, more: str, act: str) -> bool:
-        self.box = QMessageBox(self)
-        self.box.setIcon(QMessageBox.Icon.Question)
-        self.box.setText(question)
-        self.box.setInformativeText(more)
-        yes = self.box.addButton(act, QMessageBox.ButtonRole.AcceptRole)
-        self.box.addButton(QMessageBox.StandardButton.Cancel)
-        self.box.exec()
-        answer = self.box.clickedButton() is yes
-        self.box.deleteLater()
+        box = QMessageBox(self)
+        box.setIcon(QMessageBox.Icon.Question)
+        box.setText(question)
+        box.setInformativeText(more)
+        box.addButton(QMessageBox.StandardButton.Cancel)
+        self.box, self.yes = box, box.addButton(act, QMessageBox.ButtonRole.AcceptRole)
+        box.exec()
+        answer = box.clickedButton() is self.yes
+        self.box, self.yes = None, None
+        box.deleteLater()
         return answer

@@ -1,0 +1,138 @@
+"""The list of runs: what it shows, and what its buttons do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from napari_ifkd.config import Config
+from napari_ifkd.errors import RunError
+from napari_ifkd.events import Decision, MapReady, RoundDone, RunCancelled, RunDone, RunStarted
+from napari_ifkd.runs.folder import RunFolder
+from napari_ifkd.slides import open_slide
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+@pytest.fixture
+def folder(tmp_path: Path, drawn_slide: Path, write_map: Callable[..., None]) -> Path:
+    """Return the runs folder of the window with a finished run, one that was cancelled, and one that cannot be read."""
+    for name, end in (("finished", RunDone(1, "Round 1 is the last that was switched in.")), ("stopped", RunCancelled())):
+        about = [{"name": drawn_slide.name}]
+        data = {"data": [str(drawn_slide)], "mpp": None}
+        run = RunFolder.create(
+            tmp_path / "runs" / name, "distill", Config().replaced(**{"rounds.rounds": 2}), data, slides=about, model={"name": "drawn"}
+        )
+        run.append(RunStarted("distill"))
+        with open_slide(drawn_slide) as slide:
+            for index in (0, 1):
+                write_map(run.map_path(index, drawn_slide), slide)
+                run.append(MapReady(index, drawn_slide.name, f"rounds/{index:02d}/maps/tiny.zarr"))
+        run.append(RoundDone(0, None))
+        run.append(RoundDone(1, Decision(True, "cautious", "", "It is better.")))
+        run.append(end)
+    odd = tmp_path / "runs" / "odd"
+    odd.mkdir()
+    (odd / "run.yaml").write_text("format: 99\nact: distill\nconfig: {}\ndata: {}\n")
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def listed(window: Any, folder: Path) -> Any:
+    """Return a window whose Runs dock is in front and filled."""
+    window.front("Runs")
+    window.wait(lambda: window.docks["Runs"].table.rowCount() == 3)
+    return window
+
+
+def _pick(window: Any, name: str) -> Any:
+    table = window.docks["Runs"].table
+    (row,) = [row for row in range(table.rowCount()) if table.item(row, 0).text() == name]
+    table.selectRow(row)
+    return [table.item(row, column).text() for column in range(table.columnCount())]
+
+
+def test_a_row_tells_state_rounds_and_size_and_the_card_what_to_use_and_why(listed: Any) -> None:
+    dock = listed.docks["Runs"]
+    name, state, rounds, size = _pick(listed, "finished")
+    assert (name, state, rounds) == ("finished", "done", "1 of 2")
+    assert size.split()[-1] in ("KB", "kB", "KiB", "MB", "MiB")
+    for words in ("tiny.tif", "round 1", "Round 1 is the last that was switched in."):
+        assert words in dock.card.text()
+    assert not dock.resume.isEnabled()
+    assert _pick(listed, "stopped")[1] == "cancelled"
+    assert dock.resume.isEnabled()
+    _pick(listed, "odd")
+    assert "99" in dock.card.text()  # a run of another version is a row that says so
+
+
+def test_a_run_is_opened_from_the_list(listed: Any, folder: Path) -> None:
+    dock, session = listed.docks["Runs"], listed.session
+    _pick(listed, "finished")
+    listed.click("Runs", dock.open)
+    listed.wait(lambda: len(session.here()) == 2)
+    assert session.run == folder / "finished"
+    assert session.shown.round == 1
+    assert session.slide.name == "tiny.tif"
+    assert session.job.state == "done"
+    listed.wait(lambda: len(listed.ours("mask", "heat")) == 3)
+
+
+def test_a_run_is_moved_to_the_trash_after_a_question(listed: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dock, session = listed.docks["Runs"], listed.session
+    trashed: list[Path] = []
+
+    def trash(path: Path, *, forever: bool = False) -> None:
+        trashed.append(path)
+        path.rename(folder.parent / "trash")
+
+    monkeypatch.setattr("napari_ifkd._plugin.run_desk.delete_run", trash)
+    _pick(listed, "finished")
+    listed.click("Runs", dock.open)
+    listed.wait(lambda: len(session.here()) == 2)
+    listed.when(lambda: dock.box is not None, lambda: dock.box.button(dock.box.StandardButton.Cancel).click())
+    listed.click("Runs", dock.delete)
+    assert trashed == []
+    listed.when(lambda: dock.box is not None, lambda: dock.yes.click())
+    listed.click("Runs", dock.delete)
+    listed.wait(lambda: dock.table.rowCount() == 2)
+    assert trashed == [folder / "finished"]
+    assert session.here() == ()
+    assert session.run is None
+    listed.wait(lambda: not listed.ours("mask", "heat"))
+
+
+def test_where_there_is_no_trash_it_asks_again_and_removes(listed: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from napari_ifkd.runs import listing
+
+    dock = listed.docks["Runs"]
+
+    def no_trash(path: Path, *, forever: bool = False) -> None:
+        if not forever:
+            raise RunError(path, "cannot be moved to the trash (no trash here)", "Delete it forever instead (--forever)")
+        listing.delete_run(path, forever=True)
+
+    monkeypatch.setattr("napari_ifkd._plugin.run_desk.delete_run", no_trash)
+    _pick(listed, "stopped")
+    asked: list[str] = []
+
+    def yes() -> None:
+        asked.append(dock.box.text())
+        dock.yes.click()
+        if len(asked) < 2:
+            listed.when(lambda: dock.box is not None and dock.box.text() not in asked, yes)
+
+    listed.when(lambda: dock.box is not None, yes)
+    listed.click("Runs", dock.delete)
+    listed.wait(lambda: dock.table.rowCount() == 2)
+    assert len(asked) == 2
+    assert "trash" in asked[1]
+    assert not (folder / "stopped").exists()
+
+
+def test_without_a_runs_folder_the_list_says_so(window: Any) -> None:
+    window.front("Runs")
+    window.wait(lambda: window.docks["Runs"].card.text() == "No runs yet.")
