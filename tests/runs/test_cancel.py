@@ -16,7 +16,6 @@ from napari_ifkd.runs.folder import RunFolder
 from napari_ifkd.runs.process import ChildRun
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 LIMIT_S = 4.0  # two seconds, and room for a machine that does other things
@@ -41,9 +40,8 @@ def in_stage(child: ChildRun, stage: str) -> None:
     raise AssertionError(f"{stage} never began: {child.folder.log.read_text()}")
 
 
-def test_in_training_the_last_complete_epoch_stands(working: ChildRun, record_property: Callable[[str, object], None]) -> None:
+def test_in_training_the_last_complete_epoch_stands(working: ChildRun) -> None:
     took = cancelled_in(working)
-    record_property("seconds", took)
     assert took < LIMIT_S
     assert working.folder.status == "cancelled"
     told = [event.epoch for event in working.folder.events() if isinstance(event, EpochDone)]
@@ -52,17 +50,16 @@ def test_in_training_the_last_complete_epoch_stands(working: ChildRun, record_pr
     assert state["epoch"] == told[-1]
 
 
-def test_while_the_process_loads(loading: ChildRun, record_property: Callable[[str, object], None]) -> None:
+def test_while_the_process_loads(loading: ChildRun) -> None:
     time.sleep(0.3)  # amid its imports
     took = cancelled_in(ChildRun.attach(loading.folder.path))  # by somebody who did not start it
-    record_property("seconds", took)
     assert took < LIMIT_S
     assert not loading.running
     again = ChildRun.start(["doctor"], loading.folder.path)  # and nothing is left that holds the folder
     list(again.follow())
 
 
-def test_while_the_teacher_answers_for_its_images(drawn_config: Path, drawn_teacher: Path, tmp_path: Path, record_property) -> None:
+def test_while_the_teacher_answers_for_its_images(drawn_config: Path, drawn_teacher: Path, tmp_path: Path) -> None:
     patches = tmp_path / "patches"
     rng = np.random.default_rng(0)
     for name in ("pos", "neg"):
@@ -80,12 +77,11 @@ def test_while_the_teacher_answers_for_its_images(drawn_config: Path, drawn_teac
         took = cancelled_in(child)
     finally:
         child.cancel()
-    record_property("seconds", took)
     assert took < LIMIT_S
     assert RunFolder(out).status == "cancelled"
 
 
-def test_in_a_big_prediction(drawn_config: Path, drawn_teacher: Path, tmp_path: Path, record_property) -> None:
+def test_in_a_big_prediction(drawn_config: Path, drawn_teacher: Path, tmp_path: Path) -> None:
     slide = tmp_path / "big.tif"
     pixels = np.random.default_rng(0).integers(90, 200, (3072, 3072, 3), np.uint8)
     tifffile.imwrite(slide, pixels, photometric="rgb", tile=(256, 256), resolution=(1e4, 1e4), resolutionunit="CENTIMETER", metadata=None)
@@ -98,7 +94,6 @@ def test_in_a_big_prediction(drawn_config: Path, drawn_teacher: Path, tmp_path: 
         took = cancelled_in(child)
     finally:
         child.cancel()
-    record_property("seconds", took)
     assert took < LIMIT_S
     run = RunFolder(out)
     assert run.status == "cancelled"
@@ -106,7 +101,7 @@ def test_in_a_big_prediction(drawn_config: Path, drawn_teacher: Path, tmp_path: 
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
-def test_a_process_that_does_not_listen_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record_property) -> None:
+def test_a_process_that_does_not_listen_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "deaf" / "napari_ifkd"
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
@@ -119,5 +114,4 @@ def test_a_process_that_does_not_listen_is_killed(tmp_path: Path, monkeypatch: p
     while not (package.parent / "listening").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     took = cancelled_in(child)
-    record_property("seconds", took)
     assert 1.5 < took < LIMIT_S

@@ -12,7 +12,7 @@ import pytest
 
 from napari_ifkd.config import Config
 from napari_ifkd.errors import RunError
-from napari_ifkd.events import Decision, EpochDone, Event, RoundDone, RunCancelled, RunDone, RunFailed, RunStarted
+from napari_ifkd.events import Decision, EpochDone, Event, Progress, RoundDone, RunCancelled, RunDone, RunFailed, RunStarted, Warned
 from napari_ifkd.runs.folder import RunFolder
 from napari_ifkd.runs.listing import delete_run, list_runs, summarise
 
@@ -168,3 +168,18 @@ def test_a_deleted_run_lies_in_the_trash(tmp_path: Path) -> None:
     back = home / "Trash" / "files" / "a"
     assert RunFolder.open(back).status == "cancelled"  # whole
     assert str(run.path) in (home / "Trash" / "info" / "a.trashinfo").read_text()
+
+
+def test_leaving_out_progress_leaves_out_nothing_else(tmp_path: Path) -> None:
+    told: list[Event] = [
+        RunStarted("train"),
+        Progress("training", 1, 9),
+        Warned('so it said: {"event": "Progress"}'),
+        Progress("training", 9, 9),
+    ]
+    run = make_run(tmp_path / "a", [*told, RunCancelled()])
+    kept = [event for event, _ in run.journal.events(progress=False)]
+    assert kept == [event for event in run.events() if not isinstance(event, Progress)]
+    assert len(kept) == 3
+    ends = [position for _, position in run.journal.events(progress=False)]
+    assert [event for event, _ in run.journal.events(ends[0])] == run.events()[1:]  # a position is one to go on from

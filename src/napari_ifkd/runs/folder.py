@@ -191,7 +191,7 @@ class RunFolder:
     @property
     def status(self) -> Status:
         """What became of the run; "interrupted" is one that ended without a word."""
-        events = (event for event, _ in self.journal.events())
+        events = (event for event, _ in self.journal.events(progress=False))
         return status_of(events, at_work=self.writer is not None, may_wait=self.pause_file.exists())
 
     # --- what it made
