@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from quality_folds import Fold, make_fold
-from quality_rows import BY_NAME, Row
+from quality_rows import BY_NAME, FIRST, Row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,6 +85,15 @@ class Cell:
         path = self.path / "cell.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
+    @property
+    def twin(self) -> Cell | None:
+        """The cell whose run this one's is: it is complete, and switched every time."""
+        if self.row.twin is None:
+            return None
+        cell = Cell(self.work, self.data, self.seed, BY_NAME[f"{self.row.teacher}+{self.row.twin}"])
+        facts = cell.facts
+        return cell if facts is not None and all(decision["switched"] for decision in facts["decisions"]) else None
+
     def counts(self, index: int) -> Path:
         """Return the file of counts of a round; 0 is a teacher, or whatever is no round."""
         return self.path / f"round-{index:02d}.npz"
@@ -99,4 +108,4 @@ def fold_of(cell: Cell, source: Path, plan: Plan) -> Fold:
 
 def queue(cells: list[Cell], data: list[str]) -> Iterator[Cell]:
     """Yield the cells that are not complete, the most telling comparisons first."""
-    yield from sorted((c for c in cells if c.facts is None), key=lambda c: (data.index(c.data), c.row.rank, c.seed))
+    yield from sorted((c for c in cells if c.facts is None), key=lambda c: (c.row.rank > FIRST, data.index(c.data), c.row.rank, c.seed))

@@ -10,11 +10,19 @@ ROUNDS = 3
 TEACHERS = ("const-dice", "topk-bce")
 """Stage-1 rows from which rounds begin: the paper's, and our default."""
 
+FIRST = 4
+"""Rows up to this rank are run on every data set before any other row: what must hold rests on them."""
+
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
-    "robust-ema": ("fusion-robust, moving average of the student", {"rounds.ema": 0.98}),
-    "robust-sa-mil": ("fusion-robust, student of another kind: SA-MIL", {"student.name": "sa-mil"}),
+    "robust-no-labels": ("robust, the teacher's map alone", {"rounds.robust.label_loss": 0.0}),
+    "robust-mild": ("robust, disturbed no more than stage 1", {"rounds.robust.noise": {"stain": 0.15}}),
+    "robust-zoom": ("robust, zoom 0.8 to 1.6 too", {"rounds.robust.noise": {"stain": 0.3, "zoom": (0.8, 1.6), "paste": 0.5}}),
+    "robust-free": ("robust, the area not held", {"rounds.robust.hold_area": False}),
+    "robust-centred": ("robust, maps centred by Otsu", {"rounds.robust.centred": True}),
+    "robust-ema": ("robust, moving average of the student", {"rounds.ema": 0.98}),
+    "robust-sa-mil": ("robust, student of another kind: SA-MIL", {"student.name": "sa-mil"}),
 }
-"""Rows of distillation beyond the paper's: name -> (what it is, settings over those of `fusion-robust`)."""
+"""What was tried beyond the paper: name -> (what it is, settings over those of `fusion-robust`)."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +37,8 @@ class Row:
     rank : its place in the queue; lower is sooner
     settings : dotted settings over the defaults and the budget
     teacher : the stage-1 row it begins from
-    rounds : of a distillation, each of the budget's steps over `rounds`
+    rounds : of a distillation; stage 1 goes on for the steps of so many
+    twin : method whose run this one's is, step by step, where that switched every time: it is not run twice then
     """
 
     name: str
@@ -39,6 +48,7 @@ class Row:
     settings: dict[str, Any] = field(default_factory=dict, hash=False)
     teacher: str | None = None
     rounds: int = 0
+    twin: str | None = None
 
     @property
     def method(self) -> str:
@@ -46,38 +56,49 @@ class Row:
         return self.name.rpartition("+")[2]
 
 
-def _stage1(name: str, what: str, rank: int, **settings: Any) -> Row:
-    return Row(name, what, "train", rank, {f"stage1.{key}": value for key, value in settings.items()})
+def _stage1(name: str, what: str, rank: int, *, rounds: int = 0, **settings: Any) -> Row:
+    return Row(name, what, "train", rank, {f"stage1.{key}": value for key, value in settings.items()}, rounds=rounds)
 
 
-def _rounds_from(teacher: str, ranks: tuple[int, int]) -> list[Row]:
-    def row(name: str, what: str, rank: int, settings: dict[str, Any], rounds: int = ROUNDS) -> Row:
-        always = {"acceptance.rule": "always"}
-        return Row(f"{teacher}+{name}", what, "distill", rank, {**always, **settings}, teacher, rounds)
+def _round(teacher: str, name: str, what: str, rank: int, settings: dict[str, Any], rounds: int = ROUNDS, twin: str | None = None) -> Row:
+    return Row(f"{teacher}+{name}", what, "distill", rank, {"acceptance.rule": "always", **settings}, teacher, rounds, twin)
 
-    first, cautious = ranks
+
+def _from_each(teacher: str) -> list[Row]:
+    robust = {"rounds.mode": "robust"}
     return [
         Row(f"{teacher}+views", "its teacher, 8 averaged views at test time", "views", 2, {}, teacher),
-        row("fusion-paper", "paper, fusion (Fig. 2c)", first, {"rounds.mode": "paper"}),
-        row("fusion-robust", "robust, fusion; switching forced", first, {"rounds.mode": "robust"}),
-        row("fusion-released", "what the released program does", first, {"rounds.mode": "released"}),
-        row("robust-cautious", "robust, fusion; cautious acceptance", cautious, {"rounds.mode": "robust", "acceptance.rule": "cautious"}),
-        row("oeem", "OEEM's loss on the fixed mask: one round of as many steps", 8, {"rounds.mode": "oeem"}, 1),
-        row("fused", "paper, fused map only (Fig. 2a)", 8, {"rounds.mode": "paper", "rounds.structure": "fused"}),
-        row("sides", "paper, side to side (Fig. 2b)", 8, {"rounds.mode": "paper", "rounds.structure": "sides"}),
-        *(row(name, what, 9, {"rounds.mode": "robust", **settings}) for name, (what, settings) in VARIANTS.items()),
+        _round(teacher, "fusion-paper", "paper, fusion (Fig. 2c)", 3 if teacher == TEACHERS[0] else 6, {"rounds.mode": "paper"}),
+        _round(teacher, "robust-cautious", "robust, fusion; cautious acceptance", 3, {**robust, "acceptance.rule": "cautious"}),
+        _round(teacher, "fusion-robust", "robust, fusion; switching forced", 4, robust, twin="robust-cautious"),
     ]
+
+
+def _from_paper(teacher: str) -> list[Row]:
+    return [
+        _round(teacher, "fusion-released", "what the released program does", 5, {"rounds.mode": "released"}),
+        _round(teacher, "fused", "paper, fused map only (Fig. 2a)", 7, {"rounds.mode": "paper", "rounds.structure": "fused"}),
+        _round(teacher, "sides", "paper, side to side (Fig. 2b)", 7, {"rounds.mode": "paper", "rounds.structure": "sides"}),
+        _round(teacher, "oeem", "OEEM's loss on the fixed mask: one round of as many steps", 7, {"rounds.mode": "oeem"}, 1),
+    ]
+
+
+def _tried(teacher: str) -> list[Row]:
+    return [_round(teacher, name, what, 8, {"rounds.mode": "robust", **settings}) for name, (what, settings) in VARIANTS.items()]
 
 
 ROWS: tuple[Row, ...] = (
     Row("all-foreground", "everything is tumour", "everything", 0),
     _stage1("const-dice", "stage 1, the paper's loss", 1, loss="const-dice"),
     _stage1("topk-bce", "stage 1, our default", 1, loss="topk-bce"),
-    _stage1("gm-bce", "stage 1, generalised mean", 5, loss="gm-bce"),
+    _stage1("topk-bce-longer", "stage 1, our default, the steps of three rounds longer", 6, rounds=ROUNDS, loss="topk-bce"),
+    _stage1("gm-bce", "stage 1, generalised mean", 6, loss="gm-bce"),
     _stage1("cam", "class activation maps", 7, method="cam"),
     _stage1("oaa", "activation maps accumulated over epochs", 7, method="oaa"),
-    *_rounds_from(TEACHERS[0], (3, 5)),
-    *_rounds_from(TEACHERS[1], (4, 6)),
+    *_from_each(TEACHERS[0]),
+    *_from_paper(TEACHERS[0]),
+    *_from_each(TEACHERS[1]),
+    *_tried(TEACHERS[1]),
     _stage1("supervised", "the same network from pixel masks: the upper bound", 1, method="supervised"),
 )
 BY_NAME = {row.name: row for row in ROWS}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import subprocess
 from contextlib import closing
 from datetime import datetime
@@ -34,11 +35,12 @@ def settings_of(cell: Cell, plan: Plan, fold: Fold) -> Config:
     row, of_epoch = cell.row, fold.steps_of_epoch(plan.batch)
     settings: dict[str, Any] = {"network.width": plan.width, "seed": cell.seed, "threads": plan.threads}
     settings |= {
-        "stage1.epochs": max(1, round(plan.steps / of_epoch)),
+        "stage1.epochs": max(1, round((plan.steps + row.rounds * plan.round_steps) / of_epoch)),
         "stage1.batch": plan.batch,
         "stage1.learning_rate": plan.learning_rate,
     }
     if row.kind == "distill":
+        del settings["stage1.epochs"]
         epochs = max(1, round(plan.round_steps / of_epoch))
         settings |= {"rounds.rounds": row.rounds, "rounds.epochs": epochs * (3 if row.rounds == 1 else 1), "rounds.batch": plan.batch}
     if "student.name" in row.settings:
@@ -49,6 +51,9 @@ def settings_of(cell: Cell, plan: Plan, fold: Fold) -> Config:
 def run_cell(cell: Cell, source: Path) -> None:
     """Do the work of a cell that is not complete: its run goes on where it stopped."""
     plan = Plan.read(cell.work)
+    if (twin := cell.twin) is not None:
+        _adopt(cell, twin)
+        return
     fold = fold_of(cell, source, plan)
     config = settings_of(cell, plan, fold)
     torch.set_num_threads(plan.threads)
@@ -76,6 +81,18 @@ def run_cell(cell: Cell, source: Path) -> None:
         facts |= {"epochs": epochs, "steps": epochs * fold.steps_of_epoch(plan.batch), "decisions": decisions}
         facts |= {"accepted": folder.recommended_round(), "seconds": _seconds(folder), "rate": _rate(config, cell)}
     facts |= {"hardware": hardware(), "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None, "commit": commit()}
+    _write(cell, facts)
+
+
+def _adopt(cell: Cell, twin: Cell) -> None:
+    """Take over what another cell found: the same run, step by step."""
+    assert twin.facts is not None
+    for index in range(1, len(twin.facts["decisions"]) + 1):
+        shutil.copyfile(twin.counts(index), cell.counts(index))
+    _write(cell, {**twin.facts, "row": cell.row.name, "same_run_as": twin.row.name})
+
+
+def _write(cell: Cell, facts: dict[str, Any]) -> None:
     part = cell.path / "cell.part"
     part.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     part.replace(cell.path / "cell.json")
@@ -90,9 +107,7 @@ def _work_off(events: Generator[Event, None, None]) -> None:
 def _rate(config: Config, cell: Cell) -> float:
     if cell.row.kind == "train":
         return config.stage1.learning_rate
-    rounds = config.rounds
-    copied = rounds.mode == "robust" and rounds.robust.warm_start and config.student is None
-    return rounds.learning_rate if copied else rounds.fresh_learning_rate
+    return config.rounds.learning_rate
 
 
 def _seconds(folder: RunFolder) -> float:

@@ -36,7 +36,8 @@ _READ = f"""- **F1, IoU**: over all pixels of the test images, at 0.5 after smoo
 - **Switched**: students that became the teacher, of all rounds of all seeds.
 - Three rounds of equal steps; switching is forced except where the row says `cautious`. `oeem` learns once, for as many steps.
   `fused` and `sides` are the paper's ablations, in its mode. Distilled rows are scored after the last round, `robust-cautious` at the
-  round it accepted, all without averaged views.
+  round it accepted, all without averaged views. Where `robust-cautious` switched every time, `fusion-robust` is the same run, and was not
+  run twice.
 """
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from .errors import ConfigError
 
@@ -64,6 +64,25 @@ class TileConfig(Settings):
     group_column: str | None = Field(None, description="column of labels.csv that names the group; None looks for the usual names")
 
 
+class NoiseConfig(Settings):
+    """Augmentation of the images a network learns from; flips and rotations are always part of it."""
+
+    stain: float = Field(0.15, ge=0, lt=1, description="each stain (HED) is multiplied by a number in 1 -+ this")
+    zoom: tuple[float, float] = Field((1.0, 1.0), description="least and greatest magnification")
+    paste: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of positive images into which a box of a negative one is pasted (CutMix); `mil` does not know it",
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> NoiseConfig:
+        if not 0 < self.zoom[0] <= self.zoom[1]:
+            raise ValueError("zoom must be two numbers above 0, the smaller first")
+        return self
+
+
 class CamConfig(Settings):
     """Class activation maps, for the methods `cam` and `oaa`."""
 
@@ -91,7 +110,8 @@ class Stage1Config(Settings):
         (1.0,), min_length=1, description="learning rate of the side heads relative to the trunk's: one number for all, or one a side"
     )
     weight_decay: float = Field(5e-5, ge=0, description="Adam's")
-    augment: bool = Field(True, description="flips, rotations and stain (HED) augmentation")
+    augment: bool = Field(True, description="augmentation, as strong as `noise` says")
+    noise: NoiseConfig = NoiseConfig()
     cam: CamConfig = CamConfig()
 
 
@@ -103,7 +123,19 @@ class RobustConfig(Settings):
     confidence: float = Field(0.05, ge=0, lt=0.5, description="tau: pixels with |q - 0.5| < tau do not count; 0 switches the mask off")
     hard_negatives: bool = Field(True, description="the target of negative bags is zero; off: the teacher's map, as for positive ones")
     averaged_views: bool = Field(True, description="teacher's maps averaged over the 8 flips and rotations")
-    augment: bool = Field(True, description="stain and geometric augmentation for the student")
+    centred: bool = Field(False, description="teacher's maps are moved so that Otsu's threshold between their two classes is 0.5")
+    label_loss: float = Field(
+        1.0, ge=0, description="weight of stage 1's loss to the image labels that a person gave, beside what the teacher says; 0 is off"
+    )
+    hold_area: bool = Field(
+        True,
+        description="after a round the student's output is moved, by one number of logits, until its mean positive area is within "
+        "acceptance.max_area_shift of the first teacher's (or the prior): labels teach it an order of pixels, not an area",
+    )
+    augment: bool = Field(
+        True, description="augmentation of the student's images, as strong as `noise` says; the teacher sees them as they are"
+    )
+    noise: NoiseConfig = NoiseConfig(stain=0.3, paste=0.5)
     warm_start: bool = Field(True, description="student starts from a copy of the teacher where the kinds agree")
     reset_optimiser: bool = Field(True, description="optimiser state reset at each switch")
 
@@ -119,10 +151,7 @@ class RoundConfig(Settings):
     )
     structure: Structure = Field("fusion", description="which outputs of the teacher teach which of the student's")
     batch: int = Field(32, ge=2, description="bags in a batch, half of each class where both exist")
-    learning_rate: float = Field(1e-4, gt=0, description="Adam's, cosine to zero in each round; small: the student starts from the teacher")
-    fresh_learning_rate: float = Field(
-        1e-3, gt=0, description="in its place where the student does not start as a copy of its teacher: another kind, or another mode"
-    )
+    learning_rate: float = Field(1e-3, gt=0, description="Adam's, cosine to zero in each round")
     side_rates: tuple[float, ...] = Field((1.0,), min_length=1, description="as in stage 1")
     weight_decay: float = Field(5e-5, ge=0, description="Adam's")
     ema: float = Field(

@@ -37,6 +37,20 @@ def test_the_area_is_compared_with_the_first_teacher_not_the_last() -> None:
     assert not judged(teacher=teacher, positive_area=0.47).switched
 
 
+def test_students_of_centred_maps_are_held_against_the_centred_area() -> None:
+    first = {**FIRST, "positive_area": 0.8, "centred_area": 0.5}
+    student = {**FIRST, "positive_area": 0.52}
+
+    def decided(centred: bool) -> Decision:
+        return decide(AcceptanceConfig(), "robust", first=first, teacher=first, student=student, bags=100, centred=centred)
+
+    assert decided(True).switched
+    assert "its area centred" in decided(True).evidence
+    assert "0.500 / 0.800 / 0.520" in decided(True).evidence
+    assert not decided(False).switched
+    assert "80.0%" in decided(False).reason
+
+
 @pytest.mark.parametrize(("accuracy", "switched"), [(0.96, True), (0.93, True), (0.92, False)])
 def test_bags_must_still_be_told_apart(accuracy: float, switched: bool) -> None:
     assert judged(bag_accuracy=accuracy).switched is switched

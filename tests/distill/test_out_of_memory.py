@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from napari_ifkd.config import NetworkConfig
+from napari_ifkd.config import NetworkConfig, NoiseConfig
 from napari_ifkd.distill import distill, train_teacher
 from napari_ifkd.distill.training import Phase, Trainer, normalisation_of
 from napari_ifkd.errors import EngineError
@@ -77,7 +77,7 @@ def test_teacher_learns_the_same_in_parts(train: Bags, val: Bags, config: Config
 
 
 def test_gradients_of_a_step_are_those_of_the_whole_batch(train: Bags, config: Config, plain: Network) -> None:
-    phase = Phase(0, 1, 8, 1e-3, (1.0,), 0.0, augment=True)
+    phase = Phase(0, 1, 8, 1e-3, (1.0,), 0.0, noise=NoiseConfig())
     gradients = []
     for most in (8, 3, 1):
         model = plain(0)
@@ -93,7 +93,7 @@ def test_gradients_of_a_step_are_those_of_the_whole_batch(train: Bags, config: C
 
 
 def test_a_failed_attempt_leaves_no_trace_in_batch_norms(train: Bags, config: Config, network: Network) -> None:
-    phase = Phase(0, 1, 16, 1e-3, (1.0,), 0.0, augment=False)
+    phase = Phase(0, 1, 16, 1e-3, (1.0,), 0.0, noise=None)
     straight, failed = network(0), network(0)
     limited(failed, 8)
     portion = Portion("training")

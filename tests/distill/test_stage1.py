@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from napari_ifkd.bags.augment import Drawn
 from napari_ifkd.config import NetworkConfig
 from napari_ifkd.distill import train_teacher
 from napari_ifkd.distill.stage1 import snapshot_epochs, teacher_loss
@@ -225,7 +226,7 @@ def test_masks_follow_the_flips_of_their_images(config: Config) -> None:
     """An answer made from the turned masks themselves leaves nothing to learn."""
     masks = np.random.default_rng(0).random((4, 8, 8)) < 0.5
     flips = torch.tensor([[True, False, False], [False, True, True], [True, True, True], [False, False, False]])
-    batch = Batch(np.array([2, 0, 3, 1]), torch.ones(4), flips)
+    batch = Batch(np.array([2, 0, 3, 1]), torch.ones(4), Drawn(flips))
     loss = teacher_loss(config.replaced(**{"stage1.method": "supervised"}).stage1, masks)
 
     def outputs(p: torch.Tensor) -> SideOutputs:

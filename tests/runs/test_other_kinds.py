@@ -57,7 +57,7 @@ def learned(student: MILModel, teacher: MILModel, patches: Path, config: Config)
 
 def test_resnet_student_learns_from_a_vgg_teacher(drawn_patches: Path, drawn_teacher: Path, tmp_path: Path, config: Config) -> None:
     settings = config.replaced(
-        **{"rounds.rounds": 1, "rounds.epochs": 20, "rounds.fresh_learning_rate": 3e-3, "student.name": "resnet-mil"}
+        **{"rounds.rounds": 1, "rounds.epochs": 20, "rounds.learning_rate": 3e-3, "student.name": "resnet-mil"}
     )
     list(distill_run([drawn_patches], drawn_teacher, tmp_path / "run", settings))
     teacher, _ = load_model(drawn_teacher)
@@ -77,7 +77,7 @@ def test_vgg_student_learns_from_a_frozen_vit_teacher(drawn_patches: Path, tmp_p
             "rounds.rounds": 1,
             "rounds.epochs": 24,
             "rounds.batch": 8,
-            "rounds.fresh_learning_rate": 5e-3,
+            "rounds.learning_rate": 5e-3,
             "rounds.robust.augment": False,
         }
     )

@@ -36,6 +36,7 @@ class Bags:
     mpp : um per px of the images
     source : where they come from, for a person
     origins : ``(N, 2)`` int64, optional: (y, x) of each tile in working px at ``mpp``; for tiles of slides
+    told : ``(N,)`` bool, optional: whose label a person gave, and not a network; None is all
     """
 
     images: NDArray[np.uint8]
@@ -45,6 +46,7 @@ class Bags:
     mpp: float
     source: str
     origins: NDArray[np.int64] | None = field(default=None)
+    told: NDArray[np.bool_] | None = field(default=None)
 
     def __post_init__(self) -> None:
         """Refuse parts that do not belong together."""
@@ -75,7 +77,8 @@ class Bags:
         for start in range(0, len(index), 256):  # in parts: a mapped source is never in memory whole
             images[start : start + 256] = self.images[index[start : start + 256]]
         origins = None if self.origins is None else self.origins[index]
-        return Bags(images, self.labels[index], self.groups[index], [self.names[i] for i in index], self.mpp, self.source, origins)
+        told = None if self.told is None else self.told[index]
+        return Bags(images, self.labels[index], self.groups[index], [self.names[i] for i in index], self.mpp, self.source, origins, told)
 
     def described(self) -> str:
         """Return one line for a person."""
@@ -136,4 +139,5 @@ def join_bags(parts: Sequence[Bags]) -> Bags:
         [name for part in parts for name in part.names],
         parts[0].mpp,
         ", ".join(part.source for part in parts),
+        told=np.concatenate([np.ones(len(part), np.bool_) if part.told is None else part.told for part in parts]),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -101,7 +102,7 @@ def slide_bags(
         scores[rows] = _scores(probability_map, grid, origins[rows], slide.shape_level0)
         if (event := pace.add(len(rows))) is not None:
             yield event
-    labels, notes = _labels(scores, boxes, tiles, regions)
+    labels, told, notes = _labels(scores, boxes, tiles, regions)
     chosen = draw_tiles(labels, tiles.max_tiles, np.random.default_rng([seed, 13]))
     if not len(chosen):
         cause = f"none of its {len(origins)} tissue tiles can be labelled: the teacher looked at none of them"
@@ -110,6 +111,7 @@ def slide_bags(
         notes.append(f"{len(chosen)} of {(labels >= 0).sum()} labelled tiles are drawn at random (tiles.max_tiles)")
 
     bags = yield from read_bags(slide, origins[chosen], labels[chosen], tiles)
+    bags = replace(bags, told=told[chosen])
     notes += _missing(bags)
     return bags, [f"{slide.name}: {note}" for note in notes]
 
@@ -153,8 +155,8 @@ def _scores(probability_map: TeacherMap, grid: TileGrid, origins: NDArray[np.int
 
 def _labels(
     scores: NDArray[np.float64], boxes: NDArray[np.object_], tiles: TileConfig, regions: Regions | None
-) -> tuple[NDArray[np.int8], list[str]]:
-    """Label tiles 1, 0, or -1 (left out)."""
+) -> tuple[NDArray[np.int8], NDArray[np.bool_], list[str]]:
+    """Label tiles 1, 0, or -1 (left out), and tell which labels are the user's."""
     notes: list[str] = []
     labels = np.full(len(scores), -1, np.int8)
     labels[scores >= tiles.positive_above] = 1
@@ -185,7 +187,7 @@ def _labels(
                 f"only {certain} tiles are certainly {name} (score {threshold}), "
                 f"so the {len(taken)} undecided ones that lean most that way are taken too"
             )
-    return labels, notes
+    return labels, fixed, notes
 
 
 def _missing(bags: Bags) -> list[str]:

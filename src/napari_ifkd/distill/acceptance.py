@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 Scores = dict[str, float]
 
 
-def decide(settings: AcceptanceConfig, mode: Mode, *, first: Scores, teacher: Scores, student: Scores, bags: int) -> Decision:
+def decide(
+    settings: AcceptanceConfig, mode: Mode, *, first: Scores, teacher: Scores, student: Scores, bags: int, centred: bool = False
+) -> Decision:
     """Decide on a switch, without pixel truth.
 
     Parameters
@@ -26,6 +28,7 @@ def decide(settings: AcceptanceConfig, mode: Mode, *, first: Scores, teacher: Sc
     first, teacher, student : scores of the first teacher, the present one and the student on the same validation bags
         (see :class:`~napari_ifkd.distill.scores.Judged`)
     bags : number of those bags; one bag more or less is no evidence
+    centred : students learn from centred maps (``rounds.robust.centred``), so that the first teacher's area is that beyond Otsu's threshold
 
     Returns
     -------
@@ -33,15 +36,16 @@ def decide(settings: AcceptanceConfig, mode: Mode, *, first: Scores, teacher: Sc
         With the numbers looked at, and a reason in plain words. To keep the teacher is a normal outcome. The criterion is ``area prior``
         where the known tumour share took the place of the first teacher's area in the cautious rule.
     """
-    evidence = _evidence(settings, first, teacher, student, bags)
+    if centred := centred and "centred_area" in first:
+        first = {**first, "positive_area": first["centred_area"]}
+    evidence = _evidence(settings, first, teacher, student, bags, centred)
     if mode != "robust":
         return Decision(True, "always", evidence, f"The student of the round becomes the teacher: mode '{mode}' always switches.")
     if settings.rule == "always":
         return Decision(True, "always", evidence, "The student of the round becomes the teacher: the settings say to switch always.")
     criterion = "cautious" if settings.area_prior is None else "area prior"
-    objections = [
-        reason for reason in (_area(settings, first, teacher, student), _accuracy(settings, first, teacher, student, bags)) if reason
-    ]
+    of_area = _area(settings, first, teacher, student, centred)
+    objections = [reason for reason in (of_area, _accuracy(settings, first, teacher, student, bags)) if reason]
     if objections:
         return Decision(False, criterion, evidence, f"The teacher stays: {'; and '.join(objections)}.")
     # the bags, not the slide: its whole area may have moved more
@@ -55,7 +59,7 @@ def diverged(epoch: int) -> Decision:
     return Decision(False, "diverged", f"loss not a number in epoch {epoch}", "The teacher stays: the student's training diverged.")
 
 
-def _area(settings: AcceptanceConfig, first: Scores, teacher: Scores, student: Scores) -> str | None:
+def _area(settings: AcceptanceConfig, first: Scores, teacher: Scores, student: Scores, centred: bool) -> str | None:
     """Return what speaks against the student's mean positive area, if anything does."""
     if "positive_area" not in student or "positive_area" not in first:
         return "there are no positive validation bags to check the marked area on"
@@ -66,7 +70,7 @@ def _area(settings: AcceptanceConfig, first: Scores, teacher: Scores, student: S
     if settings.area_prior is not None and abs(area - wanted) < abs(teacher["positive_area"] - wanted):
         return None  # still off, yet nearer to what is known than the teacher is
     grown = "more" if shift > 0 else "less"
-    of = "the known tumour share" if settings.area_prior is not None else "the first teacher"
+    of = "the known tumour share" if settings.area_prior is not None else "the first teacher, centred" if centred else "the first teacher"
     return (
         f"the student marks {abs(shift):.0%} {grown} of the positive bags than {of} ({area:.1%} against {wanted:.1%}), "
         f"beyond the {settings.max_area_shift:.0%} allowed"
@@ -88,18 +92,20 @@ def _shift(area: float, wanted: float) -> float:
     return (area - wanted) / max(wanted, 1e-3)
 
 
-def _evidence(settings: AcceptanceConfig, first: Scores, teacher: Scores, student: Scores, bags: int) -> str:
+def _evidence(settings: AcceptanceConfig, first: Scores, teacher: Scores, student: Scores, bags: int, centred: bool) -> str:
     def told(name: str) -> str:
         return " / ".join(f"{scores[name]:.3f}" if name in scores else "-" for scores in (first, teacher, student))
 
     parts = [
-        f"{bags} validation bags (first teacher / teacher / student)",
+        f"{bags} validation bags (first teacher{', its area centred' if centred else ''} / teacher / student)",
         f"positive area {told('positive_area')}",
         f"bag accuracy {told('bag_accuracy')}",
         f"negative area {told('negative_area')}",
     ]
     if "agreement" in student:
         parts.append(f"agreement with the teacher {student['agreement']:.3f}")
+    if "held_by" in student:
+        parts.append(f"its output was moved by {student['held_by']:+.2f} logits to hold the area")
     if settings.area_prior is not None:
         parts.append(f"known tumour share {settings.area_prior:.3f}")
     return "; ".join(parts)

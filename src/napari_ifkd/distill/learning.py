@@ -7,28 +7,33 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from napari_ifkd.events import EpochDone, Event, Warned
 from napari_ifkd.models import pick_device
 from napari_ifkd.models.memory import Portion
 
+from .centre import moved, shift_of
 from .ema import MovingAverage
 from .fixed import FixedTeacher
-from .kd import Target, asks_about_negatives, copies_teacher, kd_loss, structure_of
+from .guard import hold_area
+from .kd import Target, asks_about_negatives, kd_loss, structure_of
 from .lesson import Lesson, lesson
+from .losses import stage1_loss
 from .maps import teacher_maps
-from .scores import judge
+from .scores import Judged, judge
 from .training import Phase, Trainer, snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from napari_ifkd.bags import Bags
     from napari_ifkd.bags.hints import Hints
     from napari_ifkd.config import Config
-    from napari_ifkd.models import SideOutputs
+    from napari_ifkd.models import MILModel, SideOutputs
 
     from .maps import TeacherMaps
     from .pair import TeacherStudent
@@ -96,16 +101,15 @@ class Learning:
         robust = settings.robust if settings.mode == "robust" else None
         taught = yield from self._lesson(index)
         maps = yield from self._maps(taught)
-        masks = judge(pair.teacher, self.val, self.config, should_stop=self.should_stop, portion=self.looking).masks
-        copied = copies_teacher(settings) and pair.same_kind
+        masks = self._judge(pair.teacher).masks
         phase = Phase(
             index,
             settings.epochs,
             settings.batch,
-            (settings.learning_rate if copied else settings.fresh_learning_rate) * rate,
+            settings.learning_rate * rate,
             settings.side_rates,
             settings.weight_decay,
-            augment=robust is not None and robust.augment,
+            noise=robust.noise if robust is not None and robust.augment else None,
         )
         trainer = Trainer(pair.student, taught.bags, phase, self.config, self.should_stop, often=taught.hinted, portion=self.training)
         carried = robust is not None and not robust.reset_optimiser and pair.same_kind
@@ -116,17 +120,18 @@ class Learning:
             if standing.average is not None:
                 trainer.average.restore(standing.average)
         judged_model = pair.student if trainer.average is None else trainer.average.model
-        loss_of = distillation_loss(self.config, maps, taught)
+        rows = np.flatnonzero(taught.bags.labels > 0)
+        shift = shift_of(maps.fused, rows) if robust is not None and robust.centred else 0.0
+        loss_of = distillation_loss(self.config, maps, taught, shift)
         good = snapshot(pair.student.state_dict())
         for epoch in range(standing.epoch + 1, settings.epochs + 1):
             mean = yield from trainer.epoch(epoch, loss_of)
             if not math.isfinite(mean):
                 pair.student.load_state_dict(good)
-                name = "rounds.learning_rate" if copied else "rounds.fresh_learning_rate"
                 kept = f"the student of epoch {standing.epoch} stands for the round" if standing.epoch else "the teacher stays"
-                yield Warned(f"Round {index}: training diverged in epoch {epoch}, {kept}. Lower {name}")
+                yield Warned(f"Round {index}: training diverged in epoch {epoch}, {kept}. Lower rounds.learning_rate")
                 break
-            judged = judge(judged_model, self.val, self.config, teacher_masks=masks, should_stop=self.should_stop, portion=self.looking)
+            judged = self._judge(judged_model, masks)
             yield from self.looking.told()
             good = snapshot(pair.student.state_dict())
             standing.epoch, standing.scores, standing.loss = epoch, judged.scores, mean
@@ -134,6 +139,32 @@ class Learning:
             standing.average = None if trainer.average is None else trainer.average.state()
             save()
             yield EpochDone(index, epoch, settings.epochs, mean, judged.scores)
+
+    def hold_area(self, index: int, standing: Standing, first: dict[str, float]) -> None:
+        """Bring the area that the student of the round marks back to where it may be, and judge it again if it had to move.
+
+        Not where a person corrected pixels: these tell an area.
+
+        Parameters
+        ----------
+        index : of the round
+        standing : where the student stands; its scores are kept up to date
+        first : scores of the first teacher
+        """
+        settings, rule = self.config.rounds, self.config.acceptance
+        area = rule.area_prior or first.get("centred_area" if settings.robust.centred else "positive_area")
+        if settings.mode != "robust" or not settings.robust.hold_area or area is None:
+            return
+        hints = None if self.hints is None else self.hints(index)
+        if hints is not None and len(hints.bags):
+            return
+        limits = (area * (1 - rule.max_area_shift), area * (1 + rule.max_area_shift))
+        shift = hold_area(self.pair.student, self.val, limits, self.config, should_stop=self.should_stop, portion=self.looking)
+        if shift:
+            standing.scores = self._judge(self.pair.student, self._judge(self.pair.teacher).masks).scores | {"held_by": shift}
+
+    def _judge(self, model: MILModel | FixedTeacher, teacher_masks: NDArray[np.uint8] | None = None) -> Judged:
+        return judge(model, self.val, self.config, teacher_masks=teacher_masks, should_stop=self.should_stop, portion=self.looking)
 
     def _lesson(self, index: int) -> Generator[Event, None, Lesson]:
         """Put the bags of the round together, with the tiles a person corrected."""
@@ -181,19 +212,34 @@ class Learning:
         return maps
 
 
-def distillation_loss(config: Config, maps: TeacherMaps, taught: Lesson) -> LossFunction:
-    """Return the loss of a round: maps and corrections turn with the images of each batch."""
+def distillation_loss(config: Config, maps: TeacherMaps, taught: Lesson, shift: float = 0.0) -> LossFunction:
+    """Return the loss of a round.
+
+    Parameters
+    ----------
+    config : its ``rounds``, and ``stage1`` for the loss to labels
+    maps : the teacher's; they and the corrections follow what was done to the images of each batch
+    taught : the bags of the round
+    shift : the fused maps are moved by so many logits
+    """
+    settings = config.rounds
+    weight = settings.robust.label_loss if settings.mode == "robust" else 0.0
+    of_labels = stage1_loss(config.stage1)
 
     def target_of(batch: Batch) -> Target:
-        fused = batch.follow(maps.fused.get(batch.rows))
+        fused = batch.follow(moved(maps.fused.get(batch.rows), shift))
         sides = None
         if maps.sides is not None:
             chosen = maps.sides.get(batch.rows)  # (B, K, H, W)
-            sides = batch.follow(chosen.permute(0, 2, 3, 1)).permute(3, 0, 1, 2)[:, :, None]  # (K, B, 1, H, W)
+            sides = torch.stack([batch.follow(side) for side in chosen.unbind(1)])[:, :, None]  # (K, B, 1, H, W)
         hints = taught.hints_of(batch.rows, fused.device)
         return Target(fused[:, None], sides, None if hints is None else batch.follow(hints))
 
     def loss_of(outputs: SideOutputs, batch: Batch) -> Tensor:
-        return kd_loss(outputs, target_of(batch), batch.labels, config.rounds)
+        loss = kd_loss(outputs, target_of(batch), batch.labels, settings)
+        told = taught.told(batch.rows)
+        if weight > 0 and told.any():
+            loss = loss + weight * of_labels(outputs, batch.labels) * torch.from_numpy(told).to(loss)
+        return loss
 
     return loss_of

@@ -39,6 +39,10 @@ class Lesson:
         """The rows of corrected tiles."""
         return np.arange(len(self.bags) - len(self.hints), len(self.bags))
 
+    def told(self, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """Return ``(B,)`` bool: whose label a person gave."""
+        return np.ones(len(rows), np.bool_) if self.bags.told is None else self.bags.told[rows]
+
     def hints_of(self, rows: NDArray[np.intp], device: torch.device) -> Tensor | None:
         """Return the corrected pixels of a batch, ``(B, H, W)`` uint8 on the device; None where there are none."""
         place = rows - (len(self.bags) - len(self.hints))
@@ -73,6 +77,7 @@ def lesson(train: Bags, hints: Hints | None) -> Lesson:
     own = hints.bags.labels.copy()
     for k in np.flatnonzero((known >= 0) & (train.labels[known] == 0)):
         own[k] = (hints.labels[k] == TUMOUR).any()  # some pixels said to be normal make no positive of it
-    told = replace(hints.bags, labels=own)
+    by_person = (own <= 0) | (hints.labels == TUMOUR).any((1, 2))
+    told = replace(hints.bags, labels=own, told=by_person)
     bags = join_bags([kept, told]) if len(kept) else told
     return Lesson(bags, np.concatenate([rest, known]), hints.labels)

@@ -152,9 +152,11 @@ class _Rounds:
         if standing.average is not None:  # it was judged, so it is what is handed over
             self.pair.student.load_state_dict(standing.average)
         if standing.epoch:
+            self.learning.hold_area(self.index, standing, self.first)
             scores = standing.scores
             bags = len(self.learning.val)
-            decision = decide(self.config.acceptance, settings.mode, first=self.first, teacher=self.present, student=scores, bags=bags)
+            rule, centred = self.config.acceptance, settings.robust.centred
+            decision = decide(rule, settings.mode, first=self.first, teacher=self.present, student=scores, bags=bags, centred=centred)
         else:
             decision, scores = diverged(1), self.present
         self.pair.student.eval()
@@ -220,9 +222,6 @@ def _check(pair: TeacherStudent, train: Bags, val: Bags, config: Config) -> Gene
     check_networks(None if isinstance(teacher, FixedTeacher) else teacher, student, settings)
     if settings.mode == "oeem" and settings.rounds > 1 and settings.rounds != RoundConfig.model_fields["rounds"].default:
         yield Warned(f"Mode 'oeem' trains once on the teacher's pseudo-mask: of the {settings.rounds} rounds asked for there is one")
-    copies = copies_teacher(settings) and (pair.same_kind or only_teaches(teacher))  # what only teaches gives way to a student's copy
-    if not copies and settings.learning_rate != RoundConfig.model_fields["learning_rate"].default:
-        yield Warned("No student starts as a copy of its teacher: rounds.fresh_learning_rate counts, and not rounds.learning_rate")
     if not train.negatives:
         yield Warned("There are no negative bags: nothing holds the marked area down but the teacher's own map")
     if not val.positives and settings.mode == "robust" and config.acceptance.rule == "cautious":

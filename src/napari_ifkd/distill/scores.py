@@ -10,6 +10,7 @@ import torch
 
 from napari_ifkd.errors import Cancelled
 
+from .centre import BINS, histogram, otsu
 from .fixed import FixedTeacher
 from .maps import forward
 
@@ -33,7 +34,9 @@ class Judged:
     ----------
     scores : dict
         ``bag_accuracy``; ``positive_area`` and ``negative_area``, the mean share of pixels at or above 0.5 in bags of each class;
-        ``agreement``, the pooled F1 between its masks and the teacher's on positive bags. What cannot be measured is absent.
+        ``centred_area``, the share of pixels of positive bags at or above Otsu's threshold of them all;
+        ``agreement``, the pooled F1 between its masks and the teacher's on positive bags. What cannot be measured is absent. Rounds add
+        ``held_by``, the logits a student's output was moved by to hold the area, where it was.
     masks : ``(P, bytes)`` uint8
         Its masks on the positive bags, 8 pixels a byte.
     """
@@ -71,18 +74,20 @@ def judge(
     areas, images_scores = np.zeros(count), np.zeros(count)
     masks = np.zeros((count, -(-pixels // 8)), np.uint8)
     top = max(1, round(config.stage1.top_share * pixels))
+    counts, positive = np.zeros(BINS, np.int64), bags.labels > 0
     for index, fused in _answers(model, bags, config, should_stop, portion):  # (B, N)
         hard = fused >= 0.5
+        counts += histogram(fused[torch.from_numpy(positive[index]).to(fused.device)])
         areas[index] = hard.float().mean(1).cpu().numpy()
         images_scores[index] = torch.topk(fused, top, sorted=False).values.mean(1).cpu().numpy()
         masks[index] = np.packbits(hard.cpu().numpy(), axis=1)
-    positive = bags.labels > 0
     masks = masks[positive]
     scores: dict[str, float] = {}
     if count:
         scores["bag_accuracy"] = float(((images_scores >= 0.5) == positive).mean())
     if positive.any():
         scores["positive_area"] = float(areas[positive].mean())
+        scores["centred_area"] = float(counts[round(otsu(counts) * BINS) :].sum() / counts.sum())
     if not positive.all():
         scores["negative_area"] = float(areas[~positive].mean())
     if teacher_masks is not None and positive.any():

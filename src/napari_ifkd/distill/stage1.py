@@ -78,7 +78,8 @@ def train_teacher(
     """
     settings = config.stage1
     _check(train, masks, model, settings)
-    phase = Phase(0, settings.epochs, settings.batch, settings.learning_rate, settings.side_rates, settings.weight_decay, settings.augment)
+    noise = settings.noise if settings.augment else None
+    phase = Phase(0, settings.epochs, settings.batch, settings.learning_rate, settings.side_rates, settings.weight_decay, noise)
     trainer, looking = Trainer(model, train, phase, config, should_stop), Portion("looking at images")
     loss_of = teacher_loss(settings, masks)
     first = 1

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_ifkd.bags.augment import apply_flips, draw_flips, jitter_stain
+from napari_ifkd.bags.augment import augment
 from napari_ifkd.errors import Cancelled, ConfigError
 from napari_ifkd.models import MILModel, Normalisation, SideOutputs, autocast, pick_device, prepare
 from napari_ifkd.models.memory import Portion
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_ifkd.bags import Bags
-    from napari_ifkd.config import Config
+    from napari_ifkd.bags.augment import Drawn
+    from napari_ifkd.config import Config, NoiseConfig
     from napari_ifkd.events import Event
 
     from .ema import MovingAverage
@@ -50,7 +51,7 @@ class Phase:
     learning_rate : of the trunk, at the start of the phase; a cosine takes it to zero
     side_rates : of the side heads relative to it: one number for all, or one a side
     weight_decay : Adam's
-    augment : flips and staining, for the network that learns
+    noise : augmentation of the images that the network learns from; None is none
     """
 
     index: int
@@ -59,7 +60,7 @@ class Phase:
     learning_rate: float
     side_rates: tuple[float, ...]
     weight_decay: float
-    augment: bool
+    noise: NoiseConfig | None
 
 
 @dataclass(frozen=True)
@@ -70,20 +71,20 @@ class Batch:
     ----------
     rows : ``(B,)`` indices into the training bags
     labels : Tensor, ``(B,)`` on the device
-    flips : Tensor, ``(B, 3)`` bool, or None: how images were flipped, so that maps can follow
+    drawn : how the images were augmented; None where they were not
     """
 
     rows: NDArray[np.intp]
     labels: Tensor
-    flips: Tensor | None
+    drawn: Drawn | None
 
     def part(self, which: slice) -> Batch:
         """Return some of it."""
-        return Batch(self.rows[which], self.labels[which], None if self.flips is None else self.flips[which])
+        return Batch(self.rows[which], self.labels[which], None if self.drawn is None else self.drawn.part(which))
 
     def follow(self, maps: Tensor) -> Tensor:
-        """Flip maps ``(B, H, W)`` as the images of this batch were."""
-        return maps if self.flips is None else apply_flips(maps, self.flips)
+        """Change maps ``(B, H, W)`` as the images of this batch were."""
+        return maps if self.drawn is None else self.drawn.follow(maps)
 
 
 LossFunction = Callable[[SideOutputs, Batch], Tensor]
@@ -164,11 +165,10 @@ class Trainer:
                 raise Cancelled
             self._set_rate((number - 1) * self.steps + step)
             images = torch.from_numpy(self.bags.images[rows]).to(self.device)
-            flips = None
-            if self.phase.augment:
-                flips = draw_flips(len(rows), images.shape[1] == images.shape[2], generator)
-                images = jitter_stain(apply_flips(images, flips), generator)
-            batch = Batch(rows, torch.from_numpy(self.bags.labels[rows]).to(self.device), flips)
+            labels, drawn = torch.from_numpy(self.bags.labels[rows]), None
+            if self.phase.noise is not None:
+                images, drawn = augment(images, labels, self.phase.noise, generator)
+            batch = Batch(rows, labels.to(self.device), drawn)
             total += self._learn(images, batch, loss_of)  # read once an epoch: reading it here would wait for the device
             yield from self.portion.told()
             if self.average is not None:
