@@ -8,10 +8,10 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
 from napari_ifkd import __version__, cli
 from napari_ifkd.runs.folder import RunFolder
@@ -19,39 +19,18 @@ from napari_ifkd.runs.folder import RunFolder
 MEASURES = {"f1", "iou", "mean_f1_positive", "average_precision", "best_threshold", "best_f1", "foreground_share", "n"}
 
 
-class Said:
-    """Exit status and output of a command."""
-
-    def __init__(self, status: int, out: str, err: str) -> None:
-        self.status, self.out, self.err = status, out, err
-
-
-@pytest.fixture
-def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
-    """Run the command line in this process."""
-    monkeypatch.setattr("napari_ifkd.runs.allocator.keep_freed_memory", lambda: False)  # for a process of its own only
-
-    def call(*words: object) -> Said:
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as end:
-            cli.main([str(word) for word in words])
-        out, err = capfd.readouterr()
-        return Said(int(end.value.code or 0), out, err)
-
-    return call
-
-
 def one_line(text: str) -> bool:
     return text.startswith("error: ") and text.count("\n") == 1 and "Traceback" not in text
 
 
 def test_help_is_quick_and_lists_every_command() -> None:
-    start = time.monotonic()
+    before = os.times()
     said = subprocess.run([sys.executable, "-m", "napari_ifkd", "--help"], capture_output=True, text=True, check=True, timeout=60)
-    took = time.monotonic() - start
-    for command in ("demo", "info", "patches", "train", "predict", "distill", "resume", "evaluate", "export", "models", "doctor"):
+    after = os.times()
+    took = after.children_user + after.children_system - before.children_user - before.children_system
+    for command in get_command(cli.app).commands:  # type: ignore[attr-defined]
         assert re.search(rf"\b{command}\b", said.stdout), command
-    assert took < 10  # under a second on a quiet machine
+    assert took < 4  # seconds of the processor, whatever else the machine does; usually below one
 
 
 def test_help_loads_no_engine() -> None:
