@@ -57,7 +57,7 @@ def _inside(file: object, run: Path) -> bool:
 def _sentence(error: Exception) -> str:
     """Tell an unforeseen error."""
     if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
-        return "The machine ran out of memory. Take a smaller batch or tile, or another device, and resume the run."
+        return "The machine ran out of memory. Close what else uses it and resume the run, or begin anew with smaller tiles or on a CPU."
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename or 'The run folder'}: {error.strerror}."
     first = (str(error).strip().splitlines() or [""])[0]
