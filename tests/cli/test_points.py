@@ -105,6 +105,8 @@ def test_a_mask_given_for_choosing_decides_and_one_for_scoring_does_not(
     accepted = RunFolder(tmp_path / "chosen").accepted
     assert accepted is not None
     assert accepted.by == "reference"
+    assert "flatter" in run("evaluate", "--map", tmp_path / "chosen", "--truth", truth).err
+    assert run("evaluate", "--map", tmp_path / "scored", "--truth", truth).err == ""
     said = run(*words, "--out", tmp_path / "bad", "--reference", tmp_path / "none.tif")
     assert said.status == 2
     assert "--reference" in said.err

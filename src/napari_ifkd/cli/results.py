@@ -29,23 +29,23 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Score a model or maps on patches, or a map of a slide, against pixel truth."""
-    from napari_ifkd.console import say_json, say_table
+    from napari_ifkd.console import note, say_json, say_table
 
     if (model is None) != (patches is None) or (map_ is None) != (truth is None) or (model is None) == (map_ is None):
         raise InputError("evaluate", "needs either --model and --patches, or --map and --truth", "Give one of these pairs")
     if map_ is None and (slide is not None or mpp is not None):
         raise InputError("evaluate", "--slide and --mpp tell of the slide of a --map", "Leave them out, or set tiles.mpp for patches")
     settings = load_config(config).replaced(device=device)
+    from napari_ifkd.runs.evaluation import evaluate_map_of, evaluate_model, flattering
+
     if model is not None and patches is not None:
-        from napari_ifkd.runs.evaluation import evaluate_model
-
-        scores = evaluate_model(model, patches, settings)
+        scores, warning = evaluate_model(model, patches, settings), flattering(model, patches)
     else:
-        from napari_ifkd.runs.evaluation import evaluate_map_of
-
         assert map_ is not None  # the pairs were checked
         assert truth is not None
-        scores = evaluate_map_of(map_, truth, settings, slide, mpp)
+        scores, warning = evaluate_map_of(map_, truth, settings, slide, mpp), flattering(map_, truth)
+    if warning is not None:
+        note(f"warning: {warning}", style="yellow")
     if as_json:
         say_json(scores)
     else:

@@ -85,6 +85,22 @@ def evaluate_map_of(
         return evaluate_map(found, mask, 0.5, config.inference.sigma_px)
 
 
+def flattering(source: str | Path, truth: str | Path) -> str | None:
+    """Return a warning where the masks to score with are those that chose a run's round and threshold.
+
+    Parameters
+    ----------
+    source : what is scored
+    truth : mask or patch folder it is scored with
+    """
+    if not _is_run(Path(source)):
+        return None
+    chose = RunFolder.open(source).about["data"].get("reference", [])
+    if str(Path(truth).expanduser().resolve()) not in chose:
+        return None
+    return f"{Path(truth).name} chose round and threshold of this run (--reference), so these figures flatter it. Score with other masks."
+
+
 def _is_run(path: Path) -> bool:
     return (path / "run.yaml").is_file()
 

@@ -188,8 +188,7 @@ def _accepted(run: RunFolder, act: str, events: list[Event]) -> str:
     judged = run.accepted
     if judged is not None:
         text = f"{_round(judged.round)} at {judged.threshold:.2f} by {judged.by}"
-        reason = "" if judged.by == "user" or done is None or done.accepted_round != judged.round else done.reason
-        return f"{text}: {reason}" if reason else text
+        return f"{text}: {judged.reason}" if judged.reason else text
     if act != "distill":
         return "" if done is None else done.reason
     if done is not None:
