@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from .measures import Floats, Pair
 
-LEAST_BLOCKS = 6
+LEAST_BLOCKS = 10
 """Below, nobody knows how far the figures hold elsewhere: the intervals go from 0 to 1."""
 
 _DRAWS = 1000
@@ -134,7 +134,7 @@ def estimate_on_masks(counts: BlockCounts, evidence: str, seed: int = 0) -> Esti
         return Measure(centre, np.clip(centre - half, 0, 1), np.clip(centre + half, 0, 1))
 
     share = values["area"]
-    half = float(t.ppf(0.975, max(blocks - 1, 1)) * share.std()) if known else 1.0
+    half = float(t.ppf(0.975, np.inf) * heavier * share.std()) if known else 1.0
     whole = float(value["area"].item())
     return Estimates(
         f1=measured("f1"),
@@ -159,8 +159,9 @@ def _measures(hit: Floats, marked: Floats, tumour: Floats, size: Floats) -> dict
 
 
 def _heavier_tails(blocks: int) -> float:
-    """Return by which factor intervals are wider for the standard deviation being estimated on few blocks."""
-    return float(t.ppf(0.975, max(blocks - 1, 1)) / t.ppf(0.975, np.inf))
+    """Return by which factor intervals are wider for few blocks: draws of them vary too little, and the standard deviation is a guess."""
+    few = max(blocks - 1, 1)
+    return float(t.ppf(0.975, few) / t.ppf(0.975, np.inf) * np.sqrt(1 + 1 / few))
 
 
 def _thresholds(grid: tuple[float, ...], f1: Floats, drawn: Floats) -> tuple[Interval, ...]:

@@ -10,6 +10,7 @@ import numpy as np
 from napari_ifkd.distill.evaluate_patches import check_resolution
 from napari_ifkd.errors import Cancelled
 from napari_ifkd.evidence import BlockCounts, estimate_on_masks
+from napari_ifkd.evidence.masks import LEAST_BLOCKS
 from napari_ifkd.inference import open_map, predict_patches, smooth
 from napari_ifkd.models import load_model, pick_device
 from napari_ifkd.pace import Pace
@@ -134,7 +135,10 @@ class ReferenceEvidence:
         bags, masks = self.references.patches(folder)
         networks = [load_model(self.folder.model_path(index)) for index in self.rounds]
         _, group = np.unique(bags.groups, return_inverse=True)
-        groups = int(group.max()) + 1
+        if (groups := int(group.max()) + 1) < LEAST_BLOCKS:
+            told = f"{groups} group{'s' * (groups > 1)}"
+            self.notes.append(f"The reference patches are of {told}: the intervals are for more patches of these, not for other groups.")
+            group, groups = np.arange(len(bags)), len(bags)
         pace = Pace("reference masks", len(bags) * len(networks), "patches")
         device, parts = pick_device(self.config.device), list[BlockCounts]()
         for start in range(0, len(bags), _CHUNK):
