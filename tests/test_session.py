@@ -10,7 +10,21 @@ import pytest
 
 from napari_ifkd.config import Config
 from napari_ifkd.errors import InputError, SlideError
-from napari_ifkd.events import Decision, EpochDone, MapReady, Progress, RoundDone, RunCancelled, RunDone, RunFailed, Warned
+from napari_ifkd.events import (
+    Decision,
+    EpochDone,
+    MapReady,
+    Progress,
+    RoundDone,
+    RunCancelled,
+    RunContinued,
+    RunDone,
+    RunFailed,
+    RunPaused,
+    RunStarted,
+    UnknownEvent,
+    Warned,
+)
 from napari_ifkd.runs.folder import RunFolder
 from napari_ifkd.session import Session
 from napari_ifkd.session_story import RunStory
@@ -91,6 +105,105 @@ def test_a_run_can_end_otherwise(event: Any, state: str, tmp_path: Path) -> None
     assert session.job.state == "cancelling"
     session.apply(event)
     assert session.job.state == state
+
+
+def test_a_pause_is_asked_for_begins_and_ends(tmp_path: Path) -> None:
+    session, states = Session(), []
+    session.begin("distill", tmp_path)
+    session.events.job.connect(lambda job: states.append(job.state))
+    session.asked("pausing")
+    session.apply(Progress("training", 8, 64, "images", 2.0, 28.0, 812.0))  # the batch it is in
+    assert (session.job.state, session.job.done, session.job.per_second, session.job.device_mb) == ("pausing", 8, 2.0, 812.0)
+    session.apply(RunPaused())
+    assert session.job.state == "paused"
+    assert session.job.alive
+    session.apply(RunContinued())
+    session.asked("cancelling")
+    session.asked("pausing")  # too late
+    assert states == ["pausing", "pausing", "paused", "running", "cancelling"]
+    session.apply(RunCancelled())
+    assert session.job.resumable
+
+
+def test_an_epoch_told_twice_stands_once(tmp_path: Path) -> None:
+    session = Session()
+    session.begin("distill", tmp_path)
+    for epoch in (1, 2, 2, 3):
+        session.apply(EpochDone(1, epoch, 3, 0.5))
+    assert [epoch.epoch for epoch in session.curve] == [1, 2, 3]
+
+
+def test_a_training_that_is_followed_leaves_the_rounds_of_the_distillation_alone(tmp_path: Path) -> None:
+    session = Session()
+    session.begin("distill", tmp_path / "distill")
+    session.apply(EpochDone(1, 1, 1, 0.5))
+    session.begin("train", tmp_path / "train")
+    session.apply(EpochDone(0, 1, 1, 0.7))
+    assert [epoch.round for epoch in session.curve] == [1]
+    assert session.run == tmp_path / "distill"
+
+
+def _run(path: Path, *events: Any) -> RunFolder:
+    run = RunFolder.create(path, "distill", Config(), {"data": [], "mpp": None})
+    for event in events:
+        run.append(event)
+    return run
+
+
+def test_a_run_that_ended_without_a_word_is_interrupted(tmp_path: Path) -> None:
+    for name, last in (("killed", EpochDone(1, 1, 2, 0.5)), ("killed while it waited", RunPaused())):
+        story = RunStory.read(_run(tmp_path / name, RunStarted("distill"), last).path)
+        assert (story.job.state, story.job.alive, story.job.resumable) == ("interrupted", False, True)
+
+
+def test_a_run_that_was_taken_up_again_is_at_work(tmp_path: Path) -> None:
+    told = RunStarted("distill"), EpochDone(1, 1, 2, 0.5), RunFailed("the disk was full")
+    run = _run(tmp_path / "run", *told)
+    assert RunStory.read(run.path).job.message == "the disk was full"
+    with run.lock():
+        assert RunStory.read(run.path).job.alive  # still loading
+        run.append(RunStarted("distill", resumed=True))
+        story = RunStory.read(run.path)
+        assert (story.job.state, story.job.message) == ("running", "")
+        assert story.position == run.journal.size()
+    session = Session()
+    session.take_run(story)
+    session.apply(EpochDone(1, 2, 2, 0.4))
+    assert [epoch.epoch for epoch in session.curve] == [1, 2]
+
+
+def test_a_journal_of_a_newer_version_with_a_torn_line_and_a_missing_map_is_read(tmp_path: Path) -> None:
+    run = _run(tmp_path / "run", RunStarted("distill"), UnknownEvent("Foreseen", {"by": "nobody"}), EpochDone(1, 1, 1, 0.5))
+    run.append(MapReady(1, "slide.svs", "rounds/01/maps/slide.zarr"))
+    with run.journal.path.open("ab") as file:
+        file.write(b'{"event": "EpochDone", "round": 1, "ep')
+    story = RunStory.read(run.path)
+    assert len(story.curve) == 1
+    assert story.candidates == ()
+    assert "slide.zarr" in story.notice
+
+
+def test_reading_a_long_run_makes_no_noise_for_each_of_its_events(tmp_path: Path) -> None:
+    run = _run(tmp_path / "run", RunStarted("distill"))
+    for epoch in range(200):
+        run.append(EpochDone(1, epoch + 1, 200, 0.5))
+    session, seen = Session(), []
+    session.events.curve.connect(seen.append)
+    session.take_run(RunStory.read(run.path))
+    assert [len(curve) for curve in seen] == [200]
+
+
+def test_a_run_that_was_deleted_is_forgotten(drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None]) -> None:
+    session = Session()
+    slide = session.open(drawn_slide)
+    session.begin("distill", tmp_path / "run")
+    write_map(tmp_path / "run/rounds/00/maps/tiny.zarr", slide)
+    session.apply(MapReady(0, slide.name, "rounds/00/maps/tiny.zarr"))
+    session.apply(RunDone(0, "the teacher is the best"))
+    session.forget_run(tmp_path / "another")
+    assert len(session.here()) == 1
+    session.forget_run(tmp_path / "run")
+    assert (session.here(), session.shown, session.run, session.rounds, session.job) == ((), None, None, (), None)
 
 
 def test_a_new_run_takes_the_place_of_the_former(drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None]) -> None:

@@ -83,6 +83,7 @@ class RunStory:
                 self.notice = event.message
             case RunDone():
                 self.best = event.accepted_round
+                self.accepted = RunFolder(self.job.out).accepted  # points or reference masks may have decided just before
 
     def _take_map(self, event: MapReady, found: ProbabilityMap | None) -> None:
         job = self.job

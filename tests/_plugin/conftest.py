@@ -123,7 +123,7 @@ class Window:
 
         QTimer.singleShot(50, look)
 
-    def wait(self, condition: Callable[[], bool], seconds: float = 60) -> None:
+    def wait(self, condition: Callable[[], bool], seconds: float = 120) -> None:
         """Wait until something is so, while the window lives."""
         self.qtbot.waitUntil(condition, timeout=int(seconds * 1000))
 

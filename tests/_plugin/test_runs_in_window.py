@@ -37,6 +37,8 @@ def ready(window: Any, drawn_slide: Path, drawn_teacher: Path) -> Any:
     distill = window.docks["Distill"]
     distill.main["rounds.rounds"].value, distill.main["rounds.epochs"].value = 50, 50
     distill.advanced["tiles.positive_above"].value, distill.advanced["tiles.negative_below"].value = 0.5, 0.5
+    distill.advanced["rounds.batch"].value, distill.advanced["tiles.max_tiles"].value = 16, 16
+    distill.advanced["rounds.robust.averaged_views"].value = False
     session = window.session
     window.wait(lambda: session.tissue is not None and session.teacher is not None and session.teacher.path == drawn_teacher)
     return window
@@ -46,7 +48,7 @@ def ready(window: Any, drawn_slide: Path, drawn_teacher: Path) -> Any:
 def orphan(tmp_path: Path, drawn_slide: Path, drawn_teacher: Path, drawn_config: Path) -> Iterator[Path]:
     """Return a run at work in the runs folder whose starter was killed, as a napari that crashed leaves it behind."""
     out, settings = tmp_path / "runs" / "orphan", tmp_path / "long.yaml"
-    long = {"rounds.rounds": 50, "rounds.epochs": 50, "tiles.positive_above": 0.5, "tiles.negative_below": 0.5}
+    long = {"rounds.rounds": 50, "rounds.epochs": 50, "tiles.positive_above": 0.5, "tiles.negative_below": 0.5, "tiles.max_tiles": 16}
     settings.write_text(dump_config(load_config(drawn_config).replaced(**long)))
     command = ["distill", str(drawn_slide), "--teacher", str(drawn_teacher), "--out", str(out), "--config", str(settings)]
     code = "import sys, time; from napari_ifkd.runs.process import ChildRun; ChildRun.start(sys.argv[2:], sys.argv[1]); time.sleep(600)"
@@ -61,7 +63,7 @@ def orphan(tmp_path: Path, drawn_slide: Path, drawn_teacher: Path, drawn_config:
         ChildRun.attach(out).cancel()
 
 
-def _until(condition: Callable[[], bool], seconds: float = 90) -> None:
+def _until(condition: Callable[[], bool], seconds: float = 200) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "nothing happened for too long"
@@ -71,7 +73,7 @@ def _until(condition: Callable[[], bool], seconds: float = 90) -> None:
 def test_a_run_is_paused_and_continued_and_cancelled_by_clicks(ready: Any) -> None:
     session, distill = ready.session, ready.docks["Distill"]
     ready.click("Distill", distill.run)
-    ready.wait(lambda: len(session.curve) > 0 or not session.job.alive)
+    ready.wait(lambda: len(session.curve) > 0 or not session.job.alive, 200)
     assert session.job.alive, session.job.message
     assert not distill.run.isEnabled()
     assert not ready.docks["Teacher"].predict.isEnabled()
@@ -105,7 +107,7 @@ def test_a_run_is_paused_and_continued_and_cancelled_by_clicks(ready: Any) -> No
 def test_a_killed_run_is_told_in_one_sentence_shows_its_log_and_goes_on(ready: Any, said: list[str]) -> None:
     session, distill = ready.session, ready.docks["Distill"]
     ready.click("Distill", distill.run)
-    ready.wait(lambda: len(session.curve) > 0 or not session.job.alive)
+    ready.wait(lambda: len(session.curve) > 0 or not session.job.alive, 200)
     folder = RunFolder(session.job.out)
     os.kill(folder.writer, signal.SIGKILL)
     ready.wait(lambda: not session.job.alive)

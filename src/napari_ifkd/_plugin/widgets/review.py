@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import ComboBox, FloatSlider, RadioButtons
@@ -130,7 +131,10 @@ class ReviewDock(Dock):
         accepted = session.accepted
         if accepted is not None:
             name = f"round {accepted.round}" if accepted.round else "the teacher"
-            self.accepted.setText(f"✓ Accepted: {name} at threshold {accepted.threshold:.2f}, {accepted.time[:16].replace('T', ' ')} UTC")
+            by = "" if accepted.by == "user" else f" by {accepted.by}"
+            when = f"{accepted.time[:16].replace('T', ' ')} UTC"
+            told = f"✓ Accepted{by}: {name} at threshold {accepted.threshold:.2f}, {when}"
+            self.accepted.setText(f"{told}<br>{escape(accepted.reason)}" if accepted.reason else told)
         else:
             self.accepted.setText("Nothing accepted yet.")
 
