@@ -30,7 +30,7 @@ from napari_ifkd.runs.folder import RunFolder
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "results" / "soak.md"
 ACTS = ("train", "predict", "distill")
-SLIDE = (1100, 260)  # px: more rows than one chunk of a map, so that some are on disk before it is complete
+SLIDE = (700, 200)  # px: more rows than one chunk of a map, so that some are on disk before it is complete
 
 
 @dataclass(frozen=True)
@@ -158,12 +158,12 @@ def draw_material(folder: Path) -> None:
         Image.fromarray(_tissue((32, 32), index, kind == "pos")).save(path)
     pixels = np.full((*SLIDE, 3), 243, np.uint8)
     pixels[40:-40, 20:-20] = _tissue((SLIDE[0] - 80, SLIDE[1] - 40), 100, False)
-    pixels[40:-40, 130:-20] = _tissue((SLIDE[0] - 80, SLIDE[1] - 150), 101, True)
+    pixels[40:-40, 100:-20] = _tissue((SLIDE[0] - 80, SLIDE[1] - 120), 101, True)
     options = {"resolution": (1e4, 1e4), "resolutionunit": "CENTIMETER", "metadata": None}
     tifffile.imwrite(folder / "slide.tif", pixels, tile=(128, 128), photometric="rgb", **options)
     (folder / "settings.yaml").write_text(
-        "network: {width: 0.125}\ntiles: {size_px: 32, max_tiles: 60}\nstage1: {epochs: 5, batch: 8}\nthreads: 1\n"
-        "rounds: {rounds: 2, epochs: 3, batch: 16, robust: {averaged_views: false}}\nacceptance: {rule: always}\n"
+        "network: {width: 0.125}\ntiles: {size_px: 32, max_tiles: 60}\nstage1: {epochs: 4, batch: 8}\nthreads: 1\n"
+        "rounds: {rounds: 2, epochs: 2, batch: 16, robust: {averaged_views: false}}\nacceptance: {rule: always}\n"
         "inference: {batch: 12, sigma_px: 1}\ndevice: cpu\nprecision: float32\n"
     )
 

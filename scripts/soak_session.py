@@ -78,7 +78,8 @@ def run_session(words: list[str], run: Path, notes: Path, moment: Moment | None 
     patience_s : after so long it is killed as a failure
     """
     moment = moment or Moment()
-    notes.unlink(missing_ok=True)
+    for path in (notes, notes.with_suffix(".log")):
+        path.unlink(missing_ok=True)
     os.environ["OMP_NUM_THREADS"] = "1"
     context: Any = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_READY)
@@ -91,7 +92,8 @@ def run_session(words: list[str], run: Path, notes: Path, moment: Moment | None 
         process.join()
     seconds = time.monotonic() - began
     noted = [json.loads(line) for line in notes.read_text().splitlines() if line.endswith("]")] if notes.exists() else []
-    said = notes.with_suffix(".log").read_text(errors="replace").strip().splitlines()
+    log = notes.with_suffix(".log")
+    said = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
     return Session(
         process.exitcode,
         seconds,

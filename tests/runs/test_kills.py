@@ -48,11 +48,11 @@ INSTANTS = [
     ("train", "run.yaml", 1),
     ("train", "state.pt", 2),
     ("train", "teacher.safetensors", 1),
-    ("predict", ".standing", 2),
+    ("predict", ".standing", 1),  # of the first row of tiles
     ("predict", "slide.zarr", 1),
-    ("distill", "state.pt", 3),  # the last epoch of a round
+    ("distill", "state.pt", 2),  # the last epoch of a round
     ("distill", "student.safetensors", 1),
-    ("distill", "state.pt", 4),  # the switch
+    ("distill", "state.pt", 3),  # the switch
 ]
 
 
