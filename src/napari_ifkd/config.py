@@ -152,6 +152,12 @@ class RoundConfig(Settings):
     structure: Structure = Field("fusion", description="which outputs of the teacher teach which of the student's")
     batch: int = Field(32, ge=2, description="bags in a batch, half of each class where both exist")
     learning_rate: float = Field(1e-3, gt=0, description="Adam's, cosine to zero in each round")
+    copy_rate: float = Field(
+        0.1,
+        gt=0,
+        le=1,
+        description="share of it where a copy of the teacher learns from nothing but the teacher's map: large steps would only lead away",
+    )
     side_rates: tuple[float, ...] = Field((1.0,), min_length=1, description="as in stage 1")
     weight_decay: float = Field(5e-5, ge=0, description="Adam's")
     ema: float = Field(

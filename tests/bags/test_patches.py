@@ -83,7 +83,7 @@ def test_patches_of_one_slide_know_their_places(tmp_path: Path) -> None:
 
 
 def test_bags_carry_no_truth() -> None:
-    assert set(Bags.__dataclass_fields__) == {"images", "labels", "groups", "names", "mpp", "source", "origins"}
+    assert set(Bags.__dataclass_fields__) == {"images", "labels", "groups", "names", "mpp", "source", "origins", "told"}
 
 
 def test_masks_are_not_opened_for_training(folders: Path) -> None:

@@ -19,7 +19,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CONFIG = Config().replaced(
-    **{"rounds.rounds": 2, "rounds.epochs": 1, "rounds.batch": 8, "acceptance.rule": "always", "precision": "float32"}
+    **{
+        "rounds.rounds": 2,
+        "rounds.epochs": 1,
+        "rounds.batch": 8,
+        "rounds.learning_rate": 1e-4,
+        "acceptance.rule": "always",
+        "precision": "float32",
+    }
 )
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from napari_ifkd.config import Config
 
 Network = Callable[[int], MILModel]
-ONE_ROUND = {"rounds.rounds": 1, "acceptance.rule": "always", "rounds.learning_rate": 1e-3}
+ONE_ROUND = {"rounds.rounds": 1, "acceptance.rule": "always", "rounds.learning_rate": 1e-3, "rounds.robust.hold_area": False}
 
 
 def test_every_number_is_averaged_and_counts_are_copied(network: Network) -> None:

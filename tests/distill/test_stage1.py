@@ -47,7 +47,7 @@ def test_events_tell_of_progress_and_epochs(train: Bags, val: Bags, config: Conf
     assert not model.training
     epochs = [e for e in events if isinstance(e, EpochDone)]
     assert [(e.round, e.epoch, e.epochs) for e in epochs] == [(0, 1, 3), (0, 2, 3), (0, 3, 3)]
-    assert set(epochs[-1].scores) == {"bag_accuracy", "positive_area", "negative_area"}
+    assert set(epochs[-1].scores) == {"bag_accuracy", "positive_area", "centred_area", "negative_area"}
     progress = [e for e in events if isinstance(e, Progress)]
     assert progress[-1].done == progress[-1].total == 3 * 16
     assert [s["epoch"] for s in states] == [1, 2, 3]
@@ -294,7 +294,7 @@ def test_stains_and_turns_are_drawn_only_where_asked_for(
     train: Bags, val: Bags, config: Config, network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn = []
-    monkeypatch.setattr("napari_ifkd.distill.training.jitter_stain", lambda images, _: drawn.append(len(images)) or images)
+    monkeypatch.setattr("napari_ifkd.bags.augment.jitter_stain", lambda images, *_: drawn.append(len(images)) or images)
     finish(train_teacher(train, val, network(0), config.replaced(**{"stage1.augment": False})))
     assert drawn == []
     finish(train_teacher(train, val, network(0), config))

@@ -79,6 +79,7 @@ def test_vgg_student_learns_from_a_frozen_vit_teacher(drawn_patches: Path, tmp_p
             "rounds.batch": 8,
             "rounds.learning_rate": 5e-3,
             "rounds.robust.augment": False,
+            "rounds.robust.label_loss": 0.0,
         }
     )
     list(train_run(drawn_patches, tmp_path / "teacher", settings))

@@ -17,7 +17,7 @@ from .centre import moved, shift_of
 from .ema import MovingAverage
 from .fixed import FixedTeacher
 from .guard import hold_area
-from .kd import Target, asks_about_negatives, kd_loss, structure_of
+from .kd import Target, asks_about_negatives, copies_teacher, kd_loss, structure_of
 from .lesson import Lesson, lesson
 from .losses import stage1_loss
 from .maps import teacher_maps
@@ -106,7 +106,7 @@ class Learning:
             index,
             settings.epochs,
             settings.batch,
-            settings.learning_rate * rate,
+            settings.learning_rate * rate * (settings.copy_rate if self._only_copies(taught) else 1),
             settings.side_rates,
             settings.weight_decay,
             noise=robust.noise if robust is not None and robust.augment else None,
@@ -139,6 +139,12 @@ class Learning:
             standing.average = None if trainer.average is None else trainer.average.state()
             save()
             yield EpochDone(index, epoch, settings.epochs, mean, judged.scores)
+
+    def _only_copies(self, taught: Lesson) -> bool:
+        """Tell whether a copy of the teacher is to learn from nothing but the teacher's map."""
+        settings = self.config.rounds
+        labels = settings.robust.label_loss > 0 and taught.told(np.arange(len(taught.bags))).any()
+        return copies_teacher(settings) and self.pair.same_kind and not labels
 
     def hold_area(self, index: int, standing: Standing, first: dict[str, float]) -> None:
         """Bring the area that the student of the round marks back to where it may be, and judge it again if it had to move.
