@@ -39,7 +39,8 @@ def disk_now(run: Path) -> RunError | None:
 
 def _unwritable(error: OSError, run: Path) -> RunError:
     cause, remedy = words_of(error)
-    return RunError(error.filename or run, f"cannot be written ({cause})", f"{remedy}, then `napari-ifkd resume {run}`")
+    again = f"`napari-ifkd resume {run}`" if (run / "run.yaml").is_file() else "start it again"
+    return RunError(error.filename or run, f"cannot be written ({cause})", f"{remedy}, then {again}")
 
 
 def _of_disk(error: BaseException) -> OSError | None:
