@@ -54,7 +54,7 @@ class Bench:
         self.layers = LayerView(viewer, self.session, partial(QTimer.singleShot, _BETWEEN_LAYERS_MS))
         self.runner = Runner(self.session)
         self.runs = RunDesk(self.session, self.runner)
-        self.closing = CloseWatch(self.session)
+        self.closing = CloseWatch(self.runner)
         self._docks = 0
         viewer.canvas.overlays.scale_bar.visible = True
         viewer.layers.events.inserted.connect(self._inserted)

@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QObject
-from qtpy.QtWidgets import QMainWindow, QMessageBox
+from qtpy.QtWidgets import QMainWindow, QMessageBox, QWidget
 
 if TYPE_CHECKING:
-    from qtpy.QtWidgets import QWidget
-
-    from napari_ifkd.session import Session
+    from .worker import Runner
 
 
 class CloseWatch(QObject):
@@ -18,12 +16,12 @@ class CloseWatch(QObject):
 
     Parameters
     ----------
-    session : knows the run
+    runner : follows the run
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, runner: Runner) -> None:
         super().__init__()
-        self.session = session
+        self.runner = runner
         self.box: QMessageBox | None = None
         self._told = False
 
@@ -34,14 +32,14 @@ class CloseWatch(QObject):
 
     def eventFilter(self, watched: Any, event: Any) -> bool:
         """Tell before the window goes; it closes all the same."""
-        if event.type() == QEvent.Type.Close and not self._told:
-            job = self.session.job
-            if job is not None and job.alive and job.state != "cancelling":
-                self._told = True
-                self._tell(watched, waits=job.state in ("pausing", "paused"))
+        if event.type() == QEvent.Type.Close and not self._told and self.runner.at_work and _by_a_person(watched):
+            self._told = True
+            self._tell(watched)
         return False
 
-    def _tell(self, window: Any, *, waits: bool) -> None:
+    def _tell(self, window: Any) -> None:
+        job = self.runner.session.job
+        waits = job is not None and job.state in ("pausing", "paused")
         self.box = QMessageBox(window)
         self.box.setIcon(QMessageBox.Icon.Information)
         self.box.setWindowTitle("The run goes on")
@@ -50,3 +48,8 @@ class CloseWatch(QObject):
         self.box.exec()
         self.box.deleteLater()
         self.box = None
+
+
+def _by_a_person(window: Any) -> bool:
+    # a script that closes its viewer takes the canvas away first, and waits for no answer
+    return any(part.isVisible() for part in window.centralWidget().findChildren(QWidget))

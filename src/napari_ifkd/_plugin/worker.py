@@ -66,6 +66,13 @@ class Runner:
         self._worker: Any = None
         self._released = False
 
+    @property
+    def at_work(self) -> bool:
+        """Whether a run is followed whose process lives, and was not asked to end."""
+        job = self.session.job
+        alive = job is not None and job.alive and job.state != "cancelling"
+        return alive and not self._released and self._child is not None and self._child.running
+
     def start(self, act: str, command: Sequence[str], out: Path) -> None:
         """Start a command as a run of its own and follow it.
 

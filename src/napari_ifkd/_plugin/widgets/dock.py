@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qtpy.compat import isalive
@@ -30,6 +31,7 @@ class Dock(QScrollArea):
         self.bench.dock_opened()
         self.destroyed.connect(self.bench.dock_closed)
         self._connections: list[tuple[Any, Callable[..., Any]]] = []
+        self.destroyed.connect(partial(_deafen, self._connections))  # a window that goes closes no docks
         self.setWidgetResizable(True)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setFrameShape(QScrollArea.Shape.NoFrame)
@@ -77,6 +79,10 @@ class Dock(QScrollArea):
 
     def deafen(self) -> None:
         """Stop listening to the session."""
-        for signal, slot in self._connections:
-            signal.disconnect(slot, missing_ok=True)
-        self._connections.clear()
+        _deafen(self._connections)
+
+
+def _deafen(connections: list[tuple[Any, Callable[..., Any]]], *_: object) -> None:
+    for signal, slot in connections:
+        signal.disconnect(slot, missing_ok=True)
+    connections.clear()
