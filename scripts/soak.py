@@ -81,11 +81,11 @@ class Soak:
         words = ["resume", str(run)] if resume else [*self._words, "--out", str(run)]
         return run_session(words, run, run.parent / "notes.jsonl", moment)
 
-    def draw(self, random: random.Random) -> Moment:
-        """Draw a moment: of the time it takes, or of the changes it makes to files."""
-        if random.random() < 0.5:
-            return Moment(seconds=random.uniform(0, self.undisturbed.seconds))
-        return Moment(event=random.randint(1, self.undisturbed.changes))
+    def draw(self, numbers: random.Random, timed: bool) -> Moment:
+        """Draw a moment: of the time it takes, or else of the changes it makes to files."""
+        if timed:
+            return Moment(seconds=numbers.uniform(0, self.undisturbed.seconds))
+        return Moment(event=numbers.randint(1, self.undisturbed.changes))
 
     def trial(self, moment: Moment) -> Trial | None:
         """Kill a new run at a moment, and resume it to its end; None if it was over before."""
@@ -140,7 +140,7 @@ def soak(acts: list[str], kills: int, seed: int, folder: Path) -> list[Trial]:
         numbers = random.Random(f"{seed} {act}")
         done = 0
         while act in acts and done < kills:
-            trial = subject.trial(subject.draw(numbers))
+            trial = subject.trial(subject.draw(numbers, timed=done % 2 == 0))
             if trial is not None:
                 trials.append(trial)
                 done += 1

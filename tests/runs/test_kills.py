@@ -68,7 +68,7 @@ def test_killed_at_random_moments(tools: ModuleType, subjects: dict, act: str) -
     subject, numbers = subjects[act], random.Random(7)
     trials = []
     while len(trials) < 3:
-        trial = subject.trial(subject.draw(numbers))
+        trial = subject.trial(subject.draw(numbers, timed=len(trials) == 1))
         if trial is not None:
             trials.append(trial)
     assert [trial.problems for trial in trials] == [(), (), ()]
