@@ -180,10 +180,11 @@ class ChildRun:
             name = signal.Signals(-code).name if -code in {s.value for s in signal.Signals} else str(-code)
             memory = " (perhaps out of memory)" if name == "SIGKILL" else ""
             return f"{self.folder.path}: the run was ended by {name}{memory}. {_RESUME}"
-        if lines:
+        if lines and lines[-1].startswith("error: "):
             return lines[-1].removeprefix("error: ")
-        disk = disk_now(self.folder.path)  # which takes no last words either
-        return str(disk) if disk is not None else f"{self.folder.path}: the run ended with status {code} and said nothing. {_RESUME}"
+        if (disk := disk_now(self.folder.path)) is not None:  # which takes no last words either
+            return str(disk)
+        return lines[-1] if lines else f"{self.folder.path}: the run ended with status {code} and said nothing. {_RESUME}"
 
 
 def _spawn(argv: Sequence[str | Path], log: Path, held: int) -> subprocess.Popen[bytes]:
