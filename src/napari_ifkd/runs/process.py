@@ -160,29 +160,31 @@ class ChildRun:
 
     def _note_cancelled(self) -> None:
         # a killed child could not write its last event; nobody else writes now, so we may
-        with suppress(RunError), self.folder.lock():  # unless somebody has taken it up again
+        with suppress(RunError, OSError), self.folder.lock():  # unless somebody has taken it up again
             events = self.folder.events()
             if events and not isinstance(events[-1], _ENDS):
                 self.folder.append(RunCancelled())
 
     def _last_words(self) -> str:
         """Tell in one sentence why the child ended without a final event."""
+        disk = disk_now(self.folder.path)  # it takes no last words
         if self.process is None:
-            return f"{self.folder.path}: the run ended without a word (killed?). {_RESUME}"
+            return str(disk or f"{self.folder.path}: the run ended without a word (killed?). {_RESUME}")
         code = self.process.returncode
         try:
             with self.folder.log.open("rb") as file:
                 file.seek(self._log_start)
-                lines = [line.strip() for line in file.read().decode("utf-8", "replace").splitlines() if line.strip()]
+                said = file.read().decode("utf-8", "replace")
         except OSError:
-            lines = []
+            said = ""
+        lines = [line.strip() for line in said.splitlines() if line.strip()]
         if code is not None and code < 0:
             name = signal.Signals(-code).name if -code in {s.value for s in signal.Signals} else str(-code)
             memory = " (perhaps out of memory)" if name == "SIGKILL" else ""
             return f"{self.folder.path}: the run was ended by {name}{memory}. {_RESUME}"
-        if lines and lines[-1].startswith("error: "):
+        if lines and lines[-1].startswith("error: ") and said.endswith("\n"):
             return lines[-1].removeprefix("error: ")
-        if (disk := disk_now(self.folder.path)) is not None:  # which takes no last words either
+        if disk is not None:
             return str(disk)
         return lines[-1] if lines else f"{self.folder.path}: the run ended with status {code} and said nothing. {_RESUME}"
 
