@@ -184,7 +184,8 @@ def page_of(rows: Sequence[Row], arguments: argparse.Namespace) -> str:
             "",
             f"A real napari window of 1280 x 800 px with the phantom slide and the Distill dock, {_machine()}."
             f" A timer in its event loop fires every {STEP_MS} ms; the table tells how late it was. Each run is a distillation of"
-            f" {arguments.rounds} rounds of {arguments.epochs} epochs in its own process, on the CPU, with every map shown as it comes. Nobody touches the window."
+            f" {arguments.rounds} rounds of {arguments.epochs} epochs in its own process, on the CPU, with every map shown as it comes."
+            " Nobody touches the window."
             " *Load before* counts the processes that wanted a processor when the row began, those of other programs too.",
             "",
             *("| " + " | ".join(cells) + " |" for cells in table),

@@ -7,7 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qtpy.compat import isalive
 from qtpy.QtCore import QTimer
+from qtpy.QtOpenGLWidgets import QOpenGLWidget
+from qtpy.QtWidgets import QMainWindow
 
 from napari_ifkd.errors import InputError
 from napari_ifkd.session import Session
@@ -24,6 +27,8 @@ from .warm_up import warm_up
 from .worker import Runner, in_thread, say_error
 
 if TYPE_CHECKING:
+    from qtpy.QtWidgets import QWidget
+
     from napari_ifkd.config import Config
     from napari_ifkd.slides import Slide, Tissue
 
@@ -51,10 +56,11 @@ class Bench:
     def __init__(self, viewer: Any) -> None:
         self.viewer = viewer
         self.session = Session()
-        self.layers = LayerView(viewer, self.session, partial(QTimer.singleShot, _BETWEEN_LAYERS_MS))
+        self.layers = LayerView(viewer, self.session, partial(QTimer.singleShot, _BETWEEN_LAYERS_MS), self._hold_canvas)
         self.runner = Runner(self.session)
         self.runs = RunDesk(self.session, self.runner)
         self.closing = CloseWatch(self.runner)
+        self._window: QWidget | None = None
         self._docks = 0
         viewer.canvas.overlays.scale_bar.visible = True
         viewer.layers.events.inserted.connect(self._inserted)
@@ -172,7 +178,18 @@ class Bench:
     def _look_for_work(self) -> None:
         self.runs.look_for_work(runs_folder())
 
+    def _hold_canvas(self, held: bool) -> None:
+        if self._window is not None and isalive(self._window):  # type: ignore[no-untyped-call]
+            for canvas in self._window.findChildren(QOpenGLWidget):
+                canvas.setUpdatesEnabled(not held)
+
     # --- its life
+
+    def shown_in(self, window: QWidget | None) -> None:
+        """Take note of the window that a dock is shown in."""
+        if isinstance(window, QMainWindow):
+            self._window = window
+            self.closing.watch(window)
 
     def dock_opened(self) -> None:
         """Count a dock in."""

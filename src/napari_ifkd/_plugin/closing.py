@@ -25,10 +25,9 @@ class CloseWatch(QObject):
         self.box: QMessageBox | None = None
         self._told = False
 
-    def watch(self, window: QWidget | None) -> None:
-        """Watch the window that a dock is part of."""
-        if isinstance(window, QMainWindow):
-            window.installEventFilter(self)  # again is no harm: Qt keeps one
+    def watch(self, window: QMainWindow) -> None:
+        """Watch a window; again is no harm."""
+        window.installEventFilter(self)
 
     def eventFilter(self, watched: Any, event: Any) -> bool:
         """Tell before the window goes; it closes all the same."""

@@ -20,6 +20,10 @@ def _now(act: Callable[[], None]) -> None:
     act()
 
 
+def _draw_on(held: bool) -> None:
+    return
+
+
 class LayerView:
     """Keep the layers of slides, tissue and predictions in step with a session.
 
@@ -28,12 +32,15 @@ class LayerView:
     viewer : napari's viewer
     session : what to show
     later : calls what it is given, in a later turn of the event loop
+    hold : called with True to keep the picture as it is, with False to draw it anew
     """
 
-    def __init__(self, viewer: Any, session: Session, later: Callable[[Callable[[], None]], None] = _now) -> None:
+    def __init__(
+        self, viewer: Any, session: Session, later: Callable[[Callable[[], None]], None] = _now, hold: Callable[[bool], None] = _draw_on
+    ) -> None:
         self.viewer, self.session = viewer, session
         self._known: set[str] = set()  # paths of the predictions that were in the session
-        self._later, self._more = later, False
+        self._later, self._hold, self._more = later, hold, False
         events = session.events
         events.slide.connect(self._slide_changed)
         for name in ("candidates", "shown", "a", "b", "compare", "heat"):
@@ -99,14 +106,21 @@ class LayerView:
         """Make the layers of predictions as the session says: one comes or goes a turn of the event loop, then all look as they should."""
         if self._more:  # it goes on by itself
             return
-        # napari needs a tenth of a second for a layer, and as long for its first picture: all in one turn would be felt
         change = next(self._changes(), None)
         if change is None:
             self._restyle()
-        else:
+            return
+        # napari needs a tenth of a second for a layer, and as long again for the picture: both in one turn would be felt
+        self._hold(True)
+        self._more = True
+        try:
             change()
-            self._more = True
-            self._later(self._go_on)
+        finally:
+            self._later(self._draw)
+
+    def _draw(self) -> None:
+        self._hold(False)
+        self._later(self._go_on)
 
     def _go_on(self) -> None:
         self._more = False
@@ -127,10 +141,10 @@ class LayerView:
             yield partial(self._add_heat, heat)
         for layer in self.ours("mask", "heat"):
             if made.tag(layer)["path"] in gone:
-                yield partial(self.viewer.layers.remove, layer)
+                yield partial(self._remove, layer)
         for layer in self.ours("disagreement"):
             if made.tag(layer)["path"] != differing:
-                yield partial(self.viewer.layers.remove, layer)
+                yield partial(self._remove, layer)
         if pair is not None and self.find("disagreement", differing) is None:
             yield partial(self._add_disagreement, *pair)
 
@@ -181,12 +195,22 @@ class LayerView:
         self._add(self.viewer.add_labels, data, options)
 
     def _add(self, add: Callable[..., Any], data: Any, options: dict[str, Any]) -> Any:
+        # napari would select it: take the layer from under the user's hands, and arrange the window anew for its controls
         selection = self.viewer.layers.selection
-        before = selection.active
-        layer = add(data, **options)
-        if before is not None:  # a run at work must not take the layer from under the user's hands
-            selection.active = before
+        before, active = set(selection), selection.active
+        with selection.events.blocker_all():
+            layer = add(data, **options)
+            selection.active = active
+            selection.update(before)
         return layer
+
+    def _remove(self, layer: Any) -> None:
+        layers = self.viewer.layers
+        if layer in layers.selection:
+            layers.remove(layer)
+        else:
+            with layers.selection.events.blocker_all():  # nothing changes there, yet napari would polish its buttons anew
+                layers.remove(layer)
 
     def _remask(self) -> None:
         session = self.session

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import gc
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from superqt.utils import create_worker
 
 from napari_ifkd.errors import EngineError, InputError
-from napari_ifkd.events import MapReady, RunFailed
+from napari_ifkd.events import MapReady, Progress, RunFailed
 from napari_ifkd.inference import open_map
 from napari_ifkd.runs.folder import RunFolder
 from napari_ifkd.runs.process import ChildRun
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from napari_ifkd.inference import ProbabilityMap
     from napari_ifkd.session import Session
     from napari_ifkd.session_story import RunStory
+
+
+_PROGRESS_S = 1.0  # each step shown draws the window, and with it the canvas, anew
 
 
 def say_error(error: object) -> None:
@@ -167,10 +171,15 @@ def _start(command: Sequence[str], out: Path) -> ChildRun:
 def _events(
     child: ChildRun, leaving: Callable[[], bool], opened: Callable[[Path], ProbabilityMap]
 ) -> Generator[tuple[Event, ProbabilityMap | None], None, None]:
+    told, stage = float("-inf"), ""
     try:
         for event in child.follow(leaving):
             found = None
-            if isinstance(event, MapReady):
+            if isinstance(event, Progress):
+                if event.stage == stage and time.monotonic() - told < _PROGRESS_S:
+                    continue
+                told, stage = time.monotonic(), event.stage
+            elif isinstance(event, MapReady):
                 with suppress(InputError):  # the session tells what is wrong with it
                     found = opened(child.folder.path / event.path)
             yield event, found

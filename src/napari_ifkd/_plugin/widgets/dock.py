@@ -68,8 +68,8 @@ class Dock(QScrollArea):
         in_thread(work, still_here(done), still_here(failed))
 
     def showEvent(self, event: Any) -> None:
-        """Watch the window that the dock is part of by now."""
-        self.bench.closing.watch(self.window())
+        """Tell the bench which window the dock is part of by now."""
+        self.bench.shown_in(self.window())
         super().showEvent(event)
 
     def closeEvent(self, event: Any) -> None:
