@@ -73,6 +73,7 @@ class Soak:
         self.whole = folder / "whole" / "run"
         self._words = _words(act, folder, teacher)
         self.undisturbed = self._session(self.whole)
+        self.seconds = self.undisturbed.seconds
         if self.undisturbed.code:
             raise RuntimeError(f"{act} fails undisturbed: {self.undisturbed.said}")
 
@@ -84,7 +85,7 @@ class Soak:
     def draw(self, numbers: random.Random, timed: bool) -> Moment:
         """Draw a moment: of the time it takes, or else of the changes it makes to files."""
         if timed:
-            return Moment(seconds=numbers.uniform(0, self.undisturbed.seconds))
+            return Moment(seconds=numbers.uniform(0, self.seconds))
         return Moment(event=numbers.randint(1, self.undisturbed.changes))
 
     def trial(self, moment: Moment) -> Trial | None:
@@ -94,6 +95,7 @@ class Soak:
         run = home / "run"
         killed = self._session(run, moment)
         if killed.code != -9:
+            self.seconds = min(self.seconds, killed.seconds)  # the machine was busier when nobody disturbed it
             return None
         problems = list(unreadable(run))
         folder = RunFolder(run)
