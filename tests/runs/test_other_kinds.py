@@ -56,9 +56,7 @@ def learned(student: MILModel, teacher: MILModel, patches: Path, config: Config)
 
 
 def test_resnet_student_learns_from_a_vgg_teacher(drawn_patches: Path, drawn_teacher: Path, tmp_path: Path, config: Config) -> None:
-    settings = config.replaced(
-        **{"rounds.rounds": 1, "rounds.epochs": 20, "rounds.learning_rate": 3e-3, "student.name": "resnet-mil"}
-    )
+    settings = config.replaced(**{"rounds.rounds": 1, "rounds.epochs": 20, "rounds.learning_rate": 3e-3, "student.name": "resnet-mil"})
     list(distill_run([drawn_patches], drawn_teacher, tmp_path / "run", settings))
     teacher, _ = load_model(drawn_teacher)
     student, card = load_model(RunFolder(tmp_path / "run").model_path(1))
