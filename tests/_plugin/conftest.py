@@ -128,5 +128,6 @@ class Window:
         self.qtbot.waitUntil(condition, timeout=int(seconds * 1000))
 
     def ours(self, *kinds: str) -> list[Any]:
-        """Return our layers of these kinds."""
+        """Return our layers of these kinds, once all have come and gone."""
+        self.wait(lambda: self.bench.layers.settled)
         return list(self.bench.layers.ours(*kinds))

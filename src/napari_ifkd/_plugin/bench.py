@@ -27,6 +27,8 @@ from .warm_up import warm_up
 from .worker import Runner, in_thread, say_error
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from qtpy.QtWidgets import QWidget
 
     from napari_ifkd.config import Config
@@ -60,7 +62,7 @@ class Bench:
         self.runner = Runner(self.session)
         self.runs = RunDesk(self.session, self.runner)
         self.closing = CloseWatch(self.runner)
-        self._window: QWidget | None = None
+        self._window: Callable[[], QWidget | None] = lambda: None
         self._docks = 0
         viewer.canvas.overlays.scale_bar.visible = True
         viewer.layers.events.inserted.connect(self._inserted)
@@ -179,8 +181,9 @@ class Bench:
         self.runs.look_for_work(runs_folder())
 
     def _hold_canvas(self, held: bool) -> None:
-        if self._window is not None and isalive(self._window):  # type: ignore[no-untyped-call]
-            for canvas in self._window.findChildren(QOpenGLWidget):
+        window = self._window()
+        if window is not None and isalive(window):  # type: ignore[no-untyped-call]
+            for canvas in window.findChildren(QOpenGLWidget):
                 canvas.setUpdatesEnabled(not held)
 
     # --- its life
@@ -188,7 +191,7 @@ class Bench:
     def shown_in(self, window: QWidget | None) -> None:
         """Take note of the window that a dock is shown in."""
         if isinstance(window, QMainWindow):
-            self._window = window
+            self._window = weakref.ref(window)
             self.closing.watch(window)
 
     def dock_opened(self) -> None:

@@ -61,6 +61,11 @@ class LayerView:
         """Return our layer of a kind that shows a path, None if there is none."""
         return next((layer for layer in self.ours(kind) if made.tag(layer)["path"] == str(path)), None)
 
+    @property
+    def settled(self) -> bool:
+        """Whether all layers are as the session says."""
+        return not self._more
+
     # --- slides
 
     def show_slide(self, slide: Slide) -> Any:

@@ -128,7 +128,6 @@ class Runner:
         self._released = True
 
     def _follow(self, child: ChildRun) -> None:
-        gc.freeze()  # a full collection of all that napari holds stops the window for a fifth of a second
         self._child, self._released = child, False
         self._worker = create_worker(
             _events,
@@ -160,7 +159,6 @@ class Runner:
         self._take((RunFailed(str(error)), None))
 
     def _over(self) -> None:
-        gc.unfreeze()
         self._worker = None
 
 
@@ -172,6 +170,7 @@ def _events(
     child: ChildRun, leaving: Callable[[], bool], opened: Callable[[Path], ProbabilityMap]
 ) -> Generator[tuple[Event, ProbabilityMap | None], None, None]:
     told, stage = float("-inf"), ""
+    gc.freeze()  # until the end, garbage is looked for among new things only: among all of napari's it would stop the window for 0.2 s
     try:
         for event in child.follow(leaving):
             found = None
@@ -185,6 +184,8 @@ def _events(
             yield event, found
     except (InputError, OSError, RuntimeError) as error:
         raise EngineError(f"The run in {child.folder.path} can no longer be followed: {error}") from error
+    finally:
+        gc.unfreeze()
 
 
 def _nothing(_: object) -> None:
