@@ -44,10 +44,16 @@ class RunFolder:
     Parameters
     ----------
     path : the folder
+
+    Attributes
+    ----------
+    stop_file, pause_file : files whose presence asks the run to stop, to wait
+    log : what a child process said on stdout and stderr
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self.stop_file, self.pause_file, self.log = self.path / "stop", self.path / "pause", self.path / "log.txt"
         self.journal = Journal(self.path / "journal.jsonl")
 
     # --- making and opening
@@ -160,25 +166,10 @@ class RunFolder:
         """Process id of whoever works on the run now; None if nobody does."""
         return lock.holder(self.path / "lock")
 
-    @property
-    def stop_file(self) -> Path:
-        """The file whose presence asks the run to stop."""
-        return self.path / "stop"
-
     def forget_asked(self) -> None:
         """Remove the files that ask to stop or to wait."""
         for path in (self.stop_file, self.pause_file):
             path.unlink(missing_ok=True)
-
-    @property
-    def pause_file(self) -> Path:
-        """The file while which is there the run waits."""
-        return self.path / "pause"
-
-    @property
-    def log(self) -> Path:
-        """What a child process said on stdout and stderr."""
-        return self.path / "log.txt"
 
     def append(self, event: Event) -> None:
         """Append an event to the journal."""
@@ -237,7 +228,7 @@ class RunFolder:
     def recommended_round(self) -> int:
         """Return the last round whose student was switched in, 0 if none was: what the run itself decided."""
         best = 0
-        for event in self.events():
+        for event, _ in self.journal.events(progress=False):
             if isinstance(event, RoundDone) and event.decision is not None and event.decision.switched:
                 best = event.index
             elif isinstance(event, RunDone):
