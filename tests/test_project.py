@@ -113,7 +113,7 @@ def test_requirements_are_what_the_code_imports() -> None:
     """Nothing is imported that another package happens to bring, and nothing required that is not used."""
     required = import_names(PYPROJECT["project"]["dependencies"])
     imported = third_party_imports("src")
-    optional = {"napari"}  # the extra `all`
+    optional = import_names(PYPROJECT["project"]["optional-dependencies"]["all"])
     assert imported - required == optional
     assert required <= imported
     extras = PYPROJECT["project"]["optional-dependencies"]
