@@ -103,6 +103,12 @@ def _take(arguments: argparse.Namespace, scratch: Path) -> None:
     export.export.click()
     _until(lambda: "Written" in export.result.text())
     camera.take("Export", "export")
+    runs = camera.widget("Runs")
+    camera.front("Runs")
+    _until(lambda: runs.table.rowCount() > 0 and not runs.looking)
+    runs.table.selectRow(0)
+    runs.where.setText("~/.local/share/napari-ifkd/runs")  # where it is by default, not the scratch folder
+    camera.take("Runs", "runs")
     viewer.close()
     get_settings().reset()
 
@@ -117,14 +123,18 @@ class _Camera:
     def dock(self, name: str) -> dict[str, Any]:
         return vars(self.widget(name))
 
-    def take(self, dock: str, name: str, themes: tuple[str, ...] | None = None) -> None:
-        """Bring a dock to the front and take the window in each theme."""
+    def front(self, dock: str) -> None:
+        """Bring a dock to the front."""
         from qtpy.QtWidgets import QDockWidget
 
         parent = self.widget(dock)
         while not isinstance(parent, QDockWidget):
             parent = parent.parentWidget()
         parent.raise_()
+
+    def take(self, dock: str, name: str, themes: tuple[str, ...] | None = None) -> None:
+        """Bring a dock to the front and take the window in each theme."""
+        self.front(dock)
         for theme in themes or self.themes:
             self.viewer.theme = theme
             _wait(700)

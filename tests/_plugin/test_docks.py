@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from qtpy.QtWidgets import QAbstractButton, QComboBox, QSlider
+from qtpy.QtWidgets import QAbstractButton, QComboBox, QSlider, QTabBar
 
 from napari_ifkd.config import Config
 
@@ -20,7 +20,10 @@ def test_nothing_is_cut_off_in_a_window_of_1280_by_800(window: Any, drawn_slide:
     window.wait(lambda: window.session.tissue is not None)
     window.docks["Distill"].fold.click()
     for name, dock in window.docks.items():
-        assert dock.widget().minimumSizeHint().width() <= 300, name
+        assert dock.widget().minimumSizeHint().width() <= dock.minimumWidth(), name
+    (tabs,) = [bar for bar in window.docks["Slide"].window().findChildren(QTabBar) if bar.count() == len(window.docks)]
+    for index in range(tabs.count()):
+        assert tabs.tabRect(index).width() > tabs.fontMetrics().horizontalAdvance(tabs.tabText(index)), tabs.tabText(index)
     assert window.viewer.window.geometry()[2:] == (1280, 800)
 
 

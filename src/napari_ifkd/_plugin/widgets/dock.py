@@ -15,6 +15,8 @@ from napari_ifkd._plugin.worker import in_thread, say_error
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_WIDTH = 322  # the names of six tabs
+
 
 class Dock(QScrollArea):
     """Base of the docks.
@@ -35,7 +37,7 @@ class Dock(QScrollArea):
         self.setWidgetResizable(True)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setFrameShape(QScrollArea.Shape.NoFrame)
-        self.setMinimumWidth(300)
+        self.setMinimumWidth(_WIDTH)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         column = QWidget()
         self.column = QVBoxLayout(column)

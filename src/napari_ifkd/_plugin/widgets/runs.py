@@ -44,7 +44,7 @@ class RunsDock(Dock):
         self.box: QMessageBox | None = None  # the question that is asked now, and the button that says yes
         self.yes: Any = None
         self._job: tuple[Any, ...] = ()
-        self._looking = self._again = False
+        self.looking = self._again = False  # whether the disk is being read, and is to be read again
         self.table.picked.connect(self._show_picked)
         self.table.itemDoubleClicked.connect(lambda _: self._open())
         self.listen("offer", to=self.offer.update_offer)
@@ -63,29 +63,31 @@ class RunsDock(Dock):
         """Read the runs folder in a thread, and show what is there."""
         if not self.isVisible():  # it is read when the dock comes to the front
             return
-        if self._looking:
+        if self.looking:
             self._again = True
             return
-        self._looking, self._again = True, False
+        self.looking, self._again = True, False
         folder = settings.runs_folder()
         self.where.setText(str(folder))
         self.in_thread(lambda: list_runs(folder) if folder.is_dir() else [], self._found, self._not_found)
 
     def _found(self, runs: list[RunSummary]) -> None:
-        self._looking = False
+        self.looking = False
         self.table.show_runs(runs)
         self.bench.runs.offer(runs)
         if self._again:
             self.look()
 
     def _not_found(self, error: Exception) -> None:
-        self._looking = False
+        self.looking = False
         self.table.show_runs([])
         self.card.setText(str(error))
 
     def _show_job(self) -> None:
         self.progress.update_job()
         job = self.session.job
+        if job is not None and job.state == "done":  # its row and card tell that
+            self.progress.hide()
         now = (job.out, job.state) if job is not None else ()
         if now != self._job:  # not at every step of its progress
             self._job = now

@@ -1,4 +1,4 @@
-"""The table of runs: name, state, rounds, size; the rest stands below the table, for the one picked."""
+"""The table of runs: name, state, rounds; the rest stands below the table, for the one picked."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ _COLUMNS = {
     "Run": "Name of the run folder",
     "State": "Running, paused, done, cancelled, failed, or interrupted: it ended without a word",
     "Rounds": "Rounds that are complete, of those asked for",
-    "Size": "On disk",
 }
 
 
@@ -62,7 +61,7 @@ class RunsTable(QTableWidget):
         self.setRowCount(len(runs))
         for row, run in enumerate(runs):
             rounds = f"{run.rounds} of {run.rounds_asked}" if run.rounds_asked else ""
-            for column, value in enumerate((run.name, run.status, rounds, size_text(run.size_bytes))):
+            for column, value in enumerate((run.name, run.status, rounds)):
                 item = QTableWidgetItem(value)
                 item.setToolTip(f"{run.path}\n{run.problem}".strip())
                 self.setItem(row, column, item)
@@ -88,7 +87,8 @@ def run_card(run: RunSummary) -> str:
     facts = [
         ("Slides" if len(run.slides) > 1 else "Slide", ", ".join(run.slides)),
         ("Network", run.model),
-        ("Use", run.accepted),
+        ("To use", run.accepted),
+        ("Size", size_text(run.size_bytes)),
         ("Changed", run.changed.astimezone().strftime("%Y-%m-%d %H:%M")),
         ("Problem", run.problem),
     ]
