@@ -135,7 +135,7 @@ def third_party_imports(folder: str) -> set[str]:
                 imported.update(alias.name.split(".")[0] for alias in node.names)
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 imported.add(str(node.module).split(".")[0])
-    beside = {path.stem for path in (ROOT / folder).glob("*.py")}
+    beside = {path.stem for place in (folder, "scripts") for path in (ROOT / place).glob("*.py")}
     return imported - sys.stdlib_module_names - beside - {"napari_ifkd"}
 
 
