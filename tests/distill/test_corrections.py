@@ -58,7 +58,7 @@ def student_of(train: Bags, val: Bags, config: Config, network: Network, hints: 
 @pytest.mark.parametrize("mode", ["robust", "paper", "oeem"])
 def test_a_painted_correction_moves_the_student_there(train: Bags, val: Bags, config: Config, network: Network, mode: str) -> None:
     """Against the same round without it: up where tumour was painted, down where normal was."""
-    rates = {"rounds.learning_rate": 4e-3, "rounds.robust.label_loss": 0.0}  # labels alone would teach it the dark half
+    rates = {"rounds.learning_rate": 4e-3, "rounds.copy_rate": 1.0, "rounds.robust.label_loss": 0.0}  # labels alone would teach it
     short = config.replaced(**{"rounds.mode": mode, "rounds.rounds": 1, "rounds.epochs": 12}, **rates)
     rows = [1, 3, 5, 7]  # positive bags: dark on their right half
     labels = np.zeros((4, 32, 32), np.uint8)

@@ -22,6 +22,7 @@ from napari_ifkd.runs.acts import distill_run, predict_run, resume_run
 from napari_ifkd.runs.folder import RunFolder
 from napari_ifkd.runs.resolve import chosen_round, resolve_model
 from napari_ifkd.session import Session
+from napari_ifkd.session_story import RunStory
 from napari_ifkd.slides import open_slide
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def test_what_a_run_stands_for_when_its_teacher_is_no_network(drawn_slide: Path,
     with pytest.raises(RunError, match=r"guess\.tif"):
         list(predict_run([drawn_slide], out, tmp_path / "maps", config))
     session = Session()
-    session.load_run(out)
+    session.take_run(RunStory.read(out))
     assert [r.index for r in session.rounds] == [0, 1]
     assert sorted(c.round for c in session.candidates) == [0, 1]
     assert run.accept(0, 0.5).round == 0  # a person may prefer the pseudo-masks as they came
