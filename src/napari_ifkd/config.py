@@ -156,7 +156,7 @@ class RoundConfig(Settings):
         0.1,
         gt=0,
         le=1,
-        description="share of it where a copy of the teacher learns without image labels that a person gave: large steps would only lead away",
+        description="share of it where a copy of the teacher learns without image labels that a person gave: large steps lead away",
     )
     side_rates: tuple[float, ...] = Field((1.0,), min_length=1, description="as in stage 1")
     weight_decay: float = Field(5e-5, ge=0, description="Adam's")
