@@ -75,6 +75,76 @@ def test_each_round_has_its_mask_and_the_one_looked_at_shows(scene: Any) -> None
     assert not [layer for layer in view.ours("heat") if layer.visible]
 
 
+def test_one_heat_map_shows_whatever_is_looked_at(scene: Any) -> None:
+    viewer, session, view = scene
+    (heat,) = view.ours("heat")
+    for candidate in session.here():
+        session.show(candidate)
+        assert list(view.ours("heat")) == [heat]
+        assert (made.tag(heat)["round"], heat.visible) == (candidate.round, True)
+        assert candidate.label in heat.name
+        assert (np.asarray(heat.data) == np.asarray(candidate.found.levels[0])).all()
+        assert viewer.layers.index(heat) < min(viewer.layers.index(mask) for mask in view.ours("mask"))
+
+
+def test_a_mask_that_gave_way_in_the_same_moment_is_used_again(drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None]) -> None:
+    viewer, session, turns = ViewerModel(), Session(), []
+    view = LayerView(viewer, session, turns.append)
+
+    def live() -> None:
+        while turns:
+            turns.pop(0)()
+
+    slide = session.open(drawn_slide)
+    for run in ("first", "second"):
+        session.begin("predict", tmp_path / run)
+        write_map(tmp_path / run / "rounds/00/maps/tiny.zarr", slide)
+        session.apply(MapReady(0, slide.name, "rounds/00/maps/tiny.zarr"))
+        assert not view.settled
+        live()
+        assert view.settled
+        (mask,) = view.ours("mask")
+        assert made.tag(mask)["run"] == str(tmp_path / run)
+        assert mask.visible
+    assert len(viewer.layers) == 3
+
+
+def test_layers_come_one_a_turn_and_are_drawn_when_all_are_there(drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None]) -> None:
+    viewer, session, turns, held = ViewerModel(), Session(), [], []
+    view = LayerView(viewer, session, turns.append, held.append)
+    slide = session.open(drawn_slide)
+    user = viewer.add_points(np.zeros((1, 2)))
+    session.begin("distill", tmp_path / "run")
+    for index in range(3):
+        write_map(tmp_path / f"run/rounds/0{index}/maps/tiny.zarr", slide)
+        session.apply(MapReady(index, slide.name, f"rounds/0{index}/maps/tiny.zarr"))
+    counts = [len(viewer.layers)]
+    while turns:
+        turns.pop(0)()
+        counts.append(len(viewer.layers))
+    assert np.diff(counts).max() == 1
+    assert counts[-1] == 2 + 3 + 1
+    assert held == [True, False]
+    assert view.settled
+    assert viewer.layers.selection.active is user  # nobody takes away what the user works on
+
+
+def test_a_map_that_cannot_be_shown_does_not_freeze_the_picture(
+    drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    viewer, session, turns, held = ViewerModel(), Session(), [], []
+    view = LayerView(viewer, session, turns.append, held.append)
+    slide = session.open(drawn_slide)
+    session.begin("predict", tmp_path / "run")
+    write_map(tmp_path / "run/rounds/00/maps/tiny.zarr", slide)
+    session.apply(MapReady(0, slide.name, "rounds/00/maps/tiny.zarr"))
+    monkeypatch.setattr(made, "mask_layer", None)
+    with pytest.raises(TypeError):
+        turns.pop(0)()
+    assert held == [True, False]
+    assert view.settled
+
+
 def test_a_new_threshold_is_a_new_mask_at_every_level(scene: Any) -> None:
     _, session, view = scene
     layer = view.find("mask", session.shown.path)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from napari_ifkd.config import Config
     from napari_ifkd.slides import Slide, Tissue
 
-_BETWEEN_LAYERS_MS = 20  # time for a picture, and for whatever the user does meanwhile
+_BETWEEN_CHANGES_MS = 10  # of layers: time for whatever the user does meanwhile
 _benches: weakref.WeakValueDictionary[int, Bench] = weakref.WeakValueDictionary()
 
 
@@ -58,7 +58,7 @@ class Bench:
     def __init__(self, viewer: Any) -> None:
         self.viewer = viewer
         self.session = Session()
-        self.layers = LayerView(viewer, self.session, partial(QTimer.singleShot, _BETWEEN_LAYERS_MS), self._hold_canvas)
+        self.layers = LayerView(viewer, self.session, partial(QTimer.singleShot, _BETWEEN_CHANGES_MS), self._hold_canvas)
         self.runner = Runner(self.session)
         self.runs = RunDesk(self.session, self.runner)
         self.closing = CloseWatch(self.runner)

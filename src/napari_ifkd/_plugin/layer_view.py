@@ -40,7 +40,7 @@ class LayerView:
     ) -> None:
         self.viewer, self.session = viewer, session
         self._known: set[str] = set()  # paths of the predictions that were in the session
-        self._later, self._hold, self._more = later, hold, False
+        self._later, self._hold, self._busy = later, hold, False
         events = session.events
         events.slide.connect(self._slide_changed)
         for name in ("candidates", "shown", "a", "b", "compare", "heat"):
@@ -64,7 +64,7 @@ class LayerView:
     @property
     def settled(self) -> bool:
         """Whether all layers are as the session says."""
-        return not self._more
+        return not self._busy
 
     # --- slides
 
@@ -108,68 +108,69 @@ class LayerView:
     # --- predictions
 
     def refresh(self) -> None:
-        """Make the layers of predictions as the session says: one comes or goes a turn of the event loop, then all look as they should."""
-        if self._more:  # it goes on by itself
-            return
+        """Make the layers of predictions as the session says, a change a turn of the event loop, and then draw them."""
+        if not self._busy and next(self._changes(), None) is not None:
+            self._busy = True
+            self._hold(True)  # a picture takes as long as a change
+            self._later(self._step)
+
+    def _step(self) -> None:
         change = next(self._changes(), None)
-        if change is None:
-            self._restyle()
-            return
-        # napari needs a tenth of a second for a layer, and as long again for the picture: both in one turn would be felt
-        self._hold(True)
-        self._more = True
         try:
-            change()
-        finally:
-            self._later(self._draw)
+            if change is not None:
+                change()
+                self._later(self._step)
+                return
+        except BaseException:
+            self._rest()
+            raise
+        self._rest()
 
-    def _draw(self) -> None:
+    def _rest(self) -> None:
+        self._busy = False
         self._hold(False)
-        self._later(self._go_on)
-
-    def _go_on(self) -> None:
-        self._more = False
-        self.refresh()
 
     def _changes(self) -> Iterator[Callable[[], object]]:
-        """Yield what is to be added and removed, by what matters most."""
+        """Yield what is to be done, by what matters most: napari needs a tenth of a second for some of them."""
         session = self.session
-        wanted = {str(c.path) for c in session.candidates}
-        self._known = wanted | {path for layer in self.ours("mask", "heat") if (path := made.tag(layer)["path"]) in self._known}
-        gone = self._known - wanted  # what napari's reader brought, and is still being read, is not gone
         heat, pair = self._heated(), self._differing()
         differing = "" if pair is None else f"{pair[0].path}|{pair[1].path}"
         for candidate in sorted(session.here(), key=lambda c: c != session.shown):
             if self.find("mask", candidate.path) is None:
-                yield partial(self._add_mask, candidate)
+                yield partial(self._show_mask, candidate)
         if heat is not None and self.find("heat", heat.path) is None:
-            yield partial(self._add_heat, heat)
-        for layer in self.ours("mask", "heat"):
-            if made.tag(layer)["path"] in gone:
-                yield partial(self._remove, layer)
+            yield partial(self._show_heat, heat)
+        for layer in self._gone("mask", "heat"):
+            yield partial(self._remove, layer)
         for layer in self.ours("disagreement"):
             if made.tag(layer)["path"] != differing:
                 yield partial(self._remove, layer)
         if pair is not None and self.find("disagreement", differing) is None:
-            yield partial(self._add_disagreement, *pair)
+            yield partial(self._show_disagreement, *pair)
+        for layer, look in self._looks():
+            if made.unlike(layer, look):
+                yield partial(made.style, layer, look)
 
-    def _restyle(self) -> None:
+    def _looks(self) -> list[tuple[Any, dict[str, Any]]]:
+        """Return how our layers should look; those that are to be seen first."""
         session, heat = self.session, self._heated()
         here = {str(c.path): c for c in session.here()}
         comparing = self._comparing()
         outlined = comparing and session.compare == "contours"
+        looks: list[tuple[Any, dict[str, Any]]] = []
         for layer in self.ours("mask"):
             candidate = here.get(made.tag(layer)["path"])
             paired = comparing and candidate in (session.a, session.b)
-            if candidate is None:
-                _set(layer, visible=False)
+            seen = (paired and session.compare != "disagreement") if comparing else candidate == session.shown
+            if candidate is None or not seen:
+                looks.append((layer, {"visible": False}))
                 continue
             colour = (TEACHER if candidate == session.a else STUDENT) if paired else made.colour_of(candidate)
-            made.recolour(layer, colour)
-            seen = (paired and session.compare != "disagreement") if comparing else candidate == session.shown
-            _set(layer, visible=seen, contour=2 if outlined else 0, opacity=1.0 if outlined else session.opacity)
+            opacity = 1.0 if outlined else session.opacity
+            looks.append((layer, {"visible": True, "colour": colour, "contour": 2 if outlined else 0, "opacity": opacity}))
         for layer in self.ours("heat"):
-            _set(layer, visible=heat is not None and made.tag(layer)["path"] == str(heat.path))
+            looks.append((layer, {"visible": heat is not None and made.tag(layer)["path"] == str(heat.path)}))
+        return sorted(looks, key=lambda pair: not pair[1]["visible"])
 
     def _comparing(self) -> bool:
         return self.session.compare != "off" and None not in (self.session.a, self.session.b)
@@ -182,19 +183,30 @@ class LayerView:
         session = self.session
         return session.shown if session.heat and not self._comparing() and session.shown in session.here() else None
 
-    def _add_mask(self, candidate: Candidate) -> None:
+    def _gone(self, *kinds: str) -> list[Any]:
+        """Return layers of predictions that left the session; what napari's reader brought, and is still being read, is not gone."""
+        wanted = {str(c.path) for c in self.session.candidates}
+        layers = [(layer, made.tag(layer)["path"]) for layer in self.ours("mask", "heat")]
+        self._known = wanted | {path for _, path in layers if path in self._known}
+        return [layer for layer, path in layers if path in self._known - wanted and made.tag(layer)["kind"] in kinds]
+
+    def _show_mask(self, candidate: Candidate) -> None:
         session = self.session
         data, options, _ = made.mask_layer(candidate, session.threshold, session.sigma_px, session.opacity)
-        self._add(self.viewer.add_labels, data, {**options, "visible": False})
+        spare = next(iter(self._gone("mask")), None)
+        if spare is None or not made.reuse(spare, data, options):
+            self._add(self.viewer.add_labels, data, {**options, "visible": False})
 
-    def _add_heat(self, candidate: Candidate) -> None:
+    def _show_heat(self, candidate: Candidate) -> None:
+        """Show a heat map in the one layer there is for it, below the masks."""
         data, options, _ = made.heat_layer(candidate, self.session.opacity)
-        layer = self._add(self.viewer.add_image, data, {**options, "visible": False})
-        mask = self.find("mask", candidate.path)
-        if mask is not None:  # the mask stays above the heat map it comes from
-            self.viewer.layers.move(self.viewer.layers.index(layer), self.viewer.layers.index(mask))
+        spare = next(iter(self.ours("heat")), None)
+        if spare is None or not made.reuse(spare, data, options):
+            layers = self.viewer.layers
+            layer = self._add(self.viewer.add_image, data, {**options, "visible": False})
+            layers.move(layers.index(layer), min((layers.index(mask) for mask in self.ours("mask")), default=len(layers) - 1))
 
-    def _add_disagreement(self, a: Candidate, b: Candidate) -> None:
+    def _show_disagreement(self, a: Candidate, b: Candidate) -> None:
         session = self.session
         data, options, _ = made.disagreement_layer(a, b, session.threshold, session.sigma_px, session.opacity)
         self._add(self.viewer.add_labels, data, options)
@@ -233,10 +245,3 @@ class LayerView:
         for layer in self.ours("mask", "heat", "disagreement"):
             if getattr(layer, "contour", 0) == 0:  # outlines are thin enough
                 layer.opacity = opacity
-
-
-def _set(layer: Any, **wanted: Any) -> None:
-    """Set properties of a layer that are not so yet: each costs napari a new picture."""
-    for name, value in wanted.items():
-        if getattr(layer, name) != value:
-            setattr(layer, name, value)

@@ -180,10 +180,33 @@ def label_colours(colours: dict[int, str]) -> Any:
     return DirectLabelColormap(color_dict=table)
 
 
-def recolour(layer: Any, colour: str) -> None:
-    """Draw a mask in a colour, if it is not drawn so yet."""
-    if not np.array_equal(layer.colormap.color_dict[1], rgba(colour)):
-        layer.colormap = label_colours({1: colour})
+def reuse(layer: Any, data: Any, options: dict[str, Any]) -> bool:
+    """Let a layer show other data at another place, which costs napari much less than a new one; return whether it can."""
+    if layer.multiscale != options["multiscale"]:
+        return False
+    layer.visible = False
+    layer.data = data
+    for name in ("name", "metadata", "scale", "translate", "units"):
+        setattr(layer, name, options[name])
+    return True
+
+
+def unlike(layer: Any, look: dict[str, Any]) -> bool:
+    """Return whether a layer does not look so yet: `visible`, `opacity`, `contour`, and `colour` of a mask."""
+    return any(
+        not np.array_equal(layer.colormap.color_dict[1], rgba(value)) if name == "colour" else getattr(layer, name) != value
+        for name, value in look.items()
+    )
+
+
+def style(layer: Any, look: dict[str, Any]) -> None:
+    """Let a layer look so; only what changes is set, for each costs napari a new slice."""
+    for name, value in sorted(look.items(), key=lambda item: item[0] == "visible"):
+        if unlike(layer, {name: value}):
+            if name == "colour":
+                layer.colormap = label_colours({1: value})
+            else:
+                setattr(layer, name, value)
 
 
 def named(candidate: Candidate, kind: str) -> str:
