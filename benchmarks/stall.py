@@ -192,6 +192,8 @@ def page_of(rows: Sequence[Row], arguments: argparse.Namespace) -> str:
             "",
             *verdicts,
             "",
+            "The longest are turns of the event loop in which napari makes a layer and its controls; `--where` tells of each what it was.",
+            "",
         ]
     )
 
