@@ -128,7 +128,9 @@ class Session:
         SlideError
             If no slide is open or the resolution cannot be.
         """
-        old = self._needs_slide()
+        old = self.slide
+        if old is None:
+            raise SlideError("slide", "none is open", "Open one in the Slide dock or drop it onto the window")
         new = open_slide(old.path, mpp)
         self.slides = tuple(new if s is old else s for s in self.slides)
         self.tissue = None
@@ -140,11 +142,6 @@ class Session:
         """Take note of the tissue of a slide, unless another is active by now."""
         if slide is self.slide:
             self.tissue = tissue
-
-    def _needs_slide(self) -> Slide:
-        if self.slide is None:
-            raise SlideError("slide", "none is open", "Open one in the Slide dock or drop it onto the window")
-        return self.slide
 
     # --- the teacher
 
@@ -227,13 +224,7 @@ class Session:
             self.show_round(best)
 
     def apply(self, event: Event, found: ProbabilityMap | None = None) -> None:
-        """Take note of an event of the run at work.
-
-        Parameters
-        ----------
-        event : the event
-        found : the map that a MapReady tells of, if it is open already
-        """
+        """Take note of an event of the run at work, see :meth:`RunStory.apply`."""
         story = self._story
         if story is None:
             return
