@@ -60,7 +60,7 @@ def hold_area(
     rows = np.flatnonzero(bags.labels > 0)
     if not isinstance(model, TrunkModel) or not len(rows):
         return 0.0
-    step = max(1, len(rows) * math.prod(bags.images.shape[1:3]) // _PIXELS)
+    step = len(rows) * math.prod(bags.images.shape[1:3]) // _PIXELS | 1  # odd, or it could pick the same few columns of every row
     parts = [
         outputs[1:].flatten(2)[:, :, ::step].logit(1e-6).flatten(1).cpu()
         for _, outputs in forward(model, bags.images, rows, config, should_stop=should_stop, portion=portion)
