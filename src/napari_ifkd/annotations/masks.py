@@ -66,7 +66,7 @@ class Mask:
         AnnotationError
             If the file is damaged there.
         """
-        rows, columns = _centres(y0, height, step_yx[0]), _centres(x0, width, step_yx[1])
+        rows, columns = centres(y0, height, step_yx[0]), centres(x0, width, step_yx[1])
         window = self.read(int(rows[0]), int(columns[0]), int(rows[-1] - rows[0]) + 1, int(columns[-1] - columns[0]) + 1)
         found: NDArray[np.bool_] = window[np.ix_(rows - rows[0], columns - columns[0])]
         return found
@@ -84,9 +84,10 @@ class Mask:
         self.close()
 
 
-def _centres(start: int, count: int, step: float) -> NDArray[np.int64]:
-    centres: NDArray[np.int64] = np.floor((np.arange(start, start + count) + 0.5) * step + 1e-9).astype(np.int64)
-    return centres
+def centres(start: int, count: int, step: float) -> NDArray[np.int64]:
+    """Return the px at the centres of `count` px of another grid, `step` times as large."""
+    found: NDArray[np.int64] = np.floor((np.arange(start, start + count) + 0.5) * step + 1e-9).astype(np.int64)
+    return found
 
 
 def read_mask(path: str | Path) -> Mask:

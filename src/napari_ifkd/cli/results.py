@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -55,14 +55,28 @@ def evaluate(
 def export(
     source: Annotated[Path, typer.Argument(metavar="RUN|MAP")],
     out: Annotated[Path, typer.Option("--out", help="folder for the files")],
-    formats: Annotated[str, typer.Option("--format", help="comma-separated: geojson, ome-tiff")] = "geojson",
+    formats: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="comma-separated: geojson, geojson.gz, ome-tiff, ome-zarr, asap, csv, parquet, prob-ome-tiff, png, dicom-seg",
+        ),
+    ] = "geojson",
     round_: Annotated[int | None, typer.Option("--round", help="round of the run; default the accepted one")] = None,
     threshold: Annotated[float | None, typer.Option(min=0, max=1, help="probability from which a pixel is tumour")] = None,
+    min_area: Annotated[float, typer.Option(min=0, help="leave smaller objects out of all formats, um2")] = 0.0,
+    simplify: Annotated[float, typer.Option(min=0, help="outlines may deviate so much, um; 0 keeps every pixel's edge")] = 0.0,
+    mpp: Annotated[float | None, typer.Option(help="resolution of ome-tiff and ome-zarr, um/px; default the map's")] = None,
+    ome_zarr: Annotated[str, typer.Option(help="version of OME-Zarr: 0.5 or 0.4")] = "0.5",
+    slide: Annotated[
+        list[Path] | None, typer.Option(help="the slide, for png, or the folder of its DICOM, for dicom-seg; again for more")
+    ] = None,
 ) -> None:
     """Write the mask of a run's round, or of a map, for other programs."""
     from napari_ifkd.console import say
-    from napari_ifkd.export import export_run
+    from napari_ifkd.export import ExportOptions, export_run
 
     names = [name.strip() for name in formats.split(",") if name.strip()]
-    for path in export_run(source, names, out, round=round_, threshold=threshold):
+    options = ExportOptions(min_area, simplify, mpp, cast("Any", ome_zarr))  # it checks what it is given
+    for path in export_run(source, names, out, round=round_, threshold=threshold, options=options, slides=slide or ()):
         say(str(path))

@@ -1,6 +1,8 @@
-"""Masks out: GeoJSON and OME-TIFF, with their provenance."""
+"""Masks out: GeoJSON, OME-TIFF, OME-Zarr, ASAP's XML, tables, pictures and DICOM, with their provenance."""
 
-from .export import FORMATS, check_formats, export_map, export_run
+from .export import export_map, export_run, write_mask
+from .formats import FORMATS, check_formats
+from .options import ExportOptions
 from .outlines import Outline, OutlineTracer
 
-__all__ = ["FORMATS", "Outline", "OutlineTracer", "check_formats", "export_map", "export_run"]
+__all__ = ["FORMATS", "ExportOptions", "Outline", "OutlineTracer", "check_formats", "export_map", "export_run", "write_mask"]

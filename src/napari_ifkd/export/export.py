@@ -4,25 +4,36 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from napari_ifkd.errors import Cancelled, ExportError
-from napari_ifkd.files import cannot_write, durable, make_folder, scratch_folder, write_aside
+from napari_ifkd.files import cannot_write, durable, make_folder, scratch_folder, sync_tree, write_aside
 from napari_ifkd.inference import ProbabilityMap, open_map
 from napari_ifkd.runs.folder import RunFolder
 
-from .geojson import write_geojson
+from .formats import FORMATS, check_formats
+from .mask import TUMOUR, FinishedMask, bands_of
 from .mask_store import MaskStore
-from .ome_tiff import write_ome_tiff
+from .options import ExportOptions
 from .outlines import Outline, OutlineTracer
 from .provenance import provenance_of
+from .slides import SlideFinder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-FORMATS = {"geojson": ".geojson", "ome-tiff": ".ome.tif"}
-"""Known formats and how their files end."""
+    from numpy.typing import NDArray
+
+    from .formats import Write
+    from .mask import Kind, Source
+
+_MOST_LABELS = 64  # that are outlined
 
 
 def export_map(
@@ -33,9 +44,9 @@ def export_map(
     threshold: float,
     sigma_px: float,
     round: int | None = None,
-    min_area_um2: float = 0.0,
-    simplify_um: float = 0.0,
+    options: ExportOptions | None = None,
     provenance: dict[str, Any] | None = None,
+    slides: SlideFinder | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Path]:
@@ -48,11 +59,11 @@ def export_map(
     formats : of :data:`FORMATS`
     threshold, sigma_px : as in :meth:`ProbabilityMap.mask`
     round : number for the file names; None for a map of no run
-    min_area_um2 : smaller objects are left out of all formats, um2
-    simplify_um : outlines of GeoJSON may deviate so much, um; 0 keeps every pixel's edge
+    options : what is written, and how
     provenance : added to what the map knows, such as config and seed; must hold no path
+    slides : where slides may be found, for formats that show them
     should_stop : asked now and then
-    progress : called with rows done and in all
+    progress : called with steps done and in all, for each part of the work anew
 
     Returns
     -------
@@ -65,44 +76,81 @@ def export_map(
     Cancelled
         If `should_stop` said so; no half file is left.
     """
-    formats = check_formats(formats)
-    folder = _folder(out_dir)
+    check = _checker(should_stop, progress)
+    facts = provenance_of(source, threshold=threshold, sigma_px=sigma_px, round=round, **(provenance or {}))
     stem = Path(str(source.slide["name"])).stem + ("" if round is None else f"_round{round}")
-    facts = provenance_of(source, threshold=threshold, sigma_px=sigma_px, round=round, min_area_um2=min_area_um2, **(provenance or {}))
+    bands = bands_of(source, threshold, sigma_px, check)
+    return write_mask(source, bands, Path(out_dir), stem, formats, facts, options=options, slides=slides, check=check)
 
-    def check(done: int, total: int) -> None:
-        if should_stop():
-            raise Cancelled
-        if progress is not None:
-            progress(done, total)
 
+def write_mask(
+    source: Source,
+    bands: Iterable[NDArray[np.unsignedinteger]],
+    out_dir: Path,
+    stem: str,
+    formats: Sequence[str],
+    facts: dict[str, Any],
+    *,
+    options: ExportOptions | None = None,
+    slides: SlideFinder | None = None,
+    check: Callable[[int, int], None] = lambda done, total: None,
+    kinds: Mapping[int, Kind] | None = None,
+    dtype: Any = np.uint8,
+    paths: Mapping[str, Path] | None = None,
+) -> list[Path]:
+    """Write a mask that comes in bands, and its provenance.
+
+    Parameters
+    ----------
+    source : what it is a mask of
+    bands : labels, 512 rows at a time from top to bottom
+    out_dir : made if it is not there
+    stem : how the names of the files begin
+    formats : of :data:`FORMATS`
+    facts : its provenance
+    options, slides, check, kinds : as in :class:`FinishedMask`
+    dtype : of the labels
+    paths : file for a format, where it is not to be ``out_dir/stem`` with the format's ending; no provenance is written then
+
+    Returns
+    -------
+    The files written
+    """
+    names = check_formats(formats)
+    options, kinds = options or ExportOptions(), {1: TUMOUR} if kinds is None else kinds
+    folder = _folder(out_dir)
+    facts = {**facts, **{name: value for name, value in asdict(options).items() if value is not None}}
     written: list[Path] = []
     try:
-        with scratch_folder(folder / "mask") as scratch:
-            store = MaskStore(scratch, source.shape)
-            needs_outlines = "geojson" in formats or min_area_um2 > 0
-            outlines = _fill(store, source, threshold, sigma_px, check, needs_outlines)
-            if min_area_um2 > 0:
-                least_px = min_area_um2 / (source.pixel_size_um_yx[0] * source.pixel_size_um_yx[1])
+        with ExitStack() as stack:
+            store = MaskStore(stack.enter_context(scratch_folder(folder / "mask")), source.shape, dtype)
+            needs_outlines = options.min_area_um2 > 0 or any(FORMATS[name].outlines for name in names)
+            outlines, seen_px = _fill(store, source, bands, needs_outlines)
+            if options.min_area_um2 > 0:
+                least_px = options.min_area_um2 / (source.pixel_size_um_yx[0] * source.pixel_size_um_yx[1])
                 store.erase([outline.polygon for outline in outlines if outline.area_px < least_px])
                 outlines = [outline for outline in outlines if outline.area_px >= least_px]
-            for name in formats:
-                path = folder / (stem + FORMATS[name])
-                with durable(path) as aside:
-                    if name == "geojson":
-                        with aside.open("w", encoding="utf-8") as file:
-                            write_geojson(file, outlines, source, {**facts, "simplify_um": simplify_um}, simplify_um)
-                    else:
-                        store.build_levels()
-                        write_ome_tiff(aside, store.levels, source.pixel_size_um_yx, facts, check)
-                written.append(path)
-        sidecar = folder / f"{stem}.provenance.json"
-        files = [path.name for path in written]
-        text = json.dumps({**facts, "simplify_um": simplify_um, "files": files}, indent=2, ensure_ascii=False)
-        write_aside(sidecar, text + "\n")
+            image = store
+            if options.mpp is not None:
+                shape = _shape_at(source, options.mpp)
+                image = store.resampled(stack.enter_context(scratch_folder(folder / "image")), shape, check)
+            slide, dicom = (
+                (None, None) if slides is None else slides.find(source.slide, stack, dicom="dicom-seg" in names, shown="png" in names)
+            )
+            mask = FinishedMask(source, store, image, outlines, facts, options, seen_px, slide, check, dicom, kinds)
+            for name in names:
+                for end, write in FORMATS[name].files:
+                    path = (paths or {}).get(name, folder / (stem + end))
+                    _write(path, write, mask, FORMATS[name].folder)
+                    written.append(path)
+        if paths is None:
+            sidecar = folder / f"{stem}.provenance.json"
+            text = json.dumps({**facts, "files": [path.name for path in written]}, indent=2, ensure_ascii=False)
+            write_aside(sidecar, text + "\n")
+            written.append(sidecar)
     except OSError as error:
         raise cannot_write(ExportError, folder, error, "choose another --out") from error
-    return [*written, sidecar]
+    return written
 
 
 def export_run(
@@ -113,8 +161,8 @@ def export_run(
     round: int | None = None,
     threshold: float | None = None,
     sigma_px: float | None = None,
-    min_area_um2: float = 0.0,
-    simplify_um: float = 0.0,
+    options: ExportOptions | None = None,
+    slides: Sequence[str | Path] = (),
     should_stop: Callable[[], bool] = lambda: False,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Path]:
@@ -123,10 +171,11 @@ def export_run(
     Parameters
     ----------
     source : folder of a run, a map, or its folder
-    formats, out_dir, min_area_um2, simplify_um, should_stop, progress : as in :func:`export_map`
+    formats, out_dir, options, should_stop, progress : as in :func:`export_map`
     round : None is the accepted round, else the last that was switched in, else the teacher (0)
     threshold : None is the accepted one, else the run's or the map's setting
     sigma_px : None is the run's or the map's setting
+    slides : where slides lie, for formats that show them; a run knows where its own were
 
     Returns
     -------
@@ -143,6 +192,7 @@ def export_run(
     if threshold is not None and not 0 <= threshold <= 1:
         raise ExportError(f"threshold {threshold}", "is no probability", "Give a number from 0 to 1")
     more: dict[str, Any] = {}
+    finder = SlideFinder([Path(path) for path in slides])
     if not isinstance(source, ProbabilityMap) and (Path(source) / "run.yaml").is_file():
         run = RunFolder.open(source)
         accepted = run.accepted
@@ -152,12 +202,16 @@ def export_run(
         settings = run.config.inference.model_dump()
         more = {"act": run.act, "config": run.config.model_dump(mode="json"), "seed": run.config.seed}
         maps = [open_map(path) for path in run.maps(round).values()]
+        finder.look_in(run)
     else:
         found = source if isinstance(source, ProbabilityMap) else open_map(source)
         round = _round_of(found.path) if round is None else round
         settings = dict(found.attributes.get("settings") or {})
         more = {"config": {"inference": settings}}
         maps = [found]
+        own = _run_of(found.path)
+        if own is not None:
+            finder.look_in(own)
     threshold = float(settings.get("threshold", 0.5)) if threshold is None else threshold
     sigma_px = float(settings.get("sigma_px", 0.0)) if sigma_px is None else sigma_px
     files: list[Path] = []
@@ -169,39 +223,65 @@ def export_run(
             threshold=threshold,
             sigma_px=sigma_px,
             round=round,
-            min_area_um2=min_area_um2,
-            simplify_um=simplify_um,
+            options=options,
             provenance=more,
+            slides=finder,
             should_stop=should_stop,
             progress=progress,
         )
     return files
 
 
-def check_formats(formats: Sequence[str]) -> list[str]:
-    """Return the formats, each once, in the order given.
+def _checker(should_stop: Callable[[], bool], progress: Callable[[int, int], None] | None) -> Callable[[int, int], None]:
+    def check(done: int, total: int) -> None:
+        if should_stop():
+            raise Cancelled
+        if progress is not None:
+            progress(done, total)
 
-    Raises
-    ------
-    ExportError
-        If one is unknown, or there is none.
-    """
-    names = list(dict.fromkeys(name.strip().lower() for name in formats if name.strip()))
-    unknown = [name for name in names if name not in FORMATS]
-    if unknown or not names:
-        cause = f"unknown: {', '.join(unknown)}" if unknown else "none was given"
-        raise ExportError("format", cause, f"Known formats: {', '.join(FORMATS)}")
-    return names
+    return check
 
 
-def _fill(
-    store: MaskStore, source: ProbabilityMap, threshold: float, sigma_px: float, check: Callable[[int, int], None], outline: bool
-) -> list[Outline]:
-    tracer = OutlineTracer(source.shape[1]) if outline else None
-    for mask, values in store.fill(source, threshold, sigma_px, check):
-        if tracer is not None:
-            tracer.add(mask, values)
-    return [] if tracer is None else list(tracer.finish())
+def _fill(store: MaskStore, source: Source, bands: Iterable[NDArray[np.unsignedinteger]], outline: bool) -> tuple[list[Outline], int]:
+    """Store the mask; return the outlines of its objects, label by label, and how many px were looked at."""
+    width = store.shape[1]
+    tracers: dict[int, OutlineTracer] = {}
+    y = seen = 0
+    for band in store.fill(bands):
+        values = source.read(y, 0, len(band), width)
+        seen += int(np.count_nonzero(values))
+        if outline:
+            for label in np.unique(band[band > 0]).tolist():
+                if label not in tracers:
+                    tracers[label] = OutlineTracer(width, label, y)
+            if len(tracers) > _MOST_LABELS:
+                raise ExportError("mask", f"has over {_MOST_LABELS} labels, too many to outline", "Write it as ome-tiff or ome-zarr")
+            for label, tracer in tracers.items():
+                tracer.add(band == label, values)
+        y += len(band)
+    return [found for label in sorted(tracers) for found in tracers[label].finish()], seen
+
+
+def _write(path: Path, write: Write, mask: FinishedMask, folder: bool) -> None:
+    """Let a writer make a file or folder, which then takes the place of an older one."""
+    if not folder:
+        with durable(path) as aside:
+            write(aside, mask)
+        return
+    if path.exists() and not (path.is_dir() and any((path / name).exists() for name in ("zarr.json", ".zgroup", "0.dcm"))):
+        raise ExportError(path, "is there, and nothing of this kind", "Move it away, or choose another --out")
+    with scratch_folder(path) as aside:
+        write(aside, mask)
+        sync_tree(aside)
+        shutil.rmtree(path, ignore_errors=True)
+        aside.rename(path)
+
+
+def _shape_at(source: Source, mpp: float) -> tuple[int, int]:
+    height, width = (max(1, int(np.rint(n * side / mpp))) for n, side in zip(source.shape, source.pixel_size_um_yx, strict=True))
+    if height * width > 2**36:
+        raise ExportError(f"resolution {mpp} um/px", f"gives an image of {width} x {height} px", "Choose a coarser one")
+    return height, width
 
 
 def _round(run: RunFolder, round: int | None) -> int:
@@ -226,11 +306,17 @@ def _round_of(path: Path) -> int | None:
     return int(match[1]) if match else None
 
 
-def _folder(out_dir: str | Path) -> Path:
-    folder = Path(out_dir)
+def _run_of(path: Path) -> RunFolder | None:
+    """Return the run a map lies in, None for a map elsewhere."""
+    path = path.absolute()
+    inside = _round_of(path) is not None and (path.parents[3] / "run.yaml").is_file()
+    return RunFolder.open(path.parents[3]) if inside else None
+
+
+def _folder(out_dir: Path) -> Path:
     try:
-        make_folder(folder)
+        make_folder(out_dir)
     except OSError as error:
-        cause = "is a file" if folder.exists() and not folder.is_dir() else f"cannot be made ({error.strerror})"
-        raise ExportError(folder, cause, "Choose another --out") from error
-    return folder
+        cause = "is a file" if out_dir.exists() and not out_dir.is_dir() else f"cannot be made ({error.strerror})"
+        raise ExportError(out_dir, cause, "Choose another --out") from error
+    return out_dir

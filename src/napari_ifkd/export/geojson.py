@@ -2,85 +2,68 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
-import uuid
 from typing import IO, TYPE_CHECKING, Any
 
-import numpy as np
 import shapely
 from shapely.geometry import MultiPolygon, Polygon
 
+from .placed import ids_of, on_slide, perimeter_um, simplified
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
+    from pathlib import Path
 
-    from napari_ifkd.inference import ProbabilityMap
-
-    from .outlines import Outline
-
-NOT_VALID = "phantom teacher: not valid on this slide"
-CLASS_NAME, CLASS_COLOUR = "Tumor", (200, 0, 0)  # QuPath's own name and colour
-_NAMESPACE = uuid.UUID("6f3c1d2e-51a7-5c0b-9a55-0d4b8a3f7e21")
+    from .mask import FinishedMask
 
 
-def write_geojson(
-    file: IO[str], outlines: Iterable[Outline], source: ProbabilityMap, provenance: dict[str, Any], simplify_um: float = 0.0
-) -> int:
-    """Write a FeatureCollection, one annotation an object, and return how many.
+def write_geojson(path: Path, mask: FinishedMask) -> None:
+    """Write a FeatureCollection, one annotation an object.
 
-    Coordinates are (x, y) in level-0 px from the corner of the slide's scanned bounds, where QuPath begins to count.
-
-    Parameters
-    ----------
-    file : open for writing
-    outlines : of the mask, in px of the map
-    source : the map, for its place on the slide
-    provenance : written as the member ``napari_ifkd``; its ``warning``, if any, also goes into the name of every object
-    simplify_um : outlines may deviate so much, um; 0 keeps every pixel's edge
+    Coordinates are (x, y) in level-0 px from the corner of the slide's scanned bounds, where QuPath begins to count. The member
+    ``napari_ifkd`` holds the provenance; its ``warning``, if any, also goes into the name of every object.
     """
-    warning = provenance.get("warning")
-    pixel_y, pixel_x = source.pixel_size_um_yx
-    seed = json.dumps([source.slide.get("quick_hash"), provenance.get("round"), provenance.get("model")], sort_keys=True)
-    file.write('{"type":"FeatureCollection","napari_ifkd":' + json.dumps(provenance) + ',"features":[')
+    with path.open("w", encoding="utf-8") as file:
+        _write(file, mask)
+
+
+def write_geojson_gz(path: Path, mask: FinishedMask) -> None:
+    """Write the same, compressed; the same bytes whenever it is written."""
+    with path.open("wb") as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as packed, io.TextIOWrapper(packed, "utf-8") as file:
+        _write(file, mask)
+
+
+def _write(file: IO[str], mask: FinishedMask) -> None:
+    pixel_y, pixel_x = mask.source.pixel_size_um_yx
+    file.write('{"type":"FeatureCollection","napari_ifkd":' + json.dumps(mask.facts) + ',"features":[')
     count = 0
-    for outline in outlines:
-        geometry = _on_slide(outline.polygon, source, simplify_um / ((pixel_y + pixel_x) / 2))
+    for identity, outline in ids_of(mask):
+        if count % 256 == 0:
+            mask.check(count, len(mask.outlines))
+        geometry = on_slide(simplified(outline.polygon, mask), mask, from_bounds=True)
         if geometry is None:
             continue
-        text = "".join(_geometry(geometry))
+        kind = mask.kinds[outline.label]
         properties: dict[str, Any] = {
             "objectType": "annotation",
-            "name": f"{CLASS_NAME} ({NOT_VALID})" if warning else CLASS_NAME,
-            "classification": {"name": CLASS_NAME, "color": list(CLASS_COLOUR)},
+            "name": mask.name_of(outline.label),
+            "classification": {"name": kind.name, "color": list(kind.colour)},
             "isLocked": False,
             "measurements": {
                 "Area mm2": round(outline.area_px * pixel_y * pixel_x / 1e6, 9),
+                "Perimeter mm": round(perimeter_um(outline.polygon, mask.source.pixel_size_um_yx) / 1e3, 6),
                 "Mean probability": round(outline.mean_probability, 6),
             },
         }
-        if warning:
-            properties["metadata"] = {"warning": warning}
-        head = json.dumps({"type": "Feature", "id": str(uuid.uuid5(_NAMESPACE, seed + text))})
+        if mask.warning:
+            properties["metadata"] = {"warning": mask.warning}
+        head = json.dumps({"type": "Feature", "id": identity})
+        text = "".join(_geometry(geometry))
         file.write(("," if count else "") + "\n" + head[:-1] + ', "geometry": ' + text + ', "properties": ' + json.dumps(properties) + "}")
         count += 1
     file.write("\n]}\n")
-    return count
-
-
-def _on_slide(polygon: Polygon, source: ProbabilityMap, tolerance_px: float) -> Polygon | MultiPolygon | None:
-    """Simplify, and move to where QuPath counts from; None if nothing is left."""
-    if tolerance_px > 0:
-        polygon = shapely.simplify(polygon, tolerance_px, preserve_topology=True)
-    scale = np.array(source.scale_yx[::-1])
-    origin = np.array(source.bounds_origin_yx_level0[::-1])
-    # hundredths of a px are finer than any pixel of the map, so no two of its edges fall together
-    placed = shapely.transform(polygon, lambda xy: np.round(xy * scale - origin, 2))
-    if not bool(shapely.is_valid(placed)):
-        pieces = shapely.get_parts(shapely.get_parts(shapely.make_valid(placed)))
-        parts = [piece for piece in pieces if isinstance(piece, Polygon) and piece.area > 0]
-        if not parts:
-            return None
-        return parts[0] if len(parts) == 1 else MultiPolygon(parts)
-    return None if placed.is_empty else placed
 
 
 def _geometry(geometry: Polygon | MultiPolygon) -> Iterator[str]:

@@ -10,17 +10,14 @@ import shapely
 import zarr
 
 from napari_ifkd.annotations import rasterize
+from napari_ifkd.annotations.masks import centres
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
-
-    from napari_ifkd.inference import ProbabilityMap
-
 CHUNK = 512
-_WIDE = 8 * CHUNK  # columns smoothed at a time
 _COARSEST = 1024  # px
 
 
@@ -31,38 +28,43 @@ class MaskStore:
     ----------
     folder : an empty one, for whoever made it to remove
     shape : of the mask, px
+    dtype : of its labels, unsigned
     """
 
-    def __init__(self, folder: Path, shape: tuple[int, int]) -> None:
-        self.shape = shape
+    def __init__(self, folder: Path, shape: tuple[int, int], dtype: Any = np.uint8) -> None:
+        self.shape, self._dtype = shape, np.dtype(dtype)
         self._group = zarr.open_group(folder, mode="w", zarr_format=3)
         self.levels: list[zarr.Array[Any]] = []
         self.levels.append(self._level(shape))
 
-    def fill(
-        self, source: ProbabilityMap, threshold: float, sigma_px: float, check: Callable[[int, int], None]
-    ) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.uint8]]]:
-        """Compute the mask from a map, and yield its bands ``(<= 512, W)`` as mask and probability times 255.
+    def fill(self, bands: Iterable[NDArray[np.unsignedinteger]]) -> Iterator[NDArray[np.unsignedinteger]]:
+        """Take the mask in, and hand on its bands ``(512, W)``, the last one of what is left, as they are written."""
+        y = 0
+        for band in bands:
+            if band.any():
+                self.levels[0][y : y + len(band)] = band
+            y += len(band)
+            yield band
+
+    def resampled(self, folder: Path, shape: tuple[int, int], check: Callable[[int, int], None]) -> MaskStore:
+        """Return the finest level on another grid of the same extent, by the px at the centres of its own.
 
         Parameters
         ----------
-        source, threshold, sigma_px : as in :meth:`ProbabilityMap.mask`
+        folder : an empty one
+        shape : of that grid, px
         check : called with the rows done and in all; raises to stop
         """
-        height, width = self.shape
-        for y in range(0, height, CHUNK):
-            check(y, height)
-            rows = min(CHUNK, height - y)
-            values = source.read(y, 0, rows, width)
-            mask = np.zeros((rows, width), bool)
-            for x in range(0, width, _WIDE):
-                piece = slice(x, min(x + _WIDE, width))
-                if values[:, piece].any():  # smoothing never reaches what was not looked at
-                    probability = source.smoothed(y, x, rows, piece.stop - x, sigma_px)
-                    mask[:, piece] = (probability >= threshold) & (probability > 0)
-            if mask.any():
-                self.levels[0][y : y + rows] = mask.astype(np.uint8)
-            yield mask, values
+        other = MaskStore(folder, shape, self.levels[0].dtype)
+        step_y, step_x = (own / new for own, new in zip(self.shape, shape, strict=True))
+        columns = centres(0, shape[1], step_x)
+        for y in range(0, shape[0], CHUNK):
+            check(y, shape[0])
+            rows = centres(y, min(CHUNK, shape[0] - y), step_y)
+            band = np.asarray(self.levels[0][rows[0] : rows[-1] + 1])[np.ix_(rows - rows[0], columns)]
+            if band.any():
+                other.levels[0][y : y + len(rows)] = band
+        return other
 
     def erase(self, polygons: Sequence[shapely.Polygon]) -> None:
         """Remove objects, given by their outlines in px of the mask."""
@@ -78,7 +80,7 @@ class MaskStore:
 
     def build_levels(self) -> None:
         """Build the coarse levels by taking every second px, as labels ask for."""
-        while max(self.levels[-1].shape) > _COARSEST:
+        while max(self.levels[-1].shape) > _COARSEST:  # none is built twice
             fine = self.levels[-1]
             coarse = self._level((math.ceil(fine.shape[0] / 2), math.ceil(fine.shape[1] / 2)))
             for y in range(0, coarse.shape[0], CHUNK):
@@ -88,4 +90,4 @@ class MaskStore:
             self.levels.append(coarse)
 
     def _level(self, shape: tuple[int, ...]) -> zarr.Array[Any]:
-        return self._group.create_array(str(len(self.levels)), shape=shape, chunks=(CHUNK, CHUNK), dtype="uint8")
+        return self._group.create_array(str(len(self.levels)), shape=shape, chunks=(CHUNK, CHUNK), dtype=self._dtype)

@@ -1,4 +1,4 @@
-"""A mask as OME-TIFF labels: tiled, pyramidal, compressed, written tile by tile."""
+"""A mask, or a probability map, as OME-TIFF: tiled, pyramidal, compressed, written tile by tile."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tifffile
 
-from .geojson import NOT_VALID
+from .mask import NOT_VALID
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -27,16 +27,20 @@ def write_ome_tiff(
     pixel_size_um_yx: tuple[float, float],
     provenance: dict[str, Any],
     check: Callable[[int, int], None],
+    *,
+    what: str = "tumour mask",
+    channel: str = "tumour",
 ) -> None:
-    """Write labels (1 is tumour) with the coarse levels as SubIFDs.
+    """Write one value a pixel, such as labels (1 is tumour), with the coarse levels as SubIFDs.
 
     Parameters
     ----------
     path : of the file
-    levels : ``(y, x)`` uint8, finest first
+    levels : ``(y, x)`` unsigned integers, finest first
     pixel_size_um_yx : of the finest level, um
     provenance : goes into OME's Description, its ``warning`` first
     check : called with the tile rows done and in all; raises to stop
+    what, channel : what the image and its one channel are called
     """
     warning = provenance.get("warning")
     description = (f"WARNING: {warning}\n" if warning else "") + json.dumps(provenance)
@@ -44,18 +48,18 @@ def write_ome_tiff(
     metadata = {
         "axes": "YX",
         "UUID": str(uuid.uuid4()),  # tifffile's own would hold the network address of this machine
-        "Name": f"tumour mask of {slide}" + (f" ({NOT_VALID})" if warning else ""),
+        "Name": f"{what} of {slide}" + (f" ({NOT_VALID})" if warning else ""),
         "Description": description,
         "PhysicalSizeX": pixel_size_um_yx[1],
         "PhysicalSizeXUnit": "µm",
         "PhysicalSizeY": pixel_size_um_yx[0],
         "PhysicalSizeYUnit": "µm",
-        "Channel": {"Name": ["tumour"]},
+        "Channel": {"Name": [channel]},
     }
     total = sum(-(-level.shape[0] // TILE) for level in levels)
     done = 0
 
-    def tiles(level: zarr.Array[Any]) -> Iterator[NDArray[np.uint8]]:
+    def tiles(level: zarr.Array[Any]) -> Iterator[NDArray[np.unsignedinteger]]:
         nonlocal done
         for y in range(0, level.shape[0], TILE):
             check(done, total)
@@ -71,7 +75,7 @@ def write_ome_tiff(
             file.write(
                 tiles(level),
                 shape=level.shape,
-                dtype=np.uint8,
+                dtype=level.dtype,
                 tile=(TILE, TILE),
                 photometric="minisblack",
                 compression="zlib",
