@@ -63,7 +63,7 @@ def export_map(
     provenance : added to what the map knows, such as config and seed; must hold no path
     slides : where slides may be found, for formats that show them
     should_stop : asked now and then
-    progress : called with steps done and in all, for each part of the work anew
+    progress : called with steps done and in all
 
     Returns
     -------
@@ -76,11 +76,11 @@ def export_map(
     Cancelled
         If `should_stop` said so; no half file is left.
     """
-    check = _checker(should_stop, progress)
+    steps = Steps(should_stop, progress)
     facts = provenance_of(source, threshold=threshold, sigma_px=sigma_px, round=round, **(provenance or {}))
     stem = Path(str(source.slide["name"])).stem + ("" if round is None else f"_round{round}")
-    bands = bands_of(source, threshold, sigma_px, check)
-    return write_mask(source, bands, Path(out_dir), stem, formats, facts, options=options, slides=slides, check=check)
+    bands = bands_of(source, threshold, sigma_px, steps)
+    return write_mask(source, bands, Path(out_dir), stem, formats, facts, options=options, slides=slides, steps=steps)
 
 
 def write_mask(
@@ -93,7 +93,7 @@ def write_mask(
     *,
     options: ExportOptions | None = None,
     slides: SlideFinder | None = None,
-    check: Callable[[int, int], None] = lambda done, total: None,
+    steps: Steps | None = None,
     kinds: Mapping[int, Kind] | None = None,
     dtype: Any = np.uint8,
     paths: Mapping[str, Path] | None = None,
@@ -108,7 +108,9 @@ def write_mask(
     stem : how the names of the files begin
     formats : of :data:`FORMATS`
     facts : its provenance
-    options, slides, check, kinds : as in :class:`FinishedMask`
+    options, kinds : as in :class:`FinishedMask`
+    slides : as in :func:`export_map`
+    steps : told how far it is
     dtype : of the labels
     paths : file for a format, where it is not to be ``out_dir/stem`` with the format's ending; no provenance is written then
 
@@ -118,7 +120,8 @@ def write_mask(
     """
     names = check_formats(formats)
     options, kinds = options or ExportOptions(), {1: TUMOUR} if kinds is None else kinds
-    folder = _folder(out_dir)
+    folder, steps = _folder(out_dir), steps or Steps()
+    steps.parts = 1 + sum(len(FORMATS[name].files) for name in names)
     facts = {**facts, **{name: value for name, value in asdict(options).items() if value is not None}}
     written: list[Path] = []
     try:
@@ -133,13 +136,14 @@ def write_mask(
             image = store
             if options.mpp is not None:
                 shape = _shape_at(source, options.mpp)
-                image = store.resampled(stack.enter_context(scratch_folder(folder / "image")), shape, check)
+                image = store.resampled(stack.enter_context(scratch_folder(folder / "image")), shape, steps)
             slide, dicom = (
                 (None, None) if slides is None else slides.find(source.slide, stack, dicom="dicom-seg" in names, shown="png" in names)
             )
-            mask = FinishedMask(source, store, image, outlines, facts, options, seen_px, slide, check, dicom, kinds)
+            mask = FinishedMask(source, store, image, outlines, facts, options, seen_px, slide, steps, dicom, kinds)
             for name in names:
                 for end, write in FORMATS[name].files:
+                    steps.next()
                     path = (paths or {}).get(name, folder / (stem + end))
                     _write(path, write, mask, FORMATS[name].folder)
                     written.append(path)
@@ -232,14 +236,30 @@ def export_run(
     return files
 
 
-def _checker(should_stop: Callable[[], bool], progress: Callable[[int, int], None] | None) -> Callable[[int, int], None]:
-    def check(done: int, total: int) -> None:
-        if should_stop():
-            raise Cancelled
-        if progress is not None:
-            progress(done, total)
+class Steps:
+    """How far an export is: parts of about equal length, each told in steps of its own; also asks whether to stop.
 
-    return check
+    Parameters
+    ----------
+    should_stop : asked at every step
+    progress : called with thousandths of parts done and in all
+    """
+
+    def __init__(self, should_stop: Callable[[], bool] = lambda: False, progress: Callable[[int, int], None] | None = None) -> None:
+        self.parts, self.part = 1, 0
+        self._should_stop, self._progress = should_stop, progress
+
+    def __call__(self, done: int, total: int) -> None:
+        """Take note of a step of the present part; Cancelled if it shall stop."""
+        if self._should_stop():
+            raise Cancelled
+        if self._progress is not None:
+            self._progress(1000 * self.part + 1000 * done // max(1, total), 1000 * self.parts)
+
+    def next(self) -> None:
+        """Begin the next part."""
+        self.part += 1
+        self(0, 1)
 
 
 def _fill(store: MaskStore, source: Source, bands: Iterable[NDArray[np.unsignedinteger]], outline: bool) -> tuple[list[Outline], int]:

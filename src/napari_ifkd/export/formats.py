@@ -65,7 +65,9 @@ FORMATS: dict[str, Format] = {
     "geojson": Format(
         "GeoJSON", "Outlines for QuPath and others, in pixels of the slide's finest level", ((".geojson", write_geojson),), outlines=True
     ),
-    "geojson.gz": Format("GeoJSON, gzipped", "The same, ten times smaller", ((".geojson.gz", write_geojson_gz),), outlines=True),
+    "geojson.gz": Format(
+        "GeoJSON .gz", "The same outlines, packed: several times smaller", ((".geojson.gz", write_geojson_gz),), outlines=True
+    ),
     "ome-tiff": Format("OME-TIFF", "A pyramidal label image with its physical size", ((".ome.tif", _labels),)),
     "ome-zarr": Format(
         "OME-Zarr",
@@ -88,7 +90,7 @@ FORMATS: dict[str, Format] = {
         needs=("pyarrow", "parquet"),
     ),
     "prob-ome-tiff": Format(
-        "Probability, OME-TIFF", "The probability itself: 255 is 1, 0 was not looked at", ((".prob.ome.tif", _probability),)
+        "Probability", "The probability itself as OME-TIFF: 255 is 1, 0 was not looked at", ((".prob.ome.tif", _probability),)
     ),
     "png": Format("PNG picture", "A small picture of the slide with the mask over it", ((".png", write_picture),)),
     "dicom-seg": Format(

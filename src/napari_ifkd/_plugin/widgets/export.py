@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
 from magicgui.types import FileDialogMode
-from magicgui.widgets import CheckBox, FileEdit
-from qtpy.QtCore import QUrl
+from magicgui.widgets import FileEdit
+from qtpy.QtCore import QTimer, QUrl
 from qtpy.QtGui import QDesktopServices
+from qtpy.QtWidgets import QProgressBar
 
 from napari_ifkd._plugin.worker import say_error
+from napari_ifkd.errors import Cancelled
 
 from .dock import Dock
-from .parts import Notice, button, heading, text
+from .export_options import FormatChoice, OptionsForm
+from .parts import Fold, Notice, button, heading, row, text
 
-FORMATS = {
-    "geojson": ("GeoJSON", "Outlines for QuPath and others, in pixels of the slide's finest level"),
-    "ome-tiff": ("OME-TIFF", "A pyramidal label image with its physical size"),
-}
+_TOLD_MS = 150  # between two looks at how far an export is
 
 
 class ExportDock(Dock):
@@ -28,34 +29,47 @@ class ExportDock(Dock):
         super().__init__(napari_viewer)
         self.what = text("The mask that will be written: choose it in the Review or Distill dock, its threshold in the Teacher dock")
         self.warning = Notice()
-        self.formats = {name: CheckBox(value=True, text=label, tooltip=tooltip) for name, (label, tooltip) in FORMATS.items()}
+        self.formats, self.options = FormatChoice(), OptionsForm()
+        self.fold = Fold("Options", "Threshold, smallest lesion, simplification, resolution, version of OME-Zarr", self.options)
         self.folder = FileEdit(mode=FileDialogMode.EXISTING_DIRECTORY, tooltip="Where the files go; it is made if need be")
+        self.folder.choose_btn.text = "…"
+        self.folder.choose_btn.tooltip = "Choose another folder"
         self.export = button(
             "Export mask", "Write the mask in the chosen formats, with a file that tells where it comes from", self._export, main=True
         )
+        self.bar = QProgressBar()
+        self.bar.setToolTip("How far the export is")
+        self.cancel = button("Cancel", "Stop writing; no half file is left", self._cancel)
+        self.at_work = row(self.bar, self.cancel, stretch=(1, 0))
         self.result = text("What was written")
         self.open_folder = button("Open folder", "Show the files in the system's file manager", self._open_folder)
-        self._busy = False
-        self._written: Path | None = None
-        self.add(self.what, self.warning, heading("Formats"), *(box.native for box in self.formats.values()))
-        self.folder.choose_btn.text = "…"
-        self.folder.choose_btn.tooltip = "Choose another folder"
-        self.add(heading("Folder"), self.folder.native, self.export, self.result, self.open_folder)
+        self.add(self.what, self.warning, heading("Formats"), self.formats, self.fold)
+        self.add(heading("Folder"), self.folder.native, self.export, self.at_work, self.result, self.open_folder)
+        self.at_work.hide()
         self.open_folder.hide()
+        self._busy = False
+        self._stop = threading.Event()
+        self._told = (0, 1)  # written by the thread, shown by the timer
+        self._timer = QTimer(self)
+        self._timer.setInterval(_TOLD_MS)
+        self._timer.timeout.connect(self._show_progress)
+        self._written: Path | None = None
         self.folder.changed.connect(self._show)
-        for box in self.formats.values():
-            box.changed.connect(self._show)
+        self.formats.changed.connect(self._show)
+        self.options.changed.connect(self._show)
+        self.destroyed.connect(self._stop.set)
         self.listen("slide", "shown", "threshold", "sigma_px", to=self._show)
         self.column.addStretch(1)
 
     def _show(self) -> None:
         session, shown = self.session, self.session.shown
-        self.export.setEnabled(shown is not None and not self._busy and any(box.value for box in self.formats.values()))
+        self.export.setEnabled(shown is not None and not self._busy and bool(self.formats.value))
         if shown is None:
             self.what.setText("No prediction on this slide yet.")
             self.warning.say(None)
             return
-        self.what.setText(f"<b>{shown.label}</b> of {shown.slide}<br>threshold {session.threshold:.2f}, smoothing {session.sigma_px:g} px")
+        threshold = self.options.threshold_or(session.threshold)
+        self.what.setText(f"<b>{shown.label}</b> of {shown.slide}<br>threshold {threshold:.2f}, smoothing {session.sigma_px:g} px")
         self.warning.say(f"{shown.warnings[0]} The files carry this warning." if shown.warnings else None)
         if str(self.folder.value) in ("", "."):
             slide = session.slide
@@ -68,29 +82,68 @@ class ExportDock(Dock):
         session, shown, folder = self.session, self.session.shown, Path(str(self.folder.value))
         if shown is None:
             return
-        formats = [name for name, box in self.formats.items() if box.value]
-        threshold, sigma_px = session.threshold, session.sigma_px
-        self._busy = True
-        self._show()
-        self.result.setText("Writing …")
-        self.open_folder.hide()
+        formats, options, threshold = self.formats.value, self.options.value, self.options.threshold_or(session.threshold)
+        sigma_px, places = session.sigma_px, [slide.path for slide in session.slides]
+        stop = self._stop
+
+        def tell(done: int, total: int) -> None:
+            self._told = (done, total)
+
+        self._begin()
         self.in_thread(
-            lambda: export_run(shown.path, formats, folder, round=shown.round, threshold=threshold, sigma_px=sigma_px),
+            lambda: export_run(
+                shown.path,
+                formats,
+                folder,
+                round=shown.round,
+                threshold=threshold,
+                sigma_px=sigma_px,
+                options=options,
+                slides=places,
+                should_stop=stop.is_set,
+                progress=tell,
+            ),
             self._done,
             self._failed,
         )
 
-    def _done(self, written: list[Path]) -> None:
-        self._busy, self._written = False, written[0].parent
-        self.result.setText("Written:<br>" + "<br>".join(f"• {path.name}" for path in written))
-        self.open_folder.show()
+    def _begin(self) -> None:
+        self._busy = True
+        self._stop.clear()
+        self._told = (0, 1)
+        self.result.setText("")
+        self.open_folder.hide()
+        self.cancel.setEnabled(True)
+        self._show_progress()
+        self.at_work.show()
+        self._timer.start()
         self._show()
 
-    def _failed(self, error: Exception) -> None:
+    def _show_progress(self) -> None:
+        done, total = self._told
+        self.bar.setRange(0, max(1, total))
+        self.bar.setValue(min(done, total))
+
+    def _cancel(self) -> None:
+        self._stop.set()
+        self.cancel.setEnabled(False)
+
+    def _end(self, said: str) -> None:
         self._busy = False
-        self.result.setText("")
-        say_error(error)
+        self._timer.stop()
+        self.at_work.hide()
+        self.result.setText(said)
         self._show()
+
+    def _done(self, written: list[Path]) -> None:
+        self._written = written[0].parent
+        self.open_folder.show()
+        self._end(f"Written to {self._written.name}:<br>" + "<br>".join(f"• {path.name}" for path in written))
+
+    def _failed(self, error: Exception) -> None:
+        self._end("Cancelled; nothing half is left." if isinstance(error, Cancelled) else "")
+        if not isinstance(error, Cancelled):
+            say_error(error)
 
     def _open_folder(self) -> None:
         if self._written is not None:

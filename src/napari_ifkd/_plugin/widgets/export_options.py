@@ -1,0 +1,128 @@
+"""What can be chosen of an export: formats side by side, and in a fold the threshold, smallest lesion, simplification, resolution."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from psygnal import Signal
+from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QGridLayout, QLabel, QSizePolicy, QWidget
+
+from napari_ifkd.export import FORMATS, ExportOptions
+
+from .parts import row
+
+if TYPE_CHECKING:
+    from typing import Any
+
+_CHOSEN = ("geojson", "ome-tiff")
+_UM2 = {"µm²": 1.0, "mm²": 1e6}
+
+
+class FormatChoice(QWidget):
+    """A box to tick for each format, in two columns; one that lacks a package is grey and says how to get it."""
+
+    changed = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.boxes: dict[str, QCheckBox] = {}
+        grid = QGridLayout(self)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setVerticalSpacing(3)
+        for index, (name, known) in enumerate(FORMATS.items()):
+            box = QCheckBox(known.label)
+            missing = known.needs is not None and find_spec(known.needs[0]) is None
+            box.setToolTip(known.what + (f'.\nNeeds: pip install "napari-ifkd[{known.needs[1]}]"' if missing and known.needs else ""))
+            box.setEnabled(not missing)
+            box.setChecked(name in _CHOSEN)
+            box.toggled.connect(lambda _: self.changed.emit())
+            grid.addWidget(box, index // 2, index % 2)
+            self.boxes[name] = box
+
+    @property
+    def value(self) -> list[str]:
+        """The names of those that are ticked."""
+        return [name for name, box in self.boxes.items() if box.isChecked()]
+
+
+class OptionsForm(QWidget):
+    """Threshold, smallest lesion, simplification, resolution and the version of OME-Zarr."""
+
+    changed = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        default = ExportOptions()
+        self.own = QCheckBox("Own threshold")
+        self.own.setToolTip("Cut the mask at another threshold than the one shown")
+        self.threshold = _spin(0.0, 1.0, 0.05, 2, 0.5, "From this probability on a pixel is tumour")
+        self.threshold.setEnabled(False)
+        self.area = _spin(0.0, 1e9, 100.0, 4, default.min_area_um2, "Leave smaller lesions out of every format", "none")
+        self.unit = QComboBox()
+        self.unit.addItems(list(_UM2))
+        self.unit.setToolTip("Unit of the smallest lesion")
+        self.unit.setFixedWidth(72)
+        self.simplify = _spin(
+            0.0, 1000.0, 0.5, 2, default.simplify_um, "Outlines may deviate so much; none keeps every pixel's edge", "none"
+        )
+        self.simplify.setSuffix(" µm")
+        self.mpp = _spin(0.0, 1000.0, 0.25, 3, 0.0, "Resolution of the label images, OME-TIFF and OME-Zarr", "as the map")
+        self.mpp.setSuffix(" µm/px")
+        self.version = QComboBox()
+        self.version.addItems(["0.5", "0.4"])
+        self.version.setToolTip("Version of OME-Zarr; 0.4 for programs that do not know 0.5 yet")
+        grid = QGridLayout(self)
+        grid.setContentsMargins(4, 0, 0, 0)
+        grid.setVerticalSpacing(4)
+        grid.setColumnStretch(1, 1)
+        lines: list[tuple[QWidget, QWidget]] = [
+            (self.own, self.threshold),
+            (QLabel("Smallest lesion"), row(self.area, self.unit, stretch=(1, 0))),
+            (QLabel("Simplify"), self.simplify),
+            (QLabel("Resolution"), self.mpp),
+            (QLabel("OME-Zarr"), self.version),
+        ]
+        for index, (label, control) in enumerate(lines):
+            label.setToolTip(label.toolTip() or control.toolTip() or self.area.toolTip())
+            grid.addWidget(label, index, 0)
+            grid.addWidget(control, index, 1)
+        self.own.toggled.connect(self.threshold.setEnabled)
+        for signal in (self.own.toggled, self.threshold.valueChanged, self.unit.currentIndexChanged):
+            signal.connect(lambda _: self.changed.emit())
+        self.unit.currentTextChanged.connect(self._rescale)
+        self._unit = self.unit.currentText()
+
+    def threshold_or(self, shown: float) -> float:
+        """Return the threshold of its own, or the one shown."""
+        return float(self.threshold.value()) if self.own.isChecked() else shown
+
+    @property
+    def value(self) -> ExportOptions:
+        """What is chosen."""
+        version: Any = self.version.currentText()
+        return ExportOptions(
+            min_area_um2=float(self.area.value()) * _UM2[self.unit.currentText()],
+            simplify_um=float(self.simplify.value()),
+            mpp=float(self.mpp.value()) or None,
+            ome_zarr=version,
+        )
+
+    def _rescale(self, unit: str) -> None:
+        """Keep the area when its unit changes."""
+        value = self.area.value() * _UM2[self._unit] / _UM2[unit]
+        self._unit = unit
+        self.area.setSingleStep(100.0 if _UM2[unit] == 1 else 0.01)
+        self.area.setValue(value)
+
+
+def _spin(low: float, high: float, step: float, decimals: int, value: float, tooltip: str, at_low: str = "") -> QDoubleSpinBox:
+    made = QDoubleSpinBox()
+    made.setRange(low, high)
+    made.setDecimals(decimals)
+    made.setSingleStep(step)
+    made.setValue(value)
+    made.setToolTip(tooltip)
+    made.setSpecialValueText(at_low)
+    made.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)  # the widest number it may hold must not widen the dock
+    return made

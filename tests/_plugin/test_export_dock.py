@@ -1,0 +1,113 @@
+"""The Export dock: formats, options, progress, cancel, and what was written, by clicks."""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_ifkd import export as engine
+from napari_ifkd.config import Config
+from napari_ifkd.events import MapReady, RunDone
+from napari_ifkd.runs.folder import RunFolder
+from napari_ifkd.slides import open_slide
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+@pytest.fixture
+def dock(window: Any, tmp_path: Path, drawn_slide: Path, write_map: Callable[..., None]) -> Any:
+    run = RunFolder.create(tmp_path / "run", "predict", Config(), {"slides": [str(drawn_slide)]})
+    path = run.map_path(0, drawn_slide.name)
+    with open_slide(drawn_slide) as slide:
+        values = np.full((slide.shape_level0[0] // 2, slide.shape_level0[1] // 2), 25, np.uint8)
+        values[20:60, 20:60], values[80:84, 100:104] = 204, 150
+        write_map(path, slide, values)
+    run.append(MapReady(0, drawn_slide.name, path.relative_to(run.path).as_posix()))
+    run.append(RunDone(0, "the only one"))
+    window.bench.open(run.path)
+    window.wait(lambda: window.session.shown is not None)
+    window.session.look(sigma_px=0)
+    dock = window.docks["Export"]
+    dock.folder.value = tmp_path / "masks"
+    return dock
+
+
+def choose(window: Any, dock: Any, *names: str) -> None:
+    for name, box in dock.formats.boxes.items():
+        if box.isChecked() != (name in names):
+            window.click("Export", box)
+
+
+def test_options_are_kept_to(window: Any, dock: Any, tmp_path: Path) -> None:
+    choose(window, dock, "geojson.gz", "ome-tiff", "png", "csv")
+    window.click("Export", dock.fold.button)
+    window.click("Export", dock.options.own)
+    dock.options.threshold.setValue(0.55)
+    dock.options.area.setValue(100)
+    dock.options.unit.setCurrentText("mm²")
+    assert dock.options.area.value() == pytest.approx(1e-4)
+    dock.options.mpp.setValue(1.0)
+    assert "threshold 0.55" in dock.what.text()
+    window.click("Export", dock.export)
+    window.wait(lambda: "Written" in dock.result.text())
+    names = {path.name for path in (tmp_path / "masks").iterdir()}
+    assert names == {f"tiny_round0{end}" for end in (".geojson.gz", ".ome.tif", ".png", ".lesions.csv", ".slide.csv", ".provenance.json")}
+    assert all(name in dock.result.text() for name in names)
+    assert dock.open_folder.isVisible()
+    assert not dock.at_work.isVisible()
+    image = tifffile.imread(tmp_path / "masks" / "tiny_round0.ome.tif")
+    wanted = np.zeros((256, 320), np.uint8)
+    wanted[40:120, 40:120] = 1  # the small one is below 100 um2
+    np.testing.assert_array_equal(image, wanted)
+    told = json.loads((tmp_path / "masks" / "tiny_round0.provenance.json").read_text())
+    assert (told["threshold"], told["min_area_um2"], told["mpp"]) == (0.55, pytest.approx(100), 1.0)
+
+
+def test_progress_is_shown_and_cancel_leaves_nothing(window: Any, dock: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clicked = threading.Event()
+    real = engine.export_run
+
+    def slow(*words: Any, should_stop: Callable[[], bool], **more: Any) -> list[Path]:
+        asked = iter(range(3))
+
+        def stop() -> bool:
+            if next(asked, None) is None:  # half-way: wait for the click
+                clicked.wait(60)
+            return should_stop()
+
+        return real(*words, should_stop=stop, **more)
+
+    monkeypatch.setattr(engine, "export_run", slow)
+    choose(window, dock, "geojson", "ome-zarr")
+    window.click("Export", dock.export)
+    window.wait(lambda: dock.bar.value() > 0)
+    assert not dock.export.isEnabled()
+    window.click("Export", dock.cancel)
+    clicked.set()
+    window.wait(lambda: "Cancelled" in dock.result.text())
+    assert {path.name for path in (tmp_path / "masks").iterdir()} <= {"tiny_round0.geojson"}  # what was whole, stays
+    assert dock.export.isEnabled()
+
+
+def test_nothing_chosen_cannot_be_exported_and_everything_has_a_tooltip(window: Any, dock: Any) -> None:
+    choose(window, dock)
+    assert not dock.export.isEnabled()
+    from qtpy.QtWidgets import QAbstractSpinBox, QCheckBox, QComboBox, QPushButton
+
+    for kind in (QAbstractSpinBox, QCheckBox, QComboBox, QPushButton):
+        for widget in dock.findChildren(kind):
+            assert widget.toolTip(), widget
+
+
+def test_the_dock_is_not_wider_than_its_place(window: Any, dock: Any) -> None:
+    window.front("Export")
+    window.click("Export", dock.fold.button)
+    window.wait(lambda: dock.options.isVisible())
+    assert dock.widget().minimumSizeHint().width() <= 322
