@@ -49,6 +49,7 @@ def export_map(
     slides: SlideFinder | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     progress: Callable[[int, int], None] | None = None,
+    to: Path | None = None,
 ) -> list[Path]:
     """Write the mask of one map, and beside it ``<slide>_round<k>.provenance.json``.
 
@@ -64,6 +65,7 @@ def export_map(
     slides : where slides may be found, for formats that show them
     should_stop : asked now and then
     progress : called with steps done and in all
+    to : the file for the one format that is asked for, of the one map, in place of a name of ours; then there is no other file
 
     Returns
     -------
@@ -80,7 +82,18 @@ def export_map(
     facts = provenance_of(source, threshold=threshold, sigma_px=sigma_px, round=round, **(provenance or {}))
     stem = Path(str(source.slide["name"])).stem + ("" if round is None else f"_round{round}")
     bands = bands_of(source, threshold, sigma_px, steps)
-    return write_mask(source, bands, Path(out_dir), stem, formats, facts, options=options, slides=slides, steps=steps)
+    return write_mask(
+        source,
+        bands,
+        Path(out_dir),
+        stem,
+        formats,
+        facts,
+        options=options,
+        slides=slides,
+        steps=steps,
+        paths=None if to is None else dict.fromkeys(formats, to),
+    )
 
 
 def write_mask(
@@ -97,6 +110,7 @@ def write_mask(
     kinds: Mapping[int, Kind] | None = None,
     dtype: Any = np.uint8,
     paths: Mapping[str, Path] | None = None,
+    corner_yx_level0: tuple[float, float] = (0.0, 0.0),
 ) -> list[Path]:
     """Write a mask that comes in bands, and its provenance.
 
@@ -108,7 +122,7 @@ def write_mask(
     stem : how the names of the files begin
     formats : of :data:`FORMATS`
     facts : its provenance
-    options, kinds : as in :class:`FinishedMask`
+    options, kinds, corner_yx_level0 : as in :class:`FinishedMask`
     slides : as in :func:`export_map`
     steps : told how far it is
     dtype : of the labels
@@ -140,7 +154,7 @@ def write_mask(
             slide, dicom = (
                 (None, None) if slides is None else slides.find(source.slide, stack, dicom="dicom-seg" in names, shown="png" in names)
             )
-            mask = FinishedMask(source, store, image, outlines, facts, options, seen_px, slide, steps, dicom, kinds)
+            mask = FinishedMask(source, store, image, outlines, facts, options, seen_px, slide, steps, dicom, kinds, corner_yx_level0)
             for name in names:
                 for end, write in FORMATS[name].files:
                     steps.next()
@@ -169,13 +183,14 @@ def export_run(
     slides: Sequence[str | Path] = (),
     should_stop: Callable[[], bool] = lambda: False,
     progress: Callable[[int, int], None] | None = None,
+    to: Path | None = None,
 ) -> list[Path]:
     """Write the masks of a run's round, or of one map.
 
     Parameters
     ----------
     source : folder of a run, a map, or its folder
-    formats, out_dir, options, should_stop, progress : as in :func:`export_map`
+    formats, out_dir, options, should_stop, progress, to : as in :func:`export_map`
     round : None is the accepted round, else the last that was switched in, else the teacher (0)
     threshold : None is the accepted one, else the run's or the map's setting
     sigma_px : None is the run's or the map's setting
@@ -232,6 +247,7 @@ def export_run(
             slides=finder,
             should_stop=should_stop,
             progress=progress,
+            to=to,
         )
     return files
 

@@ -80,6 +80,7 @@ class FinishedMask:
     dicom : folder of the slide's instances, where it is DICOM
     check : called with steps done and in all; raises to stop
     kinds : what the labels mean
+    corner_yx_level0 : where the corner of the source lies, level-0 px
     """
 
     source: Source
@@ -93,6 +94,7 @@ class FinishedMask:
     check: Callable[[int, int], None]
     dicom: Path | None = None
     kinds: Mapping[int, Kind] = field(default_factory=lambda: {1: TUMOUR})
+    corner_yx_level0: tuple[float, float] = (0.0, 0.0)
 
     @property
     def warning(self) -> str | None:

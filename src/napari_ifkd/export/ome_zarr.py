@@ -40,7 +40,9 @@ def write_ome_zarr(path: Path, mask: FinishedMask) -> None:
         _write_levels(root, probability, mask.source.pixel_size_um_yx, "tumour probability", fmt, mask.check)
     labels = root.require_group("labels")
     image = labels.create_group(NAME)
-    _write_levels(image, mask.image.levels, mask.pixel_size_um_yx, mask.name_of(min(mask.kinds)), fmt, mask.check)
+    sides = zip(mask.corner_yx_level0, mask.source.pixel_size_um_yx, mask.source.scale_yx, strict=True)
+    corner_um = tuple(corner * side / scale for corner, side, scale in sides)
+    _write_levels(image, mask.image.levels, mask.pixel_size_um_yx, mask.name_of(min(mask.kinds)), fmt, mask.check, corner_um)
     more: dict[str, Any] = {} if probability is None else {"source": {"image": "../../"}}
     colours = [{"label-value": label, "rgba": [*kind.colour, 255]} for label, kind in mask.kinds.items()]
     properties = [{"label-value": label, "name": mask.name_of(label)} for label in mask.kinds]
@@ -55,6 +57,7 @@ def _write_levels(
     name: str,
     fmt: Any,
     check: Callable[[int, int], None],
+    corner_um: tuple[float, ...] = (0.0, 0.0),
 ) -> None:
     from ome_zarr.writer import write_multiscales_metadata
 
@@ -73,7 +76,7 @@ def _write_levels(
         shift = (2**index - 1) / 2  # OME-Zarr places the centres of pixels
         steps = [
             {"type": "scale", "scale": [side * 2**index for side in pixel_size_um_yx]},
-            {"type": "translation", "translation": [side * shift for side in pixel_size_um_yx]},
+            {"type": "translation", "translation": [at + side * shift for at, side in zip(corner_um, pixel_size_um_yx, strict=True)]},
         ]
         datasets.append({"path": str(index), "coordinateTransformations": steps})
     write_multiscales_metadata(group, datasets, fmt=fmt, axes=_AXES, name=name)

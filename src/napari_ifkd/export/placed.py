@@ -36,7 +36,7 @@ def on_slide(polygon: Polygon, mask: FinishedMask, *, from_bounds: bool) -> Poly
     from_bounds : count from the corner of the scanned bounds, as QuPath does, not from the slide's
     """
     scale = np.array(mask.source.scale_yx[::-1])
-    origin = np.array(mask.source.bounds_origin_yx_level0[::-1]) * from_bounds
+    origin = np.array(mask.source.bounds_origin_yx_level0[::-1]) * from_bounds - np.array(mask.corner_yx_level0[::-1])
     # hundredths of a px are finer than any pixel of the map, so no two of its edges fall together
     placed = shapely.transform(polygon, lambda xy: np.round(xy * scale - origin, 2))
     if bool(shapely.is_valid(placed)):
