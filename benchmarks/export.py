@@ -24,28 +24,43 @@ import numpy as np
 from measured import peak_mib
 
 SIDES = (6250, 12500, 25000, 50000)
+EACH_SIDE = 25000  # of the map that is written in each format
 CELL_PX = 480  # a lesion in each: over 10,000 in 50,000 px a side
-FORMATS = ("geojson",)
+FORMATS = ("geojson", "geojson.gz", "asap", "csv", "parquet", "ome-tiff", "ome-zarr", "prob-ome-tiff", "png")
 
 
 def main() -> int:
-    """Measure all sizes, and write the page."""
+    """Measure all sizes and formats, and write the page."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, help="page to write; default: print it")
+    parser.add_argument("--work", type=Path, help="file of lines that were measured; what stands there is not measured again")
     parser.add_argument("--sides", type=int, nargs="+", default=list(SIDES), help="px")
-    parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)  # measure this map, in this process
+    parser.add_argument("--one", nargs=2, metavar=("MAP", "FORMAT"), help=argparse.SUPPRESS)  # in this process
     arguments = parser.parse_args()
     if arguments.one is not None:
-        print(json.dumps(measure(arguments.one)))
+        print(json.dumps(measure(Path(arguments.one[0]), arguments.one[1])))
         return 0
-    rows = []
-    for side in sorted(arguments.sides):
+    wanted = [(side, "geojson") for side in sorted(arguments.sides)] + [(EACH_SIDE, name) for name in FORMATS[1:]]
+    rows: dict[tuple[int, str], dict[str, Any]] = {}
+    if arguments.work is not None and arguments.work.exists():
+        rows = {(row["side"], row["format"]): row for row in map(json.loads, arguments.work.read_text().splitlines())}
+    for side in dict.fromkeys(side for side, _ in wanted):
+        missing = [name for own, name in wanted if own == side and (side, name) not in rows]
+        if not missing:
+            continue
         with tempfile.TemporaryDirectory() as folder:
             draw(Path(folder) / "map.zarr", side)
-            words = [sys.executable, __file__, "--one", str(Path(folder) / "map.zarr")]
-            rows.append({"side": side, **json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout)})
-            print(json.dumps(rows[-1]), file=sys.stderr)
-    text = page(rows)
+            for name in missing:
+                words = [sys.executable, __file__, "--one", str(Path(folder) / "map.zarr"), name]
+                told = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
+                rows[side, name] = {"side": side, "format": name, **told}
+                print(json.dumps(rows[side, name]), file=sys.stderr)
+                if arguments.work is not None:
+                    with arguments.work.open("a") as file:
+                        file.write(json.dumps(rows[side, name]) + "\n")
+    sizes = [rows[key] for key in wanted if key[1] == "geojson"]
+    each = [rows[key] for key in rows if key[0] == EACH_SIDE and key[1] in FORMATS]
+    text = page(sizes, sorted(each, key=lambda row: FORMATS.index(row["format"])))
     if arguments.out is None:
         print(text)
     else:
@@ -94,8 +109,8 @@ def _lesion(rng: np.random.Generator) -> np.ndarray:
     return values
 
 
-def measure(path: Path) -> dict[str, float]:
-    """Export a map in this process; return seconds, MiB at most and before, lesions, corners and the file's size."""
+def measure(path: Path, name: str) -> dict[str, float]:
+    """Export a map in this process; return seconds, MiB at most and before, MiB written, and of GeoJSON lesions and corners."""
     from napari_ifkd.config import Config
     from napari_ifkd.export import export_map
     from napari_ifkd.inference import open_map
@@ -106,19 +121,21 @@ def measure(path: Path) -> dict[str, float]:
     before = _memory_mib("VmRSS")
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        written, *_ = export_map(source, folder, FORMATS, threshold=settings.threshold, sigma_px=settings.sigma_px)
-        seconds = time.perf_counter() - start
-        peak, size = _memory_mib("VmHWM"), written.stat().st_size
+        written, *_ = export_map(source, folder, [name], threshold=settings.threshold, sigma_px=settings.sigma_px)
+        seconds, peak = time.perf_counter() - start, _memory_mib("VmHWM")
+        size = sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file() and not file.name.endswith("provenance.json"))
+        told = {"seconds": seconds, "peak_mib": peak, "before_mib": before, "file_mib": size / 2**20}
+        if name != "geojson":
+            return told
+        lesions = corners = 0
         with written.open(encoding="utf-8") as file:
-            next(file)
-            lesions = corners = 0
             for line in file:
                 if line.startswith('{"type": "Feature"'):
                     lesions, corners = lesions + 1, corners + line.count("],[") + 1
-    return {"seconds": seconds, "peak_mib": peak, "before_mib": before, "lesions": lesions, "corners": corners, "file_mib": size / 2**20}
+    return {**told, "lesions": lesions, "corners": corners}
 
 
-def page(rows: list[dict[str, float]]) -> str:
+def page(rows: list[dict[str, Any]], each: list[dict[str, Any]]) -> str:
     """Return the page of the documentation."""
     lines = [
         "# Export of large masks",
@@ -151,7 +168,15 @@ def page(rows: list[dict[str, float]]) -> str:
         f"the power of {of_memory:.2f}: {said}. Memory holds bands of 512 rows, and the corners of all outlines; the mask is never in",
         "memory as a whole.",
         "",
+        f"The map of {EACH_SIDE:,} px a side in each format:",
+        "",
+        "| format | seconds | MiB at most | MiB before | written, MiB |",
+        "| --- | ---: | ---: | ---: | ---: |",
     ]
+    for row in each:
+        cells = (f"`{row['format']}`", f"{row['seconds']:.1f}", *(f"{row[name]:.0f}" for name in ("peak_mib", "before_mib", "file_mib")))
+        lines.append(f"| {' | '.join(cells)} |")
+    lines.append("")
     return "\n".join(lines)
 
 

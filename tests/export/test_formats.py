@@ -366,3 +366,35 @@ def test_cancel_leaves_nothing_of_any_format(hard, tmp_path, calls):
 def test_options_that_cannot_be_are_told(wrong):
     with pytest.raises(ExportError):
         ExportOptions(**wrong)
+
+
+def test_simplified_outlines_stay_valid_and_near_in_asap_and_geojson(make_map, tmp_path):
+    found = make_map()
+    mask = found.mask(0.5, 2).compute()
+    geojson, asap, _ = export_map(found, tmp_path, ["geojson", "asap"], threshold=0.5, sigma_px=2, options=ExportOptions(simplify_um=2.0))
+    told = json.loads(geojson.read_text())
+    jsonschema.validate(told, QUPATH)
+    assert all(shape(feature["geometry"]).is_valid for feature in told["features"])
+    for path in (geojson, asap):
+        drawn = rasterize(read_regions(path).tumour, mask.shape, found.scale_yx)
+        assert (drawn & mask).sum() / (drawn | mask).sum() > 0.9
+
+
+def test_the_command_line_hands_on_what_was_chosen(make_map, tmp_path, capsys):
+    from napari_ifkd.cli import main
+
+    found = make_map()
+    words = ["export", str(found.path), "--format", "ome-zarr,csv", "--out", str(tmp_path / "out"), "--ome-zarr", "0.4", "--mpp", "2"]
+    with pytest.raises(SystemExit) as left:
+        main([*words, "--min-area", "300", "--simplify", "1"])
+    assert left.value.code == 0
+    assert "case 7.ome.zarr" in capsys.readouterr().out.replace("\n", "")
+    root = zarr.open_group(tmp_path / "out" / "case 7.ome.zarr", mode="r")
+    assert root.metadata.zarr_format == 2
+    assert root["labels/tumour/0"].shape == (350, 550)
+    told = json.loads((tmp_path / "out" / "case 7.provenance.json").read_text())
+    assert (told["min_area_um2"], told["simplify_um"], told["mpp"], told["ome_zarr"]) == (300, 1, 2, "0.4")
+    with pytest.raises(SystemExit) as left:
+        main([*words[:-3], "0.3"])
+    assert left.value.code == 2
+    assert "0.5 or 0.4" in capsys.readouterr().err

@@ -8,9 +8,9 @@ import numpy as np
 
 from napari_ifkd.errors import ExportError
 
-from .export import Steps, write_mask
 from .mask import BAND, TUMOUR, Kind
 from .provenance import provenance_of
+from .writing import Steps, write_mask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

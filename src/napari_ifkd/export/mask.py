@@ -113,6 +113,12 @@ class FinishedMask:
         return f"{name} ({NOT_VALID})" if self.warning else name
 
 
+def labels_in(band: NDArray[np.integer]) -> list[int]:
+    """Return the labels in a band, in order; quickly where there is but one."""
+    highest = int(band.max(initial=0))
+    return [1] * highest if highest <= 1 else [label for label in np.unique(band).tolist() if label > 0]
+
+
 def bands_of(source: ProbabilityMap, threshold: float, sigma_px: float, check: Callable[[int, int], None]) -> Iterator[NDArray[np.uint8]]:
     """Cut a mask from a map, from top to bottom in bands of 512 rows.
 

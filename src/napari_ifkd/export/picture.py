@@ -40,7 +40,7 @@ def write_picture(path: Path, mask: FinishedMask) -> None:
         picture[own > 0] = ((1 - _SHARE) * picture[own > 0] + _SHARE * np.array(kind.colour)).astype(np.uint8)
         outlines, _ = cv2.findContours(own, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
         picture = np.ascontiguousarray(picture)
-        cv2.drawContours(picture, outlines, -1, kind.colour, max(1, max(shape) // 1000))
+        cv2.drawContours(picture, outlines, -1, kind.colour, max(1, max(shape) // 600))
     told = PngInfo()
     told.add_itxt("napari_ifkd", json.dumps(mask.facts))
     if mask.warning:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import shapely
 
-from .mask import BAND
+from .mask import BAND, labels_in
 from .placed import ids_of, perimeter_um
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def _highest(mask: FinishedMask) -> NDArray[np.uint8]:
         if not band.any():
             continue
         values = mask.source.read(y, 0, rows, width)
-        for label in np.unique(band[band > 0]):
+        for label in labels_in(band):
             count, parts = cv2.connectedComponents((band == label).astype(np.uint8), connectivity=4)
             inside = np.flatnonzero(parts)
             of_part = parts.ravel()[inside]
