@@ -308,14 +308,16 @@ def test_picture_shows_the_slide_with_the_mask_over_it(tiny_slide, write_map, tm
     assert (grey[inside] != 225).any()
 
 
-def test_dicom_segmentation_of_a_dicom_slide(shared_data, write_map, tmp_path):
+@pytest.mark.parametrize("of", ["CMU-1-Small-Region.svs", "CMU-1-Small-Region.dcm.d"])  # a converted slide, or the DICOM itself
+def test_dicom_segmentation_of_a_dicom_slide(shared_data, write_map, tmp_path, of):
     hd = pytest.importorskip("highdicom")
     from napari_ifkd.slides import open_slide
 
     slides = shared_data / "slides"
-    with open_slide(slides / "CMU-1-Small-Region.svs") as slide:
+    with open_slide(slides / of) as slide:
         write_map(tmp_path / "map.zarr", slide)
-    path = export_run(tmp_path / "map.zarr", ["dicom-seg"], tmp_path / "out", sigma_px=0, slides=[slides / "CMU-1-Small-Region.dcm.d"])[0]
+    dicom = slides / "CMU-1-Small-Region.dcm.d"
+    path, picture, _ = export_run(tmp_path / "map.zarr", ["dicom-seg", "png"], tmp_path / "out", sigma_px=0, slides=[slides / of, dicom])
     assert {file.name for file in path.iterdir()} == {"0.dcm", "1.dcm", "2.dcm"}
     made = hd.seg.segread(path / "0.dcm")
     assert made.segmentation_type == hd.seg.SegmentationTypeValues.BINARY
@@ -324,6 +326,8 @@ def test_dicom_segmentation_of_a_dicom_slide(shared_data, write_map, tmp_path):
     wanted[740:1482, 554:1110] = True
     assert shown.shape == wanted.shape
     assert (shown.astype(bool) != wanted).sum() < 4 * 2 * (742 + 556)  # the grids differ by a fraction of a px
+    with Image.open(picture) as drawn:
+        assert len(np.unique(np.asarray(drawn).reshape(-1, 3), axis=0)) > 1000  # the slide, not grey
     with pytest.raises(ExportError, match="needs the slide as DICOM"):
         export_run(tmp_path / "map.zarr", ["dicom-seg"], tmp_path / "none")
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import tracemalloc
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -62,8 +63,8 @@ def test_odd_but_sound_files_give_the_right_picture(shared_data: Path, name: str
 
 def test_every_real_slide_opens_or_says_why(shared_data: Path) -> None:
     for path in sorted((shared_data / "slides").glob("*.*")):
-        if path.is_dir():
-            with pytest.raises(SlideError, match="folder"):
+        if path.is_dir() and find_spec("wsidicom") is None:
+            with pytest.raises(SlideError, match="wsidicom"):
                 open_slide(path)
             continue
         with open_slide(path) as slide:

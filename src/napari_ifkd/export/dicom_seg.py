@@ -9,6 +9,7 @@ import numpy as np
 from napari_ifkd import __version__
 from napari_ifkd.annotations.masks import centres
 from napari_ifkd.errors import ExportError
+from napari_ifkd.slides.dicom import volume_headers
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,35 +20,6 @@ if TYPE_CHECKING:
 
 _MOST_PX = 2**30  # of a level: highdicom holds it in memory
 _COARSEST = 1024  # px
-_SLIDE = "VL Whole Slide Microscopy Image Storage"
-
-
-def dicom_levels(folder: Path) -> list[Any]:
-    """Return the headers of the levels of a DICOM slide, finest first; those of label, overview and thumbnail are left out.
-
-    Parameters
-    ----------
-    folder : of the instances
-
-    Raises
-    ------
-    ExportError
-        If it holds no DICOM slide.
-    """
-    import pydicom
-    from pydicom.errors import InvalidDicomError
-
-    found = []
-    for file in sorted(path for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []:
-        try:
-            header = pydicom.dcmread(file, stop_before_pixels=True)
-        except (InvalidDicomError, OSError):
-            continue
-        if header.get("SOPClassUID", "") and header.SOPClassUID.name == _SLIDE and "VOLUME" in header.ImageType:
-            found.append(header)
-    if not found:
-        raise ExportError(folder, "holds no DICOM slide", "Give the folder of its instances by --slide; other slides have no DICOM SEG")
-    return sorted(found, key=lambda header: -int(header.TotalPixelMatrixColumns))
 
 
 def write_dicom_seg(path: Path, mask: FinishedMask) -> None:
@@ -70,7 +42,7 @@ def write_dicom_seg(path: Path, mask: FinishedMask) -> None:
     import highdicom as hd
     from highdicom.sr.coding import CodedConcept
 
-    levels = dicom_levels(mask.dicom)
+    levels = [header for _, header in volume_headers(mask.dicom)]
     _check(levels[0], mask)
     chosen = [level for level in levels if 1.5 * _columns(level) <= 3 * mask.store.shape[1] and _size(level) <= _MOST_PX] or levels[-1:]
     neoplasm = CodedConcept("108369006", "SCT", "Neoplasm")

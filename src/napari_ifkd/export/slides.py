@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_ifkd.errors import SlideError
 from napari_ifkd.slides import open_slide
+from napari_ifkd.slides.dicom import is_dicom
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,9 +42,9 @@ class SlideFinder:
         stack : closes the slide
         dicom, shown : which of them is wanted
         """
-        folder = next((place for place in self._places if place.is_dir()), None) if dicom else None
+        folder = next((place for place in self._places if is_dicom(place)), None) if dicom else None
         for place in self._places if shown else ():
-            if place.is_file() and place.name == identity.get("name"):
+            if place.exists() and place.name == identity.get("name"):
                 try:
                     slide = stack.enter_context(open_slide(place, identity.get("mpp")))
                 except SlideError:

@@ -13,6 +13,7 @@ from napari_ifkd.events import Event, RoundDone, Warned
 from napari_ifkd.inference import open_map
 from napari_ifkd.models import pick_device, seed_everything
 from napari_ifkd.slides import find_tissue
+from napari_ifkd.slides.dicom import is_dicom
 
 from .drive import drive
 from .folder import RunFolder
@@ -160,7 +161,8 @@ def _sorted_out(data: Sequence[str | Path]) -> tuple[list[Path], list[Path]]:
     for path in paths:
         if not path.exists():
             raise BagError(path, "does not exist", "Give patch folders and/or slides")
-    return [p for p in paths if p.is_dir()], [p for p in paths if not p.is_dir()]
+    slides = [p for p in paths if not p.is_dir() or is_dicom(p)]
+    return [p for p in paths if p not in slides], slides
 
 
 def _distill(

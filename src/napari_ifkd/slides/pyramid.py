@@ -111,6 +111,11 @@ def build_pyramid(path: Path, slide: TiffSlide) -> tuple[list[PixelSource], int]
         level = StoredLevel(path, slide, index)
         if not levels or _reduces(level.shape, levels[0].shape, levels[-1].shape):
             levels.append(level)
+    return complete_pyramid(levels)
+
+
+def complete_pyramid(levels: list[PixelSource]) -> tuple[list[PixelSource], int]:
+    """Add the coarse levels that are missing to the stored ones, finest first; return all, and how many were stored."""
     stored, cache = len(levels), BlockCache()
     while max(levels[-1].shape[:2]) > COARSEST_PX:
         levels.append(BuiltLevel(levels[-1], cache, len(levels)))

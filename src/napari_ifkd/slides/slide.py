@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tiffslide import TiffSlide
 
 
-_HASHED_BYTES = 2**20
+HASHED_BYTES = 2**20
 _PROBE_PX = 16
 _MAX_OVERVIEW_PX = 2**33
 #: A level up to this much coarser than asked for is still fine enough: 0.499 and 0.5 um/px are the same objective.
@@ -101,9 +101,9 @@ class Slide:
         """SHA-256 of the file's size, first and last MiB, hex: enough to tell slides apart without reading gigabytes."""
         digest = hashlib.sha256(str(self.size_bytes).encode())
         with slide_errors(self.path), self.path.open("rb") as file:
-            digest.update(file.read(_HASHED_BYTES))
-            file.seek(max(0, self.size_bytes - _HASHED_BYTES))
-            digest.update(file.read(_HASHED_BYTES))
+            digest.update(file.read(HASHED_BYTES))
+            file.seek(max(0, self.size_bytes - HASHED_BYTES))
+            digest.update(file.read(HASHED_BYTES))
         return digest.hexdigest()
 
     def identity(self) -> dict[str, Any]:
@@ -249,11 +249,11 @@ class Slide:
 
 
 def open_slide(path: str | Path, mpp: float | None = None) -> Slide:
-    """Open a whole-slide image that tiffslide can read (svs, tif, ndpi, scn, bif and other TIFFs).
+    """Open a whole-slide image that tiffslide can read (svs, tif, ndpi, scn, bif and other TIFFs), or a folder of DICOM.
 
     Parameters
     ----------
-    path : the file
+    path : the file, or the folder of a DICOM slide's instances
     mpp : um/px of its finest level, which goes before what the file says
 
     Raises
@@ -262,6 +262,17 @@ def open_slide(path: str | Path, mpp: float | None = None) -> Slide:
         If it is no slide, damaged, or of a kind not supported; the message says which.
     """
     path = Path(path)
+    from .dicom import DicomSlide, is_dicom
+
+    if is_dicom(path):
+        with slide_errors(path):
+            dicom = DicomSlide(path, mpp)
+            try:
+                dicom.probe()
+            except BaseException:
+                dicom.close()
+                raise
+        return dicom
     with slide_errors(path):
         tiff = open_tiff(path)
         try:
