@@ -50,3 +50,16 @@ def test_in_a_pipe_a_row_of_a_table_is_a_line(capfd: pytest.CaptureFixture[str],
     monkeypatch.setattr(console, "out", Console(highlight=False, soft_wrap=True))
     console.say_table(("name", "why"), [("a", "long " * 60), ("b", None)])
     assert [line.split()[0] for line in capfd.readouterr().out.splitlines()] == ["name", "a", "b"]
+
+
+def test_a_bar_is_for_terminals_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = {}
+    for terminal in (True, False):
+        file = io.StringIO()
+        monkeypatch.setattr(console, "err", Console(file=file, force_terminal=terminal, width=200, soft_wrap=True, highlight=False))
+        with console.bar("export") as progress:
+            progress(1, 4)
+        said[terminal] = file.getvalue()
+    assert "export" in said[True]
+    assert "25%" in said[True]
+    assert said[False] == ""

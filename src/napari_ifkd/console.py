@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from .errors import EngineError, InputError
@@ -18,7 +18,7 @@ from .events import Progress as ProgressEvent
 from .files import UNWRITABLE, cannot_write
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 # one line stays one line, also where the terminal is narrow or there is none
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -102,6 +102,21 @@ def show(events: Iterable[Event]) -> Event | None:
             elif (line := describe(event)) is not None:
                 note(line, "yellow" if isinstance(event, Warned) else "")
     return last
+
+
+@contextmanager
+def bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar with a share and the time left while a block is at work, on a terminal only.
+
+    Yields
+    ------
+    Callable
+        To be told what is done, and how much there is in all.
+    """
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bars:
+        task = bars.add_task(what, total=None)
+        yield lambda done, total: bars.update(task, completed=done, total=total)
 
 
 def pace_text(event: ProgressEvent) -> str:

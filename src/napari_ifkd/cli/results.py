@@ -73,10 +73,12 @@ def export(
     ] = None,
 ) -> None:
     """Write the mask of a run's round, or of a map, for other programs."""
-    from napari_ifkd.console import say
+    from napari_ifkd.console import bar, say
     from napari_ifkd.export import ExportOptions, export_run
 
     names = [name.strip() for name in formats.split(",") if name.strip()]
     options = ExportOptions(min_area, simplify, mpp, cast("Any", ome_zarr))  # it checks what it is given
-    for path in export_run(source, names, out, round=round_, threshold=threshold, options=options, slides=slide or ()):
+    with bar("export") as progress:
+        written = export_run(source, names, out, round=round_, threshold=threshold, options=options, slides=slide or (), progress=progress)
+    for path in written:
         say(str(path))

@@ -58,7 +58,7 @@ class OptionsForm(QWidget):
         self.own.setToolTip("Cut the mask at another threshold than the one shown")
         self.threshold = _spin(0.0, 1.0, 0.05, 2, 0.5, "From this probability on a pixel is tumour")
         self.threshold.setEnabled(False)
-        self.area = _spin(0.0, 1e9, 100.0, 4, default.min_area_um2, "Leave smaller lesions out of every format", "none")
+        self.area = _spin(0.0, 1e9, 100.0, 4, default.min_area_um2, "Leave smaller lesions out of every format", "all")
         self.unit = QComboBox()
         self.unit.addItems(list(_UM2))
         self.unit.setToolTip("Unit of the smallest lesion")
