@@ -54,6 +54,14 @@ def test_a_slide_is_a_lazy_image_in_micrometres(drawn_slide: Path) -> None:
     assert not isinstance(finest, np.ndarray)
 
 
+def test_a_folder_of_dicom_is_a_slide(window: Any, shared_data: Path) -> None:
+    pytest.importorskip("wsidicom")
+    folder = shared_data / "slides" / "CMU-1-Small-Region.dcm.d"
+    window.viewer.open(str(folder), plugin="napari-ifkd")
+    window.wait(lambda: window.session.slide is not None and window.session.tissue is not None)
+    assert window.session.slide.shape_level0 == (2967, 2220)
+
+
 def test_what_is_no_slide_is_told_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "bad.tif").write_bytes(b"not a tiff at all")
     with pytest.raises(SlideError, match=r"bad\.tif"):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_ifkd.config import Config
 from napari_ifkd.errors import InputError
+from napari_ifkd.slides.dicom import is_dicom
 
 from .layers import LayerData, heat_layer, mask_layer, slide_layer
 
@@ -31,7 +32,13 @@ def read(path: str | list[str]) -> list[LayerData]:
         If one of them cannot be read.
     """
     paths = [Path(path)] if isinstance(path, str | Path) else [Path(p) for p in path]
-    return [layer for p in paths for layer in (_run(p) if (p / "run.yaml").is_file() else _map(p) if p.is_dir() else _slide(p))]
+    return [layer for p in paths for layer in _read(p)]
+
+
+def _read(path: Path) -> list[LayerData]:
+    if (path / "run.yaml").is_file():
+        return _run(path)
+    return _map(path) if path.is_dir() and not is_dicom(path) else _slide(path)
 
 
 def run_slides(run: Path) -> Iterator[tuple[Path, float | None]]:
@@ -41,13 +48,13 @@ def run_slides(run: Path) -> Iterator[tuple[Path, float | None]]:
     asked: dict[str, Any] = RunFolder.open(run).about["data"]
     for value in (*(asked.get("slides") or ()), *(asked.get("data") or ())):
         path = Path(str(value))
-        if path.is_file():
+        if path.is_file() or is_dicom(path):
             yield path, asked.get("mpp")
 
 
 def _known(path: Path) -> bool:
     if path.is_dir():
-        return (path / "run.yaml").is_file() or (path.suffix == ".zarr" and (path / "zarr.json").is_file())
+        return is_dicom(path) or (path / "run.yaml").is_file() or (path.suffix == ".zarr" and (path / "zarr.json").is_file())
     return path.suffix.lower() in SLIDES
 
 
