@@ -1,7 +1,7 @@
 """The evidence: methods x data sets x seeds, with whole groups held out. ``python benchmarks/quality.py --help``.
 
 Each cell is a run of its own in a child process; a call with the same --work goes on where the last one stopped. ``--table`` writes
-docs/results from whatever is complete, and runs nothing.
+docs/results from whatever is complete, and runs nothing; it keeps the small facts of those cells too, from which a new --work goes on.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from quality_rows import wanted
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("NAPARI_IFKD_DATA") or ROOT.parent / "shared" / "data") / "patches"
+KEPT = ROOT / "docs" / "results" / "cells"
 
 
 def main() -> int:
@@ -29,17 +30,24 @@ def main() -> int:
 
         run_cell(Cell.named(args.work, args.cell), args.source)
         return 0
+    from quality_kept import keep, restore  # here: they bring torch too
+    from quality_run import hardware
+
     rows = wanted(args.rows)
     cells = [Cell(args.work, data, seed, row) for data in args.data for seed in args.seeds for row in rows]
     if args.table:
         from quality_table import write_results  # here: it brings matplotlib, which no cell needs
 
+        restore(cells, args.kept, args.work)
+        keep(cells, args.kept)  # before the page: it refuses another budget
         write_results(cells, Plan.read(args.work), args.out)
         return 0
     args.work.mkdir(parents=True, exist_ok=True)
     shrink = {name: int(side) for name, _, side in (text.partition("=") for text in args.shrink)}
     round_steps = args.round_steps or max(1, args.steps // 2)
     Plan(args.width, args.steps, round_steps, args.batch, args.learning_rate, args.threads, shrink).save(args.work)
+    if found := restore(cells, args.kept, args.work, hardware()):
+        print(f"{found} cells are complete in {args.kept}", flush=True)
     return _run_all(cells, args)
 
 
@@ -53,7 +61,7 @@ def _run_all(cells: list[Cell], args: argparse.Namespace) -> int:
     try:
         while waiting or running:
             while waiting and len(running) < args.jobs:
-                cell = next((c for c in waiting if c.teacher is None or c.teacher.facts is not None), None)
+                cell = next((c for c in waiting if c.teacher is None or c.teacher.trained or c.twin is not None), None)
                 if cell is None:
                     break
                 waiting.remove(cell)
@@ -84,6 +92,7 @@ def _cost(cell: Cell) -> float:
 def _child(cell: Cell, args: argparse.Namespace) -> subprocess.Popen[bytes]:
     fold_of(cell, args.source, Plan.read(args.work))  # here, so that two children do not make it at once
     cell.path.mkdir(parents=True, exist_ok=True)
+    (cell.path / "cell.json").unlink(missing_ok=True)  # a kept teacher that is trained again is complete once its weights are there
     command = [sys.executable, __file__, "--work", str(args.work), "--source", str(args.source), "--cell", cell.name]
     environment = {**os.environ, "OMP_NUM_THREADS": str(args.threads)}
     with (cell.path / "log.txt").open("ab") as log:
@@ -107,6 +116,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--shrink", nargs="+", default=[], metavar="DATA=N", help="average N x N px of a data set into one")
     parser.add_argument("--table", action="store_true", help="write the table from what is complete")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results", help="where the table goes (default: %(default)s)")
+    parser.add_argument("--kept", type=Path, default=KEPT, help="folder of the small facts of complete cells (default: %(default)s)")
     parser.add_argument("--cell", help=argparse.SUPPRESS)
     return parser.parse_args()
 

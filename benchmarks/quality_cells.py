@@ -94,6 +94,17 @@ class Cell:
         facts = cell.facts
         return cell if facts is not None and all(decision["switched"] for decision in facts["decisions"]) else None
 
+    @property
+    def trained(self) -> bool:
+        """Whether it is complete and its run is here: a cell that was kept has counts, but no weights for others to begin from."""
+        return self.facts is not None and (self.path / "run").is_dir()
+
+    @property
+    def ends_with(self) -> int:
+        """The round whose network a complete run ends with; 0 is the teacher, or whatever is no round."""
+        decisions = (self.facts or {}).get("decisions", [])
+        return max((index for index, decision in enumerate(decisions, 1) if decision["switched"]), default=0)
+
     def counts(self, index: int) -> Path:
         """Return the file of counts of a round; 0 is a teacher, or whatever is no round."""
         return self.path / f"round-{index:02d}.npz"
@@ -107,5 +118,9 @@ def fold_of(cell: Cell, source: Path, plan: Plan) -> Fold:
 
 
 def queue(cells: list[Cell], data: list[str]) -> Iterator[Cell]:
-    """Yield the cells that are not complete, the most telling comparisons first."""
-    yield from sorted((c for c in cells if c.facts is None), key=lambda c: (c.row.rank > FIRST, data.index(c.data), c.row.rank, c.seed))
+    """Yield the cells that are not complete, the most telling comparisons first, and teachers they need whose weights were not kept."""
+    missing = [c for c in cells if c.facts is None]
+    again = {
+        c.teacher for c in missing if c.twin is None and c.teacher is not None and c.teacher.facts is not None and not c.teacher.trained
+    }
+    yield from sorted([*missing, *again], key=lambda c: (c.row.rank > FIRST, data.index(c.data), c.row.rank, c.seed))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -66,8 +67,12 @@ def count_patches(model: MILModel | None, folder: Path, config: Config, target: 
 
 
 def read_counts(path: Path) -> Counts:
-    """Read what :func:`count_patches` wrote."""
+    """Read what :func:`count_patches` wrote, or what was kept of it."""
     with np.load(path) as data:
+        if "packed" in data:
+            planes = np.frombuffer(lzma.decompress(data["packed"].tobytes()), np.uint8).reshape(4, -1)
+            hist = np.ascontiguousarray(planes.T).view("<u4").reshape(len(data["groups"]), 2, BINS)
+            return Counts(data["groups"], hist.astype(np.int64), data["marked"], data["positive"])
         positive, count = data["label"] > 0, len(data["groups"])
         pixels, group = data["tp_fp_fn_tn"][positive], data["group"][positive]
         marked = np.bincount(group, pixels[:, :2].sum(1), count).astype(np.int64)

@@ -12,9 +12,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from quality_cells import Cell, Plan, fold_of
-from quality_counts import count_patches
+from quality_counts import count_patches, read_counts
 
 import napari_ifkd
 from napari_ifkd.config import Config
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from quality_folds import Fold
 
     from napari_ifkd.events import Event
+    from napari_ifkd.models import MILModel
 
 
 def settings_of(cell: Cell, plan: Plan, fold: Fold) -> Config:
@@ -74,7 +76,9 @@ def run_cell(cell: Cell, source: Path) -> None:
         _work_off(train_run(train, out, config) if teacher is None else distill_run([train], teacher.path / "run", out, config))
         folder = RunFolder.open(out)
         for index in folder.rounds():
-            if (index or teacher is None) and not cell.counts(index).is_file():
+            if index == 0 and teacher is None:
+                _count_teacher(cell, load_model(folder.model_path(0))[0], test, config)
+            elif index and not cell.counts(index).is_file():
                 count_patches(load_model(folder.model_path(index))[0], test, config, cell.counts(index))
         epochs = config.stage1.epochs if teacher is None else config.rounds.epochs
         decisions = [folder.metrics(index)["decision"] for index in folder.rounds() if index]
@@ -82,6 +86,17 @@ def run_cell(cell: Cell, source: Path) -> None:
         facts |= {"accepted": folder.recommended_round(), "seconds": _seconds(folder), "rate": _rate(config, cell)}
     facts |= {"hardware": hardware(), "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None, "commit": commit()}
     _write(cell, facts)
+
+
+def _count_teacher(cell: Cell, model: MILModel, test: Path, config: Config) -> None:
+    """Count what a teacher does; one that was trained again because its weights were not kept must do what it did."""
+    again = cell.path / "again.npz"
+    found = count_patches(model, test, config, again)
+    if cell.counts(0).is_file() and not np.array_equal(read_counts(cell.counts(0)).hist, found.hist):
+        raise SystemExit(
+            f"{cell.name}, trained again, marks other pixels than the kept one: with an empty folder as --kept, all is run anew."
+        )
+    again.replace(cell.counts(0))
 
 
 def _adopt(cell: Cell, twin: Cell) -> None:

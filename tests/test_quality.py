@@ -186,3 +186,114 @@ def test_what_must_hold_is_judged_by_the_worst_round_and_the_worst_seed(cell: Ca
     )
     assert verdicts["luad128, from `const-dice`: with cautious acceptance no seed ends more than 0.005 F1 below its teacher"] == "holds"
     assert verdicts["luad128: the stage-1 default (`topk-bce`) reaches F1 0.75"] == "not yet run"
+
+
+@pytest.fixture
+def many(stats: Any, tmp_path: Path) -> Callable[..., Any]:
+    """Make a complete cell of 40 groups with counts as those of real maps."""
+    cells, rows = (importlib.import_module(f"quality_{name}") for name in ("cells", "rows"))
+    plan = cells.Plan()
+
+    def make(name: str, *, switched: tuple[bool, ...] = (), seed: int = 0) -> Any:
+        work = tmp_path / "work"
+        work.mkdir(exist_ok=True)
+        plan.save(work)
+        made = cells.Cell(work, "luad128", seed, rows.BY_NAME[name])
+        made.path.mkdir(parents=True)
+        for index in range(1 if switched else 0, len(switched) + 1):
+            found = counts(stats, [pixels(1000 * seed + 100 * index + group + len(name), 2000) for group in range(40)])
+            image = np.stack([found.marked, np.zeros(40, np.int64), found.positive - found.marked, np.zeros(40, np.int64)], 1)
+            table = {"hist": found.hist.astype(np.uint32), "group": np.arange(40), "label": np.ones(40), "tp_fp_fn_tn": image}
+            np.savez_compressed(made.counts(index), groups=found.groups, **table)
+        (made.path / "cell.json").write_text(json.dumps({"decisions": [{"switched": yes} for yes in switched]}), encoding="utf-8")
+        return made
+
+    return make
+
+
+CAUTIOUS, FORCED = "const-dice+robust-cautious", "const-dice+fusion-robust"
+
+
+def test_the_table_says_the_same_from_kept_cells(many: Callable[..., Any], tmp_path: Path) -> None:
+    kept, cells, results = (importlib.import_module(f"quality_{name}") for name in ("kept", "cells", "results"))
+    made = [many("const-dice", seed=seed) for seed in (0, 1)]
+    made += [many(CAUTIOUS, switched=(True, True, False), seed=0), many(CAUTIOUS, switched=(False, False, False), seed=1)]
+    assert kept.keep(made, tmp_path / "kept") == 4
+    for path in (tmp_path / "kept").rglob("luad128/*/*"):
+        assert 0 < sum(file.stat().st_size for file in path.iterdir()) < 60_000
+    back = [cells.Cell(tmp_path / "new", cell.data, cell.seed, cell.row) for cell in made]
+    assert kept.restore(back, tmp_path / "kept", tmp_path / "new") == 4
+    assert kept.restore(back, tmp_path / "kept", tmp_path / "new") == 0  # they are there
+    before, after = results.Results(made, None), results.Results(back, None)
+    assert before.compare("luad128", CAUTIOUS, "const-dice") == after.compare("luad128", CAUTIOUS, "const-dice")
+    assert before.falls("luad128", CAUTIOUS, "const-dice") == after.falls("luad128", CAUTIOUS, "const-dice")
+    assert len(set(map(str, after.scores("luad128", CAUTIOUS)))) == 2
+    files = {path: path.read_bytes() for path in (tmp_path / "kept").rglob("*.*")}
+    kept.keep(back, tmp_path / "kept")  # what was kept can be kept again: nothing changes
+    assert files == {path: path.read_bytes() for path in (tmp_path / "kept").rglob("*.*")}
+
+
+def test_kept_cells_of_another_budget_are_neither_mixed_nor_overwritten(many: Callable[..., Any], tmp_path: Path) -> None:
+    kept, cells = (importlib.import_module(f"quality_{name}") for name in ("kept", "cells"))
+    made = many("const-dice")
+    kept.keep([made], tmp_path / "kept")
+    other = cells.Cell(tmp_path / "other", made.data, made.seed, made.row)
+    other.path.mkdir(parents=True)
+    cells.Plan(steps=77).save(other.work)
+    assert kept.restore([other], tmp_path / "kept", other.work) == 0
+    assert other.facts is None
+    (other.path / "cell.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(SystemExit, match="begun with"):
+        kept.keep([other], tmp_path / "kept")
+
+
+def test_a_kept_teacher_is_trained_again_only_where_its_weights_are_needed(many: Callable[..., Any], tmp_path: Path) -> None:
+    kept, cells, rows = (importlib.import_module(f"quality_{name}") for name in ("kept", "cells", "rows"))
+    made = [many("const-dice"), many(CAUTIOUS, switched=(True, True, True))]
+    kept.keep(made, tmp_path / "kept")
+    names = ("const-dice", CAUTIOUS, FORCED)
+    asked = [cells.Cell(tmp_path / "new", "luad128", 0, rows.BY_NAME[name]) for name in names]
+    kept.restore(asked, tmp_path / "kept", tmp_path / "new")
+    assert [c.row.name for c in cells.queue(asked, ["luad128"])] == [FORCED]  # the same run as the cautious one
+    views = cells.Cell(tmp_path / "new", "luad128", 0, rows.BY_NAME["const-dice+views"])
+    assert [c.row.name for c in cells.queue([*asked, views], ["luad128"])] == ["const-dice", views.row.name, FORCED]
+    (asked[0].path / "run").mkdir()
+    assert [c.row.name for c in cells.queue([*asked, views], ["luad128"])] == [views.row.name, FORCED]
+
+
+def test_a_teacher_trained_again_must_do_what_the_kept_one_did(many: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    run, read = importlib.import_module("quality_run"), importlib.import_module("quality_counts").read_counts
+    first, other = many("const-dice"), many("const-dice", seed=1)
+    for source in (first, other):
+        found = read(source.counts(0))
+        monkeypatch.setattr(
+            run, "count_patches", lambda *a, of=source, found=found: (a[3].write_bytes(of.counts(0).read_bytes()), found)[1]
+        )
+        before = first.counts(0).read_bytes()
+        if source is first:
+            run._count_teacher(first, None, None, None)
+        else:
+            with pytest.raises(SystemExit, match="marks other pixels"):
+                run._count_teacher(first, None, None, None)
+        assert first.counts(0).read_bytes() == before
+
+
+def test_rows_come_back_beside_the_teacher_they_began_from_alone(many: Callable[..., Any], tmp_path: Path) -> None:
+    kept, cells, rows = (importlib.import_module(f"quality_{name}") for name in ("kept", "cells", "rows"))
+    made = [many("const-dice"), many(CAUTIOUS, switched=(True, True, True))]
+    kept.keep(made, tmp_path / "kept")
+    names = ("const-dice", CAUTIOUS, "const-dice+views")
+
+    def asked(work: str, count: int = 3) -> list[Any]:
+        return [cells.Cell(tmp_path / work, "luad128", 0, rows.BY_NAME[name]) for name in names[:count]]
+
+    assert kept.restore(asked("a"), tmp_path / "kept", tmp_path / "a", {"processor": "another"}) == 0  # views are missing: all are run
+    assert kept.restore(asked("b", 2), tmp_path / "kept", tmp_path / "b", {"processor": "another"}) == 2  # nothing is to be run
+    other = many("const-dice", seed=1)
+    again = asked("a", 2)
+    again[0].path.mkdir(parents=True)
+    for file in ("cell.json", "round-00.npz"):  # the teacher trained again, with other counts
+        (again[0].path / file).write_bytes((other.path / file).read_bytes())
+    assert kept.restore(again, tmp_path / "kept", tmp_path / "a") == 0
+    kept.keep(again, tmp_path / "kept")
+    assert [path.name for path in (tmp_path / "kept" / "luad128" / "seed0").iterdir()] == ["const-dice"]
