@@ -42,7 +42,10 @@ class SlideFinder:
         stack : closes the slide
         dicom, shown : which of them is wanted
         """
-        folder = next((place for place in self._places if is_dicom(place)), None) if dicom else None
+        folders = sorted(
+            (place for place in self._places if dicom and is_dicom(place)), key=lambda place: place.name != identity.get("name")
+        )
+        folder = next(iter(folders), None)  # the one of the map's name, else one that may be the slide before it was converted
         for place in self._places if shown else ():
             if place.exists() and place.name == identity.get("name"):
                 try:
