@@ -192,7 +192,7 @@ def page_of(rows: Sequence[Row], arguments: argparse.Namespace) -> str:
             "",
             *verdicts,
             "",
-            "The longest are turns of the event loop in which napari makes a layer and its controls; `--where` tells of each what it was.",
+            "The longest are turns in which napari first shows a map in a layer; `--where` tells of each what it was.",
             "",
         ]
     )

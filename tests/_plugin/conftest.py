@@ -128,6 +128,8 @@ class Window:
         self.qtbot.waitUntil(condition, timeout=int(seconds * 1000))
 
     def ours(self, *kinds: str) -> list[Any]:
-        """Return our layers of these kinds, once all have come and gone."""
+        """Return our layers of these kinds that show something, once all have come and gone."""
+        from napari_ifkd._plugin.layers import is_spare
+
         self.wait(lambda: self.bench.layers.settled)
-        return list(self.bench.layers.ours(*kinds))
+        return [layer for layer in self.bench.layers.ours(*kinds) if not is_spare(layer)]

@@ -76,7 +76,7 @@ def test_a_run_is_opened_from_the_list(listed: Any, folder: Path) -> None:
     assert session.shown.round == 1
     assert session.slide.name == "tiny.tif"
     assert session.job.state == "done"
-    listed.wait(lambda: len(listed.ours("mask", "heat")) == 3)
+    listed.wait(lambda: len(listed.ours("mask", "heat")) == 2)
 
 
 def test_a_run_is_moved_to_the_trash_after_a_question(listed: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

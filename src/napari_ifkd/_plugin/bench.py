@@ -19,7 +19,7 @@ from napari_ifkd.slides import find_tissue
 from .closing import CloseWatch
 from .commands import distill_command, new_run, predict_command
 from .layer_view import LayerView
-from .layers import tag
+from .layers import is_spare, tag
 from .region import region_geometry
 from .run_desk import RunDesk
 from .settings import PACKAGE, device, runs_folder
@@ -101,9 +101,9 @@ class Bench:
             slide, teacher = self._needed()
             out = new_run(runs_folder(), slide, "predict")
             region = region_geometry(session.region, slide, self.viewer)
-            command = predict_command(slide, teacher, out, region=region, config=config.replaced(device=device()))
-            self.runner.start("predict", command, out)
-        except (InputError, OSError) as error:
+            asked = config.replaced(device=device())
+            self.runner.start("predict", lambda: predict_command(slide, teacher, out, region=region, config=asked), out)
+        except InputError as error:
             say_error(error)
 
     def distill(self, config: Config) -> None:
@@ -114,9 +114,9 @@ class Bench:
             out = new_run(runs_folder(), slide, "distill")
             card = session.teacher.card if session.teacher is not None else None  # its tiles: elsewhere its maps mean little
             tiles = {"tiles.size_px": card.tile_px, "tiles.mpp": card.mpp} if card is not None else {}
-            command = distill_command(slide, teacher, out, config=config.replaced(device=device(), **tiles))
-            self.runner.start("distill", command, out)
-        except (InputError, OSError) as error:
+            asked = config.replaced(device=device(), **tiles)
+            self.runner.start("distill", lambda: distill_command(slide, teacher, out, config=asked), out)
+        except InputError as error:
             say_error(error)
 
     def _needed(self) -> tuple[Slide, Path]:
@@ -132,14 +132,15 @@ class Bench:
 
     def _inserted(self, event: Any) -> None:
         # napari adds the layers of a run one by one: look at them when all are there, or we would add the missing ones ourselves
-        if tag(event.value).get("kind") in ("slide", "mask") and not self._adopting:
+        if tag(event.value).get("kind") in ("slide", "mask") and not is_spare(event.value) and not self._adopting:
             self._adopting = True
             QTimer.singleShot(0, self._adopt_all)
 
     def _adopt_all(self) -> None:
         self._adopting = False
         for layer in list(self.viewer.layers):
-            self._adopt(tag(layer))
+            if not is_spare(layer):
+                self._adopt(tag(layer))
 
     def _adopt(self, known: dict[str, Any]) -> None:
         """Take in a slide or run that napari's reader opened."""

@@ -9,11 +9,15 @@ from . import layers as made
 from .palette import STUDENT, TEACHER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from napari_ifkd.session import Session
     from napari_ifkd.session_records import Candidate
     from napari_ifkd.slides import Slide
+
+
+_SPARES = {"heat": 1, "mask": 2}
+"""Layers made as soon as a slide is open: a mask to look at and one to compare it with; whatever comes is shown in them."""
 
 
 def _now(act: Callable[[], None]) -> None:
@@ -115,8 +119,8 @@ class LayerView:
             self._later(self._step)
 
     def _step(self) -> None:
-        change = next(self._changes(), None)
         try:
+            change = next(self._changes(), None)
             if change is not None:
                 change()
                 self._later(self._step)
@@ -133,15 +137,15 @@ class LayerView:
     def _changes(self) -> Iterator[Callable[[], object]]:
         """Yield what is to be done, by what matters most: napari needs a tenth of a second for some of them."""
         session = self.session
-        heat, pair = self._heated(), self._differing()
-        differing = "" if pair is None else f"{pair[0].path}|{pair[1].path}"
-        for candidate in sorted(session.here(), key=lambda c: c != session.shown):
+        wanted, heat, pair = self._masked(), self._heated(), self._differing()
+        for candidate in wanted:
             if self.find("mask", candidate.path) is None:
-                yield partial(self._show_mask, candidate)
+                yield from self._show_mask(candidate, wanted)
         if heat is not None and self.find("heat", heat.path) is None:
-            yield partial(self._show_heat, heat)
-        for layer in self._gone("mask", "heat"):
-            yield partial(self._remove, layer)
+            yield from self._show_heat(heat)
+        for layer in self._gone():
+            yield from self._let_go(layer)
+        differing = "" if pair is None else f"{pair[0].path}|{pair[1].path}"
         for layer in self.ours("disagreement"):
             if made.tag(layer)["path"] != differing:
                 yield partial(self._remove, layer)
@@ -150,6 +154,10 @@ class LayerView:
         for layer, look in self._looks():
             if made.unlike(layer, look):
                 yield partial(made.style, layer, look)
+        if session.slide is not None:  # while nobody waits for a map
+            for kind, number in _SPARES.items():
+                if len(list(self.ours(kind))) < number:
+                    yield partial(self._add_spare, kind, session.slide)
 
     def _looks(self) -> list[tuple[Any, dict[str, Any]]]:
         """Return how our layers should look; those that are to be seen first."""
@@ -159,6 +167,8 @@ class LayerView:
         outlined = comparing and session.compare == "contours"
         looks: list[tuple[Any, dict[str, Any]]] = []
         for layer in self.ours("mask"):
+            if made.is_spare(layer):  # drawn though empty: its first picture, which takes long, is behind it then
+                continue
             candidate = here.get(made.tag(layer)["path"])
             paired = comparing and candidate in (session.a, session.b)
             seen = (paired and session.compare != "disagreement") if comparing else candidate == session.shown
@@ -169,6 +179,8 @@ class LayerView:
             opacity = 1.0 if outlined else session.opacity
             looks.append((layer, {"visible": True, "colour": colour, "contour": 2 if outlined else 0, "opacity": opacity}))
         for layer in self.ours("heat"):
+            if made.is_spare(layer):
+                continue
             looks.append((layer, {"visible": heat is not None and made.tag(layer)["path"] == str(heat.path)}))
         return sorted(looks, key=lambda pair: not pair[1]["visible"])
 
@@ -183,28 +195,62 @@ class LayerView:
         session = self.session
         return session.shown if session.heat and not self._comparing() and session.shown in session.here() else None
 
-    def _gone(self, *kinds: str) -> list[Any]:
+    def _masked(self) -> list[Candidate]:
+        """Return whose masks are to be seen."""
+        session = self.session
+        if self._comparing():
+            return [c for c in (session.a, session.b) if c is not None] if session.compare != "disagreement" else []
+        return [session.shown] if session.shown is not None and session.shown in session.here() else []
+
+    def _gone(self) -> list[Any]:
         """Return layers of predictions that left the session; what napari's reader brought, and is still being read, is not gone."""
         wanted = {str(c.path) for c in self.session.candidates}
-        layers = [(layer, made.tag(layer)["path"]) for layer in self.ours("mask", "heat")]
+        layers = [(layer, made.tag(layer)["path"]) for layer in self.ours("mask", "heat") if not made.is_spare(layer)]
         self._known = wanted | {path for _, path in layers if path in self._known}
-        return [layer for layer, path in layers if path in self._known - wanted and made.tag(layer)["kind"] in kinds]
+        return [layer for layer, path in layers if path in self._known - wanted]
 
-    def _show_mask(self, candidate: Candidate) -> None:
-        session = self.session
+    def _show_mask(self, candidate: Candidate, wanted: Sequence[Candidate]) -> Iterator[Callable[[], object]]:
+        """Yield the steps that show a mask: in a layer that waits for one, or whose mask nobody looks at."""
+        session, seen = self.session, {str(c.path) for c in wanted}
         data, options, _ = made.mask_layer(candidate, session.threshold, session.sigma_px, session.opacity)
-        spare = next(iter(self._gone("mask")), None)
-        if spare is None or not made.reuse(spare, data, options):
-            self._add(self.viewer.add_labels, data, {**options, "visible": False})
+        gone = self._gone()
+        free = [layer for layer in self.ours("mask") if layer.multiscale and made.tag(layer)["path"] not in seen]
+        free.sort(key=lambda layer: (not made.is_spare(layer), layer not in gone))
+        if len(list(self.ours("mask"))) >= _SPARES["mask"] and free:
+            yield from made.refill(free[0], data, options)
+        else:
+            yield partial(self._add, self.viewer.add_labels, data, {**options, "visible": False})
 
-    def _show_heat(self, candidate: Candidate) -> None:
-        """Show a heat map in the one layer there is for it, below the masks."""
+    def _show_heat(self, candidate: Candidate) -> Iterator[Callable[[], object]]:
+        """Yield the steps that show a heat map, in the one layer there is for it."""
         data, options, _ = made.heat_layer(candidate, self.session.opacity)
-        spare = next(iter(self.ours("heat")), None)
-        if spare is None or not made.reuse(spare, data, options):
-            layers = self.viewer.layers
-            layer = self._add(self.viewer.add_image, data, {**options, "visible": False})
-            layers.move(layers.index(layer), min((layers.index(mask) for mask in self.ours("mask")), default=len(layers) - 1))
+        layer = next((layer for layer in self.ours("heat") if layer.multiscale), None)
+        if layer is not None:
+            yield from made.refill(layer, data, options)
+        else:
+            yield partial(self._add_heat, data, {**options, "visible": False})
+
+    def _let_go(self, layer: Any) -> Iterator[Callable[[], object]]:
+        """Yield the steps that empty a layer whose prediction is gone; of more than there need be, those that remove it."""
+        kind, slide = made.tag(layer)["kind"], self.session.slide
+        if slide is None or not layer.multiscale or len(list(self.ours(kind))) > _SPARES[kind]:
+            yield partial(self._remove, layer)
+        else:
+            data, options, _ = made.spare_layer(kind, slide, self.session.opacity)
+            yield from made.refill(layer, data, options)
+
+    def _add_heat(self, data: Any, options: dict[str, Any]) -> None:
+        """Add a heat map below the masks."""
+        layers = self.viewer.layers
+        layer = self._add(self.viewer.add_image, data, options)
+        layers.move(layers.index(layer), min((layers.index(mask) for mask in self.ours("mask")), default=len(layers) - 1))
+
+    def _add_spare(self, kind: str, slide: Slide) -> None:
+        data, options, _ = made.spare_layer(kind, slide, self.session.opacity)
+        if kind == "heat":
+            self._add_heat(data, options)
+        else:
+            self._add(self.viewer.add_labels, data, options)
 
     def _show_disagreement(self, a: Candidate, b: Candidate) -> None:
         session = self.session
@@ -234,12 +280,11 @@ class LayerView:
         for candidate in session.here():
             layer = self.find("mask", candidate.path)
             if layer is not None:  # a new array: refresh() alone leaves the coarsest level stale
-                layer.data = made.as_data(made.mask_levels(candidate.found, session.threshold, session.sigma_px))
+                layer.data = made.mask_levels(candidate.found, session.threshold, session.sigma_px)
         a, b = session.a, session.b
         for layer in self.ours("disagreement"):
             if a is not None and b is not None:
-                levels = made.disagreement_levels(a.found, b.found, session.threshold, session.sigma_px)
-                layer.data = made.as_data(levels)
+                layer.data = made.disagreement_levels(a.found, b.found, session.threshold, session.sigma_px)
 
     def _reopaque(self, opacity: float) -> None:
         for layer in self.ours("mask", "heat", "disagreement"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -12,7 +13,7 @@ import numpy as np
 from .palette import BOTH, STUDENT, TEACHER, TISSUE, heat_colours, rgba
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from napari_ifkd.inference import ProbabilityMap
     from napari_ifkd.session_records import Candidate
@@ -22,7 +23,10 @@ da: Any = dask.array  # dask tells types of half of its functions only
 LayerData = tuple[Any, dict[str, Any], str]
 KEY = "napari_ifkd"
 _MOST_PIXELS = 4_000_000  # a level of a map up to this size is kept in memory
+_SPARE_PX = 256
+SPARE_NAMES = {"mask": "Mask · nothing yet", "heat": "Heat map · nothing yet"}
 MICROMETRES, PIXELS = ("um", "um"), ("pixel", "pixel")
+_LONG_NAMES = {"um": "micrometer", "pixel": "pixel"}  # as napari tells them
 
 
 def placement(mpp: float | None, scale_yx: tuple[float, float] = (1.0, 1.0)) -> dict[str, Any]:
@@ -75,36 +79,13 @@ def tissue_layer(slide: Slide, tissue: Tissue) -> LayerData:
 
 def heat_layer(candidate: Candidate, opacity: float) -> LayerData:
     """Return the probability map as a heat map: see-through where nothing is found."""
-    found = candidate.found
-    levels = heat_levels(found)
-    options = {
-        "name": named(candidate, "heat map"),
-        "metadata": tagged(candidate, "heat"),
-        "colormap": {"colors": heat_colours(), "name": "IFKD heat"},
-        "contrast_limits": (0, 255),
-        "interpolation2d": "linear",
-        "blending": "translucent",
-        "opacity": opacity,
-        **_pyramid(levels),
-        **placement(found.slide.get("mpp"), found.scale_yx),
-    }
-    return as_data(levels), options, "image"
+    return heat_levels(candidate.found), {**_heat_look(opacity), **_of_candidate(candidate, "heat")}, "image"
 
 
 def mask_layer(candidate: Candidate, threshold: float, sigma_px: float, opacity: float) -> LayerData:
     """Return the pseudo-mask of a prediction."""
-    found = candidate.found
-    levels = mask_levels(found, threshold, sigma_px)
-    options = {
-        "name": named(candidate, "mask"),
-        "metadata": tagged(candidate, "mask"),
-        "colormap": label_colours({1: colour_of(candidate)}),
-        "opacity": opacity,
-        "cache": False,  # or a new threshold leaves stale tiles
-        **_pyramid(levels),
-        **placement(found.slide.get("mpp"), found.scale_yx),
-    }
-    return as_data(levels), options, "labels"
+    levels = mask_levels(candidate.found, threshold, sigma_px)
+    return levels, {**_mask_look(colour_of(candidate), opacity), **_of_candidate(candidate, "mask")}, "labels"
 
 
 def disagreement_layer(a: Candidate, b: Candidate, threshold: float, sigma_px: float, opacity: float) -> LayerData:
@@ -116,25 +97,67 @@ def disagreement_layer(a: Candidate, b: Candidate, threshold: float, sigma_px: f
         "colormap": label_colours({1: TEACHER, 2: STUDENT, 3: BOTH}),
         "opacity": opacity,
         "cache": False,
-        **_pyramid(levels),
+        "multiscale": True,
         **placement(a.found.slide.get("mpp"), a.found.scale_yx),
     }
-    return as_data(levels), options, "labels"
+    return levels, options, "labels"
+
+
+def spare_layer(kind: str, slide: Slide, opacity: float) -> LayerData:
+    """Return a layer with nothing in it yet, "mask" or "heat", as large as a slide: to make one takes napari long, to fill it not."""
+    height, width = slide.shape_level0
+    factor = max(1.0, max(height, width) / _SPARE_PX)
+    empty = _several([np.zeros((max(1, round(height / factor)), max(1, round(width / factor))), np.uint8)])
+    look = _heat_look(opacity) if kind == "heat" else _mask_look(STUDENT, opacity)
+    options = {**look, "name": SPARE_NAMES[kind], "metadata": {KEY: {"kind": kind, "path": ""}}, **placement(slide.mpp, (factor, factor))}
+    return empty, options, "image" if kind == "heat" else "labels"
+
+
+def is_spare(layer: Any) -> bool:
+    """Tell whether one of our layers shows nothing and waits to be used."""
+    return tag(layer).get("path") == ""
+
+
+def _heat_look(opacity: float) -> dict[str, Any]:
+    return {
+        "colormap": {"colors": heat_colours(), "name": "IFKD heat"},
+        "contrast_limits": (0, 255),
+        "interpolation2d": "linear",
+        "blending": "translucent",
+        "opacity": opacity,
+        "multiscale": True,  # also where there is one level: so that a layer can show any map
+    }
+
+
+def _mask_look(colour: str, opacity: float) -> dict[str, Any]:
+    # without napari's cache: with it a new threshold leaves stale tiles
+    return {"colormap": label_colours({1: colour}), "opacity": opacity, "cache": False, "multiscale": True}
+
+
+def _of_candidate(candidate: Candidate, kind: str) -> dict[str, Any]:
+    found = candidate.found
+    name = named(candidate, "heat map" if kind == "heat" else kind)
+    return {"name": name, "metadata": tagged(candidate, kind), **placement(found.slide.get("mpp"), found.scale_yx)}
 
 
 def heat_levels(found: ProbabilityMap) -> list[Any]:
-    """Return the probability at every level, as uint8: in memory what :func:`prepare` has read, else lazily."""
+    """Return the probability at every level, two at least, as uint8: in memory what :func:`prepare` has read, else lazily."""
     ready = _READY.get(found)
-    return ready.heat if ready is not None else [da.from_zarr(level) for level in found.levels]
+    return ready.heat if ready is not None else _several([da.from_zarr(level) for level in found.levels])
 
 
 def mask_levels(found: ProbabilityMap, threshold: float, sigma_px: float) -> list[Any]:
-    """Return the mask at every level, as uint8: in memory what :func:`prepare` has made, else lazily."""
+    """Return the mask at every level, two at least, as uint8: in memory what :func:`prepare` has made, else lazily."""
     ready = _READY.get(found)
     if ready is not None and (ready.threshold, ready.sigma_px) == (threshold, sigma_px):
         return ready.mask
     levels: list[Any] = list(found.mask_levels(threshold, sigma_px))
-    return [level.astype(np.uint8) for level in levels]
+    return _several([level.astype(np.uint8) for level in levels])
+
+
+def _several(levels: list[Any]) -> list[Any]:
+    """Return a pyramid: napari's labels take none of one level, and a layer made with levels takes nothing without."""
+    return levels if len(levels) > 1 else [levels[0], levels[0][::2, ::2]]
 
 
 def prepare(found: ProbabilityMap, threshold: float, sigma_px: float) -> None:
@@ -180,15 +203,21 @@ def label_colours(colours: dict[int, str]) -> Any:
     return DirectLabelColormap(color_dict=table)
 
 
-def reuse(layer: Any, data: Any, options: dict[str, Any]) -> bool:
-    """Let a layer show other data at another place, which costs napari much less than a new one; return whether it can."""
-    if layer.multiscale != options["multiscale"]:
-        return False
-    layer.visible = False
+def refill(layer: Any, data: Any, options: dict[str, Any]) -> Iterator[Callable[[], None]]:
+    """Yield what lets a layer show other data elsewhere, in steps; all of them take napari much less time than a new layer."""
+    if layer.visible:
+        yield partial(setattr, layer, "visible", False)
+    if not np.array_equal(layer.translate, options["translate"]):
+        yield partial(setattr, layer, "translate", options["translate"])
+    if tuple(map(str, layer.units)) != tuple(_LONG_NAMES[unit] for unit in options["units"]):
+        yield partial(setattr, layer, "units", options["units"])
+    yield partial(_fill, layer, data, options)
+
+
+def _fill(layer: Any, data: Any, options: dict[str, Any]) -> None:
     layer.data = data
-    for name in ("name", "metadata", "scale", "translate", "units"):
-        setattr(layer, name, options[name])
-    return True
+    layer.scale = options["scale"]  # even if it is the same: napari keeps the extent of a hidden layer else
+    layer.name, layer.metadata = options["name"], options["metadata"]
 
 
 def unlike(layer: Any, look: dict[str, Any]) -> bool:

@@ -68,41 +68,36 @@ class Runner:
         self.session = session
         self._child: ChildRun | None = None
         self._worker: Any = None
+        self._wish: Callable[[ChildRun], None] | None = None
         self._released = False
 
     @property
     def at_work(self) -> bool:
-        """Whether a run is followed whose process lives, and was not asked to end."""
+        """Whether a run starts, or is followed and its process lives, and was not asked to end."""
         job = self.session.job
         alive = job is not None and job.alive and job.state != "cancelling"
-        return alive and not self._released and self._child is not None and self._child.running
+        return alive and not self._released and (self._child is None or self._child.running)
 
-    def start(self, act: str, command: Sequence[str], out: Path) -> None:
-        """Start a command as a run of its own and follow it.
+    def start(self, act: str, command: Callable[[], Sequence[str]], out: Path) -> None:
+        """Start a command as a run of its own and follow it; the disk is waited for in a thread.
 
-        Raises
-        ------
-        RunError
-            If the run folder will not do.
+        Parameters
+        ----------
+        act : "train", "predict" or "distill"
+        command : returns the words of the command; may write what the run needs besides. An error is told to the user
+        out : the run folder to be
         """
-        child = _start(command, out)
         self.session.begin(act, out)
-        self._follow(child)
+        self._start(command, out, lambda: self.session.forget_run(out))
 
     def resume(self, story: RunStory) -> None:
-        """Take a run up again from its last complete epoch or tile row, and follow it.
-
-        Raises
-        ------
-        RunError
-            If another process works on it, or its folder will not do.
-        """
-        child = _start(["resume", str(story.job.out)], story.job.out)
+        """Take a run up again from its last complete epoch or tile row, and follow it; an error is told to the user."""
         self.session.take_run(story.restarted())
-        self._follow(child)
+        self._start(lambda: ["resume", str(story.job.out)], story.job.out, lambda: self.session.take_run(story))
 
     def attach(self, story: RunStory) -> None:
         """Follow a run that is at work already, from where its story ends; the session shows it."""
+        self._released, self._wish = False, None
         self._follow(ChildRun(RunFolder(story.job.out), position=story.position))
 
     def pause(self) -> None:
@@ -118,17 +113,37 @@ class Runner:
         self._ask(ChildRun.cancel, "cancelling")
 
     def _ask(self, act: Callable[[ChildRun], None], state: Any) -> None:
-        child, job = self._child, self.session.job
-        if child is not None and job is not None and job.alive:
+        job = self.session.job
+        if job is not None and job.alive:
             self.session.asked(state)
+            self._wish = act
+            self._grant()
+
+    def _grant(self) -> None:
+        """Do what was asked of the run, as soon as it has begun."""
+        child, act = self._child, self._wish
+        if child is not None and act is not None:
+            self._wish = None
             in_thread(lambda: act(child), _nothing)
+
+    def _start(self, command: Callable[[], Sequence[str]], out: Path, undo: Callable[[], None]) -> None:
+        self._child, self._wish, self._released = None, None, False
+
+        def failed(error: Exception) -> None:
+            undo()
+            say_error(error)
+
+        in_thread(lambda: _started(command, out), self._follow, failed)
 
     def release(self) -> None:
         """Stop following; the run goes on."""
         self._released = True
 
     def _follow(self, child: ChildRun) -> None:
-        self._child, self._released = child, False
+        self._child = child
+        if self._released:  # the window went meanwhile
+            return
+        self._grant()
         self._worker = create_worker(
             _events,
             child,
@@ -162,8 +177,8 @@ class Runner:
         self._worker = None
 
 
-def _start(command: Sequence[str], out: Path) -> ChildRun:
-    return ChildRun.start(["--debug", *command], out)  # the log then tells where an error came from
+def _started(command: Callable[[], Sequence[str]], out: Path) -> ChildRun:
+    return ChildRun.start(["--debug", *command()], out)  # the log then tells where an error came from
 
 
 def _events(
