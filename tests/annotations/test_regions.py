@@ -142,6 +142,3 @@ def test_real_files(shared_data):
     assert read["qupath-rectangle"].other.equals(shapely.box(26268, 15298, 26478, 15474))
     cells = read_regions(folder / "wsidicom" / "qupath_geojson_advanced" / "qupath-polygon-cell-classified.json")
     assert {region.classification for region in cells} >= {"Nucleus"}
-    for foreign in ("dlup/103S.json", "wsidicom/sectra/pathologycore-area.json"):
-        with pytest.raises(AnnotationError, match="no GeoJSON"):
-            read_regions(folder / foreign)

@@ -18,15 +18,6 @@ if TYPE_CHECKING:
     from napari_ifkd.export.labels import LabelImage
     from napari_ifkd.slides import Slide
 
-ENDINGS = {
-    ".geojson.gz": "geojson.gz",
-    ".geojson": "geojson",
-    ".ome.tif": "ome-tiff",
-    ".ome.tiff": "ome-tiff",
-    ".ome.zarr": "ome-zarr",
-    ".xml": "asap",
-}
-"""Format of each ending."""
 _MICROMETRE = ("micrometer", "um", "µm")
 
 
@@ -47,17 +38,18 @@ def write_labels(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     ExportError
         If it has more dimensions, is turned, or has no resolution; or the file cannot be written.
     """
+    from napari_ifkd.export.formats import format_of
+
     place = Path(path)
-    format = next((name for end, name in ENDINGS.items() if place.name.lower().endswith(end)), None)
-    if format is None:
-        raise ExportError(place, "has an ending that tells no format", f"Give one of {', '.join(ENDINGS)}")
+    format = format_of(place)
     known = dict(meta.get("metadata", {}).get(KEY, {}))
     if known.get("kind") == "mask":
         return [str(written) for written in _write_mask(place, format, known)]
-    from napari_ifkd.export.labels import export_labels
+    from napari_ifkd.export.labels import export_labels, facts_of_labels
 
     image = _image(data[0] if meta.get("multiscale") else data, meta)
-    return [str(written) for written in export_labels(image, place, format, str(meta.get("name", "labels")), _colours(meta))]
+    facts = facts_of_labels(image, str(meta.get("name", "labels")))
+    return [str(written) for written in export_labels(image, place, format, facts, _colours(meta))]
 
 
 def _write_mask(path: Path, format: str, known: dict[str, Any]) -> list[Path]:

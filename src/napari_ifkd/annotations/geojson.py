@@ -9,6 +9,7 @@ from shapely.geometry import shape as to_shape
 
 from napari_ifkd.errors import AnnotationError
 
+from .foreign import refuse_foreign
 from .region import Region, polygons_of
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def _features(path: Path, data: Any) -> list[dict[str, Any]]:
             data = [{"type": "Feature", "geometry": data}]
     if isinstance(data, list) and all(isinstance(item, dict) and item.get("type") == "Feature" for item in data):
         return data
+    refuse_foreign(path, data)
     raise AnnotationError(path, "is JSON, but no GeoJSON", REMEDY)
 
 

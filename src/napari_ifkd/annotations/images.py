@@ -1,4 +1,4 @@
-"""Images of one value a pixel (label images, probability images), opened without being read: TIFF pyramids of any size, PNG, NumPy."""
+"""Images of one value a pixel (label images, probability images), opened without being read: TIFF, OME-Zarr labels, PNG, NumPy."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import tifffile
 import zarr
 
 from napari_ifkd.errors import AnnotationError
+
+from .zarr_labels import holds_labels, is_zarr_group, open_zarr_labels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,7 +90,8 @@ def open_image(path: str | Path, kinds: str = "ubf", what: str = "an image of on
 
     Parameters
     ----------
-    path : a TIFF (also tiled, pyramidal or OME; its finest level is used), a PNG or another plain picture, or a ``.npy``
+    path : a TIFF (also tiled, pyramidal or OME; its finest level is used), a folder of OME-Zarr with labels, a PNG or another plain
+        picture, or a ``.npy``
     kinds : which values will do, as NumPy names kinds of types: u unsigned, i signed, b bool, f floating point
     what : what it should be, for errors
 
@@ -99,6 +102,8 @@ def open_image(path: str | Path, kinds: str = "ubf", what: str = "an image of on
     """
     path = Path(path)
     remedy = f"Give {what}: TIFF or PNG"
+    if is_zarr_group(path):
+        return _checked(ImageFile(path, *open_zarr_labels(path)), kinds, what)
     if not path.is_file():
         raise AnnotationError(path, "is a folder" if path.is_dir() else "does not exist", remedy)
     try:
@@ -108,19 +113,26 @@ def open_image(path: str | Path, kinds: str = "ubf", what: str = "an image of on
         raise
     except Exception as error:  # decoders raise many kinds
         raise AnnotationError(path, f"cannot be read as {what} ({type(error).__name__}: {_line(error)})", remedy) from error
+    return _checked(image, kinds, what)
+
+
+def _checked(image: ImageFile, kinds: str, what: str) -> ImageFile:
     if image.shape[0] < 1 or image.shape[1] < 1:
-        raise AnnotationError(path, "has no pixels", remedy)
+        raise AnnotationError(image.path, "has no pixels", f"Give {what}")
     if image.dtype.kind not in kinds:
         image.close()
         wanted = "whole numbers (uint8 or uint16)" + (", or floating point from 0 to 1" if "f" in kinds else "")
-        raise AnnotationError(path, f"holds {image.dtype} values", f"Give {what}: {wanted}")
+        raise AnnotationError(image.path, f"holds {image.dtype} values", f"Give {what}: {wanted}")
     return image
 
 
 def is_image(path: str | Path) -> bool:
-    """Tell by its first bytes whether a file is an image that :func:`open_image` may open."""
+    """Tell by its first bytes whether a file is an image that :func:`open_image` may open; a folder, whether it has OME-Zarr labels."""
+    path = Path(path)
+    if is_zarr_group(path):
+        return holds_labels(path)
     try:
-        return _start(Path(path)).startswith(_TIFF + _OTHER)
+        return _start(path).startswith(_TIFF + _OTHER)
     except OSError:
         return False
 

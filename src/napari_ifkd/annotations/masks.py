@@ -95,7 +95,7 @@ def read_mask(path: str | Path) -> Mask:
 
     Parameters
     ----------
-    path : a TIFF (also tiled, pyramidal or OME; its finest level is used), a PNG, or a JPEG of black and white
+    path : a TIFF (also tiled, pyramidal or OME; its finest level is used), OME-Zarr with labels, a PNG, or a JPEG of black and white
 
     Raises
     ------

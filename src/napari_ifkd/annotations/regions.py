@@ -112,7 +112,7 @@ def read_regions(path: str | Path, slide: Slide | Picture | None = None) -> Regi
     else:
         regions, from_corner = geojson_regions(path, decoded), True
     if not regions:
-        raise AnnotationError(path, "holds no polygon", _REMEDY)
+        raise AnnotationError(path, "holds no polygon; points and lines mark no area", _REMEDY)
     if slide is not None:
         regions = _placed(path, regions, slide, from_corner)
     return Regions(tuple(regions))

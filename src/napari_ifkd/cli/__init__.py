@@ -17,7 +17,7 @@ from .about import doctor, info, models
 from .acts import demo, distill, patches, predict, train
 from .control import cancel, delete, pause, resume, runs
 from .points import points
-from .results import evaluate, export
+from .results import evaluate, export, import_
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,10 +66,11 @@ for _command in (
     points,
     evaluate,
     export,
+    import_,
     models,
     doctor,
 ):
-    app.command()(_command)
+    app.command(_command.__name__.rstrip("_"))(_command)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

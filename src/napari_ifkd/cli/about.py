@@ -3,21 +3,43 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from napari_ifkd.errors import InputError
 
 from .options import AsJson, Mpp
 
+_MASKS = (".geojson", ".json", ".gz", ".xml", ".csv", ".parquet", ".png", ".zarr", ".dcm.d")
 
-def info(slide: Path, mpp: Mpp = None, as_json: AsJson = False) -> None:
-    """Tell size, levels, resolution and tissue of a slide."""
+
+def info(
+    file: Annotated[Path, typer.Argument(metavar="SLIDE|FILE", help="a slide, or a mask or map that this program wrote")],
+    mpp: Mpp = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell size, levels, resolution and tissue of a slide; or where a mask or map comes from."""
     from napari_ifkd.console import flat, say_json, say_table
-    from napari_ifkd.slides import open_slide, slide_info
+    from napari_ifkd.export.told import provenance_in
 
-    with open_slide(slide, mpp) as opened:
-        facts = slide_info(opened)
+    facts = provenance_in(file)
+    if facts is None:
+        facts = _of_slide(file, mpp)
     if as_json:
         say_json(facts)
     else:
         say_table(("fact", "value"), flat(facts))
+
+
+def _of_slide(file: Path, mpp: float | None) -> dict[str, Any]:
+    if file.name.lower().endswith(_MASKS):
+        cause = "is no slide, and neither it nor a .provenance.json beside it tells where it comes from"
+        raise InputError(file, cause, "Give a slide, or a file that this program wrote")
+    from napari_ifkd.slides import open_slide, slide_info
+
+    with open_slide(file, mpp) as opened:
+        return slide_info(opened)
 
 
 def models() -> None:

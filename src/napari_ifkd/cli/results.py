@@ -1,4 +1,4 @@
-"""The commands that score and hand out what was made: evaluate, export."""
+"""The commands that score what was made, hand it out and take it back: evaluate, export, import."""
 
 from __future__ import annotations
 
@@ -82,3 +82,52 @@ def export(
         written = export_run(source, names, out, round=round_, threshold=threshold, options=options, slides=slide or (), progress=progress)
     for path in written:
         say(str(path))
+
+
+def import_(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="GeoJSON, ASAP XML, NCRF JSON; label image as OME-TIFF, TIFF, OME-Zarr or PNG")
+    ],
+    slide: Annotated[Path, typer.Option(help="the slide it was drawn on")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="mask to write: .geojson, .geojson.gz, .ome.tif, .ome.zarr or .xml", metavar="MASK")
+    ] = None,
+    into: Annotated[
+        Path | None, typer.Option(help="run with a map of the slide: paint the file into its corrections", metavar="RUN")
+    ] = None,
+    tumour: Annotated[
+        list[str] | None, typer.Option(help="class that means tumour, where it is not called so; again for more", metavar="CLASS")
+    ] = None,
+    rest_is_normal: Annotated[
+        bool, typer.Option("--rest-is-normal", help="with --into: the file is the whole truth, all else the run looked at is normal")
+    ] = False,
+    resolution: Annotated[float | None, typer.Option(min=0.01, help="um/px on which regions are drawn; default tiles.mpp")] = None,
+    mpp: Mpp = None,
+) -> None:
+    """Bring in what another program drew: as a mask (for --reference, --regions or --truth), or as corrections of a run."""
+    from napari_ifkd.config import Config
+    from napari_ifkd.console import bar, note, say
+    from napari_ifkd.export.incoming import import_corrections, import_mask
+    from napari_ifkd.runs.folder import RunFolder
+    from napari_ifkd.slides import open_slide
+
+    if (out is None) == (into is None):
+        raise InputError("import", "needs either --out MASK or --into RUN", "Give one of them")
+    if into is None and rest_is_normal:
+        raise InputError("import", "--rest-is-normal tells of corrections", "Give --into RUN, or leave it out")
+    named = tumour or []
+    with open_slide(slide, mpp) as opened:
+        if out is not None:
+            written, notes = import_mask(file, opened, out, mpp=resolution or Config().tiles.mpp, tumour=named)
+            told = [str(path) for path in written]
+        else:
+            assert into is not None  # one of them is given
+            with bar("import") as progress:
+                painted, notes = import_corrections(
+                    file, opened, RunFolder.open(into), tumour=named, rest_is_normal=rest_is_normal, progress=progress
+                )
+            told = [f"{painted.area_mm2(2):.3f} mm2 tumour and {painted.area_mm2(1):.3f} mm2 normal in {painted.path}"]
+    for line in notes:
+        note(f"note: {line}")
+    for line in told:
+        say(line)

@@ -20,12 +20,40 @@ if TYPE_CHECKING:
 
 _MOST_PX = 2**30  # of a level: highdicom holds it in memory
 _COARSEST = 1024  # px
+_OF_PIXELS = (0x0028, 0x0048, 0x5200)  # groups
+_KEPT = {
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "ImageType",
+    "Modality",
+    "VolumetricProperties",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "FrameOfReferenceUID",
+    "PositionReferenceIndicator",
+    "InstanceNumber",
+    "DimensionOrganizationSequence",
+    "DimensionOrganizationType",
+    "ContainerTypeCodeSequence",
+    "SpecimenDescriptionSequence",
+}
+_EMPTY = (  # that must be there
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "AccessionNumber",
+    "StudyID",
+    "StudyDate",
+    "StudyTime",
+    "ReferringPhysicianName",
+)
 
 
 def write_dicom_seg(path: Path, mask: FinishedMask) -> None:
     """Write one instance of a binary segmentation for each level of the slide that is not much finer than the map.
 
-    What identifies patient, specimen and study is taken over from the slide, as DICOM asks: such files are as confidential as the slide.
+    It belongs to the slide by the UIDs of study and frame of reference. What names patient, physician, specimen or container is left empty.
 
     Parameters
     ----------
@@ -42,7 +70,7 @@ def write_dicom_seg(path: Path, mask: FinishedMask) -> None:
     import highdicom as hd
     from highdicom.sr.coding import CodedConcept
 
-    levels = [header for _, header in volume_headers(mask.dicom)]
+    levels = [_nameless(header) for _, header in volume_headers(mask.dicom)]
     _check(levels[0], mask)
     chosen = [level for level in levels if 1.5 * _columns(level) <= 3 * mask.store.shape[1] and _size(level) <= _MOST_PX] or levels[-1:]
     neoplasm = CodedConcept("108369006", "SCT", "Neoplasm")
@@ -83,6 +111,22 @@ def write_dicom_seg(path: Path, mask: FinishedMask) -> None:
     for number, each in enumerate(made):
         mask.check(number, len(made))
         each.save_as(path / f"{number}.dcm")
+
+
+def _nameless(header: Any) -> Any:
+    """Keep of a header what tells of its pixels and whose they are by UID: what it says of persons and labels highdicom would copy."""
+    for element in list(header):
+        if element.tag.group not in _OF_PIXELS and element.keyword not in _KEPT:
+            del header[element.tag]
+    for keyword in _EMPTY:
+        setattr(header, keyword, "")
+    header.ContainerIdentifier, header.IssuerOfTheContainerIdentifierSequence = "slide", []  # the first must say something
+    for specimen in header.get("SpecimenDescriptionSequence", ()):
+        uid = specimen.SpecimenUID
+        specimen.clear()
+        specimen.SpecimenUID, specimen.SpecimenIdentifier = uid, "specimen"
+        specimen.IssuerOfTheSpecimenIdentifierSequence, specimen.SpecimenPreparationSequence = [], []
+    return header
 
 
 def _check(finest: Any, mask: FinishedMask) -> None:

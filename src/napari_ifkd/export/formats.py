@@ -102,6 +102,29 @@ FORMATS: dict[str, Format] = {
     ),
 }
 """Known formats, by the name they have on the command line."""
+ENDINGS = {
+    ".geojson.gz": "geojson.gz",
+    ".geojson": "geojson",
+    ".ome.tif": "ome-tiff",
+    ".ome.tiff": "ome-tiff",
+    ".ome.zarr": "ome-zarr",
+    ".xml": "asap",
+}
+"""Format of a label image by its ending."""
+
+
+def format_of(path: Path) -> str:
+    """Return the format that the ending of a file to be written tells.
+
+    Raises
+    ------
+    ExportError
+        If it tells none.
+    """
+    name = next((name for end, name in ENDINGS.items() if path.name.lower().endswith(end)), None)
+    if name is None:
+        raise ExportError(path, "has an ending that tells no format", f"Give one of {', '.join(ENDINGS)}")
+    return name
 
 
 def check_formats(formats: Sequence[str]) -> list[str]:

@@ -79,8 +79,23 @@ class LabelImage:
         return sorted(found - {0})
 
 
+def facts_of_labels(image: LabelImage, name: str, **more: Any) -> dict[str, Any]:
+    """Collect the provenance of labels, JSON-ready.
+
+    Parameters
+    ----------
+    image : the labels
+    name : what they are called
+    **more : whatever else is known
+    """
+    facts = provenance_of(cast("Any", image), threshold=0.0, sigma_px=0.0, labels=name, **more)
+    for of_a_map in ("threshold", "sigma_px", "prediction", "model"):
+        facts.pop(of_a_map, None)
+    return facts
+
+
 def export_labels(
-    image: LabelImage, path: Path, format: str, name: str, colour_of: Callable[[int], tuple[int, int, int]] | None = None
+    image: LabelImage, path: Path, format: str, facts: dict[str, Any], colour_of: Callable[[int], tuple[int, int, int]] | None = None
 ) -> list[Path]:
     """Write a label image to a file.
 
@@ -89,7 +104,7 @@ def export_labels(
     image : to write; a single label is taken for tumour, several are called by their numbers
     path : the file, or folder
     format : one of :data:`FORMATS` that is one file
-    name : of the labels, for the provenance
+    facts : its provenance, of :func:`facts_of_labels`
     colour_of : colour of each label; None leaves tumour red
 
     Raises
@@ -100,9 +115,6 @@ def export_labels(
     known = image.known() or [1]
     kinds = {k: Kind(TUMOUR.name if len(known) == 1 else f"Label {k}", TUMOUR.colour if colour_of is None else colour_of(k)) for k in known}
     dtype = np.min_scalar_type(known[-1])
-    facts = provenance_of(cast("Any", image), threshold=0.0, sigma_px=0.0, labels=name)
-    for of_a_map in ("threshold", "sigma_px", "prediction", "model"):
-        facts.pop(of_a_map, None)
 
     def bands() -> Iterator[NDArray[np.unsignedinteger]]:
         for y in range(0, image.shape[0], BAND):

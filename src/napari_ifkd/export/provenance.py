@@ -25,8 +25,7 @@ def provenance_of(source: ProbabilityMap, *, threshold: float, sigma_px: float, 
     **more : such as round, config, seed
     """
     facts: dict[str, Any] = {
-        "made_by": f"napari-ifkd {__version__}",
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        **made_now(),
         "slide": source.slide,
         "model": source.model,
         "threshold": threshold,
@@ -37,12 +36,20 @@ def provenance_of(source: ProbabilityMap, *, threshold: float, sigma_px: float, 
         "bounds_origin_yx_level0": list(source.bounds_origin_yx_level0),
         "prediction": {key: source.attributes.get(key) for key in ("created", "tile_px", "settings", "tissue", "region", "exclusion")},
         "warnings": source.warnings,
-        "versions": {"python": platform.python_version(), **versions()},
         **{key: value for key, value in more.items() if value is not None},
     }
     if source.domain_warning:
         facts["warning"] = source.domain_warning
     return facts
+
+
+def made_now() -> dict[str, Any]:
+    """Return which program made a file, when, and with what."""
+    return {
+        "made_by": f"napari-ifkd {__version__}",
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {"python": platform.python_version(), **versions()},
+    }
 
 
 def versions() -> dict[str, str]:
