@@ -16,7 +16,7 @@ from .errors import SlideError
 from .events import EpochDone, Event, MapReady, RoundDone, RunDone
 from .inference import domain_warning
 from .runs.folder import RunFolder
-from .session_records import Candidate, Job
+from .session_records import Candidate, Given, Job
 from .session_story import RunStory
 from .slides import Slide, Tissue, open_slide
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .runs.accepted import Accepted
     from .runs.listing import RunSummary
     from .runs.resolve import Resolved
-    from .session_records import Compare, RegionKind
+    from .session_records import Compare, GivenUse, RegionKind
 
 
 @dataclass(eq=False)
@@ -48,6 +48,7 @@ class Session:
     offer : a run that is at work for the active slide, but is not followed
     notice : the last warning
     accepted : the user's judgement of `run`
+    given : files for the next distillation
     """
 
     events: ClassVar[SignalGroupDescriptor] = SignalGroupDescriptor()
@@ -73,6 +74,7 @@ class Session:
     offer: RunSummary | None = None
     notice: str = ""
     accepted: Accepted | None = None
+    given: tuple[Given, ...] = ()
 
     def __post_init__(self) -> None:
         """Begin with no run."""
@@ -154,6 +156,17 @@ class Session:
         if self.teacher is None or self.slide is None:
             return None
         return domain_warning(self.teacher.card, self.slide)
+
+    def give(self, use: GivenUse, path: Path | None) -> None:
+        """Take a file for the next distillation of the active slide; None takes the one there is back."""
+        if self.slide is not None:
+            name = self.slide.name
+            kept = tuple(given for given in self.given if (given.slide, given.use) != (name, use))
+            self.given = kept if path is None else (*kept, Given(name, use, path))
+
+    def given_here(self) -> dict[GivenUse, Path]:
+        """Return what was given for the active slide."""
+        return {given.use: given.path for given in self.given if self.slide is not None and given.slide == self.slide.name}
 
     # --- what is looked at
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .events import Event
     from .inference import ProbabilityMap
 
+GivenUse = Literal["reference", "regions"]
 RegionKind = Literal["tissue", "field", "shapes"]
 Compare = Literal["off", "overlay", "contours", "disagreement"]
 JobState = Literal["running", "pausing", "paused", "cancelling", "done", "cancelled", "failed", "interrupted"]
@@ -51,6 +52,15 @@ class Candidate:
         if self.act == "predict":
             return f"Teacher ({self.model})" if self.model else "Teacher"
         return "Round 0 (teacher)" if self.round == 0 else f"Round {self.round}"
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A file that a person gave for the next distillation of a slide."""
+
+    slide: str  # file name
+    use: GivenUse  # masks that choose the round, or weak regions to learn from
+    path: Path
 
 
 @dataclass(frozen=True, slots=True)

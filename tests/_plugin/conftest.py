@@ -64,6 +64,14 @@ def quiet() -> None:
     QApplication.processEvents()
 
 
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return what the user was told of errors."""
+    told: list[str] = []
+    monkeypatch.setattr("napari.utils.notifications.show_error", told.append)
+    return told
+
+
 class Window:
     """A viewer and its docks, with hands to click."""
 

@@ -13,7 +13,7 @@ import pytest
 from napari_ifkd._plugin import sample_data
 from napari_ifkd._plugin.reader import get_reader, read
 from napari_ifkd.config import Config
-from napari_ifkd.errors import SlideError
+from napari_ifkd.errors import InputError, SlideError
 from napari_ifkd.events import MapReady
 from napari_ifkd.runs.folder import RunFolder
 from napari_ifkd.slides import open_slide
@@ -125,3 +125,26 @@ def test_a_map_brings_its_run(window: Any, run: Path) -> None:
     window.docks["Slide"].bench.open(run / "rounds/01/maps/tiny.zarr")
     window.wait(lambda: len(window.session.candidates) == 2)
     assert window.session.slide.name == "tiny.tif"
+
+
+def test_masks_of_other_programs_lie_on_the_slide(window: Any, run: Path, drawn_slide: Path, tmp_path: Path) -> None:
+    from napari_ifkd.export import export_run
+
+    files = export_run(run, ["geojson", "asap", "ome-tiff", "ome-zarr"], tmp_path / "out", round=1, threshold=0.5, sigma_px=0)[:-1]
+    with pytest.raises(InputError, match="Open its slide first"):
+        read(str(files[0]))
+    window.bench.open(drawn_slide)
+    window.wait(lambda: window.session.tissue is not None)
+    (image,) = window.ours("slide")
+    wanted = None
+    for path in files:
+        assert get_reader(str(path)) is not None
+        (layer,) = window.viewer.open(str(path), plugin="napari-ifkd")  # as File > Open and a drop do
+        assert layer.name == path.name
+        assert layer.units == image.units
+        assert (np.abs(layer.extent.world - image.extent.world) <= np.asarray(layer.scale)).all()
+        height, width = window.session.slide.shape_level0
+        area = (np.asarray(layer.data) == 1).sum() / layer.data.size * height * width
+        wanted = area if wanted is None else wanted
+        assert area == pytest.approx(wanted, rel=0.01), path.name
+    assert wanted

@@ -22,14 +22,6 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Return what the user was told of errors."""
-    told: list[str] = []
-    monkeypatch.setattr("napari.utils.notifications.show_error", told.append)
-    return told
-
-
-@pytest.fixture
 def ready(window: Any, drawn_slide: Path, drawn_teacher: Path) -> Any:
     """Return a window with a slide and a teacher, and a long distillation set up."""
     window.docks["Slide"].bench.open(drawn_slide)

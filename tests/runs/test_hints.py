@@ -13,7 +13,7 @@ from napari_ifkd.annotations.corrections import Corrections
 from napari_ifkd.annotations.points import Point, read_points, write_points
 from napari_ifkd.config import Config, load_config
 from napari_ifkd.errors import AnnotationError, Cancelled
-from napari_ifkd.events import EpochDone, RunDone, Warned
+from napari_ifkd.events import EpochDone, RunCancelled, RunDone, Warned
 from napari_ifkd.inference import open_map
 from napari_ifkd.models import load_model, weights_hash
 from napari_ifkd.runs import hints as module
@@ -242,6 +242,16 @@ def test_a_new_run_inherits_for_the_same_slides(tmp_path: Path, run: RunFolder, 
         assert Corrections.open(corrections.path).is_empty
         assert read_points(to.points) == []
     assert len(read_points(run.points)) == 3
+
+
+def test_a_run_goes_on_from_the_judgements_of_another(tmp_path: Path, run: RunFolder, slides: list[Slide]) -> None:
+    paint(run, slides[0], 3, 3)
+    write_points(run.points, [Point("a.tif", 1.5, 2, "tumour", 0.25, "s")])
+    events = list(distill_run([slides[0].path], "phantom-teacher", tmp_path / "new", CONFIG, judged=run.path, should_stop=lambda: True))
+    new = RunFolder.open(tmp_path / "new")
+    assert isinstance(events[-1], RunCancelled)
+    assert Corrections.open(new.corrections_path("a.tif")).area_mm2() == pytest.approx(64e-6)
+    assert len(read_points(new.points)) == 1
 
 
 def test_nothing_to_inherit(tmp_path: Path, run: RunFolder, slides: list[Slide]) -> None:

@@ -115,7 +115,8 @@ class Bench:
             card = session.teacher.card if session.teacher is not None else None  # its tiles: elsewhere its maps mean little
             tiles = {"tiles.size_px": card.tile_px, "tiles.mpp": card.mpp} if card is not None else {}
             asked = config.replaced(device=device(), **tiles)
-            self.runner.start("distill", lambda: distill_command(slide, teacher, out, config=asked), out)
+            given, judged = session.given_here(), session.shown.run if session.shown is not None else None
+            self.runner.start("distill", lambda: distill_command(slide, teacher, out, config=asked, given=given, judged=judged), out)
         except InputError as error:
             say_error(error)
 

@@ -12,10 +12,12 @@ from napari_ifkd.config import Config, dump_config
 from napari_ifkd.files import write_aside
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from shapely.geometry.base import BaseGeometry
 
+    from napari_ifkd.session_records import GivenUse
     from napari_ifkd.slides import Slide
 
 
@@ -48,9 +50,30 @@ def predict_command(slide: Slide, model: str | Path, out: Path, *, region: BaseG
     return command
 
 
-def distill_command(slide: Slide, teacher: str | Path, out: Path, *, config: Config) -> list[str]:
-    """Return the command that distils a teacher on a slide."""
-    return ["distill", str(slide.path), "--teacher", str(teacher), "--out", str(out), *_common(slide, out, config)]
+def distill_command(
+    slide: Slide,
+    teacher: str | Path,
+    out: Path,
+    *,
+    config: Config,
+    given: Mapping[GivenUse, Path] | None = None,
+    judged: Path | None = None,
+) -> list[str]:
+    """Return the command that distils a teacher on a slide; what it needs besides is written next to the run folder.
+
+    Parameters
+    ----------
+    slide, out, config : as in :func:`predict_command`
+    teacher : run folder, weights file or name
+    given : reference masks that choose the round, weak regions
+    judged : run whose corrections of the slide and answered points go on
+    """
+    command = ["distill", str(slide.path), "--teacher", str(teacher), "--out", str(out), *_common(slide, out, config)]
+    for use, path in (given or {}).items():
+        command += [f"--{use}", str(path)]
+    if judged is not None:
+        command += ["--judged", str(judged)]
+    return command
 
 
 def _common(slide: Slide, out: Path, config: Config) -> list[str]:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 TEACHER = "#E69F00"  # orange
 STUDENT = "#56B4E9"  # sky blue
 BOTH = "#009E73"  # bluish green
+NORMAL = "#F0E442"  # yellow
+EXCLUSION = "#999999"
 TISSUE = "#000000"
 ACTION = "#0072B2"  # blue: the button of a dock
 WARNING = "#E69F00"

@@ -1,10 +1,11 @@
-"""napari's reader: slides, run folders and probability maps as layers."""
+"""napari's reader: slides, run folders, probability maps and masks of other programs as layers."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_ifkd.annotations.zarr_labels import holds_labels, is_zarr_group
 from napari_ifkd.config import Config
 from napari_ifkd.errors import InputError
 from napari_ifkd.slides.dicom import is_dicom
@@ -14,6 +15,7 @@ from .layers import LayerData, heat_layer, mask_layer, slide_layer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+DRAWN = (".geojson", ".geojson.gz", ".xml")
 SLIDES = (".svs", ".tif", ".tiff", ".ndpi", ".scn", ".mrxs", ".bif", ".vms", ".qptiff")
 
 
@@ -24,7 +26,7 @@ def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerD
 
 
 def read(path: str | list[str]) -> list[LayerData]:
-    """Read slides, run folders and maps.
+    """Read slides, run folders, maps and masks.
 
     Raises
     ------
@@ -38,6 +40,16 @@ def read(path: str | list[str]) -> list[LayerData]:
 def _read(path: Path) -> list[LayerData]:
     if (path / "run.yaml").is_file():
         return _run(path)
+    if _is_mask(path):
+        from .brought import brought_layer
+        from .writer import slide_in_front
+
+        slide = slide_in_front()
+        try:
+            return [brought_layer(path, slide)]
+        finally:
+            if slide is not None:
+                slide.close()
     return _map(path) if path.is_dir() and not is_dicom(path) else _slide(path)
 
 
@@ -54,8 +66,20 @@ def run_slides(run: Path) -> Iterator[tuple[Path, float | None]]:
 
 def _known(path: Path) -> bool:
     if path.is_dir():
-        return is_dicom(path) or (path / "run.yaml").is_file() or (path.suffix == ".zarr" and (path / "zarr.json").is_file())
-    return path.suffix.lower() in SLIDES
+        return is_dicom(path) or (path / "run.yaml").is_file() or (path.suffix == ".zarr" and is_zarr_group(path))
+    return path.suffix.lower() in SLIDES or path.name.lower().endswith(DRAWN)
+
+
+def _is_mask(path: Path) -> bool:
+    """Tell a mask: by its ending, by labels in a zarr, or because this program wrote the TIFF as one."""
+    if path.name.lower().endswith(DRAWN):
+        return True
+    if path.is_dir():
+        return is_zarr_group(path) and holds_labels(path)
+    from napari_ifkd.export.told import provenance_in
+
+    told = provenance_in(path) if path.name.lower().endswith((".ome.tif", ".ome.tiff")) else None
+    return told is not None and "values" not in told  # values: of a probability
 
 
 def _slide(path: Path, mpp: float | None = None) -> list[LayerData]:

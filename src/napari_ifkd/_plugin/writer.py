@@ -71,7 +71,7 @@ def _image(array: Any, meta: dict[str, Any]) -> LabelImage:
         raise ExportError(name, "is turned or sheared", "Save a layer that lies straight on its slide")
     scale, translate = (np.asarray(meta.get(key, default), float)[-2:] for key, default in (("scale", (1, 1)), ("translate", (0, 0))))
     physical = all(str(unit) in _MICROMETRE for unit in meta.get("units") or ("pixel",))
-    slide = _slide()
+    slide = slide_in_front()
     if slide is None and not physical:
         raise ExportError(name, "has no resolution and lies on no slide", "Open its slide, or give the layer a scale in um")
     if slide is None:
@@ -112,7 +112,7 @@ def _session() -> Any:
     return None if bench is None else bench.session
 
 
-def _slide() -> Slide | None:
+def slide_in_front() -> Slide | None:
     """Open the slide that layers lie on once more: the active one, or the only one in the viewer; None if there is none."""
     import napari
 

@@ -149,6 +149,10 @@ def distill(
             metavar="MASK|REGIONS|PATCHES",
         ),
     ] = None,
+    judged: Annotated[
+        Path | None,
+        typer.Option(help="another run, whose corrections and answered points go on in this one", metavar="RUN"),
+    ] = None,
     area_prior: Annotated[float | None, typer.Option(help="known mean tumour share of positive bags, 0 to 1")] = None,
     mpp: Mpp = None,
     group_column: GroupColumn = None,
@@ -175,6 +179,16 @@ def distill(
     marks = reference or ()
     follow(
         lambda stop: distill_run(
-            data, teacher, out, settings, truth=truth, regions=regions, points=points, reference=marks, mpp=mpp, should_stop=stop
+            data,
+            teacher,
+            out,
+            settings,
+            truth=truth,
+            regions=regions,
+            points=points,
+            reference=marks,
+            judged=judged,
+            mpp=mpp,
+            should_stop=stop,
         )
     )

@@ -51,6 +51,7 @@ def distill_run(
     regions: str | Path | None = None,
     points: str | Path | None = None,
     reference: Sequence[str | Path] = (),
+    judged: str | Path | None = None,
     mpp: float | None = None,
     should_stop: Callable[[], bool] = never,
 ) -> Generator[Event, None, None]:
@@ -68,6 +69,7 @@ def distill_run(
     points : table of answered points on the slides, copied into a new run; see ``rounds.points_as_labels``
     reference : masks that choose round and threshold at the end, see :class:`~napari_ifkd.runs.reference.References`; nothing learns from
         them
+    judged : another run, whose corrections and answered points of these slides go on in this one, as those of a run given as `teacher` do
     mpp : um/px of the finest level, for slides that do not say it
     should_stop : asked at least once a second
 
@@ -123,8 +125,9 @@ def distill_run(
         if not folder.journal.size():  # it has not begun: from here on these are the user's to change
             if answered is not None:
                 write_points(folder.points, answered)
-            if (Path(teacher) / "run.yaml").is_file():
-                inherit(RunFolder.open(teacher), folder)
+            for former in (judged, teacher):
+                if former is not None and (former is judged or (Path(former) / "run.yaml").is_file()):
+                    inherit(RunFolder.open(former), folder)
 
         def work(stop: Callable[[], bool]) -> Generator[Event, None, None]:
             if resolved_config != config:

@@ -65,7 +65,7 @@ class DistillDock(Dock):
         self._areas: dict[int, float] = {}
         self.table.round_selected.connect(self.session.show_round)
         self.listen("offer", to=self.offer.update_offer)
-        self.listen("slide", "teacher", "job", to=self._show_job)
+        self.listen("slide", "teacher", "job", "given", to=self._show_job)
         self.listen("rounds", "shown", to=self._show_rounds)
         self.listen("candidates", "threshold", "sigma_px", to=self._measure)
         self.listen("curve", to=self._show_curve)
@@ -90,7 +90,10 @@ class DistillDock(Dock):
         elif teacher is None:
             self.what.setText("Choose a teacher first.")
         else:
-            self.what.setText(f"Tiles of <b>{slide.name}</b>, labelled by <b>{teacher.label}</b>.")
+            given = self.session.given_here()
+            by = f"regions of {given['regions'].name} and by " if "regions" in given else ""
+            chooses = f" <b>{given['reference'].name}</b> chooses the round." if "reference" in given else ""
+            self.what.setText(f"Tiles of <b>{slide.name}</b>, labelled by {by}<b>{teacher.label}</b>.{chooses}")
 
     def _show_rounds(self) -> None:
         session, shown = self.session, self.session.shown

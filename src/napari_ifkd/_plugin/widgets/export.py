@@ -15,6 +15,7 @@ from qtpy.QtWidgets import QProgressBar
 from napari_ifkd._plugin.worker import say_error
 from napari_ifkd.errors import Cancelled
 
+from .bring_in import BringIn
 from .dock import Dock
 from .export_options import FormatChoice, OptionsForm
 from .parts import Fold, Notice, button, heading, row, text
@@ -45,6 +46,9 @@ class ExportDock(Dock):
         self.open_folder = button("Open folder", "Show the files in the system's file manager", self._open_folder)
         self.add(self.what, self.warning, heading("Formats"), self.formats, self.fold)
         self.add(heading("Folder"), self.folder.native, self.export, self.at_work, self.result, self.open_folder)
+        self.bring_in = BringIn(self)
+        self.bring_fold = Fold("Bring in", "Use what another program drew on this slide", self.bring_in)
+        self.add(self.bring_fold)
         self.at_work.hide()
         self.open_folder.hide()
         self._busy = False

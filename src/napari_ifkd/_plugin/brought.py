@@ -1,0 +1,70 @@
+"""What other programs drew, as labels layers in place on the open slide."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_ifkd.annotations import rasterize, read_mask, read_regions
+from napari_ifkd.annotations.images import is_image, level0_scale
+from napari_ifkd.errors import InputError
+
+from .layers import KEY, LayerData, label_colours, placement
+from .palette import BOTH, EXCLUSION, NORMAL, STUDENT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari_ifkd.slides import Slide
+
+MEANINGS = ("tumour", "normal", "exclusion", "other")  # labels 1 to 4
+_COLOURS = dict(enumerate((STUDENT, NORMAL, EXCLUSION, BOTH), start=1))
+_LONGEST_PX = 4096  # that regions are drawn on
+
+
+def brought_layer(path: Path, slide: Slide | None) -> LayerData:
+    """Return a file of another program as a labels layer; in it 1 is tumour, 2 normal, 3 excluded, 4 any other class.
+
+    Parameters
+    ----------
+    path : regions (GeoJSON, ASAP's XML, NCRF's JSON) or a label image, of which every value but 0 is tumour
+    slide : what it lies on; a label image that knows its resolution needs none
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, does not fit the slide, or needs one.
+    """
+    options: dict[str, Any] = {
+        "name": path.name,
+        "metadata": {KEY: {"kind": "brought", "path": str(path)}},
+        "colormap": label_colours(_COLOURS),
+        "opacity": 0.6,
+    }
+    if is_image(path):
+        with read_mask(path) as mask:
+            step = max(1, -(-max(mask.shape) // (2 * _LONGEST_PX)))
+            values = np.vstack([_thinned(mask, y, step) for y in range(0, mask.shape[0], step * 512)])
+            if slide is not None:
+                scale = level0_scale(mask, slide.identity())
+                return values, {**options, **placement(slide.mpp, (scale[0] * step, scale[1] * step))}, "labels"
+            if mask.mpp is None:
+                raise InputError(path, "does not say its resolution", "Open its slide first")
+            return values, {**options, **placement(mask.mpp, (step, step))}, "labels"
+    if slide is None:
+        raise InputError(path, "is drawn in pixels of a slide", "Open its slide first")
+    regions = read_regions(path, slide)
+    factor = max(1.0, max(slide.shape_level0) / _LONGEST_PX)
+    shape = max(1, round(slide.shape_level0[0] / factor)), max(1, round(slide.shape_level0[1] / factor))
+    each = slide.shape_level0[0] / shape[0], slide.shape_level0[1] / shape[1]
+    values = np.zeros(shape, np.uint8)
+    for label, geometry in reversed(list(enumerate((regions.tumour, regions.normal, regions.exclusion, regions.other), start=1))):
+        values[rasterize(geometry, shape, each)] = label
+    return values, {**options, **placement(slide.mpp, each)}, "labels"
+
+
+def _thinned(mask: Any, y: int, step: int) -> Any:
+    """Return every so many-th row and column of a band of a mask, as labels."""
+    rows = min(step * 512, mask.shape[0] - y)
+    return np.ascontiguousarray(mask.read(y, 0, rows, mask.shape[1])[::step, ::step]).astype(np.uint8)

@@ -1,0 +1,152 @@
+"""Bring in what another program drew: to look at, as corrections, or for the next distillation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from magicgui.types import FileDialogMode
+from magicgui.widgets import FileEdit
+from psygnal import Signal
+from qtpy.QtWidgets import QCheckBox, QComboBox, QLineEdit, QSizePolicy, QVBoxLayout, QWidget
+
+from napari_ifkd._plugin.brought import brought_layer
+from napari_ifkd._plugin.worker import say_error
+from napari_ifkd.annotations import read_regions
+from napari_ifkd.errors import InputError
+from napari_ifkd.runs.folder import RunFolder
+from napari_ifkd.runs.reference import ReferenceMask
+
+from .parts import button, row, text
+
+if TYPE_CHECKING:
+    from .dock import Dock
+
+_FILES = "Masks (*.geojson *.json *.gz *.xml *.tif *.tiff *.png);;All files (*)"
+USES = {
+    "Look at it": ("look", "Show it as a layer on the slide"),
+    "Corrections": (
+        "corrections",
+        "Paint it into the corrections of the run that is shown: it wins in every export, and teaches the next round",
+    ),
+    "Reference": ("reference", "Let it choose round and threshold of the next distillation of this slide; nothing learns from it"),
+    "Weak regions": ("regions", "Let the next distillation of this slide learn from it as rough labels: tumour, no tumour, exclusion"),
+}
+
+
+class BringIn(QWidget):
+    """A file, what to use it as, and a button.
+
+    Parameters
+    ----------
+    dock : it is part of
+    """
+
+    done = Signal()
+
+    def __init__(self, dock: Dock) -> None:
+        super().__init__()
+        self._dock, self._busy = dock, False
+        self.file = FileEdit(
+            mode=FileDialogMode.EXISTING_FILE,
+            filter=_FILES,
+            tooltip="GeoJSON, ASAP XML, OME-TIFF, OME-Zarr or PNG, drawn on the active slide",
+        )
+        self.file.choose_btn.text, self.file.choose_btn.tooltip = "…", "Choose a file"
+        self.use = QComboBox()
+        self.use.addItems(list(USES))
+        self.use.setToolTip("\n".join(f"{name}: {what}" for name, (_, what) in USES.items()))
+        self.tumour = QLineEdit()
+        self.tumour.setPlaceholderText("class that means tumour")
+        self.tumour.setToolTip("Class that means tumour, where it is not called so; several with commas between. Empty: Tumor, positive, …")
+        self.rest = QCheckBox("All else is normal")
+        self.rest.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
+        self.rest.setToolTip("The file is the whole truth: what it does not mark is normal, wherever the run looked")
+        self.bring = button("Bring in", "Read the file and use it as chosen", self._bring)
+        self.told = text("What was brought in")
+        self.given = text("Files for the next distillation of this slide")
+        self.forget = button("Forget", "Leave reference and weak regions out of the next distillation", self._forget)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(4, 0, 0, 0)
+        layout.setSpacing(4)
+        for part in (
+            self.file.native,
+            row(self.use, self.tumour, stretch=(0, 1)),
+            self.rest,
+            self.bring,
+            self.told,
+            row(self.given, self.forget, stretch=(1, 0)),
+        ):
+            layout.addWidget(part)
+        self.use.currentTextChanged.connect(lambda _: self._show())
+        self.file.changed.connect(lambda _: self._show())
+        dock.listen("slide", "shown", "given", to=self._show)
+
+    def _kind(self) -> str:
+        return USES[self.use.currentText()][0]
+
+    def _show(self) -> None:
+        session, kind, path = self._dock.session, self._kind(), Path(str(self.file.value))
+        self.rest.setVisible(kind == "corrections")
+        self.tumour.setVisible(kind == "corrections")
+        ready = session.slide is not None and path.name != "" and path.exists() and (kind != "corrections" or session.shown is not None)
+        self.bring.setEnabled(ready and not self._busy)
+        given = session.given_here()
+        self.given.setText(
+            "<br>".join(f"{'Reference' if use == 'reference' else 'Weak regions'}: {path.name}" for use, path in given.items())
+        )
+        self.forget.setVisible(bool(given))
+
+    def _bring(self) -> None:
+        session, kind, path = self._dock.session, self._kind(), Path(str(self.file.value))
+        slide, shown = session.slide, session.shown
+        if slide is None:
+            return
+        classes = [name for name in self.tumour.text().split(",") if name.strip()]
+        rest = self.rest.isChecked()
+
+        def work() -> tuple[Any, str]:
+            if kind == "corrections" and shown is not None:
+                from napari_ifkd.export.incoming import import_corrections
+
+                painted, notes = import_corrections(path, slide, RunFolder.open(shown.run), tumour=classes, rest_is_normal=rest)
+                said = f"Corrections: {painted.area_mm2(2):.3g} mm² tumour, {painted.area_mm2(1):.3g} mm² normal"
+                return None, "<br>".join([said, *notes])
+            if kind == "reference":  # read now: a bad file is told before a run begins
+                with ReferenceMask(path, slide):
+                    pass
+            elif kind == "regions":
+                regions = read_regions(path, slide)
+                if all(region.meaning == "other" for region in regions):
+                    raise InputError(path, "has no region of a known class", "Classify its regions as Tumor, Normal or Exclusion")
+            return brought_layer(path, slide), "On the slide as a layer."
+
+        self._busy = True
+        self.told.setText("Reading …")
+        self._show()
+        self._dock.in_thread(work, lambda found: self._done(kind, path, *found), self._failed)
+
+    def _done(self, kind: str, path: Path, layer: Any, said: str) -> None:
+        self._busy = False
+        if layer is not None:
+            data, options, _ = layer
+            viewer = self._dock.bench.viewer
+            for old in list(self._dock.bench.layers.ours("brought")):
+                if old.metadata == options["metadata"]:
+                    viewer.layers.remove(old)
+            viewer.add_labels(data, **options)
+        if kind in ("reference", "regions"):
+            self._dock.session.give(kind, path)  # type: ignore[arg-type] # one of the two
+        self.told.setText(said)
+        self._show()
+        self.done.emit()
+
+    def _failed(self, error: Exception) -> None:
+        self._busy = False
+        self.told.setText("")
+        self._show()
+        say_error(error)
+
+    def _forget(self) -> None:
+        for use in list(self._dock.session.given_here()):
+            self._dock.session.give(use, None)

@@ -1,0 +1,113 @@
+"""What another program drew is brought in by clicks: as a layer, as corrections, for the next distillation."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from napari_ifkd._plugin.commands import distill_command
+from napari_ifkd.annotations import Corrections
+from napari_ifkd.config import Config
+from napari_ifkd.events import MapReady, RunDone
+from napari_ifkd.runs.folder import RunFolder
+from napari_ifkd.slides import open_slide
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+SQUARE = [[40, 20], [120, 20], [120, 100], [40, 100], [40, 20]]
+
+
+@pytest.fixture
+def drawn(tmp_path: Path) -> Path:
+    path = tmp_path / "drawn.geojson"
+    feature = {
+        "type": "Feature",
+        "geometry": {"type": "Polygon", "coordinates": [SQUARE]},
+        "properties": {"classification": {"name": "Nest"}},
+    }
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    return path
+
+
+@pytest.fixture
+def part(window: Any, tmp_path: Path, drawn_slide: Path, write_map: Callable[..., None]) -> Any:
+    run = RunFolder.create(tmp_path / "run", "predict", Config(), {"slides": [str(drawn_slide)]})
+    path = run.map_path(0, drawn_slide.name)
+    with open_slide(drawn_slide) as slide:
+        write_map(path, slide, np.full((slide.shape_level0[0] // 2, slide.shape_level0[1] // 2), 25, np.uint8))
+    run.append(MapReady(0, drawn_slide.name, path.relative_to(run.path).as_posix()))
+    run.append(RunDone(0, "the only one"))
+    window.bench.open(run.path)
+    window.wait(lambda: window.session.shown is not None)
+    dock = window.docks["Export"]
+    window.click("Export", dock.bring_fold.button)
+    return dock.bring_in
+
+
+def bring(window: Any, part: Any, path: Path, use: str) -> None:
+    part.file.value = path
+    part.use.setCurrentText(use)
+    done: list[bool] = []
+    part.done.connect(lambda: done.append(True))
+    window.click("Export", part.bring)
+    window.wait(lambda: bool(done))
+
+
+def test_a_drawing_lies_on_its_slide(window: Any, part: Any, drawn: Path) -> None:
+    assert not part.bring.isEnabled()
+    for _ in range(2):  # once more takes the place of the first
+        bring(window, part, drawn, "Look at it")
+        (layer,) = window.bench.layers.ours("brought")
+    (image,) = window.ours("slide")
+    assert layer.units == image.units
+    assert np.allclose(layer.extent.world, image.extent.world, atol=np.max(layer.scale))
+    inside = np.argwhere(np.asarray(layer.data) == 4)  # a class of no meaning is shown all the same
+    mpp = window.session.slide.mpp
+    first, last = layer.data_to_world(inside.min(0) - 0.5), layer.data_to_world(inside.max(0) + 0.5)
+    assert np.allclose(first, (19.5 * mpp, 39.5 * mpp), atol=mpp)
+    assert np.allclose(last, (99.5 * mpp, 119.5 * mpp), atol=mpp)
+
+
+def test_corrections_of_the_run_that_is_shown(window: Any, part: Any, drawn: Path, said: list[str]) -> None:
+    part.file.value = drawn
+    part.use.setCurrentText("Corrections")
+    window.click("Export", part.bring)
+    window.wait(lambda: any("by --tumour" in line or "Nest" in line for line in said))
+    part.tumour.setText("nest, other")
+    window.click("Export", part.rest)
+    bring(window, part, drawn, "Corrections")
+    session = window.session
+    painted = Corrections.open(RunFolder(session.shown.run).corrections_path(session.slide.name))
+    area = (80 * session.slide.mpp) ** 2 / 1e6
+    assert painted.area_mm2(2) == pytest.approx(area, rel=0.05)
+    height, width = session.slide.shape_level0
+    assert painted.area_mm2() == pytest.approx(height * width * session.slide.mpp**2 / 1e6, rel=0.05)
+    assert "mm² tumour" in part.told.text()
+
+
+def test_files_for_the_next_distillation(window: Any, part: Any, drawn: Path, tmp_path: Path, said: list[str]) -> None:
+    session, distill = window.session, window.docks["Distill"]
+    part.file.value = drawn
+    for use, remedy in (("Reference", "Classify them as Tumor or Normal"), ("Weak regions", "Classify its regions")):
+        part.use.setCurrentText(use)
+        window.click("Export", part.bring)
+        window.wait(lambda remedy=remedy: any(remedy in line for line in said))
+        assert session.given_here() == {}
+    drawn.write_text(drawn.read_text().replace("Nest", "Tumor"))
+    bring(window, part, drawn, "Reference")
+    bring(window, part, drawn, "Weak regions")
+    assert session.given_here() == {"reference": drawn, "regions": drawn}
+    assert "Reference: drawn.geojson" in part.given.text()
+    words = distill_command(session.slide, "T", tmp_path / "new", config=Config(), given=session.given_here(), judged=session.shown.run)
+    for option, value in (("--reference", drawn), ("--regions", drawn), ("--judged", session.shown.run)):
+        assert words[words.index(option) + 1] == str(value)
+    window.docks["Teacher"].choose("phantom-teacher")
+    window.wait(lambda: session.teacher is not None and "chooses the round" in distill.what.text())
+    window.click("Export", part.forget)
+    assert session.given_here() == {}
+    assert "chooses" not in distill.what.text()
