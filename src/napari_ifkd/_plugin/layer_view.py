@@ -45,6 +45,7 @@ class LayerView:
         self.viewer, self.session = viewer, session
         self._known: set[str] = set()  # paths of the predictions that were in the session
         self._later, self._hold, self._busy = later, hold, False
+        self._blind = False
         events = session.events
         events.slide.connect(self._slide_changed)
         for name in ("candidates", "shown", "a", "b", "compare", "heat"):
@@ -111,6 +112,11 @@ class LayerView:
 
     # --- predictions
 
+    def hide_predictions(self, hidden: bool) -> None:
+        """Hide all predictions, so that whoever judges the tissue does not see what they say, or show them again."""
+        self._blind = hidden
+        self.refresh()
+
     def refresh(self) -> None:
         """Make the layers of predictions as the session says, a change a turn of the event loop, and then draw them."""
         if not self._busy and next(self._changes(), None) is not None:
@@ -172,7 +178,7 @@ class LayerView:
             candidate = here.get(made.tag(layer)["path"])
             paired = comparing and candidate in (session.a, session.b)
             seen = (paired and session.compare != "disagreement") if comparing else candidate == session.shown
-            if candidate is None or not seen:
+            if candidate is None or not seen or self._blind:
                 looks.append((layer, {"visible": False}))
                 continue
             colour = (TEACHER if candidate == session.a else STUDENT) if paired else made.colour_of(candidate)
@@ -189,15 +195,21 @@ class LayerView:
 
     def _differing(self) -> tuple[Candidate, Candidate] | None:
         a, b = self.session.a, self.session.b
+        if self._blind:
+            return None
         return (a, b) if a is not None and b is not None and self.session.compare == "disagreement" else None
 
     def _heated(self) -> Candidate | None:
         session = self.session
+        if self._blind:
+            return None
         return session.shown if session.heat and not self._comparing() and session.shown in session.here() else None
 
     def _masked(self) -> list[Candidate]:
         """Return whose masks are to be seen."""
         session = self.session
+        if self._blind:
+            return []
         if self._comparing():
             return [c for c in (session.a, session.b) if c is not None] if session.compare != "disagreement" else []
         return [session.shown] if session.shown is not None and session.shown in session.here() else []

@@ -10,11 +10,12 @@ from weakref import WeakKeyDictionary
 import dask.array
 import numpy as np
 
-from .palette import BOTH, STUDENT, TEACHER, TISSUE, heat_colours, rgba
+from .palette import BOTH, NORMAL, STUDENT, TEACHER, TISSUE, heat_colours, rgba
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from napari_ifkd.annotations import Corrections
     from napari_ifkd.inference import ProbabilityMap
     from napari_ifkd.session_records import Candidate
     from napari_ifkd.slides import Slide, Tissue
@@ -24,6 +25,7 @@ LayerData = tuple[Any, dict[str, Any], str]
 KEY = "napari_ifkd"
 _MOST_PIXELS = 4_000_000  # a level of a map up to this size is kept in memory
 _SPARE_PX = 256
+_MOST_SIDE_PX = 4096  # of corrections that are shown
 SPARE_NAMES = {"mask": "Mask · nothing yet", "heat": "Heat map · nothing yet"}
 MICROMETRES, PIXELS = ("um", "um"), ("pixel", "pixel")
 _LONG_NAMES = {"um": "micrometer", "pixel": "pixel"}  # as napari tells them
@@ -101,6 +103,25 @@ def disagreement_layer(a: Candidate, b: Candidate, threshold: float, sigma_px: f
         **placement(a.found.slide.get("mpp"), a.found.scale_yx),
     }
     return levels, options, "labels"
+
+
+def corrections_layer(corrections: Corrections, slide: Slide) -> LayerData:
+    """Return what a person corrected on a slide, thinned to at most 4096 px a side: 1 normal, 2 tumour."""
+    step = max(1, -(-max(corrections.shape) // _MOST_SIDE_PX))
+    height, width = (-(-n // step) for n in corrections.shape)
+    values = np.zeros((height, width), np.uint8)
+    for y, x, rows, columns in corrections.boxes().tolist():
+        top, left = -(-y // step), -(-x // step)
+        window = corrections.read(y, x, rows, columns)[top * step - y :: step, left * step - x :: step]
+        values[top : top + window.shape[0], left : left + window.shape[1]] = window
+    options = {
+        "name": f"Corrections · {slide.name}",
+        "metadata": {KEY: {"kind": "corrections", "path": str(corrections.path)}},
+        "colormap": label_colours({1: NORMAL, 2: STUDENT}),
+        "opacity": 0.8,
+        **placement(slide.mpp, (corrections.scale_yx[0] * step, corrections.scale_yx[1] * step)),
+    }
+    return values, options, "labels"
 
 
 def spare_layer(kind: str, slide: Slide, opacity: float) -> LayerData:

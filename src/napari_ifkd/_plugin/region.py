@@ -10,6 +10,8 @@ from shapely.geometry import Polygon, box
 
 from napari_ifkd.errors import AnnotationError
 
+from .look import field_px
+
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
@@ -29,19 +31,11 @@ def region_geometry(kind: RegionKind, slide: Slide, viewer: Any) -> BaseGeometry
         return None
     height, width = slide.shape_level0
     whole = box(0, 0, width, height)
-    region = _field(slide, viewer) if kind == "field" else _shapes(slide, viewer)
+    region = box(*field_px(slide, viewer)) if kind == "field" else _shapes(slide, viewer)
     cut = region.intersection(whole)
     if cut.is_empty:
         raise AnnotationError("region", "lies beside the slide", "Pan back to the slide, or choose Whole tissue")
     return cut
-
-
-def _field(slide: Slide, viewer: Any) -> BaseGeometry:
-    mpp = slide.mpp or 1.0
-    centre = np.asarray(viewer.scene.camera.center[-2:], float)
-    half = np.asarray(viewer.canvas.size, float) / viewer.scene.camera.zoom / 2
-    (top, left), (bottom, right) = (centre - half) / mpp + 0.5, (centre + half) / mpp + 0.5  # world 0 is the centre of pixel 0
-    return box(left, top, right, bottom)
 
 
 def _shapes(slide: Slide, viewer: Any) -> BaseGeometry:

@@ -12,6 +12,7 @@ from napari_ifkd.runs.folder import RunFolder
 
 from .corrected import corrected, corrections_for, told
 from .formats import check_formats
+from .lesions import verdicts_for
 from .mask import bands_of
 from .provenance import provenance_of
 from .slides import SlideFinder
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from napari_ifkd.annotations import Corrections
+    from napari_ifkd.annotations.verdicts import Verdict
 
     from .options import ExportOptions
 
@@ -37,6 +39,7 @@ def export_map(
     provenance: dict[str, Any] | None = None,
     slides: SlideFinder | None = None,
     corrections: Corrections | None = None,
+    verdicts: Sequence[Verdict] = (),
     should_stop: Callable[[], bool] = lambda: False,
     progress: Callable[[int, int], None] | None = None,
     to: Path | None = None,
@@ -54,6 +57,7 @@ def export_map(
     provenance : added to what the map knows, such as config and seed; must hold no path
     slides : where slides may be found, for formats that show them
     corrections : pixels that a person painted on the slide; they win over the map
+    verdicts : what a person said of lesions of the slide; those that were rejected are left out
     should_stop : asked now and then
     progress : called with steps done and in all
     to : the file for the one format that is asked for, of the one map, in place of a name of ours; then there is no other file
@@ -87,6 +91,7 @@ def export_map(
         slides=slides,
         steps=steps,
         paths=None if to is None else dict.fromkeys(formats, to),
+        verdicts=verdicts,
     )
 
 
@@ -165,6 +170,7 @@ def export_run(
             provenance=more,
             slides=finder,
             corrections=None if run is None else corrections_for(run, item),
+            verdicts=() if run is None else verdicts_for(run, item),
             should_stop=should_stop,
             progress=progress,
             to=to,

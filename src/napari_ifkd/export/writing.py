@@ -14,6 +14,7 @@ from napari_ifkd.errors import Cancelled, ExportError
 from napari_ifkd.files import cannot_write, durable, make_folder, scratch_folder, sync_tree, write_aside
 
 from .formats import FORMATS, check_formats
+from .lesions import verdicts_on
 from .mask import TUMOUR, FinishedMask, labels_in
 from .mask_store import MaskStore
 from .options import ExportOptions
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from napari_ifkd.annotations.verdicts import Verdict
 
     from .formats import Write
     from .mask import Kind, Source
@@ -73,6 +76,7 @@ def write_mask(
     dtype: Any = np.uint8,
     paths: Mapping[str, Path] | None = None,
     corner_yx_level0: tuple[float, float] = (0.0, 0.0),
+    verdicts: Sequence[Verdict] = (),
 ) -> list[Path]:
     """Write a mask that comes in bands, and its provenance.
 
@@ -88,6 +92,7 @@ def write_mask(
     slides : as in :func:`export_map`
     steps : told how far it is
     dtype : of the labels
+    verdicts : what a person said of its lesions; those that were rejected are left out
     paths : file for a format, where it is not to be ``out_dir/stem`` with the format's ending; no provenance is written then
 
     Returns
@@ -103,8 +108,13 @@ def write_mask(
     try:
         with ExitStack() as stack:
             store = MaskStore(stack.enter_context(scratch_folder(folder / "mask")), source.shape, dtype)
-            needs_outlines = options.min_area_um2 > 0 or any(FORMATS[name].outlines for name in names)
+            needs_outlines = options.min_area_um2 > 0 or bool(verdicts) or any(FORMATS[name].outlines for name in names)
             outlines, seen_px = _fill(store, source, bands, needs_outlines)
+            if verdicts:
+                said = verdicts_on(outlines, verdicts, source.scale_yx)
+                store.erase([outline.polygon for outline, word in zip(outlines, said, strict=True) if word == "reject"])
+                outlines = [outline for outline, word in zip(outlines, said, strict=True) if word != "reject"]
+                facts = {**facts, "verdicts": {word: said.count(word) for word in ("accept", "reject")}}
             if options.min_area_um2 > 0:
                 least_px = options.min_area_um2 / (source.pixel_size_um_yx[0] * source.pixel_size_um_yx[1])
                 store.erase([outline.polygon for outline in outlines if outline.area_px < least_px])

@@ -8,7 +8,7 @@
       checkpoint/     state.pt: the last complete epoch
       rounds/00/      teacher.safetensors (or teacher.json: it was pseudo-masks), metrics.json, maps/<slide>.zarr/
       rounds/01/ ...  student.safetensors, metrics.json, maps/<slide>.zarr/
-      accepted.json  points.csv  corrections/<slide>.zarr/   the user's judgement
+      accepted.json  points.csv  verdicts.csv  corrections/<slide>.zarr/   the user's judgement
       lock  stop  pause  log.txt   who writes, whether it shall stop or wait, what a child said
 """
 
@@ -34,7 +34,7 @@ from .status import Status, status_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_BESIDES = {"log.txt", "stop", "pause", "lock", "points.csv", "corrections"}  # may lie in a folder before its run begins
+_BESIDES = {"log.txt", "stop", "pause", "lock", "points.csv", "corrections", "verdicts.csv"}  # may lie in a folder before its run begins
 TEACHER_FACTS = "teacher.json"
 
 
@@ -261,6 +261,11 @@ class RunFolder:
     def corrections(self) -> Path:
         """The folder of the pixels the user painted."""
         return self.path / "corrections"
+
+    @property
+    def verdicts(self) -> Path:
+        """Where what a person said of single lesions lies."""
+        return self.path / "verdicts.csv"
 
     def corrections_path(self, slide: str | Path) -> Path:
         """Return where the pixels the user painted on a slide lie."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin
 from annotated_types import Ge, Gt, Le, Lt
 from magicgui.widgets import CheckBox, ComboBox, Container, FloatSpinBox, SpinBox
 from qtpy.QtCore import Qt
+from qtpy.QtGui import QKeySequence, QShortcut  # type: ignore[attr-defined] # qtpy has it there for every Qt
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
 from napari_ifkd._plugin.palette import ACTION, ERROR, WARNING
@@ -81,6 +82,25 @@ def row(*parts: QWidget, stretch: Sequence[int] = ()) -> QWidget:
     layout.setSpacing(6)
     for index, part in enumerate(parts):
         layout.addWidget(part, stretch[index] if index < len(stretch) else 0)
+    return made
+
+
+def column(*parts: QWidget) -> QWidget:
+    """Return parts one below the other, with room left below."""
+    made = QWidget()
+    layout = QVBoxLayout(made)
+    layout.setContentsMargins(2, 6, 2, 2)
+    layout.setSpacing(6)
+    for part in parts:
+        layout.addWidget(part)
+    layout.addStretch(1)
+    return made
+
+
+def shortcut(page: QWidget, key: str, act: Callable[[], object]) -> QShortcut:
+    """Let a key act while a page is seen, wherever in the window the keyboard is; typing into a field stays typing."""
+    made = QShortcut(QKeySequence(key), page)
+    made.activated.connect(lambda: act())
     return made
 
 

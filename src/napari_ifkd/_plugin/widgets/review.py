@@ -6,18 +6,28 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import ComboBox, FloatSlider, RadioButtons
+from qtpy.QtWidgets import QTabWidget
 
 from napari_ifkd._plugin.measure import Agreement, agreement, same_grid
 from napari_ifkd._plugin.palette import BOTH, STUDENT, TEACHER
 from napari_ifkd._plugin.worker import say_error
 from napari_ifkd.errors import InputError
 
+from .correct import CorrectPage
+from .count import CountPage
 from .dock import Dock
-from .parts import Notice, button, form, heading, row, text
+from .lesions import LesionsPage
+from .parts import Notice, button, column, form, row, text
 
 if TYPE_CHECKING:
     from napari_ifkd.session_records import Candidate
 
+_PAGES = {
+    "Compare": "Two predictions, one against the other",
+    "Points": "Answer thirty places: which round is best, and how good is it?",
+    "Lesions": "The lesions one by one: jump to them, accept or reject them",
+    "Correct": "Paint what is wrong",
+}
 MODES = {"Off": "off", "Overlay": "overlay", "Contours": "contours", "Disagreement": "disagreement"}
 
 
@@ -54,7 +64,19 @@ class ReviewDock(Dock):
         self.add(
             row(form(self.shown).native, self.back, self.forth, stretch=(1, 0, 0)), self.about, self.warning, self.accept, self.accepted
         )
-        self.add(heading("Compare"), self.mode.native, form(self.a, self.b, self.opacity).native, self.legend, self.numbers)
+        self.count, self.lesions, self.correct = CountPage(self), LesionsPage(self), CorrectPage(self)
+        self.pages = QTabWidget()
+        self.pages.setToolTip("What to do with the prediction: compare it, count points, judge its lesions, correct it")
+        pages = {
+            "Compare": column(self.mode.native, form(self.a, self.b, self.opacity).native, self.legend, self.numbers),
+            "Points": self.count,
+            "Lesions": self.lesions,
+            "Correct": self.correct,
+        }
+        for name, page in pages.items():
+            self.pages.addTab(page, name)
+            self.pages.setTabToolTip(self.pages.count() - 1, _PAGES[name])
+        self.add(self.pages)
         for step in (self.back, self.forth):
             step.setFixedWidth(34)
         self.shown.changed.connect(self._pick_shown)
@@ -66,7 +88,6 @@ class ReviewDock(Dock):
         self.listen("shown", "rounds", "accepted", "threshold", to=self._show_round)
         self.listen("a", "b", "compare", "threshold", "sigma_px", to=self._measure)
         self.listen("opacity", to=self._show_opacity)
-        self.column.addStretch(1)
 
     # --- picking
 

@@ -1,0 +1,33 @@
+"""Where the viewer looks: the visible field in pixels of the slide, and how to get to a place."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from napari_ifkd.slides import Slide
+
+
+def field_px(slide: Slide, viewer: Any) -> tuple[float, float, float, float]:
+    """Return the visible field as left, top, right, bottom in level-0 px; it may reach beyond the slide."""
+    mpp = slide.mpp or 1.0
+    centre = np.asarray(viewer.scene.camera.center[-2:], float)
+    half = np.asarray(viewer.canvas.size, float) / viewer.scene.camera.zoom / 2
+    (top, left), (bottom, right) = (centre - half) / mpp + 0.5, (centre + half) / mpp + 0.5  # world 0 is the centre of pixel 0
+    return float(left), float(top), float(right), float(bottom)
+
+
+def go_to(slide: Slide, viewer: Any, x: float, y: float, across_um: float) -> None:
+    """Bring a place to the middle of the view.
+
+    Parameters
+    ----------
+    slide, viewer : where
+    x, y : level-0 px
+    across_um : how much is to be seen across the shorter side, um (px where nobody knows the resolution)
+    """
+    mpp = slide.mpp or 1.0
+    viewer.scene.camera.zoom = min(viewer.canvas.size) / across_um
+    viewer.scene.camera.center = (0.0, (y - 0.5) * mpp, (x - 0.5) * mpp)

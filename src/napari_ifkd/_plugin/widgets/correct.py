@@ -1,0 +1,244 @@
+"""The page on which a person corrects: paint what is wrong in the visible field with napari's own brush, and write it back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+from napari_ifkd._plugin import layers as made
+from napari_ifkd._plugin.look import field_px
+from napari_ifkd._plugin.palette import NORMAL, STUDENT
+from napari_ifkd._plugin.worker import say_error
+from napari_ifkd.annotations import Corrections
+from napari_ifkd.annotations.corrections import TUMOUR
+from napari_ifkd.errors import AnnotationError
+from napari_ifkd.runs.folder import RunFolder
+
+from .parts import button, row, text
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from napari_ifkd.slides import Slide
+
+    from .dock import Dock
+
+_MOST_PX = 4096  # of a side that is painted at once
+_BRUSH_PX = 24
+_KIND = "correcting"
+_HELP = "Paint what is wrong: label 2 is tumour, 1 is normal, 0 takes a correction back. The brush, undo and colours are napari's own."
+
+
+class CorrectPage(QWidget):
+    """Paint corrections of the visible field, and write them into the run.
+
+    Parameters
+    ----------
+    dock : it is part of
+    """
+
+    def __init__(self, dock: Dock) -> None:
+        super().__init__()
+        self._dock, self._session, self._viewer = dock, dock.session, dock.bench.viewer
+        self._open: tuple[Slide, Path, float, int, int] | None = None  # slide, corrections, um/px, and the corner of what is painted
+        self._before: list[tuple[Slide, Path, int, int, NDArray[np.uint8]]] = []  # to take the last writes back
+        self._busy = False
+        self.what = text("What is corrected, and where")
+        self.begin = button("Correct this field", "Make a labels layer of the visible field, and choose napari's brush", self._begin)
+        self.tumour = button("Tumour", "Paint label 2: this is tumour", lambda: self._pick(2))
+        self.normal = button("Normal", "Paint label 1: this is no tumour", lambda: self._pick(1))
+        self.erase = button("Take back", "Paint label 0: leave it to the network", lambda: self._pick(0))
+        self.write = button(
+            "Write back",
+            "Write what was painted into the run's corrections: they win in every export, and teach the next round",
+            self._write,
+            main=True,
+        )
+        self.discard = button("Discard", "Remove the layer; nothing of it is written", self._discard)
+        self.undo = button("Undo last write", "Put the corrections back as they were before the last Write back", self._undo)
+        self.told = text("The corrections of this slide")
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(2, 6, 2, 2)
+        layout.setSpacing(6)
+        self.brushes = row(self.tumour, self.normal, self.erase)
+        for part in (self.what, self.begin, self.brushes, row(self.write, self.discard, stretch=(1, 0)), self.undo, self.told):
+            layout.addWidget(part)
+        layout.addStretch(1)
+        self._viewer.layers.events.removed.connect(self._removed)
+        self.destroyed.connect(lambda: self._viewer.layers.events.removed.disconnect(self._removed))
+        dock.listen("slide", "shown", to=self._show)
+
+    # --- painting
+
+    def _layer(self) -> Any | None:
+        return next(iter(self._dock.bench.layers.ours(_KIND)), None)
+
+    def _begin(self) -> None:
+        shown, slide = self._session.shown, self._session.slide
+        if shown is None or slide is None:
+            return
+        path = RunFolder(shown.run).corrections_path(slide.name)
+        left, top, right, bottom = field_px(slide, self._viewer)
+        mpp = shown.found.mpp
+
+        def work() -> tuple[NDArray[np.uint8], tuple[int, int], tuple[float, float]]:
+            corrections = Corrections.open(path) if path.is_dir() else Corrections.create(path, slide, mpp)
+            corrections.check(slide)
+            scale = corrections.scale_yx
+            y0, x0 = max(0, int(top / scale[0])), max(0, int(left / scale[1]))
+            y1, x1 = min(corrections.shape[0], int(bottom / scale[0]) + 1), min(corrections.shape[1], int(right / scale[1]) + 1)
+            if y1 <= y0 or x1 <= x0:
+                raise AnnotationError("field", "lies beside the slide", "Pan back to the slide")
+            if max(y1 - y0, x1 - x0) > _MOST_PX:
+                raise AnnotationError("field", f"is {x1 - x0} x {y1 - y0} px of the map, too much to paint on", "Zoom in")
+            return corrections.read(y0, x0, y1 - y0, x1 - x0), (y0, x0), scale
+
+        def ready(found: tuple[NDArray[np.uint8], tuple[int, int], tuple[float, float]]) -> None:
+            self._busy = False
+            values, (y0, x0), scale = found
+            self._open = slide, path, mpp, y0, x0
+            place = made.placement(slide.mpp, scale)
+            place["translate"] = tuple(t + o * s for t, o, s in zip(place["translate"], (y0, x0), place["scale"], strict=True))
+            layer = self._viewer.add_labels(
+                values,
+                name=f"Correct · {slide.name}",
+                metadata={made.KEY: {"kind": _KIND, "path": str(path)}},
+                colormap=made.label_colours({1: NORMAL, TUMOUR: STUDENT}),
+                opacity=0.7,
+                **place,
+            )
+            layer.brush_size = _BRUSH_PX
+            self._viewer.layers.selection.active = layer
+            self._pick(TUMOUR)
+            self._show()
+
+        self._busy = True
+        self._show()
+        self._dock.in_thread(work, ready, self._failed)
+
+    def _pick(self, label: int) -> None:
+        layer = self._layer()
+        if layer is not None:
+            self._viewer.layers.selection.active = layer
+            layer.selected_label = label
+            layer.mode = "paint" if label else "erase"
+
+    def _write(self) -> None:
+        layer, opened = self._layer(), self._open
+        if layer is None or opened is None:
+            return
+        slide, path, _, y0, x0 = opened
+        values = np.asarray(layer.data).astype(np.uint8)
+        if (values > TUMOUR).any():
+            say_error(AnnotationError("corrections", "hold labels above 2", "Paint with 1 (normal), 2 (tumour) or 0 (take back)"))
+            return
+
+        def work() -> NDArray[np.uint8]:
+            corrections = Corrections.open(path)
+            before = corrections.read(y0, x0, *values.shape)
+            corrections.paint(y0, x0, values)
+            return before
+
+        def written(before: NDArray[np.uint8]) -> None:
+            self._before.append((slide, path, y0, x0, before))
+            self._open = None
+            self._viewer.layers.remove(layer)
+            self._viewer.layers.selection.active = self._dock.bench.layers.find("slide", slide.path)
+            self._rested(slide, path)
+
+        self._busy = True
+        self._show()
+        self._dock.in_thread(work, written, self._failed)
+
+    def _discard(self) -> None:
+        layer = self._layer()
+        self._open = None
+        if layer is not None:
+            self._viewer.layers.remove(layer)
+        self._show()
+
+    def _undo(self) -> None:
+        if not self._before:
+            return
+        slide, path, y0, x0, before = self._before.pop()
+
+        self._busy = True
+        self._show()
+        self._dock.in_thread(lambda: Corrections.open(path).paint(y0, x0, before), lambda _: self._rested(slide, path), self._failed)
+
+    def _rested(self, slide: Slide, path: Path) -> None:
+        self._busy = False
+        self._buttons()
+        self._refresh(slide, path)
+
+    def _failed(self, error: Exception) -> None:
+        self._busy = False
+        self._show()
+        say_error(error)
+
+    def _removed(self, event: Any) -> None:
+        if made.tag(event.value).get("kind") == _KIND:
+            self._open = None
+            self._show()
+
+    # --- showing
+
+    def _show(self) -> None:
+        shown, slide = self._session.shown, self._session.slide
+        self._buttons()
+        if shown is None or slide is None:
+            self.what.setText("No prediction on this slide yet.")
+            self.told.setText("")
+            return
+        where = f"Zoom to where <b>{shown.label}</b> is wrong, then correct what you see."
+        self.what.setText(_HELP if self._layer() is not None else where)
+        self._refresh(slide, RunFolder(shown.run).corrections_path(slide.name))
+
+    def _buttons(self) -> None:
+        painting, idle = self._layer() is not None, not self._busy
+        for part in (self.brushes, self.write, self.discard):
+            part.setVisible(painting)
+        self.begin.setVisible(not painting)
+        self.write.setEnabled(painting and idle)
+        self.begin.setEnabled(self._session.shown is not None and not painting and idle)
+        self.undo.setEnabled(bool(self._before) and not painting and idle)
+
+    def _refresh(self, slide: Slide, path: Path) -> None:
+        """Show all corrections of a slide, small, and tell their areas."""
+
+        def work() -> tuple[Any, float, float] | None:
+            if not path.is_dir():
+                return None
+            corrections = Corrections.open(path)
+            if corrections.is_empty:
+                return None
+            return made.corrections_layer(corrections, slide), corrections.area_mm2(2), corrections.area_mm2(1)
+
+        def found(read: tuple[Any, float, float] | None) -> None:
+            if self._session.slide is not slide:
+                return
+            layers = list(self._dock.bench.layers.ours("corrections"))
+            if read is None:
+                self.told.setText("No corrections on this slide yet.")
+                for layer in layers:
+                    self._viewer.layers.remove(layer)
+            else:
+                (data, options, _), tumour, normal = read
+                self.told.setText(f"Corrected: {tumour:.3g} mm² tumour, {normal:.3g} mm² normal. The next distillation learns from it.")
+                same = next((layer for layer in layers if made.tag(layer)["path"] == str(path)), None)
+                for layer in layers:
+                    if layer is not same:
+                        self._viewer.layers.remove(layer)
+                if same is not None:
+                    same.data = data
+                else:
+                    active = self._viewer.layers.selection.active
+                    self._viewer.add_labels(data, **options)
+                    self._viewer.layers.selection.active = active
+            self._buttons()
+
+        self._dock.in_thread(work, found)

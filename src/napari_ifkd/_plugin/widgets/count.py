@@ -1,0 +1,294 @@
+"""The point count: thirty places, one key each, and then which round to accept and how good it is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtWidgets import QProgressBar, QVBoxLayout, QWidget
+
+from napari_ifkd._plugin import layers as made
+from napari_ifkd._plugin.look import go_to
+from napari_ifkd._plugin.worker import say_error
+from napari_ifkd.annotations.points import read_points, write_points
+from napari_ifkd.runs.answers import ask, take_answers
+from napari_ifkd.runs.judgement import TOLD_BY
+from napari_ifkd.runs.points import opened_evidence
+
+from .parts import button, row, shortcut, text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from napari_ifkd.annotations.points import Answer, Point
+    from napari_ifkd.evidence import Interval
+    from napari_ifkd.runs.judgement import Judgement, RoundFigures
+    from napari_ifkd.slides import Slide
+
+    from .dock import Dock
+
+COUNT = 30
+ACROSS_UM = 250.0
+TABLE = "points-asked.csv"
+ANSWERS: dict[Answer, tuple[str, str]] = {"tumour": ("Tumour", "T"), "normal": ("Not tumour", "N"), "unsure": ("Unsure", "U")}
+_KIND = "counting"
+
+
+class CountPage(QWidget):
+    """Ask about places, one after the other; judge the rounds by the answers.
+
+    Parameters
+    ----------
+    dock : it is part of
+    """
+
+    def __init__(self, dock: Dock) -> None:
+        super().__init__()
+        self._dock, self._session, self._viewer = dock, dock.session, dock.bench.viewer
+        self._points: list[Point] = []
+        self._at, self._busy, self._writing, self._unwritten = 0, False, False, False
+        self._slide: Slide | None = None
+        self._run: Path | None = None
+        self._judgement: Judgement | None = None
+        self.what = text("What the count is for")
+        self.start = button(
+            f"Count {COUNT} points",
+            f"Go through {COUNT} places that tell most, a key each; answers are kept at once",
+            self._start,
+            main=True,
+        )
+        self.answers = {
+            answer: button(
+                f"{title} ({key})", f"Answer: {title.lower()} in the middle of the ring. Key {key}", partial(self._answer, answer)
+            )
+            for answer, (title, key) in ANSWERS.items()
+        }
+        self.back = button("Back (B)", "Return to the place before. Key B", self._back)
+        self.finish = button("Finish now", "Judge by the answers so far", self._finish)
+        self.bar = QProgressBar()
+        self.bar.setToolTip("Places answered")
+        self.bar.setFormat("%v of %m")
+        self.card = text("What the answers say of each round, with 95 % intervals")
+        self.accept = button("Accept the advice", "Write down the round and threshold that the points recommend", self._accept)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(2, 6, 2, 2)
+        layout.setSpacing(6)
+        self.asking = QWidget()
+        inside = QVBoxLayout(self.asking)
+        inside.setContentsMargins(0, 0, 0, 0)
+        inside.addWidget(row(*self.answers.values()))
+        inside.addWidget(row(self.back, self.finish))
+        inside.addWidget(self.bar)
+        for part in (self.what, self.start, self.asking, self.card, self.accept):
+            layout.addWidget(part)
+        layout.addStretch(1)
+        acts: dict[str, Callable[[], object]] = {key: partial(self._answer, answer) for answer, (_, key) in ANSWERS.items()}
+        self.keys = {key: shortcut(self.asking, key, act) for key, act in {**acts, "B": self._back, "Backspace": self._back}.items()}
+        dock.listen("slide", "run", "shown", to=self._show)
+
+    # --- asking
+
+    def _start(self) -> None:
+        slide, run = self._session.slide, self._session.run
+        if slide is None or run is None:
+            return
+
+        def work() -> list[Point]:
+            table = run / TABLE
+            if table.is_file():  # one that was not finished goes on
+                there = read_points(table, unanswered=True)
+                if there and {point.slide for point in there} == {slide.name} and any(not point.answer for point in there):
+                    return there
+            with opened_evidence(run, slide.path) as evidence:
+                if table.is_file() and read_points(table):
+                    take_answers(evidence.folder, evidence.slides, table)
+                asked = evidence.proposals(COUNT)
+                ask(evidence.folder, asked, table)
+                return asked
+
+        self._busy, self._slide, self._run, self._judgement = True, slide, run, None
+        self.card.setText("Reading the maps and choosing places …")
+        self._show()
+        self._dock.in_thread(work, self._asked, self._failed)
+
+    def _asked(self, points: list[Point]) -> None:
+        self._busy, self._points = False, points
+        if not points:
+            self.card.setText("There is no tissue on which all rounds looked.")
+        else:
+            self.card.setText("")
+        self._at = next((index for index, point in enumerate(points) if not point.answer), len(points))
+        self._next()
+
+    def _next(self) -> None:
+        """Go to the place that is asked about; at the end, judge."""
+        self._show()
+        self._dock.bench.layers.hide_predictions(bool(self._points))
+        if self._points and self._at >= len(self._points):
+            self._finish()
+            return
+        if not self._points or self._slide is None:
+            return
+        point, mpp = self._points[self._at], self._slide.mpp or 1.0
+        go_to(self._slide, self._viewer, point.x, point.y, ACROSS_UM)
+        place = ((point.y - 0.5) * mpp, (point.x - 0.5) * mpp)
+        ring = next(iter(self._dock.bench.layers.ours(_KIND)), None)
+        if ring is None:
+            image = self._dock.bench.layers.find("slide", self._slide.path)
+            active = self._viewer.layers.selection.active
+            ring = self._viewer.add_points(
+                [place],
+                name="Place asked about",
+                symbol="disc",
+                face_color="transparent",
+                border_color="black",
+                border_width=0.12,
+                canvas_size_limits=(28, 28),
+                metadata={made.KEY: {"kind": _KIND, "path": str(self._slide.path)}},
+                units=None if image is None else image.units,
+            )
+            self._viewer.layers.selection.active = active
+        else:
+            ring.data = [place]
+
+    def _answer(self, answer: Answer) -> None:
+        if self._busy or self._at >= len(self._points) or self._run is None:
+            return
+        self._points[self._at] = replace(self._points[self._at], answer=answer)
+        self._at += 1
+        self._keep()
+        self._next()
+
+    def _back(self) -> None:
+        if not self._busy and self._points and self._at > 0:
+            self._at -= 1
+            self._next()
+
+    def _keep(self) -> None:
+        """Write the answers down in a thread, one write after the other: not one is lost if anything ends."""
+        if self._writing:
+            self._unwritten = True
+            return
+        run, points = self._run, list(self._points)
+        assert run is not None  # there are points
+        self._writing, self._unwritten = True, False
+
+        def written(_: object) -> None:
+            self._writing = False
+            if self._unwritten and self._points:
+                self._keep()
+
+        self._dock.in_thread(lambda: write_points(run / TABLE, points), written, self._failed)
+
+    # --- judging
+
+    def _finish(self) -> None:
+        slide, run, points = self._slide, self._run, list(self._points)
+        if slide is None or run is None or not any(point.answer for point in points):
+            self._stop()
+            return
+
+        def work() -> tuple[Judgement | None, list[str]]:
+            with opened_evidence(run, slide.path) as evidence:
+                write_points(run / TABLE, points)
+                take_answers(evidence.folder, evidence.slides, run / TABLE)
+                judgement = evidence.judgement()
+                return judgement, list(evidence.notes)
+
+        self._stop()
+        self._busy = True
+        self.card.setText("Judging the rounds by the answers …")
+        self._show()
+        self._dock.in_thread(work, self._judged, self._failed)
+
+    def _stop(self) -> None:
+        self._points, self._at = [], 0
+        self._dock.bench.layers.hide_predictions(False)
+        for layer in list(self._dock.bench.layers.ours(_KIND)):
+            self._viewer.layers.remove(layer)
+        self._show()
+
+    def _judged(self, found: tuple[Judgement | None, list[str]]) -> None:
+        self._busy = False
+        self._judgement, notes = found
+        self.card.setText(_card(self._judgement, self._pair(), notes))
+        self._show()
+
+    def _pair(self) -> tuple[int, ...]:
+        """Return the rounds of A and B."""
+        return tuple(dict.fromkeys(c.round for c in (self._session.a, self._session.b) if c is not None and c.act == "distill"))
+
+    def _accept(self) -> None:
+        judgement, session = self._judgement, self._session
+        if judgement is None:
+            return
+        chosen = next((c for c in session.here() if c.act == "distill" and c.round == judgement.chosen.round), None)
+        if chosen is not None:
+            session.look(threshold=judgement.chosen.threshold.value)
+            session.show(chosen)
+            session.accept(chosen)
+
+    def _failed(self, error: Exception) -> None:
+        self._busy = False
+        self.card.setText("")
+        self._stop()
+        say_error(error)
+
+    # --- showing
+
+    def _show(self) -> None:
+        session = self._session
+        if self._slide is not None and session.slide is not self._slide and not self._busy:
+            self._slide = self._judgement = None
+            self.card.setText("")
+            self._stop()
+            return
+        counting = bool(self._points) and self._at < len(self._points)
+        ready = session.slide is not None and session.run is not None
+        self.start.setVisible(not counting)
+        self.start.setEnabled(ready and not self._busy)
+        self.asking.setVisible(counting)
+        self.back.setEnabled(self._at > 0)
+        self.bar.setRange(0, max(1, len(self._points)))
+        self.bar.setValue(self._at)
+        self.accept.setVisible(self._judgement is not None and self._judgement.decides)
+        if counting:
+            self.what.setText("Is the middle of the ring <b>tumour</b>? Predictions are hidden meanwhile.")
+        elif ready:
+            self.what.setText(f"{COUNT} places, a key each: a minute says which round to accept, and how good it is.")
+        else:
+            self.what.setText("Distil first: points judge the rounds of a run.")
+
+
+def _card(judgement: Judgement | None, pair: tuple[int, ...], notes: list[str]) -> str:
+    said = [f"<span style='color:#E69F00'>⚠</span> {note}" for note in notes]
+    if judgement is None:
+        return "<br>".join([*said, "No answer can judge."])
+    shown = [figures for figures in judgement.rounds if figures.round in pair] or list(judgement.rounds)
+    if judgement.chosen not in shown:
+        shown.append(judgement.chosen)
+    rows = [
+        ("", *(f"<b>{'Teacher' if f.round == 0 else f'Round {f.round}'}</b>" for f in shown)),
+        ("F1", *(_interval(f.f1) for f in shown)),
+        ("Precision", *(_interval(f.precision) for f in shown)),
+        ("Recall", *(_interval(f.recall) for f in shown)),
+        ("Threshold", *(f"{f.threshold.value:.2f}" for f in shown)),
+        ("Area, mm²", *(_area(f) for f in shown)),
+    ]
+    table = "".join("<tr>" + "".join(f"<td style='padding-right:9px'>{cell}</td>" for cell in line) + "</tr>" for line in rows)
+    tumour = judgement.tumour_mm2
+    truly = f"<br>Tumour by the points: {tumour.value:.3g} mm² ({tumour.low:.3g} to {tumour.high:.3g})" if tumour is not None else ""
+    advice = "Keep the teacher" if judgement.kept else f"Accept {judgement.chosen.name}"
+    head = f"<b>{advice}</b> at threshold {judgement.chosen.threshold.value:.2f}" if judgement.decides else "<b>Not decided</b>"
+    by = TOLD_BY[judgement.by]
+    return "<br>".join([f"{head}, by {by}.<br>{judgement.reason}", f"<table>{table}</table>In brackets: 95 % intervals.{truly}", *said])
+
+
+def _interval(value: Interval) -> str:
+    return f"{value.value:.2f} ({value.low:.2f}-{value.high:.2f})"
+
+
+def _area(figures: RoundFigures) -> Any:
+    return "" if figures.marked_mm2 is None else f"{figures.marked_mm2:.3g}"

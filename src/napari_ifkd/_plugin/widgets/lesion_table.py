@@ -1,0 +1,102 @@
+"""The lesions as a table: quick with tens of thousands of rows, for only what is seen is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_ifkd.annotations.verdicts import Word
+
+_ROLE = Qt.ItemDataRole
+_MARKS: dict[str | None, str] = {"accept": "✓", "reject": "✗", None: ""}
+COLUMNS = {
+    "mm²": "Area",
+    "Prob.": "Mean probability",
+    "Unc.": "Uncertainty: 1 where the mean probability is one half, 0 where it is 0 or 1",
+    "✓✗": "What was said of it",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Lesion:
+    """One lesion: a place inside it and its box in level-0 px (left, top, right, bottom), area, probability and uncertainty."""
+
+    x: float
+    y: float
+    box: tuple[float, float, float, float]
+    area_mm2: float
+    probability: float
+
+    @property
+    def uncertainty(self) -> float:
+        """1 where the mean probability is one half, 0 where it is 0 or 1."""
+        return 1 - abs(2 * self.probability - 1)
+
+
+class LesionModel(QAbstractTableModel):
+    """Lesions with the verdict of each; a click on a column's head sorts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._rows: list[tuple[Lesion, Word | None]] = []
+
+    def show(self, lesions: Sequence[Lesion], words: Sequence[Word | None]) -> None:
+        """Show other lesions, the largest first."""
+        self.beginResetModel()
+        self._rows = sorted(zip(lesions, words, strict=True), key=lambda row: -row[0].area_mm2)
+        self.endResetModel()
+
+    def lesion(self, row: int) -> Lesion:
+        """Return the lesion of a row."""
+        return self._rows[row][0]
+
+    def judge(self, row: int, word: Word | None) -> None:
+        """Take note of a verdict."""
+        self._rows[row] = (self._rows[row][0], word)
+        self.dataChanged.emit(self.index(row, 0), self.index(row, len(COLUMNS) - 1))
+
+    def judged(self) -> list[tuple[Lesion, Word]]:
+        """Return the lesions that were judged."""
+        return [(lesion, word) for lesion, word in self._rows if word is not None]
+
+    def rowCount(self, parent: QModelIndex | None = None) -> int:
+        """Return how many lesions there are."""
+        return 0 if parent is not None and parent.isValid() else len(self._rows)
+
+    def columnCount(self, parent: QModelIndex | None = None) -> int:
+        """Return how many columns there are."""
+        return 0 if parent is not None and parent.isValid() else len(COLUMNS)
+
+    def data(self, index: QModelIndex, role: int = _ROLE.DisplayRole) -> Any:
+        """Return what a cell shows."""
+        if role == _ROLE.TextAlignmentRole:
+            return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        if role != _ROLE.DisplayRole or not index.isValid():
+            return None
+        lesion, word = self._rows[index.row()]
+        return (f"{lesion.area_mm2:.3g}", f"{lesion.probability:.2f}", f"{lesion.uncertainty:.2f}", _MARKS[word])[index.column()]
+
+    def headerData(self, section: int, orientation: Qt.Orientation, role: int = _ROLE.DisplayRole) -> Any:
+        """Return the heads of the columns, and the numbers of the rows."""
+        if role == _ROLE.DisplayRole:
+            return list(COLUMNS)[section] if orientation == Qt.Orientation.Horizontal else section + 1
+        if role == _ROLE.ToolTipRole and orientation == Qt.Orientation.Horizontal:
+            return list(COLUMNS.values())[section]
+        return None
+
+    def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
+        """Sort by a column."""
+        self.layoutAboutToBeChanged.emit()
+        keys = (
+            lambda row: row[0].area_mm2,
+            lambda row: row[0].probability,
+            lambda row: row[0].uncertainty,
+            lambda row: _MARKS[row[1]],
+        )
+        self._rows.sort(key=keys[column], reverse=order == Qt.SortOrder.DescendingOrder)
+        self.layoutChanged.emit()

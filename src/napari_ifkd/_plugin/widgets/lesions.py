@@ -1,0 +1,209 @@
+"""The page of lesions: a list to jump from one to the next, accepting or rejecting each; exports leave the rejected out."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QVBoxLayout, QWidget
+
+from napari_ifkd._plugin import layers as made
+from napari_ifkd._plugin.look import go_to
+from napari_ifkd._plugin.palette import BOTH, ERROR
+from napari_ifkd._plugin.worker import say_error
+from napari_ifkd.annotations.verdicts import Verdict, read_verdicts, write_verdicts
+from napari_ifkd.export.corrected import corrections_for
+from napari_ifkd.export.lesions import lesions_of, verdicts_for, verdicts_on
+from napari_ifkd.runs.folder import RunFolder
+
+from .lesion_table import Lesion, LesionModel
+from .parts import button, row, shortcut, text
+
+if TYPE_CHECKING:
+    from napari_ifkd.annotations.verdicts import Word
+    from napari_ifkd.session_records import Candidate
+
+    from .dock import Dock
+
+_KIND = "verdicts"
+_ROOM = 2.5  # how much more than the lesion is to be seen
+_LEAST_UM = 120.0
+
+
+class LesionsPage(QWidget):
+    """List the lesions of the prediction looked at, and judge them.
+
+    Parameters
+    ----------
+    dock : it is part of
+    """
+
+    def __init__(self, dock: Dock) -> None:
+        super().__init__()
+        self._dock, self._session, self._viewer = dock, dock.session, dock.bench.viewer
+        self._of: tuple[Candidate, float, float] | None = None  # whose lesions are listed, at which threshold and smoothing
+        self._busy = False
+        self.what = text("Whose lesions these are")
+        self.list = button("List lesions", "Find the lesions of the prediction looked at, at its present threshold", self._list, main=True)
+        self.model = LesionModel()
+        self.table = QTableView()
+        self.table.setModel(self.model)
+        self.table.setToolTip("A click jumps to the lesion; a click on a head sorts by size, probability, uncertainty or verdict")
+        self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.table.setSortingEnabled(True)
+        head, side, chosen = self.table.horizontalHeader(), self.table.verticalHeader(), self.table.selectionModel()
+        assert head is not None  # Qt makes all three with the table and its model
+        assert side is not None
+        assert chosen is not None
+        head.setSortIndicator(0, Qt.SortOrder.DescendingOrder)
+        head.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+        side.setDefaultSectionSize(22)
+        chosen.currentRowChanged.connect(lambda current, _: self._go(current.row()))
+        self.table.setMinimumHeight(150)
+        self.before = button("◀ (K)", "The lesion before. Key K", lambda: self._step(-1))
+        self.next = button("▶ (J)", "The next lesion. Key J", lambda: self._step(1))
+        self.accept = button("✓ Accept (A)", "This lesion is right. Key A", lambda: self._judge("accept"))
+        self.reject = button("✗ Reject (R)", "This is no lesion: exports leave it out. Key R", lambda: self._judge("reject"))
+        self.told = text("How many were judged")
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(2, 6, 2, 2)
+        layout.setSpacing(6)
+        self.steps = row(self.before, self.next, self.accept, self.reject, stretch=(0, 0, 1, 1))
+        for part in (self.what, self.list, self.table, self.steps, self.told):
+            layout.addWidget(part, 20 if part is self.table else 0)
+        layout.addStretch(1)
+        acts = {
+            "J": lambda: self._step(1),
+            "K": lambda: self._step(-1),
+            "A": lambda: self._judge("accept"),
+            "R": lambda: self._judge("reject"),
+        }
+        self.keys = {key: shortcut(self.steps, key, act) for key, act in acts.items()}
+        dock.listen("slide", "shown", "threshold", "sigma_px", to=self._show)
+
+    # --- finding
+
+    def _list(self) -> None:
+        shown, threshold, sigma_px = self._session.shown, self._session.threshold, self._session.sigma_px
+        if shown is None:
+            return
+
+        def work() -> tuple[list[Lesion], list[Word | None]]:
+            found, run = shown.found, RunFolder(shown.run)
+            outlines = lesions_of(found, threshold, sigma_px, corrections_for(run, found))
+            pixel_mm2 = found.pixel_size_um_yx[0] * found.pixel_size_um_yx[1] / 1e6
+            scale_y, scale_x = found.scale_yx
+            lesions = []
+            for outline in outlines:
+                place = outline.polygon.representative_point()
+                left, top, right, bottom = outline.polygon.bounds
+                box = left * scale_x, top * scale_y, right * scale_x, bottom * scale_y
+                area, probability = outline.area_px * pixel_mm2, outline.mean_probability
+                lesions.append(Lesion(place.x * scale_x, place.y * scale_y, box, area, probability))
+            return lesions, verdicts_on(outlines, verdicts_for(run, found), found.scale_yx)
+
+        def listed(found: tuple[list[Lesion], list[Word | None]]) -> None:
+            self._busy = False
+            if (shown, threshold, sigma_px) == (self._session.shown, self._session.threshold, self._session.sigma_px):
+                self._of = shown, threshold, sigma_px
+                self.model.show(*found)
+                self.table.sortByColumn(0, Qt.SortOrder.DescendingOrder)
+            self._show()
+
+        self._busy = True
+        self._show()
+        self._dock.in_thread(work, listed, self._failed)
+
+    def _failed(self, error: Exception) -> None:
+        self._busy = False
+        self._show()
+        say_error(error)
+
+    # --- going and judging
+
+    def _row(self) -> int:
+        return int(self.table.currentIndex().row())
+
+    def _step(self, by: int) -> None:
+        count = self.model.rowCount()
+        if count:
+            self.table.selectRow(max(0, min(count - 1, self._row() + by)))
+
+    def _go(self, at: int) -> None:
+        slide = self._session.slide
+        if slide is None or not 0 <= at < self.model.rowCount():
+            return
+        lesion = self.model.lesion(at)
+        left, top, right, bottom = lesion.box
+        across = max(_LEAST_UM, _ROOM * max(right - left, bottom - top) * (slide.mpp or 1.0))
+        go_to(slide, self._viewer, (left + right) / 2, (top + bottom) / 2, across)
+        self._show()
+
+    def _judge(self, word: Word) -> None:
+        at, of = self._row(), self._of
+        if of is None or self._busy or not 0 <= at < self.model.rowCount():
+            return
+        shown, threshold, _ = of
+        lesion, path = self.model.lesion(at), RunFolder(shown.run).verdicts
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        verdict = Verdict(shown.slide, round(lesion.x, 2), round(lesion.y, 2), word, shown.round, threshold, now)
+
+        def done(_: object) -> None:
+            self._busy = False
+            self.model.judge(at, word)
+            self._step(1)
+            self._show()
+
+        self._busy = True  # one after the other: each reads what the last one wrote
+        self._dock.in_thread(lambda: write_verdicts(path, [*read_verdicts(path), verdict]), done, self._failed)
+
+    # --- showing
+
+    def _show(self) -> None:
+        session = self._session
+        now = None if session.shown is None else (session.shown, session.threshold, session.sigma_px)
+        if self._of is not None and now != self._of:  # another mask: its lesions are others
+            self._of = None
+            self.model.show([], [])
+        count, judged = self.model.rowCount(), self.model.judged()
+        self.list.setEnabled(session.shown is not None and not self._busy)
+        self.list.setVisible(self._of is None)
+        self.table.setVisible(self._of is not None)
+        self.steps.setVisible(self._of is not None)
+        for part in (self.accept, self.reject):
+            part.setEnabled(0 <= self._row() < count)
+        if session.shown is None:
+            self.what.setText("No prediction on this slide yet.")
+        elif self._busy and self._of is None:
+            self.what.setText("Finding the lesions …")
+        elif self._of is None:
+            self.what.setText(f"The lesions of <b>{session.shown.label}</b> at threshold {session.threshold:.2f}, one by one.")
+        else:
+            self.what.setText(f"<b>{count:,}</b> lesions of <b>{session.shown.label}</b> at threshold {session.threshold:.2f}")
+        rejected = sum(word == "reject" for _, word in judged)
+        self.told.setText(f"{len(judged)} judged, {rejected} rejected: exports leave these out." if self._of is not None else "")
+        self._mark(judged)
+
+    def _mark(self, judged: list[tuple[Lesion, Word]]) -> None:
+        """Show the verdicts on the slide."""
+        slide = self._session.slide
+        layer: Any = next(iter(self._dock.bench.layers.ours(_KIND)), None)
+        if not judged or slide is None:
+            if layer is not None:
+                self._viewer.layers.remove(layer)
+            return
+        mpp = slide.mpp or 1.0
+        places = [((lesion.y - 0.5) * mpp, (lesion.x - 0.5) * mpp) for lesion, _ in judged]
+        if layer is None:
+            image, active = self._dock.bench.layers.find("slide", slide.path), self._viewer.layers.selection.active
+            layer = self._viewer.add_points(
+                places, name="Verdicts on lesions", canvas_size_limits=(14, 14), border_width=0,
+                metadata={made.KEY: {"kind": _KIND, "path": str(slide.path)}}, units=None if image is None else image.units,
+            )  # fmt: skip
+            self._viewer.layers.selection.active = active
+        else:
+            layer.data = places
+        layer.symbol = ["disc" if word == "accept" else "square" for _, word in judged]
+        layer.face_color = [BOTH if word == "accept" else ERROR for _, word in judged]

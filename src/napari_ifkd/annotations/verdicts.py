@@ -1,0 +1,85 @@
+"""What a person said of single lesions, as a table in the run: CSV in and out."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, cast
+
+from napari_ifkd.errors import AnnotationError
+from napari_ifkd.files import cannot_write, write_aside
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Word = Literal["accept", "reject"]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a person said of the lesion that holds a place.
+
+    Attributes
+    ----------
+    slide : file name of the slide
+    x, y : a place inside the lesion, level-0 px from the slide's top left corner
+    verdict : "accept" or "reject"
+    round, threshold : of the mask that was looked at
+    time : UTC, ISO 8601
+    """
+
+    slide: str
+    x: float
+    y: float
+    verdict: Word
+    round: int
+    threshold: float
+    time: str
+
+
+_COLUMNS = tuple(field.name for field in fields(Verdict))
+
+
+def read_verdicts(path: str | Path) -> list[Verdict]:
+    """Read verdicts; none where there is no file.
+
+    Raises
+    ------
+    AnnotationError
+        If it is no such table.
+    """
+    path = Path(path)
+    if not path.is_file():
+        return []
+    found = []
+    try:
+        for number, line in enumerate(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))), start=2):
+            x, y, threshold = (float(line[name]) for name in ("x", "y", "threshold"))
+            if line["verdict"] not in ("accept", "reject") or not all(map(math.isfinite, (x, y, threshold))):
+                raise AnnotationError(path, f"line {number} is no verdict", f"Give the columns {','.join(_COLUMNS)}; accept or reject")
+            found.append(Verdict(line["slide"], x, y, cast("Word", line["verdict"]), int(line["round"]), threshold, line["time"]))
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        cause = f"cannot be read as verdicts ({type(error).__name__}: {str(error)[:80]})"
+        raise AnnotationError(path, cause, f"Give a comma-separated table with the columns {','.join(_COLUMNS)}") from error
+    return found
+
+
+def write_verdicts(path: str | Path, verdicts: Iterable[Verdict]) -> None:
+    """Write verdicts, in place of those there are.
+
+    Raises
+    ------
+    AnnotationError
+        If the disk fails.
+    """
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(_COLUMNS)
+    table.writerows(astuple(verdict) for verdict in verdicts)
+    try:
+        write_aside(path, text.getvalue())
+    except OSError as error:
+        raise cannot_write(AnnotationError, path, error, "say it again later") from error

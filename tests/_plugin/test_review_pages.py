@@ -1,0 +1,208 @@
+"""Count points, judge lesions, correct: each by clicks in a real viewer, and what lies in the run afterwards."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from napari_ifkd.annotations import Corrections
+from napari_ifkd.annotations.points import read_points
+from napari_ifkd.annotations.verdicts import read_verdicts
+from napari_ifkd.config import Config
+from napari_ifkd.events import MapReady, RoundDone, RunDone
+from napari_ifkd.runs.folder import RunFolder
+from napari_ifkd.slides import open_slide
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+@pytest.fixture
+def reviewed(window: Any, tmp_path: Path, drawn_slide: Path, write_map: Callable[..., None]) -> Any:
+    """A window with a run of two rounds; the dock in front."""
+    with open_slide(drawn_slide) as slide:
+        run = RunFolder.create(
+            tmp_path / "run", "distill", Config(), {"data": [str(drawn_slide)], "mpp": None, "regions": None}, slides=[slide.identity()]
+        )
+        height, width = slide.shape_level0[0] // 2, slide.shape_level0[1] // 2
+        for index in (0, 1):
+            values = np.full((height, width), 30, np.uint8)
+            values[10:60, 10 : 60 + 20 * index], values[80:100, 100:120], values[110:112, 20:22] = 204, 150, 250
+            write_map(run.map_path(index, drawn_slide), slide, values)
+            run.append(MapReady(index, slide.name, run.map_path(index, drawn_slide).relative_to(run.path).as_posix()))
+            run.model_path(index).write_bytes(b"")
+            run.append(RoundDone(index, None))
+    run.append(RunDone(1, "the last"))
+    window.bench.open(run.path)
+    window.wait(lambda: len(window.session.here()) == 2)
+    window.session.look(sigma_px=0)
+    dock = window.docks["Review"]
+    window.front("Review")
+    return dock
+
+
+def page(window: Any, dock: Any, name: str) -> Any:
+    index = next(i for i in range(dock.pages.count()) if dock.pages.tabText(i) == name)
+    bar = dock.pages.tabBar()
+    from qtpy.QtCore import Qt
+
+    window.qtbot.mouseClick(bar, Qt.MouseButton.LeftButton, pos=bar.tabRect(index).center())
+    assert dock.pages.currentIndex() == index
+    return dock.pages.currentWidget()
+
+
+def test_thirty_points_say_which_round(window: Any, reviewed: Any) -> None:
+    session, count = window.session, page(window, reviewed, "Points")
+    run = RunFolder(session.run)
+    window.click("Review", count.start)
+    window.wait(lambda: count.asking.isVisible())
+    assert count.bar.maximum() == len(read_points(run.path / "points-asked.csv", unanswered=True)) > 10
+    assert not [layer for layer in window.ours("mask", "heat") if layer.visible]  # nobody is told what to answer
+    (ring,) = window.ours("counting")
+    seen = np.asarray(window.viewer.scene.camera.center[-2:])
+    assert np.allclose(ring.data[0], seen, atol=1e-3)
+    window.click("Review", count.answers["tumour"])
+    assert count.bar.value() == 1
+    assert not np.allclose(window.viewer.scene.camera.center[-2:], seen)
+    window.click("Review", count.back)
+    assert np.allclose(window.viewer.scene.camera.center[-2:], seen, atol=1e-3)
+    for key, answer in (("U", "unsure"), ("N", "normal"), ("T", "tumour")):
+        count.keys[key].activated.emit()
+        window.wait(lambda answer=answer: any(p.answer == answer for p in read_points(run.path / "points-asked.csv")))
+    assert count.bar.value() == 3
+    truth = session.here()[1].found
+    while count._points:
+        asked = count._points[count._at]
+        value = truth.levels[0][int(asked.y / truth.scale_yx[0]), int(asked.x / truth.scale_yx[1])]
+        window.click("Review", count.answers["tumour" if value >= 128 else "normal"])
+    window.wait(lambda: "F1" in count.card.text())
+    assert "95 %" in count.card.text()
+    assert len([p for p in read_points(run.points) if p.answer]) == count.bar.maximum() or len(read_points(run.points)) > 10
+    assert not window.ours("counting")
+    window.wait(lambda: any(layer.visible for layer in window.ours("mask")))
+    window.click("Review", count.accept)
+    assert session.accepted is not None
+    assert session.accepted.round == count._judgement.chosen.round
+    assert session.accepted.threshold == count._judgement.chosen.threshold.value
+
+
+def test_a_count_that_was_left_goes_on_where_it_was(window: Any, reviewed: Any) -> None:
+    count, run = page(window, reviewed, "Points"), RunFolder(window.session.run)
+    window.click("Review", count.start)
+    window.wait(lambda: count.asking.isVisible())
+    for _ in range(3):
+        window.click("Review", count.answers["normal"])
+    window.wait(lambda: len(read_points(run.path / "points-asked.csv")) == 3)
+    count._stop()  # as when the window goes
+    window.click("Review", count.start)
+    window.wait(lambda: count.asking.isVisible())
+    assert count.bar.value() == 3
+    window.click("Review", count.finish)
+    window.wait(lambda: "too few" in count.card.text())
+    assert len(read_points(run.points)) == 3
+    assert not count.accept.isVisible()
+
+
+def test_lesions_are_listed_sorted_and_judged(window: Any, reviewed: Any, tmp_path: Path) -> None:
+    from napari_ifkd.export import export_run
+
+    session, lesions = window.session, page(window, reviewed, "Lesions")
+    run, candidate = RunFolder(session.run), session.shown
+    window.click("Review", lesions.list)
+    window.wait(lambda: lesions.model.rowCount() == 3)
+    areas = [lesions.model.lesion(i).area_mm2 for i in range(3)]
+    assert areas == sorted(areas, reverse=True)
+    lesions.table.sortByColumn(2, lesions.table.horizontalHeader().sortIndicatorOrder().DescendingOrder)
+    assert lesions.model.lesion(0).uncertainty == max(lesions.model.lesion(i).uncertainty for i in range(3))
+    before = np.asarray(window.viewer.scene.camera.center[-2:])
+    window.click("Review", lesions.next)
+    first = lesions.model.lesion(0)
+    mpp = session.slide.mpp
+    left, top, right, bottom = first.box
+    middle = (((top + bottom) / 2 - 0.5) * mpp, ((left + right) / 2 - 0.5) * mpp)
+    assert np.allclose(window.viewer.scene.camera.center[-2:], middle, atol=1e-3)
+    assert not np.allclose(before, middle)
+    window.click("Review", lesions.reject)
+    window.wait(lambda: len(read_verdicts(run.verdicts)) == 1 and not lesions._busy)
+    assert lesions._row() == 1  # on to the next
+    lesions.keys["A"].activated.emit()
+    window.wait(lambda: len(read_verdicts(run.verdicts)) == 2 and not lesions._busy)
+    window.click("Review", lesions.before)
+    assert lesions._row() == 1
+    (marks,) = window.ours("verdicts")
+    assert len(marks.data) == 2
+    assert "2 judged, 1 rejected" in lesions.told.text()
+    export_run(session.run, ["csv"], tmp_path / "out", round=candidate.round, threshold=session.threshold, sigma_px=0)
+    assert len((tmp_path / "out" / f"tiny_round{candidate.round}.lesions.csv").read_text().splitlines()) == 3  # a head, and two of three
+    session.look(threshold=0.7)  # another mask has other lesions
+    window.wait(lambda: lesions.model.rowCount() == 0)
+    assert lesions.list.isVisible()
+    window.click("Review", lesions.list)
+    window.wait(lambda: lesions.model.rowCount() == 2)
+    assert not window.ours("verdicts") or len(window.ours("verdicts")[0].data) <= 1
+
+
+def test_twenty_thousand_lesions_are_no_burden(window: Any, reviewed: Any) -> None:
+    from napari_ifkd._plugin.widgets.lesion_table import Lesion
+
+    lesions = page(window, reviewed, "Lesions")
+    rng = np.random.default_rng(0)
+    many = [Lesion(1, 1, (0, 0, 2, 2), float(area), float(p)) for area, p in rng.random((20_000, 2))]
+    asked = 0
+    data = lesions.model.data
+
+    def counted(*args: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        return data(*args)
+
+    lesions.model.data = counted
+    lesions._of = (window.session.shown, window.session.threshold, window.session.sigma_px)
+    lesions.model.show(many, [None] * len(many))
+    lesions._show()
+    window.qtbot.wait(100)
+    assert lesions.model.rowCount() == 20_000
+    assert asked < 20_000  # only what is seen is asked for
+
+
+def test_painted_corrections_are_written_shown_and_taken_back(window: Any, reviewed: Any) -> None:
+    session, correct = window.session, page(window, reviewed, "Correct")
+    path = RunFolder(session.run).corrections_path(session.slide.name)
+    window.viewer.reset_view()
+    window.click("Review", correct.begin)
+    window.wait(lambda: correct._layer() is not None)
+    layer = correct._layer()
+    assert window.viewer.layers.selection.active is layer
+    assert (layer.mode, layer.selected_label) == ("paint", 2)
+    (image,) = window.ours("slide")
+    assert (np.abs(layer.extent.world - image.extent.world) <= np.max(layer.scale) + 1e-6).all()
+    window.click("Review", correct.normal)
+    assert layer.selected_label == 1
+    window.click("Review", correct.erase)
+    assert layer.mode == "erase"
+    window.click("Review", correct.tumour)
+    layer.paint((30, 40), 2)  # as napari's brush does
+    window.click("Review", correct.write)
+    window.wait(lambda: "mm² tumour" in correct.told.text() and correct._layer() is None)
+    painted = Corrections.open(path)
+    assert painted.read(30, 40, 1, 1)[0, 0] == 2
+    area = painted.area_mm2()
+    assert area > 0
+    window.wait(lambda: len(window.ours("corrections")) == 1)
+    (shown,) = window.ours("corrections")
+    spot = np.argwhere(np.asarray(shown.data) == 2).mean(0)
+    assert np.allclose(shown.data_to_world(spot), layer.data_to_world((30, 40)), atol=np.max(shown.scale))
+    window.click("Review", correct.begin)  # again: what was painted is there
+    window.wait(lambda: correct._layer() is not None)
+    assert np.asarray(correct._layer().data)[30, 40] == 2
+    correct._layer().data[:] = 1
+    window.click("Review", correct.discard)
+    assert correct._layer() is None
+    assert Corrections.open(path).area_mm2() == area
+    window.click("Review", correct.undo)
+    window.wait(lambda: Corrections.open(path).is_empty)
+    window.wait(lambda: not window.ours("corrections"))
+    assert not correct.undo.isEnabled()

@@ -1,0 +1,38 @@
+"""Verdicts on lesions come back as they were written, and a broken table is told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from napari_ifkd.annotations.verdicts import Verdict, read_verdicts, write_verdicts
+from napari_ifkd.errors import AnnotationError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TWO = [Verdict("a, b.svs", 10.5, 3, "reject", 2, 0.45, "2026-01-01T00:00:00+00:00"), Verdict("c.svs", 1, 2, "accept", 0, 0.5, "x")]
+
+
+def test_there_and_back(tmp_path: Path) -> None:
+    assert read_verdicts(tmp_path / "none.csv") == []
+    write_verdicts(tmp_path / "v.csv", TWO)
+    assert read_verdicts(tmp_path / "v.csv") == TWO
+    assert [path.name for path in tmp_path.iterdir()] == ["v.csv"]
+
+
+HEAD = "slide,x,y,verdict,round,threshold,time\n"
+
+
+@pytest.mark.parametrize("text", ["slide,x\na,1\n", HEAD + "a,1,2,maybe,0,0.5,t\n", HEAD + "a,nan,2,accept,0,0.5,t\n"])
+def test_what_is_no_table_of_verdicts(tmp_path: Path, text: str) -> None:
+    (tmp_path / "v.csv").write_text(text)
+    with pytest.raises(AnnotationError, match=r"v\.csv.*(verdict|columns)"):
+        read_verdicts(tmp_path / "v.csv")
+
+
+def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(AnnotationError, match="say it again later"):
+        write_verdicts(tmp_path / "file" / "v.csv", TWO)

@@ -1,0 +1,71 @@
+"""Rejected lesions are in no export; the list holds what an export would."""
+
+from __future__ import annotations
+
+import csv
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import tifffile
+from scipy import ndimage
+
+from napari_ifkd.annotations.verdicts import Verdict, write_verdicts
+from napari_ifkd.config import Config
+from napari_ifkd.events import MapReady
+from napari_ifkd.export import export_run
+from napari_ifkd.export.lesions import lesions_of, verdicts_on
+from napari_ifkd.runs.folder import RunFolder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def said(x: float, y: float, word: Any = "reject", slide: str = "case 7.scn") -> Verdict:
+    return Verdict(slide, x, y, word, 0, 0.5, "t")
+
+
+@pytest.fixture
+def found(make_map: Callable[..., Any]) -> Any:
+    values = np.full((300, 400), 20, np.uint8)
+    values[10:60, 10:60], values[20:50, 20:50], values[30:40, 30:40] = 200, 20, 250  # a ring, and an island in it
+    values[100:140, 200:260], values[140, 260], values[200, 300] = 180, 255, 255  # touches by a corner; one px
+    return make_map(values, scale=(2.0, 2.0))
+
+
+def test_they_are_the_objects_of_the_mask(found: Any) -> None:
+    lesions = lesions_of(found, 0.5, 0)
+    labels, count = ndimage.label(np.asarray(found.levels[0]) >= 128)
+    assert len(lesions) == count == 5
+    assert sorted(lesion.area_px for lesion in lesions) == sorted(np.bincount(labels.ravel())[1:].tolist())
+    means = sorted(ndimage.mean(np.asarray(found.levels[0]) / 255, labels, range(1, count + 1)))
+    assert sorted(lesion.mean_probability for lesion in lesions) == pytest.approx(means)
+
+
+def test_a_verdict_counts_for_the_lesion_that_holds_it_and_the_last_one_wins(found: Any) -> None:
+    lesions = lesions_of(found, 0.5, 0)
+    given = [said(2 * 15, 2 * 15), said(2 * 35, 2 * 35, "accept"), said(2 * 230, 2 * 120), said(2 * 230, 2 * 121, "accept"), said(5, 5)]
+    of_area = {lesion.area_px: word for lesion, word in zip(lesions, verdicts_on(lesions, given, (2.0, 2.0)), strict=True)}
+    assert of_area == {50 * 50 - 30 * 30: "reject", 100: "accept", 40 * 60: "accept", 1: None}
+    assert verdicts_on(lesions, [], (2.0, 2.0)) == [None] * 5
+
+
+def test_what_was_rejected_is_in_no_format(found: Any, make_map: Callable[..., Any], tmp_path: Path) -> None:
+    run = RunFolder.create(tmp_path / "run", "predict", Config().replaced(**{"inference.sigma_px": 0}), {})
+    path = run.map_path(0, "case 7.scn")
+    make_map(np.asarray(found.levels[0]), path=path, scale=(2.0, 2.0))
+    run.append(MapReady(0, "case 7.scn", path.relative_to(run.path).as_posix()))
+    write_verdicts(run.verdicts, [said(2 * 15, 2 * 15), said(2 * 230, 2 * 120, "accept"), said(2 * 35, 2 * 35, slide="other.svs")])
+    export_run(run.path, ["ome-tiff", "geojson", "csv"], tmp_path / "out", round=0, threshold=0.5)
+    wanted = np.asarray(found.levels[0]) >= 128
+    wanted[10:60, 10:60] = False
+    wanted[30:40, 30:40] = True  # the island in the ring is another lesion
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "out" / "case 7_round0.ome.tif"), wanted)
+    assert len(json.loads((tmp_path / "out" / "case 7_round0.geojson").read_text())["features"]) == 4
+    with (tmp_path / "out" / "case 7_round0.slide.csv").open() as file:
+        (line,) = csv.DictReader(file)
+    assert float(line["tumour_mm2"]) == pytest.approx(wanted.sum() / 1e6)
+    told = json.loads((tmp_path / "out" / "case 7_round0.provenance.json").read_text())
+    assert told["verdicts"] == {"accept": 1, "reject": 1}
