@@ -54,6 +54,46 @@ def page(window: Any, dock: Any, name: str) -> Any:
     return dock.pages.currentWidget()
 
 
+def test_from_one_disagreement_to_the_next_and_back(window: Any, reviewed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = window.session
+    page(window, reviewed, "Compare")
+    a, b = session.here()
+    session.set_pair(a, b)
+    window.wait(lambda: "F1" in reviewed.numbers.text())
+    window.click("Review", reviewed.next)
+    window.wait(lambda: bool(reviewed._places))
+    values = [np.asarray(c.found.levels[0]) >= 128 for c in (a, b)]
+    y, x = np.nonzero(values[0] != values[1])  # the second round marks 20 columns more, all within one square of 200 um
+    mpp = session.slide.mpp
+    middle = [((n.mean() + 0.5) * scale - 0.5) * mpp for n, scale in zip((y, x), a.found.scale_yx, strict=True)]
+    assert len(reviewed._places) == 1
+    assert np.allclose(window.viewer.scene.camera.center[-2:], middle, atol=0.5)
+    window.viewer.reset_view()
+    reviewed.keys["Shift+D"].activated.emit()
+    assert np.allclose(window.viewer.scene.camera.center[-2:], middle, atol=0.5)
+
+    whole = reviewed.numbers.text()
+    window.click("Review", reviewed.in_field)
+    window.viewer.scene.camera.zoom = 100  # now all that is seen is what B alone marks
+    window.wait(lambda: "F1 0.000" in reviewed.numbers.text())
+    window.click("Review", reviewed.in_field)
+    window.wait(lambda: reviewed.numbers.text() == whole)
+
+    clock = [1000.0]
+    monkeypatch.setattr("napari_ifkd._plugin.widgets.review._now", lambda: clock[0])
+    session.show(b)
+    session.set_compare("overlay")
+    for wanted in (a, b):
+        clock[0] += 1
+        window.click("Review", reviewed.flick)
+        assert (session.compare, session.shown) == ("off", wanted)
+        window.wait(lambda: len([layer for layer in window.ours("mask") if layer.visible]) == 1)
+    for wanted in (b, a, a):  # a held key repeats faster than the eye follows
+        clock[0] += 0.2
+        reviewed.keys["F"].activated.emit()
+        assert session.shown == wanted
+
+
 def test_thirty_points_say_which_round(window: Any, reviewed: Any) -> None:
     session, count = window.session, page(window, reviewed, "Points")
     run = RunFolder(session.run)

@@ -12,6 +12,7 @@ from .layers import da, disagreement_levels
 if TYPE_CHECKING:
     from napari_ifkd.inference import ProbabilityMap
 
+_PLACE_UM = 200.0
 _MOST_PIXELS = 16_000_000  # beyond, a coarser level is measured
 
 
@@ -32,10 +33,16 @@ def area_mm2(found: ProbabilityMap, threshold: float, sigma_px: float) -> float:
     return float(mask.sum().compute(scheduler="synchronous")) * _pixel_mm2(found, level)
 
 
-def agreement(a: ProbabilityMap, b: ProbabilityMap, threshold: float, sigma_px: float) -> Agreement:
-    """Measure how two masks on the same grid agree."""
+def agreement(
+    a: ProbabilityMap, b: ProbabilityMap, threshold: float, sigma_px: float, field: tuple[float, float, float, float] | None = None
+) -> Agreement:
+    """Measure how two masks on the same grid agree: over the whole slide, or in a field (left, top, right, bottom; level-0 px)."""
     level = _level(a)
     classes = da.asarray(disagreement_levels(a, b, threshold, sigma_px)[level])
+    if field is not None:
+        step_y, step_x = _step(a, level)
+        left, top, right, bottom = (max(0, round(at / step)) for at, step in zip(field, (step_x, step_y, step_x, step_y), strict=True))
+        classes = classes[top:bottom, left:right]
     counts = np.zeros(4)
     for block in classes.to_delayed().ravel():
         counts += np.bincount(block.compute(scheduler="synchronous").ravel(), minlength=4)
@@ -43,6 +50,25 @@ def agreement(a: ProbabilityMap, b: ProbabilityMap, threshold: float, sigma_px: 
     total = 2 * both + a_only + b_only
     unit = _pixel_mm2(a, level)
     return Agreement(float(2 * both / total) if total else None, a_only * unit, b_only * unit, both * unit)
+
+
+def disagreements(a: ProbabilityMap, b: ProbabilityMap, threshold: float, sigma_px: float, most: int = 50) -> list[tuple[float, float]]:
+    """Return where two masks on the same grid differ most, as (x, y) in level-0 px, the largest first.
+
+    A place is the middle of what differs in a square of 200 um (of 200 px where nobody knows the resolution).
+    """
+    level = _level(a)
+    classes = da.asarray(disagreement_levels(a, b, threshold, sigma_px)[level])
+    step_y, step_x = _step(a, level)
+    side = max(1, round(_PLACE_UM / (step_x * float(a.slide.get("mpp") or 1.0))))
+    found: list[tuple[int, float, float]] = []
+    for top in range(0, classes.shape[0], side):
+        band = classes[top : top + side].compute(scheduler="synchronous")
+        y, x = np.nonzero((band == 1) | (band == 2))
+        for square in np.unique(x // side).tolist():
+            inside = x // side == square
+            found.append((int(inside.sum()), (float(x[inside].mean()) + 0.5) * step_x, (top + float(y[inside].mean()) + 0.5) * step_y))
+    return [(x, y) for _, x, y in sorted(found, reverse=True)[:most]]
 
 
 def same_grid(a: ProbabilityMap, b: ProbabilityMap) -> bool:
@@ -53,6 +79,12 @@ def same_grid(a: ProbabilityMap, b: ProbabilityMap) -> bool:
 def _level(found: ProbabilityMap) -> int:
     sizes = [int(np.prod(level.shape)) for level in found.levels]
     return next((index for index, size in enumerate(sizes) if size <= _MOST_PIXELS), len(sizes) - 1)
+
+
+def _step(found: ProbabilityMap, level: int) -> tuple[float, float]:
+    """Return level-0 px per px of a level, (y, x)."""
+    (height, width), (rows, columns) = found.levels[0].shape, found.levels[level].shape
+    return found.scale_yx[0] * height / rows, found.scale_yx[1] * width / columns
 
 
 def _pixel_mm2(found: ProbabilityMap, level: int) -> float:

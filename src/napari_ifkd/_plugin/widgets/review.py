@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from html import escape
+from time import monotonic as _now
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import ComboBox, FloatSlider, RadioButtons
-from qtpy.QtWidgets import QTabWidget
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QCheckBox, QSizePolicy, QTabWidget
 
-from napari_ifkd._plugin.measure import Agreement, agreement, same_grid
+from napari_ifkd._plugin.look import field_px, go_to
+from napari_ifkd._plugin.measure import Agreement, agreement, disagreements, same_grid
 from napari_ifkd._plugin.palette import BOTH, STUDENT, TEACHER
 from napari_ifkd._plugin.worker import say_error
 from napari_ifkd.errors import InputError
@@ -17,11 +20,14 @@ from .correct import CorrectPage
 from .count import CountPage
 from .dock import Dock
 from .lesions import LesionsPage
-from .parts import Notice, button, column, form, row, text
+from .parts import Notice, button, column, form, row, shortcut, text
 
 if TYPE_CHECKING:
     from napari_ifkd.session_records import Candidate
 
+_FLICKER_S = 0.3
+_RESTED_MS = 400  # after the view moved
+_ACROSS_UM = 300.0
 _PAGES = {
     "Compare": "Two predictions, one against the other",
     "Points": "Answer thirty places: which round is best, and how good is it?",
@@ -64,11 +70,32 @@ class ReviewDock(Dock):
         self.add(
             row(form(self.shown).native, self.back, self.forth, stretch=(1, 0, 0)), self.about, self.warning, self.accept, self.accepted
         )
+        self.in_field = QCheckBox("Of the visible field")
+        self.in_field.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
+        self.in_field.setToolTip("Agreement of A and B where you look, and not over the whole slide")
+        self.last = button(
+            "◀ Differs (⇧D)", "Go to the place before, of those where A and B differ most. Key Shift+D", lambda: self._differ(-1)
+        )
+        self.next = button("Differs ▶ (D)", "Go to the next place, from where A and B differ most. Key D", lambda: self._differ(1))
+        self.flick = button("A / B (F)", "Show A, then B; hold the key F to flicker between them", self._flick)
+        self.jumps = row(self.last, self.next, self.flick)
+        self.keys = {
+            key: shortcut(self.jumps, key, act)
+            for key, act in {"D": lambda: self._differ(1), "Shift+D": lambda: self._differ(-1), "F": self._flick}.items()
+        }
+        self._places: list[tuple[float, float]] | None = None  # where A and B differ, None where nobody looked for them
+        self._at, self._flicked = -1, 0.0
+        self._moved = QTimer(self)
+        self._moved.setSingleShot(True)
+        self._moved.setInterval(_RESTED_MS)
+        self._moved.timeout.connect(self._measure)
         self.count, self.lesions, self.correct = CountPage(self), LesionsPage(self), CorrectPage(self)
         self.pages = QTabWidget()
         self.pages.setToolTip("What to do with the prediction: compare it, count points, judge its lesions, correct it")
         pages = {
-            "Compare": column(self.mode.native, form(self.a, self.b, self.opacity).native, self.legend, self.numbers),
+            "Compare": column(
+                self.mode.native, form(self.a, self.b, self.opacity).native, self.jumps, self.legend, self.in_field, self.numbers
+            ),
             "Points": self.count,
             "Lesions": self.lesions,
             "Correct": self.correct,
@@ -83,9 +110,14 @@ class ReviewDock(Dock):
         self.a.changed.connect(self._pick_pair)
         self.b.changed.connect(self._pick_pair)
         self.mode.changed.connect(self._pick_mode)
+        self.in_field.toggled.connect(lambda _: self._measure())
+        camera = self.bench.viewer.scene.camera
+        camera.events.center.connect(self._look_elsewhere)
+        camera.events.zoom.connect(self._look_elsewhere)
         self.opacity.changed.connect(lambda value: self.session.look(opacity=float(value)))
         self.listen("candidates", "slide", "shown", "a", "b", to=self._show_choices)
         self.listen("shown", "rounds", "accepted", "threshold", to=self._show_round)
+        self.listen("a", "b", "threshold", "sigma_px", to=self._forget_places)
         self.listen("a", "b", "compare", "threshold", "sigma_px", to=self._measure)
         self.listen("opacity", to=self._show_opacity)
 
@@ -111,6 +143,41 @@ class ReviewDock(Dock):
             say_error("A and B were made at different resolutions, so they cannot be compared pixel by pixel. Use Overlay or Contours.")
             mode = "overlay"
         self.session.set_compare(mode)
+
+    def _flick(self) -> None:
+        """Show the other of A and B; a held key repeats, and flickers at a pace that the eye can follow."""
+        session, now = self.session, _now()
+        if None in (session.a, session.b) or now - self._flicked < _FLICKER_S:
+            return
+        self._flicked = now
+        session.set_compare("off")
+        session.show(session.b if session.shown == session.a else session.a)
+
+    def _differ(self, by: int) -> None:
+        """Go to where A and B differ; the places are looked for when first asked."""
+        session = self.session
+        a, b, slide = session.a, session.b, session.slide
+        if a is None or b is None or slide is None or not same_grid(a.found, b.found):
+            return
+        if self._places is None:
+            asked = (a, b, session.threshold, session.sigma_px)
+
+            def found(places: list[tuple[float, float]]) -> None:
+                if asked == (session.a, session.b, session.threshold, session.sigma_px):
+                    self._places, self._at = places, -1
+                    self._differ(1)
+
+            self.in_thread(lambda: disagreements(a.found, b.found, asked[2], asked[3]), found)
+        elif self._places:
+            self._at = (self._at + by) % len(self._places)
+            go_to(slide, self.bench.viewer, *self._places[self._at], _ACROSS_UM)
+
+    def _forget_places(self) -> None:
+        self._places, self._at = None, -1
+
+    def _look_elsewhere(self, _: Any = None) -> None:
+        if self.in_field.isChecked():
+            self._moved.start()
 
     def _accept(self) -> None:
         candidate = self.session.shown
@@ -168,19 +235,22 @@ class ReviewDock(Dock):
         with self.mode.changed.blocked():
             self.mode.value = session.compare
         a, b, mode = session.a, session.b, session.compare
+        self.jumps.setEnabled(a is not None and b is not None)
         self.legend.setText(_legend(a, b, mode))
         self.numbers.setText("")
         if a is None or b is None:
             return
         maps = a.found, b.found
         asked = (a, b, session.threshold, session.sigma_px)
+        slide, here = session.slide, self.in_field.isChecked()
+        field = field_px(slide, self.bench.viewer) if here and slide is not None else None
 
         def measured(found: Agreement) -> None:
-            if asked == (session.a, session.b, session.threshold, session.sigma_px):
+            if here == self.in_field.isChecked() and asked == (session.a, session.b, session.threshold, session.sigma_px):
                 self.numbers.setText(_numbers(found))
 
         if same_grid(*maps):
-            self.in_thread(lambda: agreement(*maps, asked[2], asked[3]), measured)
+            self.in_thread(lambda: agreement(*maps, asked[2], asked[3], field), measured)
         else:
             self.numbers.setText("A and B were made at different resolutions: no agreement can be told.")
 
