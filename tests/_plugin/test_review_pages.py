@@ -97,10 +97,14 @@ def test_from_one_disagreement_to_the_next_and_back(window: Any, reviewed: Any, 
 def test_thirty_points_say_which_round(window: Any, reviewed: Any) -> None:
     session, count = window.session, page(window, reviewed, "Points")
     run = RunFolder(session.run)
+    corrections = Corrections.create(run.corrections_path(session.slide.name), session.slide, session.shown.found.mpp)
+    corrections.paint(0, 0, np.full((9, 9), 2, np.uint8))
+    reviewed.correct._show()
+    window.wait(lambda: len(window.ours("corrections")) == 1)
     window.click("Review", count.start)
     window.wait(lambda: count.asking.isVisible())
     assert count.bar.maximum() == len(read_points(run.path / "points-asked.csv", unanswered=True)) > 10
-    assert not [layer for layer in window.ours("mask", "heat") if layer.visible]  # nobody is told what to answer
+    assert not [layer for layer in window.ours("mask", "heat", "corrections") if layer.visible]  # nobody is told what to answer
     (ring,) = window.ours("counting")
     seen = np.asarray(window.viewer.scene.camera.center[-2:])
     assert np.allclose(ring.data[0], seen, atol=1e-3)
@@ -123,6 +127,7 @@ def test_thirty_points_say_which_round(window: Any, reviewed: Any) -> None:
     assert len([p for p in read_points(run.points) if p.answer]) == count.bar.maximum() or len(read_points(run.points)) > 10
     assert not window.ours("counting")
     window.wait(lambda: any(layer.visible for layer in window.ours("mask")))
+    assert window.ours("corrections")[0].visible
     window.click("Review", count.accept)
     assert session.accepted is not None
     assert session.accepted.round == count._judgement.chosen.round

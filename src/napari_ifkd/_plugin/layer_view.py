@@ -114,6 +114,8 @@ class LayerView:
 
     def hide_predictions(self, hidden: bool) -> None:
         """Hide all predictions, so that whoever judges the tissue does not see what they say, or show them again."""
+        for layer in self.ours("corrections", "verdicts", "brought"):  # nor what a person said of them
+            layer.visible = not hidden
         self._blind = hidden
         self.refresh()
 
@@ -164,6 +166,10 @@ class LayerView:
             for kind, number in _SPARES.items():
                 if len(list(self.ours(kind))) < number:
                     yield partial(self._add_spare, kind, session.slide)
+            named = {layer.name for layer in self.viewer.layers}
+            for layer in self.ours("mask"):  # napari numbers the second of a name, also when the first has another by now
+                if made.is_spare(layer) and made.SPARE_NAMES["mask"] not in named:
+                    yield partial(setattr, layer, "name", made.SPARE_NAMES["mask"])
 
     def _looks(self) -> list[tuple[Any, dict[str, Any]]]:
         """Return how our layers should look; those that are to be seen first."""

@@ -125,7 +125,8 @@ class CountPage(QWidget):
     def _next(self) -> None:
         """Go to the place that is asked about; at the end, judge."""
         self._show()
-        self._dock.bench.layers.hide_predictions(bool(self._points))
+        if self._points:
+            self._dock.bench.layers.hide_predictions(True)
         if self._points and self._at >= len(self._points):
             self._finish()
             return
@@ -144,7 +145,7 @@ class CountPage(QWidget):
                 symbol="disc",
                 face_color="transparent",
                 border_color="black",
-                border_width=0.12,
+                border_width=0.05,
                 canvas_size_limits=(28, 28),
                 metadata={made.KEY: {"kind": _KIND, "path": str(self._slide.path)}},
                 units=None if image is None else image.units,
@@ -204,8 +205,9 @@ class CountPage(QWidget):
         self._dock.in_thread(work, self._judged, self._failed)
 
     def _stop(self) -> None:
+        if self._points:
+            self._dock.bench.layers.hide_predictions(False)
         self._points, self._at = [], 0
-        self._dock.bench.layers.hide_predictions(False)
         for layer in list(self._dock.bench.layers.ours(_KIND)):
             self._viewer.layers.remove(layer)
         self._show()
