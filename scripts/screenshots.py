@@ -98,11 +98,17 @@ def _take(arguments: argparse.Namespace, scratch: Path) -> None:
     session.set_compare("contours")
     camera.take("Review", "window", themes=("dark",))
     session.set_compare("off")
+    _take_pages(camera, session)
+    viewer.reset_view()
     export = camera.widget("Export")
     export.folder.value = scratch / "masks"
     export.export.click()
     _until(lambda: "Written" in export.result.text())
     camera.take("Export", "export")
+    export.bring_fold.button.click()
+    export.ensureWidgetVisible(export.bring_in.bring)
+    camera.take("Export", "bring-in")
+    export.bring_fold.button.click()
     runs = camera.widget("Runs")
     camera.front("Runs")
     _until(lambda: runs.table.rowCount() > 0 and not runs.looking)
@@ -111,6 +117,44 @@ def _take(arguments: argparse.Namespace, scratch: Path) -> None:
     camera.take("Runs", "runs")
     viewer.close()
     get_settings().reset()
+
+
+def _take_pages(camera: _Camera, session: Any) -> None:
+    """Count points, as the last round says; judge lesions; correct."""
+    review = camera.widget("Review")
+    count, lesions, correct = review.count, review.lesions, review.correct
+    review.pages.setCurrentWidget(count)
+    count.start.click()
+    _until(lambda: count.asking.isVisibleTo(count))
+    camera.take("Review", "review-points-asking")
+    found = session.shown.found
+    while count.asking.isVisibleTo(count):
+        point = count.points[count.at]
+        value = found.levels[0][int(point.y / found.scale_yx[0]), int(point.x / found.scale_yx[1])]
+        count.answers["tumour" if value >= 128 else "normal"].click()
+        _wait(20)
+    _until(lambda: "F1" in count.card.text())
+    camera.take("Review", "review-points")
+    review.pages.setCurrentWidget(lesions)
+    lesions.list.click()
+    _until(lambda: lesions.model.rowCount() > 2)
+    for judge in (lesions.accept, lesions.accept, lesions.reject):
+        lesions.next.click()
+        judge.click()
+        _wait(500)
+    camera.take("Review", "review-lesions")
+    review.pages.setCurrentWidget(correct)
+    correct.begin.click()
+    _until(lambda: correct.layer() is not None)
+    layer = correct.layer()
+    height, width = layer.data.shape
+    for label, at in ((2, (0.35, 0.4)), (1, (0.6, 0.6))):
+        layer.selected_label, layer.brush_size = label, min(height, width) // 6
+        layer.paint((round(at[0] * height), round(at[1] * width)), label)
+    camera.take("Review", "review-correct")
+    correct.write.click()
+    _until(lambda: correct.layer() is None)
+    _wait(1000)
 
 
 class _Camera:

@@ -118,8 +118,8 @@ def test_thirty_points_say_which_round(window: Any, reviewed: Any) -> None:
         window.wait(lambda answer=answer: any(p.answer == answer for p in read_points(run.path / "points-asked.csv")))
     assert count.bar.value() == 3
     truth = session.here()[1].found
-    while count._points:
-        asked = count._points[count._at]
+    while count.points:
+        asked = count.points[count.at]
         value = truth.levels[0][int(asked.y / truth.scale_yx[0]), int(asked.x / truth.scale_yx[1])]
         window.click("Review", count.answers["tumour" if value >= 128 else "normal"])
     window.wait(lambda: "F1" in count.card.text())
@@ -218,8 +218,8 @@ def test_painted_corrections_are_written_shown_and_taken_back(window: Any, revie
     path = RunFolder(session.run).corrections_path(session.slide.name)
     window.viewer.reset_view()
     window.click("Review", correct.begin)
-    window.wait(lambda: correct._layer() is not None)
-    layer = correct._layer()
+    window.wait(lambda: correct.layer() is not None)
+    layer = correct.layer()
     assert window.viewer.layers.selection.active is layer
     assert (layer.mode, layer.selected_label) == ("paint", 2)
     (image,) = window.ours("slide")
@@ -231,7 +231,7 @@ def test_painted_corrections_are_written_shown_and_taken_back(window: Any, revie
     window.click("Review", correct.tumour)
     layer.paint((30, 40), 2)  # as napari's brush does
     window.click("Review", correct.write)
-    window.wait(lambda: "mm² tumour" in correct.told.text() and correct._layer() is None)
+    window.wait(lambda: "mm² tumour" in correct.told.text() and correct.layer() is None)
     painted = Corrections.open(path)
     assert painted.read(30, 40, 1, 1)[0, 0] == 2
     area = painted.area_mm2()
@@ -241,11 +241,11 @@ def test_painted_corrections_are_written_shown_and_taken_back(window: Any, revie
     spot = np.argwhere(np.asarray(shown.data) == 2).mean(0)
     assert np.allclose(shown.data_to_world(spot), layer.data_to_world((30, 40)), atol=np.max(shown.scale))
     window.click("Review", correct.begin)  # again: what was painted is there
-    window.wait(lambda: correct._layer() is not None)
-    assert np.asarray(correct._layer().data)[30, 40] == 2
-    correct._layer().data[:] = 1
+    window.wait(lambda: correct.layer() is not None)
+    assert np.asarray(correct.layer().data)[30, 40] == 2
+    correct.layer().data[:] = 1
     window.click("Review", correct.discard)
-    assert correct._layer() is None
+    assert correct.layer() is None
     assert Corrections.open(path).area_mm2() == area
     window.click("Review", correct.undo)
     window.wait(lambda: Corrections.open(path).is_empty)

@@ -74,7 +74,8 @@ class CorrectPage(QWidget):
 
     # --- painting
 
-    def _layer(self) -> Any | None:
+    def layer(self) -> Any | None:
+        """Return the layer that is painted on, None while there is none."""
         return next(iter(self._dock.bench.layers.ours(_KIND)), None)
 
     def _begin(self) -> None:
@@ -121,14 +122,14 @@ class CorrectPage(QWidget):
         self._dock.in_thread(work, ready, self._failed)
 
     def _pick(self, label: int) -> None:
-        layer = self._layer()
+        layer = self.layer()
         if layer is not None:
             self._viewer.layers.selection.active = layer
             layer.selected_label = label
             layer.mode = "paint" if label else "erase"
 
     def _write(self) -> None:
-        layer, opened = self._layer(), self._open
+        layer, opened = self.layer(), self._open
         if layer is None or opened is None:
             return
         slide, path, _, y0, x0 = opened
@@ -155,7 +156,7 @@ class CorrectPage(QWidget):
         self._dock.in_thread(work, written, self._failed)
 
     def _discard(self) -> None:
-        layer = self._layer()
+        layer = self.layer()
         self._open = None
         if layer is not None:
             self._viewer.layers.remove(layer)
@@ -195,11 +196,11 @@ class CorrectPage(QWidget):
             self.told.setText("")
             return
         where = f"Zoom to where <b>{shown.label}</b> is wrong, then correct what you see."
-        self.what.setText(_HELP if self._layer() is not None else where)
+        self.what.setText(_HELP if self.layer() is not None else where)
         self._refresh(slide, RunFolder(shown.run).corrections_path(slide.name))
 
     def _buttons(self) -> None:
-        painting, idle = self._layer() is not None, not self._busy
+        painting, idle = self.layer() is not None, not self._busy
         for part in (self.brushes, self.write, self.discard):
             part.setVisible(painting)
         self.begin.setVisible(not painting)

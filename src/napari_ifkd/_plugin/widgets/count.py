@@ -42,13 +42,17 @@ class CountPage(QWidget):
     Parameters
     ----------
     dock : it is part of
+
+    Attributes
+    ----------
+    points, at : the places asked about, none while nothing is counted, and which of them is next
     """
 
     def __init__(self, dock: Dock) -> None:
         super().__init__()
         self._dock, self._session, self._viewer = dock, dock.session, dock.bench.viewer
-        self._points: list[Point] = []
-        self._at, self._busy, self._writing, self._unwritten = 0, False, False, False
+        self.points: list[Point] = []
+        self.at, self._busy, self._writing, self._unwritten = 0, False, False, False
         self._slide: Slide | None = None
         self._run: Path | None = None
         self._judgement: Judgement | None = None
@@ -114,25 +118,25 @@ class CountPage(QWidget):
         self._dock.in_thread(work, self._asked, self._failed)
 
     def _asked(self, points: list[Point]) -> None:
-        self._busy, self._points = False, points
+        self._busy, self.points = False, points
         if not points:
             self.card.setText("There is no tissue on which all rounds looked.")
         else:
             self.card.setText("")
-        self._at = next((index for index, point in enumerate(points) if not point.answer), len(points))
+        self.at = next((index for index, point in enumerate(points) if not point.answer), len(points))
         self._next()
 
     def _next(self) -> None:
         """Go to the place that is asked about; at the end, judge."""
         self._show()
-        if self._points:
+        if self.points:
             self._dock.bench.layers.hide_predictions(True)
-        if self._points and self._at >= len(self._points):
+        if self.points and self.at >= len(self.points):
             self._finish()
             return
-        if not self._points or self._slide is None:
+        if not self.points or self._slide is None:
             return
-        point, mpp = self._points[self._at], self._slide.mpp or 1.0
+        point, mpp = self.points[self.at], self._slide.mpp or 1.0
         go_to(self._slide, self._viewer, point.x, point.y, ACROSS_UM)
         place = ((point.y - 0.5) * mpp, (point.x - 0.5) * mpp)
         ring = next(iter(self._dock.bench.layers.ours(_KIND)), None)
@@ -155,16 +159,16 @@ class CountPage(QWidget):
             ring.data = [place]
 
     def _answer(self, answer: Answer) -> None:
-        if self._busy or self._at >= len(self._points) or self._run is None:
+        if self._busy or self.at >= len(self.points) or self._run is None:
             return
-        self._points[self._at] = replace(self._points[self._at], answer=answer)
-        self._at += 1
+        self.points[self.at] = replace(self.points[self.at], answer=answer)
+        self.at += 1
         self._keep()
         self._next()
 
     def _back(self) -> None:
-        if not self._busy and self._points and self._at > 0:
-            self._at -= 1
+        if not self._busy and self.points and self.at > 0:
+            self.at -= 1
             self._next()
 
     def _keep(self) -> None:
@@ -172,13 +176,13 @@ class CountPage(QWidget):
         if self._writing:
             self._unwritten = True
             return
-        run, points = self._run, list(self._points)
+        run, points = self._run, list(self.points)
         assert run is not None  # there are points
         self._writing, self._unwritten = True, False
 
         def written(_: object) -> None:
             self._writing = False
-            if self._unwritten and self._points:
+            if self._unwritten and self.points:
                 self._keep()
 
         self._dock.in_thread(lambda: write_points(run / TABLE, points), written, self._failed)
@@ -186,7 +190,7 @@ class CountPage(QWidget):
     # --- judging
 
     def _finish(self) -> None:
-        slide, run, points = self._slide, self._run, list(self._points)
+        slide, run, points = self._slide, self._run, list(self.points)
         if slide is None or run is None or not any(point.answer for point in points):
             self._stop()
             return
@@ -205,9 +209,9 @@ class CountPage(QWidget):
         self._dock.in_thread(work, self._judged, self._failed)
 
     def _stop(self) -> None:
-        if self._points:
+        if self.points:
             self._dock.bench.layers.hide_predictions(False)
-        self._points, self._at = [], 0
+        self.points, self.at = [], 0
         for layer in list(self._dock.bench.layers.ours(_KIND)):
             self._viewer.layers.remove(layer)
         self._show()
@@ -247,14 +251,14 @@ class CountPage(QWidget):
             self.card.setText("")
             self._stop()
             return
-        counting = bool(self._points) and self._at < len(self._points)
+        counting = bool(self.points) and self.at < len(self.points)
         ready = session.slide is not None and session.run is not None
         self.start.setVisible(not counting)
         self.start.setEnabled(ready and not self._busy)
         self.asking.setVisible(counting)
-        self.back.setEnabled(self._at > 0)
-        self.bar.setRange(0, max(1, len(self._points)))
-        self.bar.setValue(self._at)
+        self.back.setEnabled(self.at > 0)
+        self.bar.setRange(0, max(1, len(self.points)))
+        self.bar.setValue(self.at)
         self.accept.setVisible(self._judgement is not None and self._judgement.decides)
         if counting:
             self.what.setText("Is the middle of the ring <b>tumour</b>? Predictions are hidden meanwhile.")

@@ -73,9 +73,7 @@ class ReviewDock(Dock):
         self.in_field = QCheckBox("Of the visible field")
         self.in_field.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
         self.in_field.setToolTip("Agreement of A and B where you look, and not over the whole slide")
-        self.last = button(
-            "◀ Differs (⇧D)", "Go to the place before, of those where A and B differ most. Key Shift+D", lambda: self._differ(-1)
-        )
+        self.last = button("◀ Differs", "Go to the place before, of those where A and B differ most. Key Shift+D", lambda: self._differ(-1))
         self.next = button("Differs ▶ (D)", "Go to the next place, from where A and B differ most. Key D", lambda: self._differ(1))
         self.flick = button("A / B (F)", "Show A, then B; hold the key F to flicker between them", self._flick)
         self.jumps = row(self.last, self.next, self.flick)
