@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import shapely
+from PIL import Image
 
 from napari_ifkd._plugin.commands import distill_command
-from napari_ifkd.annotations import Corrections
+from napari_ifkd.annotations import Corrections, read_regions
 from napari_ifkd.config import Config
 from napari_ifkd.events import MapReady, RunDone
 from napari_ifkd.runs.folder import RunFolder
@@ -103,6 +105,13 @@ def test_files_for_the_next_distillation(window: Any, part: Any, drawn: Path, tm
     bring(window, part, drawn, "Weak regions")
     assert session.given_here() == {"reference": drawn, "regions": drawn}
     assert "Reference: drawn.geojson" in part.given.text()
+    height, width = session.slide.shape_level0
+    labels = np.zeros((height // 2, width // 2), np.uint8)
+    labels[10:50, 20:60] = 1  # the same square
+    Image.fromarray(labels).save(tmp_path / "labels.png")
+    bring(window, part, tmp_path / "labels.png", "Weak regions")
+    assert read_regions(session.given_here()["regions"], session.slide).tumour.equals(shapely.box(40, 20, 120, 100))
+    bring(window, part, drawn, "Weak regions")
     words = distill_command(session.slide, "T", tmp_path / "new", config=Config(), given=session.given_here(), judged=session.shown.run)
     for option, value in (("--reference", drawn), ("--regions", drawn), ("--judged", session.shown.run)):
         assert words[words.index(option) + 1] == str(value)

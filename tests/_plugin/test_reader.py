@@ -5,10 +5,13 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import tifffile
+from PIL import Image
 
 from napari_ifkd._plugin import sample_data
 from napari_ifkd._plugin.reader import get_reader, read
@@ -35,11 +38,13 @@ def run(drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None]) -> Pa
 
 
 def test_it_takes_what_it_knows_and_nothing_else(drawn_slide: Path, run: Path, tmp_path: Path) -> None:
-    (tmp_path / "picture.png").touch()
+    Image.fromarray(np.zeros((5, 9), np.uint8)).save(tmp_path / "picture.png")
     assert get_reader(str(drawn_slide)) is not None
     assert get_reader([str(drawn_slide), str(run)]) is not None
     assert get_reader(str(run / "rounds/01/maps/tiny.zarr")) is not None
-    assert get_reader(str(tmp_path / "picture.png")) is None
+    assert get_reader(str(tmp_path / "picture.png")) is not read  # napari's own, without a slide
+    (tmp_path / "text.txt").touch()
+    assert get_reader(str(tmp_path / "text.txt")) is None
     assert get_reader(str(tmp_path)) is None
 
 
@@ -137,6 +142,13 @@ def test_masks_of_other_programs_lie_on_the_slide(window: Any, run: Path, drawn_
     window.wait(lambda: window.session.tissue is not None)
     (image,) = window.ours("slide")
     wanted = None
+    labels = tifffile.imread(next(path for path in files if path.name.endswith(".ome.tif")))
+    for name in ("labels.png", "labels.tif"):  # of another program, which says nothing of its resolution
+        (Image.fromarray(labels).save if name.endswith("png") else partial(tifffile.imwrite, data=labels))(tmp_path / name)
+        files.append(tmp_path / name)
+    Image.fromarray(np.zeros((50, 300, 3), np.uint8)).save(tmp_path / "photo.png")
+    (photo,) = window.viewer.open(str(tmp_path / "photo.png"), plugin="napari-ifkd")
+    assert (type(photo).__name__, photo.rgb) == ("Image", True)  # as napari opens any picture
     for path in files:
         assert get_reader(str(path)) is not None
         (layer,) = window.viewer.open(str(path), plugin="napari-ifkd")  # as File > Open and a drop do

@@ -22,6 +22,11 @@ SLIDES = (".svs", ".tif", ".tiff", ".ndpi", ".scn", ".mrxs", ".bif", ".vms", ".q
 def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerData]] | None:
     """Return what reads `path`, None if we do not know such a thing."""
     paths = [Path(path)] if isinstance(path, str | Path) else [Path(p) for p in path]
+    if all(p.suffix.lower() == ".png" for p in paths) and not all(_is_mask(p) for p in paths):
+        from napari_builtins.io import napari_get_reader  # type: ignore[import-untyped]
+
+        builtin: Callable[[str | list[str]], list[LayerData]] | None = napari_get_reader(path)
+        return builtin  # a picture is napari's own business
     return read if all(_known(p) for p in paths) else None
 
 
@@ -67,19 +72,40 @@ def run_slides(run: Path) -> Iterator[tuple[Path, float | None]]:
 def _known(path: Path) -> bool:
     if path.is_dir():
         return is_dicom(path) or (path / "run.yaml").is_file() or (path.suffix == ".zarr" and is_zarr_group(path))
-    return path.suffix.lower() in SLIDES or path.name.lower().endswith(DRAWN)
+    return path.suffix.lower() in SLIDES or path.name.lower().endswith(DRAWN) or (path.suffix.lower() == ".png" and _is_mask(path))
 
 
 def _is_mask(path: Path) -> bool:
-    """Tell a mask: by its ending, by labels in a zarr, or because this program wrote the TIFF as one."""
+    """Tell a mask: by its ending, by labels in a zarr, as a TIFF of this program, or as an image of labels that fits the open slide."""
     if path.name.lower().endswith(DRAWN):
         return True
     if path.is_dir():
         return is_zarr_group(path) and holds_labels(path)
     from napari_ifkd.export.told import provenance_in
 
+    if path.suffix.lower() not in (".tif", ".tiff", ".png") or not path.is_file():
+        return False
     told = provenance_in(path) if path.name.lower().endswith((".ome.tif", ".ome.tiff")) else None
-    return told is not None and "values" not in told  # values: of a probability
+    if told is not None:
+        return "values" not in told  # values: of a probability
+    return _labels_of_the_slide(path)
+
+
+def _labels_of_the_slide(path: Path) -> bool:
+    """Tell whether an image has one channel of whole numbers and the proportions of the slide in front, and is not that slide."""
+    from napari_ifkd.annotations.images import level0_scale, open_image
+
+    from .writer import slide_in_front
+
+    try:
+        slide = slide_in_front()
+        if slide is None:
+            return False
+        with slide, open_image(path, "uib") as image:
+            level0_scale(image, slide.identity())
+            return image.channels == 1 and path.resolve() != slide.path.resolve()
+    except InputError:
+        return False
 
 
 def _slide(path: Path, mpp: float | None = None) -> list[LayerData]:

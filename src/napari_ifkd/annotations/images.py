@@ -43,6 +43,7 @@ class ImageFile:
     ----------
     shape : height and width, px
     dtype : of the values
+    channels : values a pixel
     """
 
     def __init__(self, path: Path, array: Any, mpp: float | None, close: Any = None, lossy: bool = False) -> None:
@@ -50,6 +51,7 @@ class ImageFile:
         self._array, self._close = array, close
         self.shape: tuple[int, int] = (int(array.shape[0]), int(array.shape[1]))
         self.dtype: np.dtype[Any] = np.dtype(array.dtype)
+        self.channels = int(array.shape[2]) if len(array.shape) == 3 else 1
 
     def read(self, y0: int, x0: int, height: int, width: int) -> NDArray[Any]:
         """Read a window, ``(height, width)`` or ``(height, width, channels)`` of `dtype`; 0 beyond the border.

@@ -11,9 +11,13 @@ from psygnal import Signal
 from qtpy.QtWidgets import QCheckBox, QComboBox, QLineEdit, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_ifkd._plugin.brought import brought_layer
+from napari_ifkd._plugin.settings import runs_folder
 from napari_ifkd._plugin.worker import say_error
 from napari_ifkd.annotations import read_regions
+from napari_ifkd.annotations.images import is_image
+from napari_ifkd.config import Config
 from napari_ifkd.errors import InputError
+from napari_ifkd.export.incoming import import_corrections, import_mask
 from napari_ifkd.runs.folder import RunFolder
 from napari_ifkd.runs.reference import ReferenceMask
 
@@ -105,28 +109,31 @@ class BringIn(QWidget):
         classes = [name for name in self.tumour.text().split(",") if name.strip()]
         rest = self.rest.isChecked()
 
-        def work() -> tuple[Any, str]:
+        def work() -> tuple[Any, str, Path]:
             if kind == "corrections" and shown is not None:
-                from napari_ifkd.export.incoming import import_corrections
-
                 painted, notes = import_corrections(path, slide, RunFolder.open(shown.run), tumour=classes, rest_is_normal=rest)
                 said = f"Corrections: {painted.area_mm2(2):.3g} mm² tumour, {painted.area_mm2(1):.3g} mm² normal"
-                return None, "<br>".join([said, *notes])
+                return None, "<br>".join([said, *notes]), path
             if kind == "reference":  # read now: a bad file is told before a run begins
                 with ReferenceMask(path, slide):
                     pass
             elif kind == "regions":
-                regions = read_regions(path, slide)
+                drawn = path
+                if is_image(path):  # weak regions are drawn: go round what is marked
+                    drawn = runs_folder() / "brought" / f"{path.name}-on-{slide.name}.geojson"
+                    import_mask(path, slide, drawn, mpp=Config().tiles.mpp)
+                regions = read_regions(drawn, slide)
                 if all(region.meaning == "other" for region in regions):
                     raise InputError(path, "has no region of a known class", "Classify its regions as Tumor, Normal or Exclusion")
-            return brought_layer(path, slide), "On the slide as a layer."
+                return brought_layer(path, slide), "On the slide as a layer.", drawn
+            return brought_layer(path, slide), "On the slide as a layer.", path
 
         self._busy = True
         self.told.setText("Reading …")
         self._show()
-        self._dock.in_thread(work, lambda found: self._done(kind, path, *found), self._failed)
+        self._dock.in_thread(work, lambda found: self._done(kind, *found), self._failed)
 
-    def _done(self, kind: str, path: Path, layer: Any, said: str) -> None:
+    def _done(self, kind: str, layer: Any, said: str, path: Path) -> None:
         self._busy = False
         if layer is not None:
             data, options, _ = layer
