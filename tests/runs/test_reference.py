@@ -184,7 +184,11 @@ def test_a_run_ends_by_its_reference_and_says_so(
         assert weights_hash(load_model(other.model_path(1))[0]) == weights_hash(load_model(done.model_path(1))[0])
     decided = [[e.decision for e in folder.events() if isinstance(e, RoundDone)] for folder in (run, done)]
     assert decided[0] == decided[1]
-
+    told = [e.scores for e in events if isinstance(e, RoundDone)]
+    assert len(told) == 2
+    for scores in told:  # the same mask, held against the rounds by another program
+        assert scores["reference_f1"] == pytest.approx(scores["f1"], abs=1e-12)
+    assert not any("reference_f1" in e.scores for e in done.events() if isinstance(e, RoundDone))
     assert run.about["data"]["reference"] == [str(truth.resolve())]
 
 

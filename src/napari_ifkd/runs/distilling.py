@@ -22,6 +22,7 @@ from .inputs import absolute, absolute_ref, check_same_slides, one_slide_regions
 from .points import points_of
 from .recommending import recommend
 from .reference import References
+from .reference_f1 import ReferenceF1
 from .rounds import Rounds
 from .stop import never
 from .teachers import FileTeacher, find_teacher
@@ -141,7 +142,9 @@ def distill_run(
                 yield Warned(note)
             first.keep(folder)
             card = first.card(folder, resolved_config, slides, patches)
-            rounds = Rounds(folder, slides, resolved_config, first, card, mask, stop)
+            exclusion = None if weak is None or weak.exclusion.is_empty else weak.exclusion
+            seen = None if references is None else ReferenceF1(references, slides, resolved_config, exclusion, stop)
+            rounds = Rounds(folder, slides, resolved_config, first, card, mask, seen, stop)
             outcome = yield from _distill(folder, slides, patches, resolved_config, first, student, rounds, weak, stop)
             yield from recommend(
                 folder,
@@ -150,7 +153,7 @@ def distill_run(
                 outcome,
                 references=references,
                 truth=None if truth is None else Path(truth),
-                exclusion=None if weak is None or weak.exclusion.is_empty else weak.exclusion,
+                exclusion=exclusion,
                 should_stop=stop,
             )
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from napari_ifkd.slides import Slide
 
     from .folder import RunFolder
+    from .reference_f1 import ReferenceF1
     from .teachers import Teacher
     from .truth import Truth
 
@@ -36,6 +37,7 @@ class Rounds:
     teacher : of the first round
     card : what the students' cards say of it
     truth : scores the maps of the one slide, after all is decided; None where there is none
+    reference : tells how far a round agrees with the reference masks, after it was decided about; None where there are none
     should_stop : asked at least once a second
     """
 
@@ -47,10 +49,11 @@ class Rounds:
         teacher: Teacher,
         card: ModelCard,
         truth: Truth | None,
+        reference: ReferenceF1 | None,
         should_stop: Callable[[], bool],
     ) -> None:
         self.folder, self.slides, self.config, self.teacher, self.card = folder, slides, config, teacher, card
-        self.truth, self.should_stop = truth, should_stop
+        self.truth, self.reference, self.should_stop = truth, reference, should_stop
         events = folder.events()
         self._told = {event.index for event in events if isinstance(event, RoundDone)}
         self._told_maps = {(event.round, event.slide) for event in events if isinstance(event, MapReady)}
@@ -112,8 +115,10 @@ class Rounds:
             return
         yield from self.maps(event.index)
         scores = dict(event.scores)
+        # both for the eye only: the engine has decided about this round before
+        if self.reference is not None:
+            scores.update(self.reference.scores(self.folder.maps(event.index)))
         if self.truth is not None:
-            # for the eye only: the engine has decided about this round before
             path = self.folder.maps(event.index)[self.truth.slide_name]
             scores.update(self.truth.scores(open_map(path), self.config))
         metrics: dict[str, Any] = {**self.folder.metrics(event.index), **scores}

@@ -18,7 +18,7 @@ _COLUMNS = {
     "Decision": "Whether the student took the teacher's role",
     "Agree": "F1 between the masks of student and teacher on validation bags",
     "mm²": "Area of the mask on this slide at the present threshold",
-    "F1": "Against reference masks, if the run was given any",
+    "F1": "Mask against the reference masks, where they know; masks that also choose the round flatter it",
 }
 
 
@@ -60,14 +60,14 @@ class RoundsTable(QTableWidget):
         self.blockSignals(True)
         self.setRowCount(len(rounds))
         for row, done in enumerate(rounds):
-            agreement, f1, area = done.scores.get("agreement"), done.scores.get("f1"), areas.get(done.index)
+            agreement, f1, area = done.scores.get("agreement"), _f1(done), areas.get(done.index)
             values = (str(done.index), _decision(done), _number(agreement, ".2f"), _number(area, ".3g"), _number(f1, ".3f"))
             reason = done.decision.reason if done.decision is not None else "The teacher as it came"
             for column, value in enumerate(values):
                 item = QTableWidgetItem(value)
                 item.setToolTip(reason)
                 self.setItem(row, column, item)
-        self.setColumnHidden(len(_COLUMNS) - 1, all("f1" not in r.scores for r in rounds))
+        self.setColumnHidden(len(_COLUMNS) - 1, all(_f1(done) is None for done in rounds))
         self.blockSignals(False)
 
     def select_round(self, index: int | None) -> None:
@@ -89,6 +89,11 @@ def _decision(done: RoundDone) -> str:
     if done.decision is None:
         return "teacher"
     return "switched" if done.decision.switched else "kept teacher"
+
+
+def _f1(done: RoundDone) -> float | None:
+    """Return the figure of masks that do not choose, where a run on the command line was given such, else of the reference masks."""
+    return done.scores.get("f1", done.scores.get("reference_f1"))
 
 
 def _number(value: float | None, form: str) -> str:

@@ -1,0 +1,83 @@
+"""F1 of a round's maps against the reference masks, for the eye: told with the round after it was decided about, and read by no rule."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_ifkd.errors import Cancelled
+from napari_ifkd.inference import open_map
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from shapely.geometry.base import BaseGeometry
+
+    from napari_ifkd.config import Config
+    from napari_ifkd.slides import Slide
+
+    from .reference import References
+
+_WINDOW_PX = 2048  # of a map, read at once
+
+
+class ReferenceF1:
+    """Reference masks of slides against maps at the run's threshold; glass that a map did not look at counts as normal.
+
+    Parameters
+    ----------
+    references : the masks; those of patches are left to the end of the run
+    slides : of the run
+    config : threshold and smoothing count
+    exclusion : (x, y) in level-0 px of the one slide: not looked at
+    should_stop : asked for each window
+    """
+
+    def __init__(
+        self,
+        references: References,
+        slides: Sequence[Slide],
+        config: Config,
+        exclusion: BaseGeometry | None,
+        should_stop: Callable[[], bool],
+    ) -> None:
+        self.references, self.config, self.exclusion, self.should_stop = references, config, exclusion, should_stop
+        self.slides = [slide for slide in slides if slide.name in references.of_slides]
+
+    def scores(self, maps: Mapping[str, Path]) -> dict[str, float]:
+        """Score the maps of a round.
+
+        Parameters
+        ----------
+        maps : folder of the map of each slide, by the slide's name
+
+        Returns
+        -------
+        ``reference_f1``, pooled over the slides; nothing where neither masks nor maps hold tumour
+
+        Raises
+        ------
+        AnnotationError, EngineError
+            If a mask or a map is damaged.
+        Cancelled
+            If the run shall stop.
+        """
+        hit = said = tumour = 0
+        for slide in self.slides:
+            pmap = open_map(maps[slide.name])
+            height, width = pmap.shape
+            with self.references.of_slide(slide) as reference:
+                grid = reference.on_grid(pmap.scale_yx, self.exclusion)
+                for y in range(0, height, _WINDOW_PX):
+                    for x in range(0, width, _WINDOW_PX):
+                        if self.should_stop():
+                            raise Cancelled
+                        h, w = min(_WINDOW_PX, height - y), min(_WINDOW_PX, width - x)
+                        there, known = grid.read(y, x, h, w)
+                        marked = known & (pmap.smoothed(y, x, h, w, self.config.inference.sigma_px) >= self.config.inference.threshold)
+                        hit += int(np.count_nonzero(marked & there))
+                        said += int(np.count_nonzero(marked))
+                        tumour += int(np.count_nonzero(there))
+        return {"reference_f1": 2 * hit / (said + tumour)} if said + tumour else {}
