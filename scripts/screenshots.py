@@ -91,10 +91,10 @@ def _take(arguments: argparse.Namespace, scratch: Path) -> None:
     camera.take("Distill", "distill-advanced")
     camera.widget("Distill").fold.click()
 
-    for mode in ("overlay", "contours", "disagreement"):
+    for mode in ("overlay", "contours", "side by side", "disagreement", "uncertainty"):
         session.set_compare(mode)
         _wait(1500)
-        camera.take("Review", f"review-{mode}")
+        camera.take("Review", f"review-{mode.replace(' ', '-')}")
     session.set_compare("contours")
     camera.take("Review", "window", themes=("dark",))
     session.set_compare("off")

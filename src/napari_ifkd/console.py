@@ -25,7 +25,15 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 out = Console(highlight=False, soft_wrap=True)
 
 
-_TOLD = ("bag_accuracy", "positive_area", "negative_area", "reference_f1", "f1", "iou", "average_precision")  # the rest stands in metrics.json
+_TOLD = (
+    "bag_accuracy",
+    "positive_area",
+    "negative_area",
+    "reference_f1",
+    "f1",
+    "iou",
+    "average_precision",
+)  # the rest stands in metrics.json
 
 
 def say(text: str) -> None:

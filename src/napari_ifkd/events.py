@@ -66,7 +66,9 @@ class RoundDone(Event):
 
     index: int
     decision: Decision | None
-    scores: dict[str, float] = field(default_factory=dict)  # as EpochDone.scores; with --truth also f1, iou, ...; with --reference reference_f1
+    scores: dict[str, float] = field(
+        default_factory=dict
+    )  # as EpochDone.scores; with --truth also f1, iou, ...; with --reference reference_f1
 
 
 @dataclass(frozen=True, slots=True)

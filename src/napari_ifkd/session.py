@@ -42,6 +42,7 @@ class Session:
     run : the distillation run whose rounds are looked at
     rounds, curve : the finished rounds of that run and its epochs, in order
     candidates, shown : the predictions there are, and the one looked at
+    files : what other programs marked, to compare predictions with
     a, b, compare : the two predictions to compare, and how
     threshold, sigma_px : from probability to mask; px of the map
     job : the run at work, or the last one
@@ -62,6 +63,7 @@ class Session:
     rounds: tuple[RoundDone, ...] = ()
     curve: tuple[EpochDone, ...] = ()
     candidates: tuple[Candidate, ...] = ()
+    files: tuple[Candidate, ...] = ()
     shown: Candidate | None = None
     a: Candidate | None = None
     b: Candidate | None = None
@@ -118,6 +120,7 @@ class Session:
         """Forget a slide and what was predicted on it; the runs on disk stay."""
         self.slides = tuple(s for s in self.slides if s is not slide)
         self.candidates = tuple(c for c in self.candidates if c.slide != slide.name)
+        self.files = tuple(c for c in self.files if c.slide != slide.name)
         if self.slide is slide:
             self.activate(self.slides[-1] if self.slides else None)
         slide.close()
@@ -174,6 +177,15 @@ class Session:
         """Return the predictions on the active slide, in order."""
         return tuple(c for c in self.candidates if self.slide is not None and c.slide == self.slide.name)
 
+    def comparable(self) -> tuple[Candidate, ...]:
+        """Return what may be compared on the active slide: the predictions, and what other programs marked."""
+        return (*self.here(), *(c for c in self.files if self.slide is not None and c.slide == self.slide.name))
+
+    def compare_file(self, candidate: Candidate) -> None:
+        """Take in what another program marked, as B; one of the same file takes the place of the former."""
+        self.files = (*(c for c in self.files if c != candidate), candidate)
+        self.set_pair(self.a if self.a != candidate else None, candidate)
+
     def show(self, candidate: Candidate | None) -> None:
         """Look at a prediction."""
         self.shown = candidate
@@ -213,10 +225,10 @@ class Session:
         self.a, self.b = a, b
 
     def _choose_pair(self) -> None:
-        here = self.here()
+        here, there = self.here(), self.comparable()
         teachers = sorted((c for c in here if c.round == 0), key=lambda c: c.act != "distill")
-        a = self.a if self.a in here else next(iter(teachers), None)
-        b = self.b if self.b in here and self.b != a else next((c for c in reversed(here) if c != a), None)
+        a = self.a if self.a in there else next(iter(teachers), None)
+        b = self.b if self.b in there and self.b != a else next((c for c in reversed(here) if c != a), None)
         self.set_pair(a, b)
 
     # --- runs

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 GivenUse = Literal["reference", "regions"]
 RegionKind = Literal["tissue", "field", "shapes"]
-Compare = Literal["off", "overlay", "contours", "disagreement"]
+Compare = Literal["off", "overlay", "contours", "side by side", "disagreement", "uncertainty", "a", "b"]
 JobState = Literal["running", "pausing", "paused", "cancelling", "done", "cancelled", "failed", "interrupted"]
 
 BUILT_IN_TEACHER = "phantom-teacher"
@@ -26,7 +26,7 @@ class Candidate:
     """A prediction one can look at: the map of one slide by the network of one round."""
 
     run: Path
-    act: str  # "predict" or "distill"
+    act: str  # "predict", "distill", or "file" for one of another program, to compare with
     round: int  # 0 is the teacher
     slide: str  # file name
     found: ProbabilityMap = field(compare=False, repr=False)  # opened where it was found: in a thread, not where it is shown
@@ -49,6 +49,8 @@ class Candidate:
     @property
     def label(self) -> str:
         """Return what to call it on the screen."""
+        if self.act == "file":
+            return self.model
         if self.act == "predict":
             return f"Teacher ({self.model})" if self.model else "Teacher"
         return "Round 0 (teacher)" if self.round == 0 else f"Round {self.round}"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
+from napari_ifkd._plugin.layers import tag
+from napari_ifkd._plugin.look import field_px
 from napari_ifkd.annotations import Corrections
 from napari_ifkd.annotations.points import read_points
 from napari_ifkd.annotations.verdicts import read_verdicts
@@ -81,17 +84,113 @@ def test_from_one_disagreement_to_the_next_and_back(window: Any, reviewed: Any, 
 
     clock = [1000.0]
     monkeypatch.setattr("napari_ifkd._plugin.widgets.review._now", lambda: clock[0])
-    session.show(b)
     session.set_compare("overlay")
-    for wanted in (a, b):
+    for wanted in ("a", "b"):
         clock[0] += 1
         window.click("Review", reviewed.flick)
-        assert (session.compare, session.shown) == ("off", wanted)
-        window.wait(lambda: len([layer for layer in window.ours("mask") if layer.visible]) == 1)
-    for wanted in (b, a, a):  # a held key repeats faster than the eye follows
+        assert session.compare == wanted
+        assert reviewed.mode.buttons[wanted].isChecked()
+        window.wait(lambda wanted=wanted: [tag(layer)["round"] for layer in window.ours("mask") if layer.visible] == ["ab".index(wanted)])
+    for wanted in ("b", "a", "a"):  # a held key repeats faster than the eye follows
         clock[0] += 0.2
         reviewed.keys["F"].activated.emit()
-        assert session.shown == wanted
+        assert session.compare == wanted
+
+
+def test_side_by_side_moves_together_and_ends_as_it_was(window: Any, reviewed: Any) -> None:
+    session, viewer = window.session, window.viewer
+    viewer.add_points([(0.0, 0.0)], name="of the user")
+    a, b = session.here()
+    window.click("Review", reviewed.mode.buttons["side by side"])
+    window.wait(lambda: viewer.canvas.grid.enabled and window.bench.layers.settled)
+
+    def seen(side: int) -> set[tuple[str, object]]:
+        inside = viewer.canvas.grid.contents_at((0, side), viewer.layers)
+        layers = [viewer.layers[at] for at in inside if viewer.layers[at].visible]
+        return {(tag(layer)["kind"], tag(layer).get("round")) for layer in layers if tag(layer)}
+
+    assert viewer.canvas.grid.actual_shape(viewer.layers) == (1, 2)
+    assert {("slide", None), ("mask", a.round)} <= seen(0)
+    assert seen(1) == {("twin", None), ("mask", b.round)}
+    assert "left" in reviewed.legend.text()
+    reviewed._differ(1)
+    window.wait(lambda: bool(reviewed._places))
+    x, y = reviewed._places[0]
+    field = field_px(session.slide, viewer)
+    assert np.allclose(((field[0] + field[2]) / 2, (field[1] + field[3]) / 2), (x, y), atol=1)
+    assert (field[2] - field[0]) / (field[3] - field[1]) == pytest.approx(viewer.canvas.size[1] / 2 / viewer.canvas.size[0])
+
+    viewer.add_points([(0.0, 0.0)], name="one more")  # comes while two are shown
+    session.look(opacity=0.5)
+    session.set_pair(b, a)
+    window.wait(lambda: window.bench.layers.settled)
+    assert seen(1) == {("twin", None), ("mask", a.round)}
+    window.click("Review", reviewed.mode.buttons["off"])
+    window.wait(lambda: window.bench.layers.settled)
+    assert not viewer.canvas.grid.enabled
+    assert not window.ours("twin")
+    assert [layer.name for layer in viewer.layers if not tag(layer)] == ["of the user", "one more"]
+
+
+def test_uncertainty_is_greatest_at_the_threshold(window: Any, reviewed: Any) -> None:
+    session = window.session
+    b = session.b
+    values = np.asarray(b.found.levels[0]) / 255
+    for threshold in (0.5, 0.8):
+        session.look(threshold=threshold)
+        window.click("Review", reviewed.mode.buttons["uncertainty"])
+        (layer,) = window.ours("uncertainty")
+        wanted = np.where(values < threshold, values / threshold, (1 - values) / (1 - threshold))
+        assert np.allclose(np.asarray(layer.data[0]) / 255, wanted, atol=0.005)
+        assert not [mask for mask in window.ours("mask", "heat") if mask.visible]
+    window.click("Review", reviewed.mode.buttons["overlay"])
+    assert not window.ours("uncertainty")
+
+
+def test_the_slider_goes_through_the_rounds(window: Any, reviewed: Any) -> None:
+    session = window.session
+    assert reviewed.steps.maximum() == 1
+    reviewed.steps.setFocus()
+    for key, wanted in ((",", 0), (",", 0), (".", 1), (",", 0)):
+        reviewed.keys[key].activated.emit()
+        assert (session.shown.round, reviewed.steps.value()) == (wanted, wanted)
+    reviewed.steps.setValue(1)
+    assert session.shown.round == 1
+
+
+def test_a_file_of_another_program_is_compared(
+    window: Any, reviewed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: list[str]
+) -> None:
+    from qtpy.QtWidgets import QFileDialog
+
+    session = window.session
+    a = session.here()[1]
+    marked = np.asarray(a.found.levels[0]) >= 128
+    y, x = (n.astype(float) for n in np.nonzero(marked[:62]))
+    (top, bottom), (left, right) = ((v.min() * 2, (v.max() + 1) * 2) for v in (y, x))
+    ring = [[left, top], [right, top], [right, bottom], [left, bottom], [left, top]]
+    drawn = {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [ring]}, "properties": {"classification": {"name": "Tumor"}}}
+    (tmp_path / "by hand.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": [drawn]}))
+    (tmp_path / "bad.geojson").write_text("{")
+    for name in ("bad.geojson", "by hand.geojson"):
+        monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_, name=name: (str(tmp_path / name), ""))
+        window.click("Review", reviewed.file)
+        window.wait(lambda: reviewed.file.isEnabled())
+    assert len(said) == 1
+    assert "bad.geojson" in said[0]
+    assert session.b.label == "by hand.geojson"
+    assert session.b not in session.here()  # nothing that a run could accept
+    session.set_pair(a, session.b)
+    window.click("Review", reviewed.mode.buttons["overlay"])
+    window.wait(lambda: len([layer for layer in window.ours("mask") if layer.visible]) == 2)
+    masks = {tag(layer)["act"]: np.asarray(layer.data[0]) for layer in window.ours("mask") if layer.visible}
+    assert set(masks) == {"distill", "file"}
+    inside = np.zeros_like(marked)
+    inside[int(top // 2) : int(bottom // 2), int(left // 2) : int(right // 2)] = True
+    assert (masks["file"] == inside).mean() > 0.999
+    window.wait(lambda: "F1" in reviewed.numbers.text())
+    session.show(session.here()[0])
+    assert "by hand.geojson" in reviewed.legend.text()
 
 
 def test_thirty_points_say_which_round(window: Any, reviewed: Any) -> None:

@@ -80,8 +80,7 @@ def test_from_slide_to_export_by_clicks(
 
     # compare
     for mode, layers in (("overlay", 2), ("contours", 2), ("disagreement", 0)):
-        radio = next(b for b in review.mode.native.findChildren(_radio()) if b.text().lower() == mode)
-        window.click("Review", radio)
+        window.click("Review", review.mode.buttons[mode])
         assert session.compare == mode
         masks = [layer for layer in window.ours("mask") if layer.visible]
         assert len(masks) == layers
@@ -90,8 +89,7 @@ def test_from_slide_to_export_by_clicks(
     values = np.unique(np.asarray(disagreement.data[0] if disagreement.multiscale else disagreement.data))
     assert set(values) <= {0, 1, 2, 3}
     window.wait(lambda: "F1" in review.numbers.text())
-    off = next(b for b in review.mode.native.findChildren(_radio()) if b.text() == "Off")
-    window.click("Review", off)
+    window.click("Review", review.mode.buttons["off"])
     assert not window.ours("disagreement")
 
     # accept

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from napari_ifkd.slides import Slide
 
+MASK_FILES = "Masks (*.geojson *.json *.gz *.xml *.tif *.tiff *.png);;All files (*)"
 MEANINGS = ("tumour", "normal", "exclusion", "other")  # labels 1 to 4
 _COLOURS = dict(enumerate((STUDENT, NORMAL, EXCLUSION, BOTH), start=1))
 _LONGEST_PX = 4096  # that regions are drawn on

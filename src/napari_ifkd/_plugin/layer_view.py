@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import layers as made
 from .palette import STUDENT, TEACHER
+from .side_by_side import SideBySide
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -46,9 +47,10 @@ class LayerView:
         self._known: set[str] = set()  # paths of the predictions that were in the session
         self._later, self._hold, self._busy = later, hold, False
         self._blind = False
+        self._sides = SideBySide(viewer)
         events = session.events
         events.slide.connect(self._slide_changed)
-        for name in ("candidates", "shown", "a", "b", "compare", "heat"):
+        for name in ("candidates", "files", "shown", "a", "b", "compare", "heat"):
             events[name].connect(self.refresh)
         for name in ("threshold", "sigma_px"):
             events[name].connect(self._remask)
@@ -145,7 +147,7 @@ class LayerView:
     def _changes(self) -> Iterator[Callable[[], object]]:
         """Yield what is to be done, by what matters most: napari needs a tenth of a second for some of them."""
         session = self.session
-        wanted, heat, pair = self._masked(), self._heated(), self._differing()
+        wanted, heat, compared = self._masked(), self._heated(), self._compared()
         for candidate in wanted:
             if self.find("mask", candidate.path) is None:
                 yield from self._show_mask(candidate, wanted)
@@ -153,12 +155,16 @@ class LayerView:
             yield from self._show_heat(heat)
         for layer in self._gone():
             yield from self._let_go(layer)
-        differing = "" if pair is None else f"{pair[0].path}|{pair[1].path}"
-        for layer in self.ours("disagreement"):
-            if made.tag(layer)["path"] != differing:
+        for layer in self.ours("disagreement", "uncertainty"):
+            if compared is None or (made.tag(layer)["kind"], made.tag(layer)["path"]) != (session.compare, compared[0]):
                 yield partial(self._remove, layer)
-        if pair is not None and self.find("disagreement", differing) is None:
-            yield partial(self._show_disagreement, *pair)
+        if compared is not None and self.find(session.compare, compared[0]) is None:
+            yield partial(self._show_compared, compared[1])
+        right = self.find("mask", session.b.path) if session.b is not None else None
+        if session.compare == "side by side" and len(wanted) == 2 and right is not None and session.slide is not None:
+            yield from self._sides.changes(session.slide, right)
+        else:
+            yield from self._sides.undo()
         for layer, look in self._looks():
             if made.unlike(layer, look):
                 yield partial(made.style, layer, look)
@@ -174,7 +180,7 @@ class LayerView:
     def _looks(self) -> list[tuple[Any, dict[str, Any]]]:
         """Return how our layers should look; those that are to be seen first."""
         session, heat = self.session, self._heated()
-        here = {str(c.path): c for c in session.here()}
+        here, wanted = {str(c.path): c for c in session.comparable()}, self._masked()
         comparing = self._comparing()
         outlined = comparing and session.compare == "contours"
         looks: list[tuple[Any, dict[str, Any]]] = []
@@ -182,8 +188,8 @@ class LayerView:
             if made.is_spare(layer):  # drawn though empty: its first picture, which takes long, is behind it then
                 continue
             candidate = here.get(made.tag(layer)["path"])
-            paired = comparing and candidate in (session.a, session.b)
-            seen = (paired and session.compare != "disagreement") if comparing else candidate == session.shown
+            paired = comparing and candidate is not None
+            seen = candidate in wanted
             if candidate is None or not seen or self._blind:
                 looks.append((layer, {"visible": False}))
                 continue
@@ -199,11 +205,22 @@ class LayerView:
     def _comparing(self) -> bool:
         return self.session.compare != "off" and None not in (self.session.a, self.session.b)
 
-    def _differing(self) -> tuple[Candidate, Candidate] | None:
-        a, b = self.session.a, self.session.b
-        if self._blind:
+    def _compared(self) -> tuple[str, Callable[[], made.LayerData]] | None:
+        """Return the layer that tells of A and B together, in modes that have one: the path it is known by, and what makes it."""
+        session = self.session
+        a, b = session.a, session.b
+        if self._blind or a is None or b is None:
             return None
-        return (a, b) if a is not None and b is not None and self.session.compare == "disagreement" else None
+        if session.compare == "disagreement":
+            make = partial(made.disagreement_layer, a, b, session.threshold, session.sigma_px, session.opacity)
+            return f"{a.path}|{b.path}", make
+        if session.compare == "uncertainty":
+            return str(b.path), partial(made.uncertainty_layer, b, session.threshold, session.opacity)
+        return None
+
+    def _show_compared(self, make: Callable[[], made.LayerData]) -> None:
+        data, options, kind = make()
+        self._add(self.viewer.add_labels if kind == "labels" else self.viewer.add_image, data, options)
 
     def _heated(self) -> Candidate | None:
         session = self.session
@@ -217,12 +234,15 @@ class LayerView:
         if self._blind:
             return []
         if self._comparing():
-            return [c for c in (session.a, session.b) if c is not None] if session.compare != "disagreement" else []
+            seen = {"a": (session.a,), "b": (session.b,), "disagreement": (), "uncertainty": ()}.get(
+                session.compare, (session.a, session.b)
+            )
+            return [c for c in seen if c is not None]
         return [session.shown] if session.shown is not None and session.shown in session.here() else []
 
     def _gone(self) -> list[Any]:
         """Return layers of predictions that left the session; what napari's reader brought, and is still being read, is not gone."""
-        wanted = {str(c.path) for c in self.session.candidates}
+        wanted = {str(c.path) for c in (*self.session.candidates, *self.session.files)}
         layers = [(layer, made.tag(layer)["path"]) for layer in self.ours("mask", "heat") if not made.is_spare(layer)]
         self._known = wanted | {path for _, path in layers if path in self._known}
         return [layer for layer, path in layers if path in self._known - wanted]
@@ -270,11 +290,6 @@ class LayerView:
         else:
             self._add(self.viewer.add_labels, data, options)
 
-    def _show_disagreement(self, a: Candidate, b: Candidate) -> None:
-        session = self.session
-        data, options, _ = made.disagreement_layer(a, b, session.threshold, session.sigma_px, session.opacity)
-        self._add(self.viewer.add_labels, data, options)
-
     def _add(self, add: Callable[..., Any], data: Any, options: dict[str, Any]) -> Any:
         # napari would select it: take the layer from under the user's hands, and arrange the window anew for its controls
         selection = self.viewer.layers.selection
@@ -295,7 +310,7 @@ class LayerView:
 
     def _remask(self) -> None:
         session = self.session
-        for candidate in session.here():
+        for candidate in session.comparable():
             layer = self.find("mask", candidate.path)
             if layer is not None:  # a new array: refresh() alone leaves the coarsest level stale
                 layer.data = made.mask_levels(candidate.found, session.threshold, session.sigma_px)
@@ -303,8 +318,11 @@ class LayerView:
         for layer in self.ours("disagreement"):
             if a is not None and b is not None:
                 layer.data = made.disagreement_levels(a.found, b.found, session.threshold, session.sigma_px)
+        for layer in self.ours("uncertainty"):
+            if b is not None:
+                layer.data = made.uncertainty_levels(b.found, session.threshold)
 
     def _reopaque(self, opacity: float) -> None:
-        for layer in self.ours("mask", "heat", "disagreement"):
+        for layer in self.ours("mask", "heat", "disagreement", "uncertainty"):
             if getattr(layer, "contour", 0) == 0:  # outlines are thin enough
                 layer.opacity = opacity

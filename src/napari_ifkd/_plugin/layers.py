@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 import dask.array
 import numpy as np
 
-from .palette import BOTH, NORMAL, STUDENT, TEACHER, TISSUE, heat_colours, rgba
+from .palette import BOTH, NORMAL, STUDENT, TEACHER, TISSUE, heat_colours, rgba, unsure_colours
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -103,6 +103,22 @@ def disagreement_layer(a: Candidate, b: Candidate, threshold: float, sigma_px: f
         **placement(a.found.slide.get("mpp"), a.found.scale_yx),
     }
     return levels, options, "labels"
+
+
+def uncertainty_layer(candidate: Candidate, threshold: float, opacity: float) -> LayerData:
+    """Return how unsure a prediction is of its mask."""
+    options = {
+        **_heat_look(opacity),
+        **_of_candidate(candidate, "uncertainty"),
+        "colormap": {"colors": unsure_colours(), "name": "IFKD uncertainty"},
+    }
+    return uncertainty_levels(candidate.found, threshold), options, "image"
+
+
+def twin_layer(slide: Slide) -> LayerData:
+    """Return the image of a slide once more, for the right of two pictures side by side."""
+    data, options, kind = slide_layer(slide)
+    return data, {**options, "name": f"{slide.name} (right)", "metadata": {KEY: {"kind": "twin", "path": str(slide.path)}}}, kind
 
 
 def corrections_layer(corrections: Corrections, slide: Slide) -> LayerData:
@@ -207,6 +223,18 @@ def disagreement_levels(a: ProbabilityMap, b: ProbabilityMap, threshold: float, 
     """Return 1 only A, 2 only B, 3 both, lazily; A and B must have the same grid."""
     pairs = zip(mask_levels(a, threshold, sigma_px), mask_levels(b, threshold, sigma_px), strict=True)
     return [first + 2 * second for first, second in pairs]
+
+
+def uncertainty_levels(found: ProbabilityMap, threshold: float) -> list[Any]:
+    """Return 255 where the probability is the threshold, down to 0 where it is 0 or 1, and where nobody looked."""
+    p = np.arange(256) / 255
+    unsure = np.where(p < threshold, p / max(threshold, 1e-6), (1 - p) / max(1 - threshold, 1e-6))
+    table = np.clip(255 * unsure, 0, 255).astype(np.uint8)
+    table[0] = 0
+    return [
+        table[level] if isinstance(level, np.ndarray) else level.map_blocks(table.__getitem__, dtype=np.uint8)
+        for level in heat_levels(found)
+    ]
 
 
 def colour_of(candidate: Candidate) -> str:

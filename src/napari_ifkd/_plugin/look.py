@@ -14,7 +14,7 @@ def field_px(slide: Slide, viewer: Any) -> tuple[float, float, float, float]:
     """Return the visible field as left, top, right, bottom in level-0 px; it may reach beyond the slide."""
     mpp = slide.mpp or 1.0
     centre = np.asarray(viewer.scene.camera.center[-2:], float)
-    half = np.asarray(viewer.canvas.size, float) / viewer.scene.camera.zoom / 2
+    half = _picture(viewer) / viewer.scene.camera.zoom / 2
     (top, left), (bottom, right) = (centre - half) / mpp + 0.5, (centre + half) / mpp + 0.5  # world 0 is the centre of pixel 0
     return float(left), float(top), float(right), float(bottom)
 
@@ -29,5 +29,10 @@ def go_to(slide: Slide, viewer: Any, x: float, y: float, across_um: float) -> No
     across_um : how much is to be seen across the shorter side, um (px where nobody knows the resolution)
     """
     mpp = slide.mpp or 1.0
-    viewer.scene.camera.zoom = min(viewer.canvas.size) / across_um
+    viewer.scene.camera.zoom = float(_picture(viewer).min()) / across_um
     viewer.scene.camera.center = (0.0, (y - 0.5) * mpp, (x - 0.5) * mpp)
+
+
+def _picture(viewer: Any) -> Any:
+    """Return height and width of the picture, screen px; of one of them where there are several side by side."""
+    return np.asarray(viewer.canvas.size, float) / viewer.canvas.grid.actual_shape(viewer.layers)

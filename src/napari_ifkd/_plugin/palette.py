@@ -29,3 +29,8 @@ def heat_colours() -> NDArray[np.float32]:
     """Return the colours of a heat map, ``(5, 4)``: from nothing over yellow and vermilion to dark purple."""
     steps = (("#F0E442", 0.0), ("#F0E442", 0.12), ("#E69F00", 0.65), ("#D55E00", 0.9), ("#5B1A5E", 1.0))
     return np.stack([rgba(colour, alpha) for colour, alpha in steps])
+
+
+def unsure_colours() -> NDArray[np.float32]:
+    """Return the colours of uncertainty, ``(4, 4)``: from nothing to bluish green, and dark where it is greatest."""
+    return np.stack([rgba(BOTH, 0.0), rgba(BOTH, 0.35), rgba(BOTH, 0.95), rgba("#003B2B", 1.0)])

@@ -10,7 +10,7 @@ from magicgui.widgets import FileEdit
 from psygnal import Signal
 from qtpy.QtWidgets import QCheckBox, QComboBox, QLineEdit, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_ifkd._plugin.brought import brought_layer
+from napari_ifkd._plugin.brought import MASK_FILES, brought_layer
 from napari_ifkd._plugin.settings import runs_folder
 from napari_ifkd._plugin.worker import say_error
 from napari_ifkd.annotations import read_regions
@@ -26,7 +26,6 @@ from .parts import button, row, text
 if TYPE_CHECKING:
     from .dock import Dock
 
-_FILES = "Masks (*.geojson *.json *.gz *.xml *.tif *.tiff *.png);;All files (*)"
 USES = {
     "Look at it": ("look", "Show it as a layer on the slide"),
     "Corrections": (
@@ -53,7 +52,7 @@ class BringIn(QWidget):
         self._dock, self._busy = dock, False
         self.file = FileEdit(
             mode=FileDialogMode.EXISTING_FILE,
-            filter=_FILES,
+            filter=MASK_FILES,
             tooltip="GeoJSON, ASAP XML, OME-TIFF, OME-Zarr or PNG, drawn on the active slide",
         )
         self.file.choose_btn.text, self.file.choose_btn.tooltip = "…", "Choose a file"

@@ -112,7 +112,7 @@ def form(*widgets: Widget) -> Container[Any]:
     labels = [part for part in made.native.findChildren(QLabel) if part.text() in {widget.label for widget in widgets}]
     width = max((part.fontMetrics().horizontalAdvance(part.text()) for part in labels), default=0)
     for part in labels:  # one column; the margin is for the font of the theme
-        part.setFixedWidth(int(1.2 * width) + 4)
+        part.setFixedWidth(int(1.2 * width) + 8)
     for box in made.native.findChildren(QComboBox):  # a long choice must not push the dock wider than it is
         box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         box.setMinimumContentsLength(6)

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+from functools import partial
 from html import escape
+from pathlib import Path
 from time import monotonic as _now
 from typing import TYPE_CHECKING, Any
 
-from magicgui.widgets import ComboBox, FloatSlider, RadioButtons
-from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QCheckBox, QSizePolicy, QTabWidget
+from magicgui.widgets import ComboBox, FloatSlider
+from qtpy.QtCore import QSignalBlocker, Qt, QTimer
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QSizePolicy, QSlider, QTabWidget
 
+from napari_ifkd._plugin.brought import MASK_FILES
+from napari_ifkd._plugin.compared import file_candidate
 from napari_ifkd._plugin.look import field_px, go_to
 from napari_ifkd._plugin.measure import Agreement, agreement, disagreements, same_grid
 from napari_ifkd._plugin.palette import BOTH, STUDENT, TEACHER
+from napari_ifkd._plugin.settings import runs_folder
 from napari_ifkd._plugin.worker import say_error
+from napari_ifkd.config import Config
 from napari_ifkd.errors import InputError
 
 from .correct import CorrectPage
 from .count import CountPage
 from .dock import Dock
 from .lesions import LesionsPage
+from .modes import Modes
 from .parts import Notice, button, column, form, row, shortcut, text
 
 if TYPE_CHECKING:
@@ -34,7 +41,7 @@ _PAGES = {
     "Lesions": "The lesions one by one: jump to them, accept or reject them",
     "Correct": "Paint what is wrong",
 }
-MODES = {"Off": "off", "Overlay": "overlay", "Contours": "contours", "Disagreement": "disagreement"}
+_ON_ONE_GRID = ("disagreement",)  # modes that go pixel by pixel
 
 
 class ReviewDock(Dock):
@@ -43,16 +50,13 @@ class ReviewDock(Dock):
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer)
         self.shown = ComboBox(choices=[], nullable=True, label="Show", tooltip="The prediction looked at: the teacher's or that of a round")
-        self.back = button("◀", "The prediction before", lambda: self._step(-1))
-        self.forth = button("▶", "The next prediction", lambda: self._step(1))
+        self.steps = QSlider(Qt.Orientation.Horizontal)
+        self.steps.setToolTip("From the teacher through the rounds. Keys , and .")
+        self.steps.setPageStep(1)
+        self.steps.setTickPosition(QSlider.TickPosition.TicksBelow)
         self.about = text("What is known of this round")
         self.warning = Notice()
-        self.mode = RadioButtons(
-            choices=list(MODES.items()),
-            orientation="vertical",
-            label="",
-            tooltip="How A and B are shown: both masks, their outlines, or where only one of them sees tumour",
-        )
+        self.mode = Modes()
         self.a = ComboBox(choices=[], nullable=True, label="A", tooltip="First prediction, orange")
         self.b = ComboBox(choices=[], nullable=True, label="B", tooltip="Second prediction, blue")
         self.opacity = FloatSlider(
@@ -67,9 +71,7 @@ class ReviewDock(Dock):
             main=True,
         )
         self.accepted = text("What was accepted")
-        self.add(
-            row(form(self.shown).native, self.back, self.forth, stretch=(1, 0, 0)), self.about, self.warning, self.accept, self.accepted
-        )
+        self.add(form(self.shown).native, self.steps, self.about, self.warning, self.accept, self.accepted)
         self.in_field = QCheckBox("Of the visible field")
         self.in_field.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
         self.in_field.setToolTip("Agreement of A and B where you look, and not over the whole slide")
@@ -77,10 +79,10 @@ class ReviewDock(Dock):
         self.next = button("Differs ▶ (D)", "Go to the next place, from where A and B differ most. Key D", lambda: self._differ(1))
         self.flick = button("A / B (F)", "Show A, then B; hold the key F to flicker between them", self._flick)
         self.jumps = row(self.last, self.next, self.flick)
-        self.keys = {
-            key: shortcut(self.jumps, key, act)
-            for key, act in {"D": lambda: self._differ(1), "Shift+D": lambda: self._differ(-1), "F": self._flick}.items()
-        }
+        self.file = button("Compare with a file …", "Take a mask or regions of another program as B", self._ask_file)
+        comparing = {"D": lambda: self._differ(1), "Shift+D": lambda: self._differ(-1), "F": self._flick}
+        self.keys = {key: shortcut(self.jumps, key, act) for key, act in comparing.items()}
+        self.keys |= {key: shortcut(self, key, partial(self._step, by)) for key, by in ((",", -1), (".", 1))}
         self._places: list[tuple[float, float]] | None = None  # where A and B differ, None where nobody looked for them
         self._at, self._flicked = -1, 0.0
         self._moved = QTimer(self)
@@ -92,7 +94,14 @@ class ReviewDock(Dock):
         self.pages.setToolTip("What to do with the prediction: compare it, count points, judge its lesions, correct it")
         pages = {
             "Compare": column(
-                self.mode.native, form(self.a, self.b, self.opacity).native, self.jumps, self.legend, self.in_field, self.numbers
+                self.mode,
+                form(self.a, self.b).native,
+                self.file,
+                form(self.opacity).native,
+                self.jumps,
+                self.legend,
+                self.in_field,
+                self.numbers,
             ),
             "Points": self.count,
             "Lesions": self.lesions,
@@ -102,18 +111,17 @@ class ReviewDock(Dock):
             self.pages.addTab(page, name)
             self.pages.setTabToolTip(self.pages.count() - 1, _PAGES[name])
         self.add(self.pages)
-        for step in (self.back, self.forth):
-            step.setFixedWidth(34)
+        self.steps.valueChanged.connect(self._slide_to)
         self.shown.changed.connect(self._pick_shown)
         self.a.changed.connect(self._pick_pair)
         self.b.changed.connect(self._pick_pair)
-        self.mode.changed.connect(self._pick_mode)
+        self.mode.picked.connect(self._pick_mode)
         self.in_field.toggled.connect(lambda _: self._measure())
         camera = self.bench.viewer.scene.camera
         camera.events.center.connect(self._look_elsewhere)
         camera.events.zoom.connect(self._look_elsewhere)
         self.opacity.changed.connect(lambda value: self.session.look(opacity=float(value)))
-        self.listen("candidates", "slide", "shown", "a", "b", to=self._show_choices)
+        self.listen("candidates", "files", "slide", "shown", "a", "b", to=self._show_choices)
         self.listen("shown", "rounds", "accepted", "threshold", to=self._show_round)
         self.listen("a", "b", "threshold", "sigma_px", to=self._forget_places)
         self.listen("a", "b", "compare", "threshold", "sigma_px", to=self._measure)
@@ -132,12 +140,37 @@ class ReviewDock(Dock):
             at = here.index(self.session.shown) if self.session.shown in here else 0
             self._pick_shown(here[max(0, min(len(here) - 1, at + by))])
 
+    def _slide_to(self, at: int) -> None:
+        here = self.session.here()
+        if at < len(here):
+            self._pick_shown(here[at])
+
+    def _ask_file(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(self, "Compare with a file", "", MASK_FILES)
+        if path:
+            self.compare_file(Path(path))
+
+    def compare_file(self, path: Path) -> None:
+        """Read what another program marked on the active slide, and compare with it."""
+        slide, a = self.session.slide, self.session.a
+        if slide is None:
+            return
+        mpp = Config().tiles.mpp if a is None else a.found.mpp
+
+        def failed(error: Exception) -> None:
+            self._show_choices()
+            say_error(error)
+
+        self.file.setEnabled(False)
+        self.file.setText("Reading …")
+        self.in_thread(lambda: file_candidate(path, slide, runs_folder() / "compared", mpp), self.session.compare_file, failed)
+
     def _pick_pair(self, _: Any) -> None:
         self.session.set_pair(self.a.value, self.b.value)
 
     def _pick_mode(self, mode: Any) -> None:
         a, b = self.session.a, self.session.b
-        if mode == "disagreement" and a is not None and b is not None and not same_grid(a.found, b.found):
+        if mode in _ON_ONE_GRID and a is not None and b is not None and not same_grid(a.found, b.found):
             say_error("A and B were made at different resolutions, so they cannot be compared pixel by pixel. Use Overlay or Contours.")
             mode = "overlay"
         self.session.set_compare(mode)
@@ -148,8 +181,7 @@ class ReviewDock(Dock):
         if None in (session.a, session.b) or now - self._flicked < _FLICKER_S:
             return
         self._flicked = now
-        session.set_compare("off")
-        session.show(session.b if session.shown == session.a else session.a)
+        session.set_compare("b" if session.compare == "a" else "a")
 
     def _differ(self, by: int) -> None:
         """Go to where A and B differ; the places are looked for when first asked."""
@@ -189,15 +221,18 @@ class ReviewDock(Dock):
 
     def _show_choices(self) -> None:
         session = self.session
-        here = session.here()
-        choices = [(candidate.label, candidate) for candidate in here]
-        for box, value in ((self.shown, session.shown), (self.a, session.a), (self.b, session.b)):
+        here, there = session.here(), session.comparable()
+        for box, value, offered in ((self.shown, session.shown, here), (self.a, session.a, there), (self.b, session.b, there)):
             with box.changed.blocked():
-                box.choices = choices
-                box.value = value if value in here else None
-        self.mode.enabled = session.a is not None and session.b is not None
-        for step in (self.back, self.forth):
-            step.setEnabled(len(here) > 1)
+                box.choices = [(candidate.label, candidate) for candidate in offered]
+                box.value = value if value in offered else None
+        self.mode.setEnabled(session.a is not None and session.b is not None)
+        self.file.setEnabled(session.slide is not None and session.slide.mpp is not None)
+        self.file.setText("Compare with a file …")
+        self.steps.setVisible(len(here) > 1)
+        with QSignalBlocker(self.steps):
+            self.steps.setRange(0, max(0, len(here) - 1))
+            self.steps.setValue(here.index(session.shown) if session.shown in here else 0)
 
     def _show_round(self) -> None:
         session, shown = self.session, self.session.shown
@@ -230,8 +265,7 @@ class ReviewDock(Dock):
 
     def _measure(self) -> None:
         session = self.session
-        with self.mode.changed.blocked():
-            self.mode.value = session.compare
+        self.mode.show_mode(session.compare)
         a, b, mode = session.a, session.b, session.compare
         self.jumps.setEnabled(a is not None and b is not None)
         self.legend.setText(_legend(a, b, mode))
@@ -256,8 +290,14 @@ class ReviewDock(Dock):
 def _legend(a: Candidate | None, b: Candidate | None, mode: str) -> str:
     if a is None or b is None or mode == "off":
         return ""
-    only = " only" if mode == "disagreement" else ""
-    parts = [(TEACHER, f"{a.label}{only}"), (STUDENT, f"{b.label}{only}")] + ([(BOTH, "both")] if only else [])
+    first, second = (TEACHER, escape(a.label)), (STUDENT, escape(b.label))
+    parts = {
+        "side by side": [(TEACHER, f"left: {first[1]}"), (STUDENT, f"right: {second[1]}")],
+        "disagreement": [(TEACHER, f"{first[1]} only"), (STUDENT, f"{second[1]} only"), (BOTH, "both")],
+        "uncertainty": [(BOTH, f"{second[1]} is unsure, the darker the more")],
+        "a": [first],
+        "b": [second],
+    }.get(mode, [first, second])
     return "<br>".join(f"<span style='color:{colour}'>■</span> {name}" for colour, name in parts)
 
 

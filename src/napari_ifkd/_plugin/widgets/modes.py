@@ -1,0 +1,60 @@
+"""Buttons of which one is pressed: how two predictions are compared."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from psygnal import Signal
+from qtpy.QtWidgets import QGridLayout, QPushButton, QWidget
+
+from napari_ifkd._plugin.palette import ACTION
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from napari_ifkd.session_records import Compare
+
+_ACROSS = 3
+MODES: dict[Compare, tuple[str, str]] = {
+    "off": ("Off", "Look at one prediction, the one above"),
+    "overlay": ("Overlay", "Both masks, one upon the other"),
+    "contours": ("Contours", "The outlines of both masks"),
+    "side by side": ("Side by side", "A on the left, B on the right; they move together"),
+    "disagreement": ("Disagreement", "Where only A, only B, or both see tumour"),
+    "uncertainty": ("Uncertainty", "Where B is unsure: the nearer its probability is to the threshold, the darker"),
+    "a": ("Only A", "The mask of A alone. The key F goes from A to B and back"),
+    "b": ("Only B", "The mask of B alone. The key F goes from B to A and back"),
+}
+
+
+class Modes(QWidget):
+    """Choose one of :data:`MODES`; `picked` tells which the user pressed."""
+
+    picked = Signal(str)
+
+    def __init__(self, modes: Mapping[Compare, tuple[str, str]] = MODES) -> None:
+        super().__init__()
+        self.buttons: dict[str, QPushButton] = {}
+        layout = QGridLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        for place, (mode, (label, tooltip)) in enumerate(modes.items()):
+            made = QPushButton(label)
+            made.setToolTip(tooltip)
+            made.setCheckable(True)
+            made.setStyleSheet(
+                f"QPushButton {{padding: 3px;}} QPushButton:checked {{background: {ACTION}; color: white;}}"
+                "QPushButton:disabled {color: rgba(128, 128, 128, 255);}"
+            )
+            made.clicked.connect(lambda _, mode=mode: self._press(mode))
+            layout.addWidget(made, place // _ACROSS, place % _ACROSS)
+            self.buttons[mode] = made
+
+    def show_mode(self, wanted: str) -> None:
+        """Press the button of a mode, without telling so."""
+        for mode, button in self.buttons.items():
+            button.setChecked(mode == wanted)
+
+    def _press(self, mode: str) -> None:
+        self.show_mode(mode)
+        self.picked.emit(mode)
