@@ -73,7 +73,7 @@ def run_cell(cell: Cell, source: Path) -> None:
     else:
         out = cell.path / "run"
         train = fold.path / ("supervised" if config.stage1.method == "supervised" else "train")
-        _work_off(train_run(train, out, config) if teacher is None else distill_run([train], teacher.path / "run", out, config))
+        _work_off(train_run([train], out, config) if teacher is None else distill_run([train], teacher.path / "run", out, config))
         folder = RunFolder.open(out)
         for index in folder.rounds():
             if index == 0 and teacher is None:

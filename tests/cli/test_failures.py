@@ -258,7 +258,7 @@ def test_resume_of_what_is_no_run(run, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("change", "told"),
-    [({"format": 2}, "format 2"), ({"act": "segment"}, r"act this version does not know \(segment\)"), ({"data": {}}, "lacks 'patches'")],
+    [({"format": 2}, "format 2"), ({"act": "segment"}, r"act this version does not know \(segment\)"), ({"data": {}}, "lacks 'data'")],
 )
 def test_resume_of_a_run_of_a_newer_version(
     run, change: dict[str, Any], told: str, drawn_patches: Path, drawn_config: Path, tmp_path: Path

@@ -48,8 +48,8 @@ def test_what_is_excluded_has_no_places_and_no_area(drawn_slide: Path) -> None:
     right = shapely.box(160, 0, 320, 256)
     with open_slide(drawn_slide) as slide:
         whole = draw_places([slide], 3000, seed=0)
-        places, area = draw_places([slide], 3000, seed=0, exclusion=right)
-        none, nothing = draw_places([slide], 50, seed=0, exclusion=shapely.box(0, 0, 320, 256))
+        places, area = draw_places([slide], 3000, seed=0, exclusions={slide.name: right})
+        none, nothing = draw_places([slide], 50, seed=0, exclusions={slide.name: shapely.box(0, 0, 320, 256)})
     assert len(places) == 3000
     assert max(place.x for place in places) <= 160
     kept = sum(place.x < 160 for place in whole.places) / 3000

@@ -115,7 +115,7 @@ def test_refusals(drawn_slide: Path, drawn_patches: Path, drawn_teacher: Path, t
     with pytest.raises(InputError, match="--truth"):
         list(distill_run([drawn_patches], drawn_teacher, tmp_path / "run", config, truth=drawn_slide.parent / "truth.tif"))
     with pytest.raises(InputError, match="--regions"):
-        list(distill_run([drawn_patches], drawn_teacher, tmp_path / "run", config, regions=tmp_path / "r.geojson"))
+        list(distill_run([drawn_patches], drawn_teacher, tmp_path / "run", config, regions=[tmp_path / "r.geojson"]))
     with pytest.raises(BagError, match="um/px"):
         list(distill_run([drawn_patches], drawn_teacher, tmp_path / "run", config.replaced(**{"tiles.mpp": 0.5})))
     assert not (tmp_path / "run").exists()

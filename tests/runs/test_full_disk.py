@@ -46,7 +46,7 @@ class Acts:
 def acts(drawn_patches: Path, drawn_slide: Path, drawn_teacher: Path, drawn_config: Path, tmp_path_factory: pytest.TempPathFactory) -> Acts:
     config: Config = load_config(drawn_config)
     run: dict[str, Callable[[Path], Generator[Event, None, None]]] = {
-        "train": lambda out: train_run(drawn_patches, out, config),
+        "train": lambda out: train_run([drawn_patches], out, config),
         "predict": lambda out: predict_run([drawn_slide], drawn_teacher, out, config),
         "distill": lambda out: distill_run([drawn_slide], drawn_teacher, out, config),
     }

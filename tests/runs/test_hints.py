@@ -212,7 +212,7 @@ def test_excluded_tiles_are_left_out(run: RunFolder, slides: list[Slide]) -> Non
     from shapely import box
 
     paint(run, slides[0], 0, 0, 8, 100)
-    found = RoundHints(run, slides[:1], CONFIG, exclusion=box(40, 20, 50, 30))(1)
+    found = RoundHints(run, slides[:1], CONFIG, exclusions={slides[0].name: box(40, 20, 50, 30)})(1)
     assert found is not None
     assert found.bags.names == ["a.tif@0,0", "a.tif@0,64", "a.tif@0,96"]
 

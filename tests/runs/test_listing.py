@@ -26,7 +26,7 @@ SWITCHED = Decision(True, "cautious", "area 0.4", "the student finds more where 
 def make_run(path: Path, events: list[Event], act: str = "distill", rounds: int = 3) -> RunFolder:
     """Write a run that went so."""
     config = Config().replaced(**{"rounds.rounds": rounds})
-    data = {"data": ["/data/s1.svs", "/data/extra"], "teacher": "t"} if act == "distill" else {"patches": "/data/luad"}
+    data = {"data": ["/data/s1.svs", "/data/extra"], "teacher": "t"} if act == "distill" else {"data": ["/data/luad"]}
     slides = [{"name": "s1.svs", "size": 1}] if act == "distill" else []
     run = RunFolder.create(path, act, config, data, slides=slides, model={"name": "phantom-teacher"} if act == "distill" else None)
     for event in events:

@@ -35,7 +35,7 @@ def config(drawn_config: Path) -> Config:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_network_teaches_and_learns(name: str, drawn_patches: Path, drawn_slide: Path, tmp_path: Path, config: Config) -> None:
     settings = config.replaced(**SHORT, network=NETWORKS[name])
-    events = list(train_run(drawn_patches, tmp_path / "teacher", settings))
+    events = list(train_run([drawn_patches], tmp_path / "teacher", settings))
     assert np.isfinite(next(e.loss for e in events if isinstance(e, EpochDone)))
     events = list(distill_run([drawn_patches], tmp_path / "teacher", tmp_path / "run", settings))
     assert isinstance(events[-1], RunDone)

@@ -80,7 +80,7 @@ def test_vgg_student_learns_from_a_frozen_vit_teacher(drawn_patches: Path, tmp_p
             "rounds.robust.label_loss": 0.0,
         }
     )
-    list(train_run(drawn_patches, tmp_path / "teacher", settings))
+    list(train_run([drawn_patches], tmp_path / "teacher", settings))
     teacher, card = load_model(RunFolder(tmp_path / "teacher").model_path(0))
     assert card.network.frozen
     assert isinstance(teacher, TrunkModel)
@@ -99,7 +99,7 @@ def test_vgg_student_learns_from_a_frozen_vit_teacher(drawn_patches: Path, tmp_p
 def test_a_student_is_what_the_settings_name(drawn_patches: Path, tmp_path: Path, config: Config) -> None:
     """Also where only its width tells it from the teacher, and half width is the default."""
     wide = config.replaced(**SHORT, **{"network.width": 0.25})
-    list(train_run(drawn_patches, tmp_path / "teacher", wide))
+    list(train_run([drawn_patches], tmp_path / "teacher", wide))
     find = NetworkTeacher(resolve_model(tmp_path / "teacher")).student
     teacher, _ = load_model(RunFolder(tmp_path / "teacher").model_path(0))
     named, _ = find(wide.replaced(**{"student.name": "vgg-mil"}))
@@ -114,7 +114,7 @@ def test_a_student_is_what_the_settings_name(drawn_patches: Path, tmp_path: Path
 @pytest.mark.parametrize("method", ["cam", "oaa"])
 def test_activation_maps_teach_a_network_with_all_its_sides(method: str, drawn_patches: Path, tmp_path: Path, config: Config) -> None:
     settings = config.replaced(**{"stage1.method": method, "stage1.epochs": 4, "stage1.cam.snapshots": 2, "rounds.mode": "paper"})
-    list(train_run(drawn_patches, tmp_path / "teacher", settings))
+    list(train_run([drawn_patches], tmp_path / "teacher", settings))
     teacher, card = load_model(RunFolder(tmp_path / "teacher").model_path(0))
     assert isinstance(teacher, CamModel)
     assert (card.readout, card.cam_networks, len(teacher.weights)) == ("cam", 2 if method == "oaa" else 1, 3)
@@ -130,7 +130,7 @@ def test_activation_maps_teach_a_network_with_all_its_sides(method: str, drawn_p
 def test_frozen_student_of_the_teachers_kind_has_its_trunk(drawn_patches: Path, tmp_path: Path, config: Config) -> None:
     """Without a warm start a trunk that cannot learn would otherwise keep weights drawn at random."""
     settings = config.replaced(**SHORT, network=VIT, **{"rounds.mode": "paper"})
-    list(train_run(drawn_patches, tmp_path / "teacher", settings.replaced(seed=5)))
+    list(train_run([drawn_patches], tmp_path / "teacher", settings.replaced(seed=5)))
     list(distill_run([drawn_patches], tmp_path / "teacher", tmp_path / "run", settings))
     models = [load_model(RunFolder(tmp_path / "run").model_path(index))[0] for index in (0, 1)]
     assert all(isinstance(model, TrunkModel) for model in models)
@@ -140,12 +140,12 @@ def test_frozen_student_of_the_teachers_kind_has_its_trunk(drawn_patches: Path, 
 
 def test_frozen_trunk_that_never_learned_is_told(drawn_patches: Path, tmp_path: Path, config: Config) -> None:
     settings = config.replaced(**SHORT, network=VIT)
-    events = list(train_run(drawn_patches, tmp_path / "teacher", settings))
+    events = list(train_run([drawn_patches], tmp_path / "teacher", settings))
     assert any(isinstance(e, Warned) and "frozen" in e.message for e in events)
     weights = tmp_path / "trunk.safetensors"
     save_file(timm.create_model(VIT["trunk"]).state_dict(), weights)
     settings = settings.replaced(**{"network.trunk_weights": str(weights)})
-    events = list(train_run(drawn_patches, tmp_path / "taught", settings))
+    events = list(train_run([drawn_patches], tmp_path / "taught", settings))
     assert not any(isinstance(e, Warned) for e in events)
     weights.unlink()
     events = list(distill_run([drawn_patches], tmp_path / "taught", tmp_path / "run", settings))

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import tifffile
-import yaml
 from scipy.stats import spearmanr
 
 from napari_ifkd.annotations.points import read_points, write_points
@@ -187,14 +186,12 @@ def test_a_place_that_was_answered_before_brings_its_answer_along(run: RunFolder
 
 def test_excluded_regions_are_neither_asked_about_nor_judged_by(run: RunFolder, drawn_slide: Path, tmp_path: Path) -> None:
     copy = RunFolder(shutil.copytree(run.path, tmp_path / "run"))
-    regions = tmp_path / "regions.geojson"
+    regions = copy.exclusion_path(drawn_slide)
+    regions.parent.mkdir()
     box = [[0, 0], [320, 0], [320, 128], [0, 128], [0, 0]]
     properties = {"classification": {"name": "Exclusion"}}
     feature = {"type": "Feature", "properties": properties, "geometry": {"type": "Polygon", "coordinates": [box]}}
     regions.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
-    about = yaml.safe_load((copy.path / "run.yaml").read_text())
-    about["data"]["regions"] = str(regions)
-    (copy.path / "run.yaml").write_text(yaml.safe_dump(about))
     _answer(run, drawn_slide, 40)
     shutil.copy(run.points, copy.points)
     with open_slide(drawn_slide) as slide:

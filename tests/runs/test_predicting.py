@@ -96,6 +96,7 @@ def test_refusals(drawn_slide: Path, drawn_teacher: Path, tmp_path: Path, config
     with pytest.raises(SlideError, match="same name"):
         list(predict_run([drawn_slide, twin], drawn_teacher, tmp_path / "run", config))
     other = shutil.copy(drawn_slide, tmp_path / "b.tif")
-    with pytest.raises(InputError, match="one slide"):
+    (tmp_path / "r.geojson").write_text("{}")
+    with pytest.raises(InputError, match=r"r\.geojson belongs to no slide"):
         list(predict_run([drawn_slide, other], drawn_teacher, tmp_path / "run", config, region=tmp_path / "r.geojson"))
     assert not (tmp_path / "run").exists()

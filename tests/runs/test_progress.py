@@ -41,7 +41,7 @@ def stages(events: Iterable[Event]) -> dict[str, list[Progress]]:
 
 
 def test_of_a_training(config: Config, drawn_patches: Path, tmp_path: Path) -> None:
-    told = stages(train_run(drawn_patches, tmp_path / "run", config))
+    told = stages(train_run([drawn_patches], tmp_path / "run", config))
     assert set(told) == {"training"}
     done = [event.done for event in told["training"]]
     assert done == sorted(set(done))  # over all epochs, never back

@@ -71,7 +71,9 @@ def ended(events: Generator[Event, None, Any]) -> tuple[list[Event], Any]:
 def judged(run: RunFolder, slide_path: Path, *paths: Path, exclusion: Any = None) -> tuple[Judgement | None, ReferenceEvidence]:
     with open_slide(slide_path) as slide:
         references = References(paths, [slide], run.config.tiles)
-        evidence = ReferenceEvidence(references, run, [slide], run.config, exclusion, lambda: False)
+        evidence = ReferenceEvidence(
+            references, run, [slide], run.config, {} if exclusion is None else {slide.name: exclusion}, lambda: False
+        )
         events, found = ended(evidence.judgement())
     assert all(isinstance(event, Progress) for event in events)
     return found, evidence
@@ -154,7 +156,7 @@ def test_masks_find_their_slides_by_name(drawn_slide: Path, truth: Path, drawn_p
         for paths, told in (
             ([truth], "truth.tif belongs to no slide of this run"),
             ([tmp_path / "none.tif"], "does not exist"),
-            ([folder, folder / "tiny_mask.tif"], "tiny.tif has two references"),
+            ([folder, folder / "tiny_mask.tif"], "tiny.tif has two files"),
             ([drawn_slide.parent], "belongs to no slide"),
         ):
             with pytest.raises(InputError, match=told):

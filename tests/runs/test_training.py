@@ -24,20 +24,20 @@ def config(drawn_config: Path) -> Config:
 
 def test_a_device_that_is_not_there_leaves_no_run(drawn_patches: Path, tmp_path: Path, config: Config) -> None:
     with pytest.raises(ConfigError, match="device nonsense"):
-        list(train_run(drawn_patches, tmp_path / "run", config.replaced(device="nonsense")))
+        list(train_run([drawn_patches], tmp_path / "run", config.replaced(device="nonsense")))
     assert not (tmp_path / "run").exists()
 
 
 def stopped_after(epochs: int, patches: Path, out: Path, config: Config) -> list[Event]:
     """Train until so many epochs are done, then ask to stop."""
     done: list[Event] = []
-    for event in train_run(patches, out, config, should_stop=lambda: sum(isinstance(e, EpochDone) for e in done) >= epochs):
+    for event in train_run([patches], out, config, should_stop=lambda: sum(isinstance(e, EpochDone) for e in done) >= epochs):
         done.append(event)
     return done
 
 
 def test_train_leaves_a_teacher_and_a_journal(drawn_patches: Path, tmp_path: Path, config: Config) -> None:
-    events = list(train_run(drawn_patches, tmp_path / "run", config))
+    events = list(train_run([drawn_patches], tmp_path / "run", config))
     run = RunFolder.open(tmp_path / "run")
     assert isinstance(events[0], RunStarted)
     assert isinstance(events[-1], RunDone)
@@ -53,7 +53,7 @@ def test_train_leaves_a_teacher_and_a_journal(drawn_patches: Path, tmp_path: Pat
 
 
 def test_resumed_teacher_is_bit_equal(drawn_patches: Path, tmp_path: Path, config: Config) -> None:
-    list(train_run(drawn_patches, tmp_path / "whole", config))
+    list(train_run([drawn_patches], tmp_path / "whole", config))
     events = stopped_after(1, drawn_patches, tmp_path / "parts", config)
     assert isinstance(events[-1], RunCancelled)
     assert RunFolder(tmp_path / "parts").status == "cancelled"
@@ -71,14 +71,14 @@ def test_resumed_teacher_is_bit_equal(drawn_patches: Path, tmp_path: Path, confi
 
 def test_bad_patches_leave_no_folder(tmp_path: Path, config: Config) -> None:
     with pytest.raises(BagError):
-        list(train_run(tmp_path / "none", tmp_path / "run", config))
+        list(train_run([tmp_path / "none"], tmp_path / "run", config))
     assert not (tmp_path / "run").exists()
 
 
 def test_one_class_fails_in_words(drawn_patches: Path, tmp_path: Path, config: Config) -> None:
     shutil.copytree(drawn_patches / "pos", tmp_path / "patches" / "pos")
     with pytest.raises(BagError, match="no negative images"):
-        list(train_run(tmp_path / "patches", tmp_path / "run", config))
+        list(train_run([tmp_path / "patches"], tmp_path / "run", config))
     assert isinstance(RunFolder(tmp_path / "run").events()[-1], RunFailed)
 
 
@@ -88,13 +88,13 @@ def test_unforeseen_error_is_told_and_chained(drawn_patches: Path, tmp_path: Pat
 
     monkeypatch.setattr(training, "train_teacher", broken)
     with pytest.raises(EngineError, match=r"ZeroDivisionError: no luck\)") as told:
-        list(train_run(drawn_patches, tmp_path / "run", config))
+        list(train_run([drawn_patches], tmp_path / "run", config))
     assert isinstance(told.value.__cause__, ZeroDivisionError)
     assert RunFolder(tmp_path / "run").status == "failed"
 
 
 def test_dropped_generator_counts_as_cancelled(drawn_patches: Path, tmp_path: Path, config: Config) -> None:
-    events = train_run(drawn_patches, tmp_path / "run", config)
+    events = train_run([drawn_patches], tmp_path / "run", config)
     while not isinstance(next(events), EpochDone):
         pass
     events.close()
@@ -108,16 +108,16 @@ def test_image_labels_are_all_that_is_read(method: str, drawn_patches: Path, tmp
     for mask in (patches / "gt").iterdir():
         mask.write_text("whoever opens this fails")
     settings = config.replaced(**{"stage1.method": method, "stage1.epochs": 2, "stage1.cam.snapshots": 2})
-    events = list(train_run(patches, tmp_path / "run", settings))
+    events = list(train_run([patches], tmp_path / "run", settings))
     assert isinstance(events[-1], RunDone)
     assert "image-level labels only" in load_model(RunFolder(tmp_path / "run").model_path(0))[1].trained_on
     with pytest.raises(BagError, match="gt/"):
-        list(train_run(patches, tmp_path / "supervised", settings.replaced(**{"stage1.method": "supervised"})))
+        list(train_run([patches], tmp_path / "supervised", settings.replaced(**{"stage1.method": "supervised"})))
 
 
 def test_supervised_opens_the_masks_of_the_training_split_only(drawn_patches: Path, tmp_path: Path, config: Config) -> None:
     settings = config.replaced(**{"stage1.method": "supervised"})
-    whole = list(train_run(drawn_patches, tmp_path / "whole", settings))
+    whole = list(train_run([drawn_patches], tmp_path / "whole", settings))
     assert any(isinstance(e, Warned) and "pixel masks" in e.message for e in whole)
     _, card = load_model(RunFolder(tmp_path / "whole").model_path(0))
     assert "fully supervised" in card.trained_on
@@ -130,20 +130,20 @@ def test_supervised_opens_the_masks_of_the_training_split_only(drawn_patches: Pa
     for row in held:
         if bags.labels[row]:
             (patches / "gt" / Path(bags.names[row]).name).write_text("whoever opens this fails")
-    events = list(train_run(patches, tmp_path / "run", settings))
+    events = list(train_run([patches], tmp_path / "run", settings))
     hashes = {weights_hash(load_model(RunFolder(tmp_path / name).model_path(0))[0]) for name in ("whole", "run")}
     assert isinstance(events[-1], RunDone)
     assert len(hashes) == 1
-    labels_only = list(train_run(patches, tmp_path / "mil", config))
+    labels_only = list(train_run([patches], tmp_path / "mil", config))
     assert [e.loss for e in labels_only if isinstance(e, EpochDone)] != [e.loss for e in events if isinstance(e, EpochDone)]
     (patches / "gt" / Path(bags.names[next(row for row in train if bags.labels[row])]).name).unlink()
     with pytest.raises(BagError, match="has no mask"):
-        list(train_run(patches, tmp_path / "missing", settings))
+        list(train_run([patches], tmp_path / "missing", settings))
 
 
 def test_resumed_activation_maps_are_bit_equal(drawn_patches: Path, tmp_path: Path, config: Config) -> None:
     settings = config.replaced(**{"stage1.method": "oaa", "stage1.cam.snapshots": 3})
-    list(train_run(drawn_patches, tmp_path / "whole", settings))
+    list(train_run([drawn_patches], tmp_path / "whole", settings))
     stopped_after(2, drawn_patches, tmp_path / "parts", settings)
     list(resume_run(tmp_path / "parts"))
     hashes = {weights_hash(load_model(RunFolder(tmp_path / name).model_path(0))[0]) for name in ("whole", "parts")}

@@ -48,7 +48,7 @@ class TeacherMap(Protocol):
 def slide_bags(
     slide: Slide,
     tissue: Tissue,
-    probability_map: TeacherMap,
+    probability_map: TeacherMap | None,
     tiles: TileConfig,
     seed: int,
     regions: Regions | None = None,
@@ -62,6 +62,7 @@ def slide_bags(
     tissue : its tissue
     probability_map : the teacher's map of the same slide. The score of a tile is the mean of its highest 30 % of pixels: from
         ``tiles.positive_above`` the tile is a positive bag, up to ``tiles.negative_below`` a negative one, between the two it is left out.
+        None: there is no teacher, and the regions alone tell
     tiles : TileConfig
     seed : fixes the draw where there are more than ``tiles.max_tiles``
     regions : the user's, level-0 px; they override the teacher: a tile mostly inside ``tumour`` is positive, one wholly inside ``normal``
@@ -98,21 +99,25 @@ def slide_bags(
 
     pace = Pace("scoring tiles", len(origins))
     scores = np.full(len(origins), np.nan)
-    for rows in runs(origins, tiles.size_px):
-        scores[rows] = _scores(probability_map, grid, origins[rows], slide.shape_level0)
-        if (event := pace.add(len(rows))) is not None:
-            yield event
+    if probability_map is not None:
+        for rows in runs(origins, tiles.size_px):
+            scores[rows] = _scores(probability_map, grid, origins[rows], slide.shape_level0)
+            if (event := pace.add(len(rows))) is not None:
+                yield event
     labels, told, notes = _labels(scores, boxes, tiles, regions)
     chosen = draw_tiles(labels, tiles.max_tiles, np.random.default_rng([seed, 13]))
     if not len(chosen):
-        cause = f"none of its {len(origins)} tissue tiles can be labelled: the teacher looked at none of them"
-        raise BagError(slide.name, cause, "Predict the whole slide, or mark tumour and normal regions")
+        told_by = "no region holds most of one" if probability_map is None else "the teacher looked at none of them"
+        cause = f"none of its {len(origins)} tissue tiles can be labelled: {told_by}"
+        remedy = "Draw larger regions" if probability_map is None else "Predict the whole slide, or mark tumour and normal regions"
+        raise BagError(slide.name, cause, remedy)
     if len(chosen) < (labels >= 0).sum():
         notes.append(f"{len(chosen)} of {(labels >= 0).sum()} labelled tiles are drawn at random (tiles.max_tiles)")
 
     bags = yield from read_bags(slide, origins[chosen], labels[chosen], tiles)
     bags = replace(bags, told=told[chosen])
-    notes += _missing(bags)
+    if probability_map is not None:
+        notes += _missing(bags)
     return bags, [f"{slide.name}: {note}" for note in notes]
 
 
@@ -171,9 +176,7 @@ def _labels(
         labels[normal], labels[tumour] = 0, 1
         fixed = normal | tumour
         if fixed.any():
-            notes.append(
-                f"{int(tumour.sum())} tiles are positive and {int(normal.sum())} negative by your regions, whatever the teacher says"
-            )
+            notes.append(f"{int(tumour.sum())} tiles are positive and {int(normal.sum())} negative by your regions")
     for label, name, threshold in ((1, "positive", f">= {tiles.positive_above:g}"), (0, "negative", f"<= {tiles.negative_below:g}")):
         certain = int((labels == label).sum())
         if certain >= _FEW:

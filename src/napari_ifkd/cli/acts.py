@@ -12,7 +12,7 @@ from napari_ifkd.config import Config, Method, Mode, NetworkName, Structure, loa
 from napari_ifkd.errors import Cancelled
 
 from .follow import follow
-from .options import ConfigFile, Device, Epochs, GroupColumn, Mpp, Out, Seed
+from .options import ConfigFile, Device, Epochs, Exclude, GroupColumn, Mpp, Out, Seed
 
 
 def demo(
@@ -86,8 +86,17 @@ def patches(
 
 
 def train(
-    patches: Path,
+    data: Annotated[list[Path], typer.Argument(metavar="DATA...", help="patch folders, and slides with --regions")],
     out: Out,
+    regions: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="rough regions (tumour, no tumour), GeoJSON or ASAP XML called like their slide, or folders of such; again for more",
+            metavar="FILE|FOLDER",
+        ),
+    ] = None,
+    exclude: Exclude = None,
+    mpp: Mpp = None,
     model: Annotated[NetworkName | None, typer.Option(help="network to train")] = None,
     method: Annotated[Method | None, typer.Option(help="how it learns; supervised, for comparison only, opens the masks")] = None,
     config: ConfigFile = None,
@@ -109,7 +118,8 @@ def train(
             "device": device,
         }
     )
-    follow(lambda stop: train_run(patches, out, settings, should_stop=stop))
+    drawn, without = regions or (), exclude or ()
+    follow(lambda stop: train_run(data, out, settings, regions=drawn, exclude=without, mpp=mpp, should_stop=stop))
 
 
 def predict(
@@ -118,6 +128,7 @@ def predict(
     out: Out,
     mpp: Mpp = None,
     region: Annotated[Path | None, typer.Option(help="GeoJSON or ASAP XML; predict inside its regions only")] = None,
+    exclude: Exclude = None,
     config: ConfigFile = None,
     device: Device = None,
 ) -> None:
@@ -125,7 +136,8 @@ def predict(
     from napari_ifkd.runs.acts import predict_run
 
     settings = load_config(config).replaced(device=device)
-    follow(lambda stop: predict_run(slides, model, out, settings, mpp=mpp, region=region, should_stop=stop))
+    without = exclude or ()
+    follow(lambda stop: predict_run(slides, model, out, settings, mpp=mpp, region=region, exclude=without, should_stop=stop))
 
 
 def distill(
@@ -140,7 +152,14 @@ def distill(
     structure: Annotated[Structure | None, typer.Option(help="which outputs teach which")] = None,
     student: Annotated[NetworkName | None, typer.Option(help="student network; default the teacher's kind")] = None,
     truth: Annotated[Path | None, typer.Option(help="mask of the one slide, to score each round; never used to choose")] = None,
-    regions: Annotated[Path | None, typer.Option(help="GeoJSON or ASAP XML of weak regions (tumour, normal, exclusion)")] = None,
+    regions: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="weak regions (tumour, normal, exclusion): GeoJSON or ASAP XML called like the slide, or folders; again for more",
+            metavar="FILE|FOLDER",
+        ),
+    ] = None,
+    exclude: Exclude = None,
     points: Annotated[Path | None, typer.Option(help="CSV of answered points on the slides: ten or more decide which round")] = None,
     reference: Annotated[
         list[Path] | None,
@@ -176,7 +195,7 @@ def distill(
             "device": device,
         }
     )
-    marks = reference or ()
+    marks, drawn, without = reference or (), regions or (), exclude or ()
     follow(
         lambda stop: distill_run(
             data,
@@ -184,7 +203,8 @@ def distill(
             out,
             settings,
             truth=truth,
-            regions=regions,
+            regions=drawn,
+            exclude=without,
             points=points,
             reference=marks,
             judged=judged,

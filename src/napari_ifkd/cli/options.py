@@ -15,3 +15,11 @@ Mpp = Annotated[float | None, typer.Option(help="um/px of the finest level, for 
 Epochs = Annotated[int | None, typer.Option(help="training epochs")]
 GroupColumn = Annotated[str | None, typer.Option(help="column of labels.csv that names patient, slide or ROI")]
 AsJson = Annotated[bool, typer.Option("--json", help="print one JSON object on stdout and nothing else")]
+Exclude = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--exclude",
+        help="regions not to look at, such as pen or folds: files called like their slides, or folders of such; again for more",
+        metavar="FILE|FOLDER",
+    ),
+]

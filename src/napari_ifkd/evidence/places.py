@@ -39,7 +39,7 @@ class Drawn(NamedTuple):
     area_um2: float | None  # of the tissue; None where a slide has no resolution
 
 
-def draw_places(slides: Sequence[Slide], count: int, seed: int, exclusion: BaseGeometry | None = None) -> Drawn:
+def draw_places(slides: Sequence[Slide], count: int, seed: int, exclusions: Mapping[str, BaseGeometry] | None = None) -> Drawn:
     """Draw places uniformly over the tissue of all slides; the same ones whatever the candidates are.
 
     Parameters
@@ -47,7 +47,7 @@ def draw_places(slides: Sequence[Slide], count: int, seed: int, exclusion: BaseG
     slides : each counts by the area of its tissue, in um where all have a resolution, else in level-0 px
     count : places wanted
     seed : of the draw
-    exclusion : (x, y) in level-0 px of the one slide; not drawn from, and not counted
+    exclusions : (x, y) in level-0 px, by the slide's name; not drawn from, and not counted
 
     Returns
     -------
@@ -64,8 +64,8 @@ def draw_places(slides: Sequence[Slide], count: int, seed: int, exclusion: BaseG
     while areas.sum() and len(places) < count and drawn < _MOST_DRAWN * count:
         for slide, tissue, wanted in zip(slides, tissues, rng.multinomial(count, areas / areas.sum()), strict=True):
             x, y = _inside(tissue, slide.shape_level0, wanted, rng)
-            if exclusion is not None:
-                kept = ~shapely.contains_xy(exclusion, x, y)
+            if exclusions and slide.name in exclusions:
+                kept = ~shapely.contains_xy(exclusions[slide.name], x, y)
                 x, y = x[kept], y[kept]
             places += [Place(slide.name, a, b) for a, b in zip(x.tolist(), y.tolist(), strict=True)]
         drawn += count

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from numpy.typing import NDArray
+    from shapely.geometry.base import BaseGeometry
 
     from napari_ifkd.config import Config, TileConfig
     from napari_ifkd.events import Event
@@ -34,7 +35,13 @@ _SEEN = 0.5  # least share of a px of the map that the source must cover
 
 
 def write_file_map(
-    source_path: str | Path, slide: Slide, out: str | Path, config: Config, should_stop: Callable[[], bool] = lambda: False
+    source_path: str | Path,
+    slide: Slide,
+    out: str | Path,
+    config: Config,
+    should_stop: Callable[[], bool] = lambda: False,
+    *,
+    exclusion: BaseGeometry | None = None,
 ) -> Generator[Event, None, ProbabilityMap]:
     """Resample a pseudo-mask to the working grid of its slide, and write it as a map.
 
@@ -47,6 +54,7 @@ def write_file_map(
     out : folder of the map, such as ``maps/slide.zarr``; it appears when complete, and replaces an older one
     config : ``tiles.mpp`` is the resolution; with ``inference.tissue_only`` glass is left out, as if not looked at
     should_stop : asked several times a second
+    exclusion : as (x, y) in level-0 px; not looked at, besides what the source itself excludes
 
     Yields
     ------
@@ -77,7 +85,7 @@ def write_file_map(
     shape, scale = slide.working_shape(mpp), slide.working_scale(mpp)
     with ExitStack() as stack:
         source = open_file_map(path, slide, mpp)
-        tissue, exclusion = None, None
+        tissue = None
         if isinstance(source, FileMap):
             stack.enter_context(source)
             reading = Pace("reading pseudo-mask", 1, "blocks")
@@ -86,7 +94,8 @@ def write_file_map(
                 if (event := reading.at(done)) is not None:
                     yield event
             tissue = _tissue(slide) if config.inference.tissue_only else None
-            exclusion = None if source.exclusion.is_empty else source.exclusion
+            if not source.exclusion.is_empty:
+                exclusion = source.exclusion if exclusion is None else source.exclusion.union(exclusion)
         coverage = Coverage(shape, scale, tissue, None, exclusion)
         model = {"name": path.name, "sha256": sha256_of(path, check)}
         facts = map_facts(slide, mpp, config, coverage) | {"model": model, "warnings": []}

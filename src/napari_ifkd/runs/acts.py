@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_ifkd.errors import RunError
@@ -18,6 +17,7 @@ from .training import train_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
+    from pathlib import Path
 
     from napari_ifkd.events import Event
 
@@ -53,15 +53,16 @@ def resume_run(out: str | Path, *, should_stop: Callable[[], bool] = never) -> G
     try:
         match folder.act:
             case "train":
-                events = train_run(data["patches"], out, config, should_stop=should_stop)
+                given = {key: data.get(key, ()) for key in ("regions", "exclude")}
+                events = train_run(data["data"], out, config, mpp=data["mpp"], **given, should_stop=should_stop)
             case "predict":
-                region = None if data["region"] is None else Path(data["region"])
-                events = predict_run(data["slides"], data["model"], out, config, mpp=data["mpp"], region=region, should_stop=should_stop)
+                given = {key: data[key] for key in ("mpp", "region")} | {"exclude": data.get("exclude", ())}
+                events = predict_run(data["slides"], data["model"], out, config, **given, should_stop=should_stop)
             case "distill":
                 options = {
-                    **{key: data[key] for key in ("truth", "regions", "mpp")},
+                    **{key: data[key] for key in ("truth", "mpp")},
                     "points": data.get("points"),
-                    "reference": data.get("reference", ()),
+                    **{key: data.get(key, ()) for key in ("regions", "exclude", "reference")},
                 }
                 events = distill_run(data["data"], data["teacher"], out, config, **options, should_stop=should_stop)
             case act:

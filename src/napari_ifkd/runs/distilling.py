@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING
 from napari_ifkd.annotations.points import write_points
 from napari_ifkd.bags import Bags, join_bags, read_patches, slide_bags, split_groups
 from napari_ifkd.distill import distill
-from napari_ifkd.errors import BagError, InputError
+from napari_ifkd.errors import InputError
 from napari_ifkd.events import Event, RoundDone, Warned
 from napari_ifkd.inference import open_map
 from napari_ifkd.models import pick_device, seed_everything
 from napari_ifkd.slides import find_tissue
-from napari_ifkd.slides.dicom import is_dicom
 
 from .drive import drive
 from .folder import RunFolder
 from .hints import RoundHints, inherit
-from .inputs import absolute, absolute_ref, check_same_slides, one_slide_regions, opened_slides
+from .inputs import absolute, absolute_ref, check_same_slides, opened_slides, sorted_data, told_paths
 from .points import points_of
 from .recommending import recommend
 from .reference import References
 from .reference_f1 import ReferenceF1
+from .regions import keep_exclusions, read_run_regions
 from .rounds import Rounds
 from .stop import never
 from .teachers import FileTeacher, find_teacher
@@ -33,12 +33,12 @@ from .truth import Truth
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
-    from napari_ifkd.annotations import Regions
     from napari_ifkd.config import Config
     from napari_ifkd.distill.rounds import Outcome
     from napari_ifkd.models import MILModel
     from napari_ifkd.slides import Slide
 
+    from .regions import RunRegions
     from .teachers import Teacher
 
 
@@ -49,7 +49,8 @@ def distill_run(
     config: Config,
     *,
     truth: str | Path | None = None,
-    regions: str | Path | None = None,
+    regions: Sequence[str | Path] = (),
+    exclude: Sequence[str | Path] = (),
     points: str | Path | None = None,
     reference: Sequence[str | Path] = (),
     judged: str | Path | None = None,
@@ -66,7 +67,8 @@ def distill_run(
     out : new or empty folder, or that of the same run
     config : settings; ``rounds``, ``student``, ``acceptance`` and ``tiles`` matter; ``network`` where the teacher is none
     truth : mask of the one slide. It scores each round and is shown; nothing that trains or chooses sees it
-    regions : GeoJSON or ASAP XML of weak regions on the one slide: their tiles get their label, those in an exclusion are left out
+    regions : GeoJSON or ASAP XML of weak regions, called like their slide: their tiles get their label, exclusions are not looked at
+    exclude : files called like their slide, or folders of such, of which all regions are left out; see :mod:`napari_ifkd.runs.regions`
     points : table of answered points on the slides, copied into a new run; see ``rounds.points_as_labels``
     reference : masks that choose round and threshold at the end, see :class:`~napari_ifkd.runs.reference.References`; nothing learns from
         them
@@ -86,15 +88,15 @@ def distill_run(
     EngineError
         If the work fails.
     """
-    folders, files = _sorted_out(data)
+    folders, files = sorted_data(data)
     with opened_slides(files, mpp) as slides:
         first = find_teacher(out, teacher)
         pick_device(config.device)
-        weak = one_slide_regions(None if regions is None else Path(regions), slides, "--regions")
         if truth is not None and len(slides) != 1:
             raise InputError("--truth", f"is the mask of one slide, and {len(slides)} were given", "Give one slide a run, or leave it out")
         mask = None if truth is None else Truth(Path(truth), slides[0])
         run = RunFolder(out)
+        drawn = read_run_regions(run, slides, regions, exclude)
         if points is not None and run.points.exists() and not run.exists:
             raise InputError("--points", f"{run.points} is there already, for this run", "Leave --points out, or choose another --out")
         answered = None if points is None or run.points.exists() else points_of(Path(points), slides)
@@ -114,16 +116,16 @@ def distill_run(
                 "data": [absolute(d) for d in data],
                 "teacher": absolute_ref(teacher),
                 "truth": absolute(truth),
-                "regions": absolute(regions),
                 "mpp": mpp,
                 **({} if points is None else {"points": absolute(points)}),
-                **({"reference": [absolute(path) for path in reference]} if reference else {}),
+                **told_paths(regions=regions, exclude=exclude, reference=reference),
             },
             slides=[slide.identity() for slide in slides],
             model=first.facts(),
         )
         check_same_slides(folder, slides)
         if not folder.journal.size():  # it has not begun: from here on these are the user's to change
+            keep_exclusions(folder, slides, drawn.exclusions)
             if answered is not None:
                 write_points(folder.points, answered)
             for former in (judged, teacher):
@@ -142,10 +144,9 @@ def distill_run(
                 yield Warned(note)
             first.keep(folder)
             card = first.card(folder, resolved_config, slides, patches)
-            exclusion = None if weak is None or weak.exclusion.is_empty else weak.exclusion
-            seen = None if references is None else ReferenceF1(references, slides, resolved_config, exclusion, stop)
+            seen = None if references is None else ReferenceF1(references, slides, resolved_config, drawn.exclusions, stop)
             rounds = Rounds(folder, slides, resolved_config, first, card, mask, seen, stop)
-            outcome = yield from _distill(folder, slides, patches, resolved_config, first, student, rounds, weak, stop)
+            outcome = yield from _distill(folder, slides, patches, resolved_config, first, student, rounds, drawn, stop)
             yield from recommend(
                 folder,
                 slides,
@@ -153,22 +154,11 @@ def distill_run(
                 outcome,
                 references=references,
                 truth=None if truth is None else Path(truth),
-                exclusion=exclusion,
+                exclusions=drawn.exclusions,
                 should_stop=stop,
             )
 
         yield from drive(folder, "distill", work, should_stop)
-
-
-def _sorted_out(data: Sequence[str | Path]) -> tuple[list[Path], list[Path]]:
-    paths = [Path(item).expanduser() for item in data]
-    if not paths:
-        raise BagError("DATA", "nothing was given", "Give patch folders and/or slides")
-    for path in paths:
-        if not path.exists():
-            raise BagError(path, "does not exist", "Give patch folders and/or slides")
-    slides = [p for p in paths if not p.is_dir() or is_dicom(p)]
-    return [p for p in paths if p not in slides], slides
 
 
 def _distill(
@@ -179,15 +169,14 @@ def _distill(
     first: Teacher,
     student: MILModel,
     rounds: Rounds,
-    weak: Regions | None,
+    drawn: RunRegions,
     should_stop: Callable[[], bool],
 ) -> Generator[Event, None, Outcome]:
     use_threads(config.threads)
     seed_everything(config.seed)
     state = folder.load_checkpoint()
     yield from epoch_of(state, config.rounds.epochs)
-    exclusion = None if weak is None else weak.exclusion
-    hints = RoundHints(folder, slides, config, exclusion=exclusion, should_stop=should_stop)
+    hints = RoundHints(folder, slides, config, exclusions=drawn.exclusions, should_stop=should_stop)
     yield from rounds.maps(0)
 
     parts = list(patches)
@@ -198,8 +187,8 @@ def _distill(
             open_map(folder.maps(0)[slide.name]),
             config.tiles,
             config.seed,
-            weak,
-            exclusion,
+            drawn.weak.get(slide.name),
+            drawn.exclusions.get(slide.name),
         )
         for note in notes:
             yield Warned(note)

@@ -34,7 +34,16 @@ from .status import Status, status_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_BESIDES = {"log.txt", "stop", "pause", "lock", "points.csv", "corrections", "verdicts.csv"}  # may lie in a folder before its run begins
+_BESIDES = {
+    "log.txt",
+    "stop",
+    "pause",
+    "lock",
+    "points.csv",
+    "corrections",
+    "verdicts.csv",
+    "exclusions",
+}  # may lie in a folder before its run begins
 TEACHER_FACTS = "teacher.json"
 
 
@@ -270,6 +279,10 @@ class RunFolder:
     def corrections_path(self, slide: str | Path) -> Path:
         """Return where the pixels the user painted on a slide lie."""
         return self.corrections / f"{Path(slide).stem}.zarr"
+
+    def exclusion_path(self, slide: str | Path) -> Path:
+        """Return where the regions of a slide lie that the run does not look at."""
+        return self.path / "exclusions" / f"{Path(slide).stem}.geojson"
 
     @property
     def accepted(self) -> Accepted | None:

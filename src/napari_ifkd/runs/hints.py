@@ -19,7 +19,7 @@ from napari_ifkd.files import cannot_write, durable_folder
 from .stop import never
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from shapely.geometry.base import BaseGeometry
@@ -44,7 +44,7 @@ class RoundHints:
     folder : the run
     slides : its slides; hints on others count for nothing
     config : ``tiles``, ``rounds`` and the seed are used; points count where ``rounds.points_as_labels`` says so
-    exclusion : level-0 px; tiles that touch it are left out, as among the bags. Belongs to the one slide of a run
+    exclusions : level-0 px, by the slide's name; tiles that touch them are left out, as among the bags
     should_stop : asked at least once a second
 
     Attributes
@@ -63,11 +63,11 @@ class RoundHints:
         slides: Sequence[Slide],
         config: Config,
         *,
-        exclusion: BaseGeometry | None = None,
+        exclusions: Mapping[str, BaseGeometry] | None = None,
         should_stop: Callable[[], bool] = never,
     ) -> None:
         self.folder, self.slides, self.config = folder, list(slides), config
-        self.exclusion, self.should_stop = exclusion, should_stop
+        self.exclusions, self.should_stop = exclusions or {}, should_stop
         self.notes: list[str] = []
         for slide in self.slides:
             if (path := folder.corrections_path(slide.path)).exists():
@@ -108,7 +108,7 @@ class RoundHints:
                 corrections,
                 points,
                 self.config.rounds.point_radius_um,
-                self.exclusion,
+                self.exclusions.get(slide.name),
                 seed=self.config.seed,
                 should_stop=self.should_stop,
             )

@@ -6,14 +6,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_ifkd.annotations import read_regions
-from napari_ifkd.errors import InputError, RunError, SlideError
+from napari_ifkd.errors import BagError, InputError, RunError, SlideError
 from napari_ifkd.slides import open_slide
+from napari_ifkd.slides.dicom import is_dicom
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from napari_ifkd.annotations import Regions
     from napari_ifkd.slides import Slide
 
     from .folder import RunFolder
@@ -48,26 +47,79 @@ def opened_slides(paths: Sequence[str | Path], mpp: float | None) -> Iterator[li
         yield slides
 
 
-def one_slide_regions(path: Path | None, slides: Sequence[Slide], option: str) -> Regions | None:
-    """Read regions that belong to the one slide of a run.
+def sorted_data(data: Sequence[str | Path]) -> tuple[list[Path], list[Path]]:
+    """Tell patch folders and slides apart.
+
+    Raises
+    ------
+    BagError
+        If nothing was given, or something is not there.
+    """
+    paths = [Path(item).expanduser() for item in data]
+    if not paths:
+        raise BagError("DATA", "nothing was given", "Give patch folders and/or slides")
+    for path in paths:
+        if not path.exists():
+            raise BagError(path, "does not exist", "Give patch folders and/or slides")
+    slides = [p for p in paths if not p.is_dir() or is_dicom(p)]
+    return [p for p in paths if p not in slides], slides
+
+
+def files_of_slides(given: Sequence[Path], slides: Sequence[Slide], option: str, kinds: frozenset[str], remedy: str) -> dict[str, Path]:
+    """Match files with slides by their names.
+
+    Parameters
+    ----------
+    given : files called like their slide (its stem, with ``_mask``, ``_reference`` or ``_regions`` after it or not), and folders in which
+        such files lie, beside others; the one file for the one slide may be called anything
+    slides : to match with
+    option : that gave them, for messages
+    kinds : endings that are looked for in folders
+    remedy : for what belongs to no slide
+
+    Returns
+    -------
+    file of each slide that has one, by the slide's name
 
     Raises
     ------
     InputError
-        If there are more slides, or none, to which they could belong.
-    AnnotationError
-        If the file cannot be read.
+        If one is not there or belongs to no slide, or two to the same.
     """
-    if path is None:
-        return None
-    if len(slides) != 1:
-        raise InputError(option, f"belongs to one slide, and {len(slides)} were given", "Give one slide a run")
-    return read_regions(path, slides[0])
+    for path in given:
+        if not path.exists():
+            raise InputError(option, f"{path} does not exist", remedy)
+    if len(given) == len(slides) == 1 and given[0].is_file():
+        return {slides[0].name: given[0]}
+    matched: dict[str, Path] = {}
+    for path in given:
+        inside = sorted(file for file in path.iterdir() if file.suffix.lower() in kinds) if path.is_dir() else [path]
+        found = {file: name for file in inside if (name := _slide_of(file, slides)) is not None}
+        if not found:
+            raise InputError(option, f"{path} belongs to no slide of this run", remedy)
+        for file, name in found.items():
+            if name in matched:
+                raise InputError(option, f"{name} has two files ({matched[name]} and {file})", "Give one of a slide")
+            matched[name] = file
+    return matched
+
+
+def _slide_of(file: Path, slides: Sequence[Slide]) -> str | None:
+    """Return the name of the slide that a file is called like; a slide is not called like itself."""
+    name = file.name[:-3] if file.name.lower().endswith(".gz") else file.name
+    stem = Path(name).stem.removesuffix(".ome")
+    called = {stem, *(stem.removesuffix(ending) for ending in ("_mask", "_reference", "_regions", "_exclusions"))}
+    return next((s.name for s in slides if Path(s.name).stem in called and file.resolve() != s.path.resolve()), None)
 
 
 def absolute(path: str | Path | None) -> str | None:
     """Return a path that means the same from anywhere, for run.yaml."""
     return None if path is None else str(Path(path).expanduser().resolve())
+
+
+def told_paths(**given: Sequence[str | Path]) -> dict[str, list[str]]:
+    """Return files that an option was given for run.yaml; an option that was left out is not in there."""
+    return {option: [str(absolute(path)) for path in paths] for option, paths in given.items() if paths}
 
 
 def absolute_ref(ref: str | Path) -> str:

@@ -18,7 +18,7 @@ from napari_ifkd.pace import Pace
 from .judgement import judge, name_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
     from pathlib import Path
 
     from shapely.geometry.base import BaseGeometry
@@ -45,7 +45,7 @@ class ReferenceEvidence:
     folder : the run, with the maps of its rounds
     slides : of the run
     config : smoothing, threshold, tile size, device and precision count
-    exclusion : (x, y) in level-0 px of the one slide: not looked at
+    exclusions : (x, y) in level-0 px, by the slide's name: not looked at
     should_stop : asked several times a second
 
     Attributes
@@ -59,10 +59,10 @@ class ReferenceEvidence:
         folder: RunFolder,
         slides: Sequence[Slide],
         config: Config,
-        exclusion: BaseGeometry | None,
+        exclusions: Mapping[str, BaseGeometry],
         should_stop: Callable[[], bool],
     ) -> None:
-        self.references, self.folder, self.config, self.exclusion = references, folder, config, exclusion
+        self.references, self.folder, self.config, self.exclusions = references, folder, config, exclusions
         self.slides = [slide for slide in slides if slide.name in references.of_slides]
         self.should_stop = should_stop
         self.notes: list[str] = []
@@ -114,7 +114,7 @@ class ReferenceEvidence:
         pace = Pace("reference masks", len(corners), "blocks")
         parts = []
         with self.references.of_slide(slide) as reference:
-            grid = reference.on_grid(scale, self.exclusion)
+            grid = reference.on_grid(scale, self.exclusions.get(slide.name))
             for y, x in corners:
                 if self.should_stop():
                     raise Cancelled

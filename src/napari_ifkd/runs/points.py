@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import shapely
 
-from napari_ifkd.annotations import read_regions
 from napari_ifkd.annotations.points import Point, points_on, read_points
 from napari_ifkd.errors import InputError, RunError
 from napari_ifkd.evidence import FRAME_PIXELS, Answers, Drawn, Frame, Place, draw_places, estimate, probability_at, propose
@@ -21,6 +20,7 @@ from napari_ifkd.pace import Pace
 from .folder import RunFolder
 from .inputs import check_same_slides, opened_slides
 from .judgement import judge, name_of
+from .regions import exclusions_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -93,10 +93,8 @@ class PointEvidence:
             return []
         kept = self._left(own, [p.probability is not None for p in own], "drawn with nobody knows which probability")
         kept = self._left(kept, [self._stands_here(p.stratum) for p in kept], "drawn on one of the slides alone (judge it by --slide)")
-        outside = np.zeros(len(kept), bool)
-        if self._exclusion is not None:
-            outside = shapely.contains_xy(self._exclusion, [p.x for p in kept], [p.y for p in kept])
-        kept = self._left(kept, ~outside, "in an excluded region")
+        excluded = [p.slide in self._exclusions and bool(shapely.contains_xy(self._exclusions[p.slide], p.x, p.y)) for p in kept]
+        kept = self._left(kept, [not out for out in excluded], "in an excluded region")
         if kept:
             looked = np.all(self._probability([_place(point) for point in kept]) > 0, axis=0)
             kept = self._left(kept, looked, "where a map did not look")
@@ -143,16 +141,12 @@ class PointEvidence:
         return Frame(tuple(name_of(index) for index in self.rounds), self._at_drawn[:, self._looked])
 
     @cached_property
-    def _exclusion(self) -> BaseGeometry | None:
-        path = self.folder.about["data"].get("regions")
-        if path is None or len(self.slides) != 1:  # regions belong to the one slide of a run
-            return None
-        exclusion = read_regions(path, self.slides[0]).exclusion
-        return None if exclusion.is_empty else exclusion
+    def _exclusions(self) -> dict[str, BaseGeometry]:
+        return exclusions_of(self.folder, self.slides)
 
     @cached_property
     def _drawn(self) -> Drawn:
-        return draw_places(self.slides, FRAME_PIXELS, self.config.seed, self._exclusion)
+        return draw_places(self.slides, FRAME_PIXELS, self.config.seed, self._exclusions)
 
     @cached_property
     def _at_drawn(self) -> NDArray[np.float32]:

@@ -13,7 +13,8 @@ from napari_ifkd.models import load_model, pick_device
 
 from .drive import drive
 from .folder import RunFolder
-from .inputs import absolute, absolute_ref, check_same_slides, one_slide_regions, opened_slides
+from .inputs import absolute, absolute_ref, check_same_slides, opened_slides, told_paths
+from .regions import exclusions_of, keep_exclusions, read_run_regions
 from .resolve import resolve_start
 from .stop import never
 from .threads import use_threads
@@ -24,11 +25,11 @@ if TYPE_CHECKING:
 
     from shapely.geometry.base import BaseGeometry
 
-    from napari_ifkd.annotations import Regions
     from napari_ifkd.config import Config
     from napari_ifkd.models import MILModel, ModelCard
     from napari_ifkd.slides import Slide
 
+    from .regions import RunRegions
     from .resolve import Resolved
 
 
@@ -39,7 +40,8 @@ def predict_run(
     config: Config,
     *,
     mpp: float | None = None,
-    region: Path | None = None,
+    region: str | Path | None = None,
+    exclude: Sequence[str | Path] = (),
     should_stop: Callable[[], bool] = never,
 ) -> Generator[Event, None, None]:
     """Make the map of each slide, in a run folder; the same call again makes those that are missing.
@@ -52,6 +54,7 @@ def predict_run(
     config : settings; ``inference`` matters
     mpp : um/px of the finest level, for slides that do not say it
     region : GeoJSON or ASAP XML; outside its regions, and inside those classified as exclusion, nothing is predicted
+    exclude : files called like their slide, or folders of such, of which all regions are left out; see :mod:`napari_ifkd.runs.regions`
     should_stop : asked at least once a second
 
     Yields
@@ -68,28 +71,38 @@ def predict_run(
     """
     with opened_slides(slides, mpp) as opened:
         resolved = resolve_start(out, model)
-        regions = one_slide_regions(region, opened, "--region")
+        run = RunFolder(out)
+        regions = read_run_regions(run, opened, [] if region is None else [region], exclude, option="--region")
         pick_device(config.device)
         folder = RunFolder.create(
             out,
             "predict",
             config,
-            {"slides": [absolute(s) for s in slides], "model": absolute_ref(model), "mpp": mpp, "region": absolute(region)},
+            {
+                "slides": [absolute(s) for s in slides],
+                "model": absolute_ref(model),
+                "mpp": mpp,
+                "region": absolute(region),
+                **told_paths(exclude=exclude),
+            },
             slides=[slide.identity() for slide in opened],
             model=model_facts(resolved),
         )
         check_same_slides(folder, opened)
+        if not folder.journal.size():
+            keep_exclusions(folder, opened, regions.exclusions)
         yield from drive(folder, "predict", lambda stop: _predict(folder, opened, resolved, config, regions, stop), should_stop)
 
 
 def _predict(
-    folder: RunFolder, slides: list[Slide], resolved: Resolved, config: Config, regions: Regions | None, should_stop: Callable[[], bool]
+    folder: RunFolder, slides: list[Slide], resolved: Resolved, config: Config, regions: RunRegions, should_stop: Callable[[], bool]
 ) -> Generator[Event, None, None]:
     use_threads(config.threads)
     keep_teacher(folder, resolved)
     model, card = load_model(folder.model_path(0))
     for slide in slides:
-        yield from map_slide(folder, 0, slide, model, card, config, regions, should_stop)
+        region = regions.weak[slide.name].inside if slide.name in regions.weak else None
+        yield from map_slide(folder, 0, slide, model, card, config, should_stop, region=region)
     yield RunDone(0, f"{len(slides)} map{'s' if len(slides) != 1 else ''} by {resolved.label}")
 
 
@@ -100,22 +113,24 @@ def map_slide(
     model: MILModel,
     card: ModelCard,
     config: Config,
-    regions: Regions | None,
     should_stop: Callable[[], bool],
+    *,
+    region: BaseGeometry | None = None,
     stage: str = "map",
 ) -> Generator[Event, None, None]:
-    """Make the map of a slide in a round, unless it is there; say so when it is.
+    """Make the map of a slide in a round, unless it is there; say so when it is. What the run excludes is not looked at.
 
     Parameters
     ----------
     folder : the run
     index : of the round
     slide, model, card, config : as for :func:`napari_ifkd.inference.predict_map`
-    regions : where to predict: their union less exclusions; None is everywhere
     should_stop : asked at least once a second
+    region : where to predict, (x, y) in level-0 px; None is everywhere
     stage : what its progress is called
     """
-    wanted, exclusion = (None, None) if regions is None else (_or_none(regions.inside), _or_none(regions.exclusion))
+    wanted = None if region is None or region.is_empty else region
+    exclusion = exclusions_of(folder, [slide]).get(slide.name)
     yield from keep_map(
         folder,
         index,
@@ -145,10 +160,6 @@ def keep_map(
     else:
         forget_standing(path)  # of a process that was killed the instant its map was complete
     yield MapReady(index, slide.name, path.relative_to(folder.path).as_posix())
-
-
-def _or_none(geometry: BaseGeometry) -> BaseGeometry | None:
-    return None if geometry.is_empty else geometry
 
 
 def keep_teacher(folder: RunFolder, resolved: Resolved) -> None:

@@ -12,7 +12,7 @@ from .judgement import TOLD_BY, put_down
 from .points import PointEvidence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
     from pathlib import Path
 
     from shapely.geometry.base import BaseGeometry
@@ -34,7 +34,7 @@ def recommend(
     *,
     references: References | None,
     truth: Path | None,
-    exclusion: BaseGeometry | None,
+    exclusions: Mapping[str, BaseGeometry],
     should_stop: Callable[[], bool],
 ) -> Generator[Event, None, None]:
     """End a run: by reference masks where they were given, else by points where there are enough, else by what the rounds decided.
@@ -49,7 +49,7 @@ def recommend(
     outcome : what the rounds decided
     references : masks given for choosing
     truth : mask given for scoring; only its name is looked at
-    exclusion : (x, y) in level-0 px of the one slide: no evidence from there
+    exclusions : (x, y) in level-0 px, by the slide's name: no evidence from there
     should_stop : asked several times a second
 
     Yields
@@ -59,7 +59,7 @@ def recommend(
     """
     judgements: list[Judgement] = []
     if references is not None:
-        masks = ReferenceEvidence(references, folder, slides, config, exclusion, should_stop)
+        masks = ReferenceEvidence(references, folder, slides, config, exclusions, should_stop)
         if (found := (yield from masks.judgement())) is not None:
             judgements.append(found)
             yield Warned(_flattering(references, truth))

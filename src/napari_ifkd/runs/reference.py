@@ -18,7 +18,9 @@ from napari_ifkd.annotations.region import Region
 from napari_ifkd.annotations.regions import Regions
 from napari_ifkd.bags import read_patch_masks, read_patches
 from napari_ifkd.bags.annotated import EXCLUDED, TUMOUR, Drawn
-from napari_ifkd.errors import AnnotationError, InputError
+from napari_ifkd.errors import AnnotationError
+
+from .inputs import files_of_slides
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -152,38 +154,20 @@ class References:
 
     def __init__(self, paths: Sequence[str | Path], slides: Sequence[Slide], tiles: TileConfig) -> None:
         self._tiles = tiles
-        self.of_slides: dict[str, Path] = {}
         self.of_patches: list[Path] = []
         files = []
         for path in map(Path, paths):
-            if not path.exists():
-                raise InputError(_OPTION, f"{path} does not exist", "Give masks, regions or patch folders with masks")
             if path.is_dir() and ((path / "labels.csv").is_file() or (path / "pos").is_dir()):
                 self.of_patches.append(path)
             else:
                 files.append(path)
-        self._match(files, slides)
+        self.of_slides = files_of_slides(files, slides, _OPTION, _KINDS, "Call it like its slide, or give a patch folder with masks")
         for slide in slides:
             if slide.name in self.of_slides:
                 with self.of_slide(slide):
                     pass
         for folder in self.of_patches:
             self.patches(folder)
-
-    def _match(self, given: Sequence[Path], slides: Sequence[Slide]) -> None:
-        if len(given) == len(slides) == 1 and given[0].is_file():
-            self.of_slides = {slides[0].name: given[0]}
-            return
-        for path in given:
-            inside = sorted(file for file in path.iterdir() if file.suffix.lower() in _KINDS) if path.is_dir() else [path]
-            found = {file: name for file in inside if (name := _slide_of(file, slides)) is not None}
-            if not found:
-                remedy = "Call it like its slide, or give a patch folder with masks"
-                raise InputError(_OPTION, f"{path} belongs to no slide of this run", remedy)
-            for file, name in found.items():
-                if name in self.of_slides:
-                    raise InputError(_OPTION, f"{name} has two references ({self.of_slides[name]} and {file})", "Give one of a slide")
-                self.of_slides[name] = file
 
     def of_slide(self, slide: Slide) -> ReferenceMask:
         """Open the mask of a slide."""
@@ -201,11 +185,3 @@ class References:
     def __len__(self) -> int:
         """Return how many slides and patch folders have one."""
         return len(self.of_slides) + len(self.of_patches)
-
-
-def _slide_of(file: Path, slides: Sequence[Slide]) -> str | None:
-    """Return the name of the slide that a file is called like; a slide is no reference of itself."""
-    name = file.name[:-3] if file.name.lower().endswith(".gz") else file.name
-    stem = Path(name).stem.removesuffix(".ome")
-    called = {stem, stem.removesuffix("_mask"), stem.removesuffix("_reference")}
-    return next((s.name for s in slides if Path(s.name).stem in called and file.resolve() != s.path.resolve()), None)

@@ -31,7 +31,7 @@ class ReferenceF1:
     references : the masks; those of patches are left to the end of the run
     slides : of the run
     config : threshold and smoothing count
-    exclusion : (x, y) in level-0 px of the one slide: not looked at
+    exclusions : (x, y) in level-0 px, by the slide's name: not looked at
     should_stop : asked for each window
     """
 
@@ -40,10 +40,10 @@ class ReferenceF1:
         references: References,
         slides: Sequence[Slide],
         config: Config,
-        exclusion: BaseGeometry | None,
+        exclusions: Mapping[str, BaseGeometry],
         should_stop: Callable[[], bool],
     ) -> None:
-        self.references, self.config, self.exclusion, self.should_stop = references, config, exclusion, should_stop
+        self.references, self.config, self.exclusions, self.should_stop = references, config, exclusions, should_stop
         self.slides = [slide for slide in slides if slide.name in references.of_slides]
 
     def scores(self, maps: Mapping[str, Path]) -> dict[str, float]:
@@ -69,7 +69,7 @@ class ReferenceF1:
             pmap = open_map(maps[slide.name])
             height, width = pmap.shape
             with self.references.of_slide(slide) as reference:
-                grid = reference.on_grid(pmap.scale_yx, self.exclusion)
+                grid = reference.on_grid(pmap.scale_yx, self.exclusions.get(slide.name))
                 for y in range(0, height, _WINDOW_PX):
                     for x in range(0, width, _WINDOW_PX):
                         if self.should_stop():

@@ -103,9 +103,7 @@ class Rounds:
         model, card = load_model(self.folder.model_path(index))
 
         def make(slide: Slide) -> Generator[Event, None, None]:
-            return map_slide(
-                self.folder, index, slide, model, card, self.config, None, self.should_stop, stage=f"student map, round {index}"
-            )
+            return map_slide(self.folder, index, slide, model, card, self.config, self.should_stop, stage=f"student map, round {index}")
 
         return make
 

@@ -18,6 +18,7 @@ from napari_ifkd.models.network import TrunkModel
 
 from . import traps
 from .predicting import keep_map, keep_teacher, map_slide, model_facts
+from .regions import exclusions_of
 from .resolve import resolve_start
 from .sources import find_pseudo_masks
 
@@ -133,7 +134,7 @@ class NetworkTeacher:
     def map_slide(self, folder: RunFolder, slide: Slide, config: Config, should_stop: Callable[[], bool]) -> Generator[Event, None, None]:
         """Predict the slide."""
         model, card = load_model(folder.model_path(0))
-        yield from map_slide(folder, 0, slide, model, card, config, None, should_stop, stage="teacher map")
+        yield from map_slide(folder, 0, slide, model, card, config, should_stop, stage="teacher map")
 
     def ready(self, folder: RunFolder, train: Bags, held: Bags, config: Config) -> MILModel:
         """Load the run's copy."""
@@ -192,8 +193,9 @@ class FileTeacher:
 
     def map_slide(self, folder: RunFolder, slide: Slide, config: Config, should_stop: Callable[[], bool]) -> Generator[Event, None, None]:
         """Bring the masks of the slide to the working resolution, as a map."""
+        source, exclusion = self.masks.of_slide(slide), exclusions_of(folder, [slide]).get(slide.name)
         yield from keep_map(
-            folder, 0, slide, lambda path: write_file_map(self.masks.of_slide(slide), slide, path, config, should_stop=should_stop)
+            folder, 0, slide, lambda path: write_file_map(source, slide, path, config, exclusion=exclusion, should_stop=should_stop)
         )
 
     def ready(self, folder: RunFolder, train: Bags, held: Bags, config: Config) -> FixedTeacher:

@@ -1,4 +1,4 @@
-"""``train``: a teacher from a patch folder, as a run."""
+"""``train``: a teacher from patch folders, and from slides on which rough regions were drawn, as a run."""
 
 from __future__ import annotations
 
@@ -6,22 +6,25 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_ifkd.bags import read_patch_masks, read_patches, split_groups
+from napari_ifkd.bags import join_bags, read_patch_masks, read_patches, slide_bags, split_groups
 from napari_ifkd.distill import train_teacher
 from napari_ifkd.distill.training import param_groups
+from napari_ifkd.errors import BagError
 from napari_ifkd.events import EpochDone, Event, RoundDone, RunDone, Warned
 from napari_ifkd.models import ModelCard, build_model, cam_network_config, pick_device, save_model, seed_everything
+from napari_ifkd.slides import find_tissue
 
 from . import traps
 from .drive import drive
 from .folder import RunFolder
-from .inputs import absolute
+from .inputs import absolute, check_same_slides, opened_slides, sorted_data, told_paths
+from .regions import keep_exclusions, read_run_regions
 from .stop import never
 from .threads import use_threads
 from .told import epoch_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -29,19 +32,33 @@ if TYPE_CHECKING:
     from napari_ifkd.bags import Bags
     from napari_ifkd.config import Config, Stage1Config
     from napari_ifkd.models import MILModel
+    from napari_ifkd.slides import Slide
+
+    from .regions import RunRegions
 
 
 def train_run(
-    patches: str | Path, out: str | Path, config: Config, *, should_stop: Callable[[], bool] = never
+    data: Sequence[str | Path],
+    out: str | Path,
+    config: Config,
+    *,
+    regions: Sequence[str | Path] = (),
+    exclude: Sequence[str | Path] = (),
+    mpp: float | None = None,
+    should_stop: Callable[[], bool] = never,
 ) -> Generator[Event, None, None]:
     """Train a teacher, in a run folder; the same call again goes on where it stopped.
 
     Parameters
     ----------
-    patches : patch folder, in either layout. Image-level labels are all that is read of it, except by ``stage1.method: supervised``, which
-        opens the masks of the training split
+    data : patch folders, in either layout, and slides. Image-level labels are all that is read of a patch folder, except by
+        ``stage1.method: supervised``, which opens the masks of the training split
     out : new or empty folder, or that of the same run
     config : settings; ``network``, ``stage1`` and ``tiles`` matter
+    regions : GeoJSON or ASAP XML of rough regions, called like their slide: a tile mostly inside one of tumour is a positive bag, one
+        wholly inside one of normal tissue a negative bag, and all others are left out
+    exclude : files called like their slide, or folders of such, of which all regions are left out; see :mod:`napari_ifkd.runs.regions`
+    mpp : um/px of the finest level, for slides that do not say it
     should_stop : asked at least once a second
 
     Yields
@@ -52,27 +69,77 @@ def train_run(
     Raises
     ------
     InputError
-        If the patches, the settings or the folder will not do.
+        If the patches, the slides, their regions, the settings or the folder will not do.
     EngineError
         If the work fails.
     """
     pick_device(config.device)  # there, before a folder is made for a run that could not begin
-    bags = read_patches(patches, config.tiles)
-    parts = split_groups(bags, config.tiles.validation_share, config.seed)
-    train, held = (bags.subset(part) for part in parts)
-    masks = _masks_of(patches, train) if config.stage1.method == "supervised" else None
-    network = cam_network_config(config.network) if config.stage1.method in ("cam", "oaa") else config.network
-    model = build_model(network, config.seed)
-    param_groups(model, config.stage1.learning_rate, config.stage1.side_rates)  # do they fit? now, and not in the run
-    folder = RunFolder.create(out, "train", config, {"patches": absolute(patches)})
+    folders, files = sorted_data(data)
+    supervised = config.stage1.method == "supervised"
+    if supervised and (files or len(folders) != 1):
+        raise BagError("DATA", "is not one patch folder, and only of such has the method supervised masks", "Give one, or another method")
+    with opened_slides(files, mpp) as slides:
+        drawn = read_run_regions(RunFolder(out), slides, regions, exclude)
+        for slide in slides:
+            if slide.name not in drawn.weak:
+                raise BagError(
+                    slide.name, "has no regions, so nothing tells where there is tumour", "Draw some, and give them by --regions"
+                )
+        patches = [read_patches(folder, config.tiles) for folder in folders]
+        ready = None if slides else _split(join_bags(patches), config)
+        masks = _masks_of(folders[0], ready[0]) if supervised and ready is not None else None
+        network = cam_network_config(config.network) if config.stage1.method in ("cam", "oaa") else config.network
+        model = build_model(network, config.seed)
+        param_groups(model, config.stage1.learning_rate, config.stage1.side_rates)  # do they fit? now, and not in the run
+        folder = RunFolder.create(
+            out,
+            "train",
+            config,
+            {"data": [absolute(d) for d in data], "mpp": mpp, **told_paths(regions=regions, exclude=exclude)},
+            slides=[slide.identity() for slide in slides],
+        )
+        check_same_slides(folder, slides)
+        if not folder.journal.size():
+            keep_exclusions(folder, slides, drawn.exclusions)
 
-    def work(stop: Callable[[], bool]) -> Generator[Event, None, None]:
-        if not folder.model_path(0).is_file():
-            yield from _train(folder, model, train, held, masks, config, stop)
-        yield RoundDone(0, None, folder.metrics(0))
-        yield RunDone(0, "the network of the last epoch; it was not scored by pixels")
+        def work(stop: Callable[[], bool]) -> Generator[Event, None, None]:
+            if not folder.model_path(0).is_file():
+                if ready is None:
+                    tiles = yield from _tiles(slides, drawn, config)
+                    train, held = _split(join_bags([*patches, *tiles]), config)
+                else:
+                    train, held = ready
+                yield from _train(folder, model, train, held, masks, config, stop)
+            yield RoundDone(0, None, folder.metrics(0))
+            yield RunDone(0, "the network of the last epoch; it was not scored by pixels")
 
-    yield from drive(folder, "train", work, should_stop)
+        yield from drive(folder, "train", work, should_stop)
+
+
+def _tiles(slides: Sequence[Slide], drawn: RunRegions, config: Config) -> Generator[Event, None, list[Bags]]:
+    """Cut the tiles that the regions of slides label."""
+    parts = []
+    for slide in slides:
+        weak, exclusion = drawn.weak[slide.name], drawn.exclusions.get(slide.name)
+        part, notes = yield from slide_bags(slide, find_tissue(slide), None, config.tiles, config.seed, weak, exclusion)
+        for note in notes:
+            yield Warned(note)
+        parts.append(part)
+    return parts
+
+
+def _split(bags: Bags, config: Config) -> tuple[Bags, Bags]:
+    """Hold some bags out; of a few tiles of one slide none, rather than a class that is needed."""
+    if bags.origins is None:
+        train, held = split_groups(bags, config.tiles.validation_share, config.seed)
+        return bags.subset(train), bags.subset(held)
+    try:
+        train, held = split_groups(bags, config.tiles.validation_share, config.seed)
+    except BagError:
+        return bags, bags.subset(np.zeros(0, np.intp))
+    if len(np.unique(bags.labels[train])) < len(np.unique(bags.labels)):
+        return bags, bags.subset(np.zeros(0, np.intp))
+    return bags.subset(train), bags.subset(held)
 
 
 def _train(
@@ -105,6 +172,7 @@ def _train(
         if isinstance(event, EpochDone):
             scores = event.scores
         yield event
+    kind = "patches" if train.origins is None else "tiles"
     labels = "image-level labels only" if masks is None else "pixel masks (fully supervised)"
     card = ModelCard(
         name=folder.path.resolve().name,
@@ -112,8 +180,8 @@ def _train(
         mpp=train.mpp,
         tile_px=int(train.images.shape[1]),
         normalisation=model.normalisation,
-        trained_on=f"{train.source}: {train.positives} positive and {train.negatives} negative patches, {labels}",
-        notes=f"{_recipe(config.stage1)}, {config.stage1.epochs} epochs, seed {config.seed}; {len(held)} patches held out",
+        trained_on=f"{train.source}: {train.positives} positive and {train.negatives} negative {kind}, {labels}",
+        notes=f"{_recipe(config.stage1)}, {config.stage1.epochs} epochs, seed {config.seed}; {len(held)} {kind} held out",
     )
     folder.write_metrics(0, scores)  # first: a round counts as there once its network is
     save_model(folder.model_path(0), model, card)
