@@ -10,11 +10,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import shapely
+import tifffile
 from typer.main import get_command
 
 from napari_ifkd import __version__, cli
+from napari_ifkd.annotations import read_regions
 from napari_ifkd.runs.folder import RunFolder
+from napari_ifkd.slides import open_slide
 
 MEASURES = {"f1", "iou", "mean_f1_positive", "average_precision", "best_threshold", "best_f1", "foreground_share", "n"}
 
@@ -102,7 +107,6 @@ def test_failure_of_ours_ends_with_1_and_debug_shows_where(run, monkeypatch: pyt
 
 
 def test_slide_without_resolution_says_how_to_give_one(run, drawn_teacher: Path, tmp_path: Path) -> None:
-    import numpy as np
     import tifffile
 
     slide = tmp_path / "bare.tif"
@@ -122,6 +126,22 @@ def test_info_as_json_is_one_object(run, drawn_slide: Path) -> None:
     assert (facts["width"], facts["height"], facts["mpp"]) == (320, 256, 1.0)
     assert facts["tissue"]["found"]
     assert "tissue.found" in run("info", drawn_slide).out
+
+
+def test_check_suggests_what_to_exclude(run, drawn_slide: Path, tmp_path: Path) -> None:
+    said = run("check", drawn_slide, "--out", tmp_path / "none.geojson")
+    assert said.status == 0
+    assert "no file was written" in said.err
+    assert not (tmp_path / "none.geojson").exists()
+    image = tifffile.imread(drawn_slide)
+    image[100:160, 40:280] = (20, 40, 170)  # blue ink
+    options = {"tile": (128, 128), "resolution": (1e4, 1e4), "resolutionunit": "CENTIMETER", "metadata": None}
+    tifffile.imwrite(tmp_path / "pen.tif", image, photometric="rgb", **options)
+    assert "pen" in run("check", tmp_path / "pen.tif", "--out", tmp_path / "pen.geojson").out
+    with open_slide(tmp_path / "pen.tif") as slide:
+        (region,) = read_regions(tmp_path / "pen.geojson", slide)
+    assert region.classification == "pen"
+    assert shapely.box(44, 104, 276, 156).difference(region.geometry).area < 100
 
 
 def test_patches_of_an_annotated_slide_train_a_teacher(run, drawn_slide: Path, drawn_config: Path, tmp_path: Path) -> None:

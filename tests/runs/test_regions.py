@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import shapely
+import tifffile
 from shapely.geometry import mapping
 
-from napari_ifkd.annotations import read_regions
+from napari_ifkd.annotations import Corrections, read_regions
 from napari_ifkd.config import Config, load_config
 from napari_ifkd.errors import BagError, InputError
 from napari_ifkd.events import EpochDone, RoundDone, RunCancelled, RunDone, Warned
+from napari_ifkd.export import export_run
 from napari_ifkd.inference import open_map
 from napari_ifkd.models import load_model, weights_hash
 from napari_ifkd.runs.acts import distill_run, predict_run, resume_run, train_run
@@ -141,6 +143,30 @@ def test_what_is_excluded_is_predicted_nowhere(drawn_slide: Path, drawn_teacher:
     without.unlink()
     list(resume_run(tmp_path / "run"))
     assert np.array_equal(np.asarray(open_map(run.maps(0)["tiny.tif"]).levels[0]), values)
+
+
+def test_no_export_holds_what_is_excluded(drawn_slide: Path, drawn_teacher: Path, tmp_path: Path, config: Config) -> None:
+    """Neither what the run excluded, though somebody painted tumour there, nor what is excluded later."""
+    list(predict_run([drawn_slide], drawn_teacher, tmp_path / "run", config, exclude=[drawn(tmp_path / "pen.geojson", Pen=PEN)]))
+    run = RunFolder.open(tmp_path / "run")
+    with open_slide(drawn_slide) as slide:
+        corrections = Corrections.create(run.corrections_path("tiny.tif"), slide, 1.0)
+        corrections.paint(60, 180, np.full((80, 60), 2, np.uint8))
+    later = drawn(tmp_path / "later.geojson", Anything=(200, 150, 240, 200))
+    masks = {}
+    for name, exclude in (("first", []), ("then", [later])):
+        files = export_run(run.path, ["ome-tiff", "geojson"], tmp_path / name, threshold=0.5, exclude=exclude)
+        masks[name] = tifffile.imread(next(path for path in files if path.name.endswith(".ome.tif"))) > 0
+        facts = json.loads(next(path for path in files if path.name.endswith("provenance.json")).read_text())
+        assert facts["excluded_mm2"] == pytest.approx((64 * 64 + (2000 if exclude else 0)) / 1e6)
+        shapes = json.loads((tmp_path / name / "tiny_round0.geojson").read_text())["features"]
+        whole = shapely.union_all([shapely.geometry.shape(feature["geometry"]) for feature in shapes])
+        assert whole.intersection(shapely.box(*PEN)).area == 0
+    assert not masks["first"][64:128, 192:256].any()
+    assert masks["first"][60:64, 180:240].all()
+    assert masks["first"][150:200, 200:240].all()
+    masks["first"][150:200, 200:240] = False
+    assert np.array_equal(masks["first"], masks["then"])
 
 
 def test_no_round_looks_at_what_is_excluded(drawn_slide: Path, drawn_teacher: Path, tmp_path: Path, config: Config) -> None:

@@ -8,7 +8,7 @@ import zlib
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import shapely
 from shapely.affinity import translate
@@ -24,11 +24,28 @@ if TYPE_CHECKING:
 
     from shapely.geometry.base import BaseGeometry
 
-    from napari_ifkd.slides import Picture, Slide
-
     from .region import Meaning, Region
 
 _REMEDY = "Give GeoJSON as QuPath writes it, ASAP's XML or NCRF's JSON, with polygons in pixels of the finest level"
+
+
+class Frame(Protocol):
+    """What regions are drawn on: a slide, a picture, or what is known of one."""
+
+    @property
+    def name(self) -> str:
+        """File name."""
+        ...
+
+    @property
+    def shape_level0(self) -> tuple[int, int]:
+        """(height, width), px."""
+        ...
+
+    @property
+    def bounds_origin_yx_level0(self) -> tuple[int, int]:
+        """Corner of the scanned bounds, px."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -84,7 +101,7 @@ def negative(regions: Iterable[Region]) -> Regions:
     return Regions(tuple(region for region in regions if region.meaning == "normal"))
 
 
-def read_regions(path: str | Path, slide: Slide | Picture | None = None) -> Regions:
+def read_regions(path: str | Path, slide: Frame | None = None) -> Regions:
     """Read the polygons of a file; points and lines are left out.
 
     What the file is, its content says, not its name: GeoJSON (a FeatureCollection, a list of Features, one Feature or a bare geometry),
@@ -118,7 +135,7 @@ def read_regions(path: str | Path, slide: Slide | Picture | None = None) -> Regi
     return Regions(tuple(regions))
 
 
-def _placed(path: Path, regions: list[Region], slide: Slide | Picture, from_corner: bool) -> list[Region]:
+def _placed(path: Path, regions: list[Region], slide: Frame, from_corner: bool) -> list[Region]:
     """Bring regions to level-0 px of the whole slide, and check that they lie on it."""
     dy, dx = slide.bounds_origin_yx_level0
     if from_corner and (dy or dx):

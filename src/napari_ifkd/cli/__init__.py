@@ -13,7 +13,7 @@ from typer.main import get_command
 from napari_ifkd import __version__
 from napari_ifkd.errors import Cancelled
 
-from .about import doctor, info, models
+from .about import check, doctor, info, models
 from .acts import demo, distill, patches, predict, train
 from .control import cancel, delete, pause, resume, runs
 from .points import points
@@ -54,6 +54,7 @@ def _common(
 for _command in (
     demo,
     info,
+    check,
     patches,
     train,
     predict,

@@ -42,6 +42,39 @@ def _of_slide(file: Path, mpp: float | None) -> dict[str, Any]:
         return slide_info(opened)
 
 
+def check(
+    slide: Annotated[Path, typer.Argument(metavar="SLIDE")],
+    out: Annotated[Path | None, typer.Option("--out", help="GeoJSON to write the suggestions to, for --exclude", metavar="FILE")] = None,
+    mpp: Mpp = None,
+) -> None:
+    """Look for pen, folds and blur on a slide, and suggest what to exclude."""
+    import shapely
+
+    from napari_ifkd.console import note, say, say_table
+    from napari_ifkd.errors import AnnotationError
+    from napari_ifkd.files import cannot_write
+    from napari_ifkd.runs.regions import write_regions
+    from napari_ifkd.slides import open_slide
+    from napari_ifkd.slides.artefacts import KINDS, find_artefacts
+
+    with open_slide(slide, mpp) as opened:
+        found = find_artefacts(opened)
+        unit = opened.require_mpp() ** 2 / 1e6
+        of_kind = {kind: [one.geometry for one in found if one.kind == kind] for kind in KINDS}
+        rows = ((kind, len(places), f"{sum(place.area for place in places) * unit:.3g}") for kind, places in of_kind.items())
+        say_table(("kind", "places", "mm2"), rows)
+        if out is None:
+            return
+        if not found:
+            note("Nothing to exclude was found, so no file was written.")
+            return
+        try:
+            write_regions(out, {kind: shapely.union_all(places) for kind, places in of_kind.items() if places}, opened)
+        except OSError as error:
+            raise cannot_write(AnnotationError, out, error, "choose another --out") from error
+        say(str(out))
+
+
 def models() -> None:
     """List the networks that --model and --teacher know by name."""
     from napari_ifkd.console import say_table

@@ -10,7 +10,7 @@ import typer
 from napari_ifkd.config import load_config
 from napari_ifkd.errors import InputError
 
-from .options import AsJson, ConfigFile, Device, Mpp
+from .options import AsJson, ConfigFile, Device, Exclude, Mpp
 
 
 def evaluate(
@@ -71,6 +71,7 @@ def export(
     slide: Annotated[
         list[Path] | None, typer.Option(help="the slide, for png, or the folder of its DICOM, for dicom-seg; again for more")
     ] = None,
+    exclude: Exclude = None,
 ) -> None:
     """Write the mask of a run's round, or of a map, for other programs."""
     from napari_ifkd.console import bar, say
@@ -78,8 +79,11 @@ def export(
 
     names = [name.strip() for name in formats.split(",") if name.strip()]
     options = ExportOptions(min_area, simplify, mpp, cast("Any", ome_zarr))  # it checks what it is given
+    places, without = slide or (), exclude or ()
     with bar("export") as progress:
-        written = export_run(source, names, out, round=round_, threshold=threshold, options=options, slides=slide or (), progress=progress)
+        written = export_run(
+            source, names, out, round=round_, threshold=threshold, options=options, slides=places, exclude=without, progress=progress
+        )
     for path in written:
         say(str(path))
 

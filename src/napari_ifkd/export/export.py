@@ -11,6 +11,7 @@ from napari_ifkd.inference import ProbabilityMap, open_map
 from napari_ifkd.runs.folder import RunFolder
 
 from .corrected import corrected, corrections_for, told
+from .excluded import cleared, excluded_facts, exclusion_for
 from .formats import check_formats
 from .lesions import verdicts_for
 from .mask import bands_of
@@ -20,6 +21,8 @@ from .writing import Steps, write_mask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from shapely.geometry.base import BaseGeometry
 
     from napari_ifkd.annotations import Corrections
     from napari_ifkd.annotations.verdicts import Verdict
@@ -40,6 +43,7 @@ def export_map(
     slides: SlideFinder | None = None,
     corrections: Corrections | None = None,
     verdicts: Sequence[Verdict] = (),
+    exclusion: BaseGeometry | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     progress: Callable[[int, int], None] | None = None,
     to: Path | None = None,
@@ -58,6 +62,7 @@ def export_map(
     slides : where slides may be found, for formats that show them
     corrections : pixels that a person painted on the slide; they win over the map
     verdicts : what a person said of lesions of the slide; those that were rejected are left out
+    exclusion : (x, y) in level-0 px; nothing in there is tumour, whoever says so
     should_stop : asked now and then
     progress : called with steps done and in all
     to : the file for the one format that is asked for, of the one map, in place of a name of ours; then there is no other file
@@ -80,6 +85,9 @@ def export_map(
     bands = bands_of(source, threshold, sigma_px, steps)
     if corrections is not None:
         bands = corrected(bands, corrections, source.shape)
+    if exclusion is not None:
+        bands = cleared(bands, exclusion, source.scale_yx)
+        facts |= excluded_facts(exclusion, source)
     return write_mask(
         source,
         bands,
@@ -105,6 +113,7 @@ def export_run(
     sigma_px: float | None = None,
     options: ExportOptions | None = None,
     slides: Sequence[str | Path] = (),
+    exclude: Sequence[str | Path] = (),
     should_stop: Callable[[], bool] = lambda: False,
     progress: Callable[[int, int], None] | None = None,
     to: Path | None = None,
@@ -119,6 +128,7 @@ def export_run(
     threshold : None is the accepted one, else the run's or the map's setting
     sigma_px : None is the run's or the map's setting
     slides : where slides lie, for formats that show them; a run knows where its own were
+    exclude : files called like their slide, or folders of such, of which all regions are left out, besides what the run excluded
 
     Returns
     -------
@@ -171,6 +181,7 @@ def export_run(
             slides=finder,
             corrections=None if run is None else corrections_for(run, item),
             verdicts=() if run is None else verdicts_for(run, item),
+            exclusion=exclusion_for(item, run, exclude),
             should_stop=should_stop,
             progress=progress,
             to=to,

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_ifkd.errors import BagError, InputError, RunError, SlideError
-from napari_ifkd.slides import open_slide
+from napari_ifkd.slides import Slide, open_slide
 from napari_ifkd.slides.dicom import is_dicom
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from napari_ifkd.slides import Slide
+    from napari_ifkd.annotations.regions import Frame
 
     from .folder import RunFolder
 
@@ -65,7 +65,7 @@ def sorted_data(data: Sequence[str | Path]) -> tuple[list[Path], list[Path]]:
     return [p for p in paths if p not in slides], slides
 
 
-def files_of_slides(given: Sequence[Path], slides: Sequence[Slide], option: str, kinds: frozenset[str], remedy: str) -> dict[str, Path]:
+def files_of_slides(given: Sequence[Path], slides: Sequence[Frame], option: str, kinds: frozenset[str], remedy: str) -> dict[str, Path]:
     """Match files with slides by their names.
 
     Parameters
@@ -104,12 +104,13 @@ def files_of_slides(given: Sequence[Path], slides: Sequence[Slide], option: str,
     return matched
 
 
-def _slide_of(file: Path, slides: Sequence[Slide]) -> str | None:
+def _slide_of(file: Path, slides: Sequence[Frame]) -> str | None:
     """Return the name of the slide that a file is called like; a slide is not called like itself."""
     name = file.name[:-3] if file.name.lower().endswith(".gz") else file.name
     stem = Path(name).stem.removesuffix(".ome")
     called = {stem, *(stem.removesuffix(ending) for ending in ("_mask", "_reference", "_regions", "_exclusions"))}
-    return next((s.name for s in slides if Path(s.name).stem in called and file.resolve() != s.path.resolve()), None)
+    own = {slide.path.resolve() for slide in slides if isinstance(slide, Slide)}
+    return next((s.name for s in slides if Path(s.name).stem in called and file.resolve() not in own), None)
 
 
 def absolute(path: str | Path | None) -> str | None:

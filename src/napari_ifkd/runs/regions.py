@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import shapely
 from shapely.affinity import translate
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
     from napari_ifkd.annotations import Regions
+    from napari_ifkd.annotations.regions import Frame
     from napari_ifkd.slides import Slide
 
     from .folder import RunFolder
@@ -72,7 +73,7 @@ def read_run_regions(
     if folder.exists:
         return RunRegions(weak, exclusions_of(folder, slides))
     parts: dict[str, list[BaseGeometry]] = {name: [found.exclusion] for name, found in weak.items()}
-    for name, path in _matched(exclude, slides, "--exclude").items():
+    for name, path in exclusion_files(exclude, slides).items():
         parts.setdefault(name, []).append(all_of(path, named[name]))
     unions = {name: shapely.union_all(of_slide) for name, of_slide in parts.items()}
     return RunRegions(weak, {name: union for name, union in unions.items() if not union.is_empty})
@@ -107,12 +108,12 @@ def exclusions_of(folder: RunFolder, slides: Sequence[Slide]) -> dict[str, BaseG
     return {slide.name: all_of(path, slide) for slide in slides if (path := folder.exclusion_path(slide.name)).is_file()}
 
 
-def listed(said: Any) -> list[str]:
-    """Return what run.yaml says of files, as a list: one file stands there alone."""
-    return [] if said is None else [said] if isinstance(said, str) else list(said)
+def exclusion_files(given: Sequence[str | Path], slides: Sequence[Frame]) -> dict[str, Path]:
+    """Return the file of exclusions of each slide that has one, by the slide's name, as `files_of_slides` does."""
+    return _matched(given, slides, "--exclude")
 
 
-def all_of(path: str | Path, slide: Slide) -> BaseGeometry:
+def all_of(path: str | Path, slide: Frame) -> BaseGeometry:
     """Read all regions of a file as one geometry, (x, y) in level-0 px.
 
     Raises
@@ -123,7 +124,7 @@ def all_of(path: str | Path, slide: Slide) -> BaseGeometry:
     return shapely.union_all([region.geometry for region in read_regions(path, slide)])
 
 
-def write_regions(path: Path, classes: Mapping[str, BaseGeometry], slide: Slide) -> None:
+def write_regions(path: Path, classes: Mapping[str, BaseGeometry], slide: Frame) -> None:
     """Write regions as QuPath does, a feature a class: px from the corner of the slide's scanned bounds. The folder must be there."""
     dy, dx = slide.bounds_origin_yx_level0
     features = [
@@ -138,5 +139,5 @@ def write_regions(path: Path, classes: Mapping[str, BaseGeometry], slide: Slide)
     write_aside(path, json.dumps({"type": "FeatureCollection", "features": features}))
 
 
-def _matched(given: Sequence[str | Path], slides: Sequence[Slide], option: str) -> dict[str, Path]:
+def _matched(given: Sequence[str | Path], slides: Sequence[Frame], option: str) -> dict[str, Path]:
     return files_of_slides([Path(path) for path in given], slides, option, _KINDS, _REMEDY)

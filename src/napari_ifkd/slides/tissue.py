@@ -138,8 +138,8 @@ def classify(image: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.bool_], str]:
         return nothing, "no tissue found: the image is black throughout"
     if _is_fluorescence(image, void):
         return nothing, "no tissue found: black background, looks like fluorescence"
-    near_void = _dilate(void, 2)  # means over the rim of a black area are dark, yet no ink or tissue
-    density = _density(cv2.blur(image, (3, 3)), _glass_colour(image, near_void))
+    near_void = _near_void(image)
+    density = density_of(image)
     total, chroma = density.mean(axis=2), density.max(axis=2) - density.min(axis=2)
     coloured = (chroma > _OD_CHROMA) & ~near_void
     if np.count_nonzero(coloured) < _MIN_AREA_PX:
@@ -148,12 +148,27 @@ def classify(image: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.bool_], str]:
     else:
         red, green, blue = density[..., 0], density[..., 1], density[..., 2]
         purple = (red < 1.2 * green + 0.02) & (blue < 1.2 * green + 0.02)  # H&E absorbs green most, or nearly
-        ink = _ink(density) & ~near_void
-        mask, how = _tidy(coloured & (total > _OD_TOTAL) & purple & ~_dilate(ink, 2)), ""
+        ink = ink_of(density, image)
+        mask, how = _tidy(coloured & (total > _OD_TOTAL) & purple & ~dilate(ink, 2)), ""
     if not mask.any():
         return mask, "no tissue found: " + ("only ink" if ink.mean() > 0.001 else "nothing but bright glass")
     bare = float((~mask & ~near_void).mean())
     return mask, ("tissue on white glass" if bare > 0.02 else "tissue all over, hardly any glass") + how
+
+
+def density_of(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Return optical density over the glass of an overview, ``(height, width, 3)``, at least 0; means over 3 x 3 px."""
+    return _density(cv2.blur(image, (3, 3)), _glass_colour(image, _near_void(image)))
+
+
+def ink_of(density: npt.NDArray[np.float32], image: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    """Return where an overview holds ink, bool ``(height, width)``; `density` is of :func:`density_of`."""
+    ink: npt.NDArray[np.bool_] = _ink(density) & ~_near_void(image)
+    return ink
+
+
+def _near_void(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    return dilate(image.max(axis=2) <= _VOID, 2)  # means over the rim of a black area are dark, yet no ink or tissue
 
 
 def _is_fluorescence(image: npt.NDArray[np.uint8], void: npt.NDArray[np.bool_]) -> bool:
@@ -209,7 +224,8 @@ def _areas_over(mask: npt.NDArray[Any], least: int) -> npt.NDArray[np.bool_]:
     return kept
 
 
-def _dilate(mask: npt.NDArray[np.bool_], radius: int) -> npt.NDArray[np.bool_]:
+def dilate(mask: npt.NDArray[np.bool_], radius: int) -> npt.NDArray[np.bool_]:
+    """Return a mask grown by a disc of `radius` px."""
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
     return cv2.dilate(mask.astype(np.uint8), kernel).astype(bool)
 
