@@ -17,7 +17,8 @@ from napari_ifkd.session import Session
 from napari_ifkd.slides import find_tissue
 
 from .closing import CloseWatch
-from .commands import distill_command, new_run, predict_command
+from .commands import distill_command, new_run, predict_command, train_command
+from .drawn import USES, Drawings
 from .layer_view import LayerView
 from .layers import is_spare, tag
 from .region import region_geometry
@@ -59,6 +60,7 @@ class Bench:
         self.viewer = viewer
         self.session = Session()
         self.layers = LayerView(viewer, self.session, partial(QTimer.singleShot, _BETWEEN_CHANGES_MS), self._hold_canvas)
+        self.drawings = Drawings(viewer, self.session, self.layers)
         self.runner = Runner(self.session)
         self.runs = RunDesk(self.session, self.runner)
         self.closing = CloseWatch(self.runner)
@@ -99,10 +101,10 @@ class Bench:
         session = self.session
         try:
             slide, teacher = self._needed()
-            out = new_run(runs_folder(), slide, "predict")
+            out = new_run(runs_folder(), slide.path, "predict")
             region = region_geometry(session.region, slide, self.viewer)
-            asked = config.replaced(device=device())
-            self.runner.start("predict", lambda: predict_command(slide, teacher, out, region=region, config=asked), out)
+            asked, keep = config.replaced(device=device()), self.drawings.keeper(slide)
+            self.runner.start("predict", lambda: predict_command(slide, teacher, out, region=region, config=asked, exclude=keep()), out)
         except InputError as error:
             say_error(error)
 
@@ -111,14 +113,40 @@ class Bench:
         session = self.session
         try:
             slide, teacher = self._needed()
-            out = new_run(runs_folder(), slide, "distill")
+            out = new_run(runs_folder(), slide.path, "distill")
             card = session.teacher.card if session.teacher is not None else None  # its tiles: elsewhere its maps mean little
             tiles = {"tiles.size_px": card.tile_px, "tiles.mpp": card.mpp} if card is not None else {}
             asked = config.replaced(device=device(), **tiles)
             given, judged = session.given_here(), session.shown.run if session.shown is not None else None
-            self.runner.start("distill", lambda: distill_command(slide, teacher, out, config=asked, given=given, judged=judged), out)
+            keep = self.drawings.keeper(slide)
+            self.runner.start(
+                "distill",
+                lambda: distill_command(slide, teacher, out, config=asked, given=given, judged=judged, exclude=keep()),
+                out,
+            )
         except InputError as error:
             say_error(error)
+
+    def train(self, config: Config, patches: Path | None) -> None:
+        """Train a teacher from the rough regions on all open slides, and from a patch folder; an error is told to the user."""
+        drawn, keepers = [], []
+        for slide in self.session.slides:
+            regions = {USES[use][1]: shape for use in ("tumour", "normal") if (shape := self.drawings.geometry(use, slide)) is not None}
+            if regions:
+                drawn.append((slide, regions))
+                keepers.append(self.drawings.keeper(slide, named=True))
+        first = drawn[0][0] if drawn else None
+        name = patches if first is None else first.path
+        if name is None:
+            say_error(InputError("teacher", "there is nothing to learn from", "Draw regions on a slide, or choose a patch folder"))
+            return
+        out, asked = new_run(runs_folder(), name, "train"), config.replaced(device=device())
+
+        def command() -> list[str]:
+            kept = [path for keep in keepers if (path := keep()) is not None]
+            return train_command(drawn, patches, out, exclude=kept, config=asked)
+
+        self.runner.start("train", command, out)
 
     def _needed(self) -> tuple[Slide, Path]:
         slide, teacher = self.session.slide, self.session.teacher

@@ -10,6 +10,7 @@ from shapely.geometry import Polygon, box
 
 from napari_ifkd.errors import AnnotationError
 
+from .layers import tag
 from .look import field_px
 
 if TYPE_CHECKING:
@@ -40,21 +41,29 @@ def region_geometry(kind: RegionKind, slide: Slide, viewer: Any) -> BaseGeometry
 
 def _shapes(slide: Slide, viewer: Any) -> BaseGeometry:
     chosen = viewer.layers.selection.active
-    layers = [layer for layer in viewer.layers if type(layer).__name__ == "Shapes" and len(layer.data)]
+    layers = [layer for layer in viewer.layers if type(layer).__name__ == "Shapes" and len(layer.data) and not tag(layer)]
     if not layers:
         raise AnnotationError("region", "there is no shapes layer with a shape", "Add one (the pentagon button) and draw the region")
     layer = next((found for found in layers if found is chosen), layers[-1])
-    mpp = slide.mpp or 1.0
-    closed = []
-    for vertices, kind in zip(layer.data, layer.shape_type, strict=True):
-        if kind not in ("polygon", "rectangle", "ellipse"):
-            continue
-        points = _ellipse(vertices) if kind == "ellipse" else vertices
-        world = np.stack([layer.data_to_world(point)[-2:] for point in points])
-        closed.append(make_valid(Polygon((world / mpp + 0.5)[:, ::-1])))
+    closed = closed_shapes(layer, slide)
     if not closed:
         raise AnnotationError(f"shapes layer {layer.name}", "has no closed shape", "Draw a polygon, rectangle or ellipse")
     return union_all(closed)
+
+
+def closed_shapes(layer: Any, slide: Slide) -> list[BaseGeometry]:
+    """Return the closed shapes of a shapes layer, (x, y) in level-0 px of a slide, valid."""
+    mpp = slide.mpp or 1.0
+    closed = []
+    for vertices, kind in zip(layer.data, layer.shape_type, strict=True):
+        if kind not in ("polygon", "rectangle", "ellipse") or len(vertices) < 3:
+            continue
+        points = _ellipse(vertices) if kind == "ellipse" else vertices
+        world = np.stack([layer.data_to_world(point)[-2:] for point in points])
+        shape = make_valid(Polygon((world / mpp + 0.5)[:, ::-1]))
+        if shape.area > 0:  # else it is being drawn
+            closed.append(shape)
+    return closed
 
 
 def _ellipse(corners: Any) -> Any:

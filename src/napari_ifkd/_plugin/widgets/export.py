@@ -88,6 +88,7 @@ class ExportDock(Dock):
             return
         formats, options, threshold = self.formats.value, self.options.value, self.options.threshold_or(session.threshold)
         sigma_px, places = session.sigma_px, [slide.path for slide in session.slides]
+        keep = (lambda: None) if session.slide is None else self.bench.drawings.keeper(session.slide)
         stop = self._stop
 
         def tell(done: int, total: int) -> None:
@@ -104,6 +105,7 @@ class ExportDock(Dock):
                 sigma_px=sigma_px,
                 options=options,
                 slides=places,
+                exclude=[path for path in (keep(),) if path is not None],
                 should_stop=stop.is_set,
                 progress=tell,
             ),

@@ -13,8 +13,9 @@ from napari_ifkd._plugin.worker import say_error
 from napari_ifkd.errors import InputError
 
 from .dock import Dock
+from .exclusions import Exclusions
 from .offer import Offer
-from .parts import Notice, button, form, heading, row, text
+from .parts import Fold, Notice, button, form, heading, row, text
 
 if TYPE_CHECKING:
     from napari_ifkd.slides import Slide, Tissue
@@ -49,7 +50,9 @@ class SlideDock(Dock):
         )
         self.offer = Offer(self.bench)
         self.add(self.offer, row(self.open, self.open_run, stretch=(2, 1)), self.card, self.notice, self.mpp_row, self.outline.native)
-        self.add(heading("Predict in"), self.region.native)
+        self.exclusions = Exclusions(self)
+        self.exclusions_fold = Fold("Exclusions", "Pen, folds, blur: what nobody is to look at", self.exclusions)
+        self.add(heading("Predict in"), self.region.native, self.exclusions_fold)
         self.outline.changed.connect(self.bench.layers.show_tissue)
         self.region.value = self.session.region
         self.region.changed.connect(self.session.set_region)

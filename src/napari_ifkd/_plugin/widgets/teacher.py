@@ -16,7 +16,8 @@ from napari_ifkd.session_records import BUILT_IN_TEACHER
 
 from .dock import Dock
 from .job_bar import JobBar
-from .parts import Notice, button, form, heading, row, text
+from .parts import Fold, Notice, button, form, heading, row, text
+from .teach import Teach
 
 if TYPE_CHECKING:
     from napari_ifkd.runs.resolve import Resolved
@@ -65,7 +66,9 @@ class TeacherDock(Dock):
         self.add(
             form(self.model).native, row(self.file, self.from_run, stretch=(1, 1)), self.card, self.warning, self.predict, self.progress
         )
-        self.add(heading("Prediction"), self.heat.native, form(self.threshold, self.smoothing, self.opacity).native)
+        self.teach = Teach(self)
+        self.teach_fold = Fold("Teach it yourself", "Train a small teacher from rough regions, or from a patch folder", self.teach)
+        self.add(self.teach_fold, heading("Prediction"), self.heat.native, form(self.threshold, self.smoothing, self.opacity).native)
         self._settle = QTimer(self)  # a slider being dragged must not ask for a mask at every pixel
         self._settle.setSingleShot(True)
         self._settle.setInterval(_LIVE_MS)

@@ -1,0 +1,214 @@
+"""What the user draws on slides, in shapes layers that are kept on disk: exclusions, and rough regions with and without tumour."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import shapely
+from psygnal import Signal
+from qtpy.QtCore import QObject, QTimer
+from shapely.geometry import Polygon
+
+from napari_ifkd.annotations import read_regions
+from napari_ifkd.errors import InputError
+from napari_ifkd.runs.regions import write_regions
+
+from .layers import KEY, MICROMETRES, PIXELS, tag
+from .palette import NORMAL, STUDENT, TISSUE
+from .region import closed_shapes
+from .settings import runs_folder
+from .worker import in_thread, say_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from shapely.geometry.base import BaseGeometry
+
+    from napari_ifkd.session import Session
+    from napari_ifkd.slides import Slide
+
+    from .layer_view import LayerView
+
+Use = Literal["exclusion", "tumour", "normal"]
+USES: dict[Use, tuple[str, str, str]] = {  # name of the layer, class in files, colour
+    "exclusion": ("Exclusions", "Exclusion", TISSUE),
+    "tumour": ("Contains tumour", "Tumor", STUDENT),
+    "normal": ("No tumour", "Normal", NORMAL),
+}
+_RESTED_MS = 400  # after a shape changed
+
+
+class Drawings(QObject):
+    """Shapes layers of the open slides, and their files.
+
+    Parameters
+    ----------
+    viewer : napari's viewer
+    session : whose slides they are on
+    layers : finds layers of ours
+    """
+
+    changed = Signal()
+
+    def __init__(self, viewer: Any, session: Session, layers: LayerView) -> None:
+        super().__init__()
+        self.viewer, self.session, self.layers = viewer, session, layers
+        self._stale: set[tuple[Use, str]] = set()  # layers, by use and path of the slide, that are not on disk as they are
+        self._asked: set[str] = set()  # slides whose files were read
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(_RESTED_MS)
+        self._timer.timeout.connect(self._rested)
+        session.events.slide.connect(self._slide_changed)
+
+    # --- layers
+
+    def layer(self, use: Use, slide: Slide) -> Any | None:
+        """Return the layer of a slide, None if nothing was drawn yet."""
+        return self.layers.find(f"drawn {use}", slide.path)
+
+    def begin(self, use: Use) -> None:
+        """Put a pen into the user's hand: the layer of the active slide, ready for polygons."""
+        slide = self.session.slide
+        if slide is None:
+            return
+        layer = self.layer(use, slide) or self._add_layer(use, slide)
+        layer.visible = True
+        self.viewer.layers.selection.active = layer
+        layer.mode = "add_polygon"
+
+    def add(self, use: Use, slide: Slide, geometries: Iterable[tuple[str, BaseGeometry]]) -> None:
+        """Add shapes to the layer of a slide.
+
+        Parameters
+        ----------
+        use, slide : which layer
+        geometries : name, and (x, y) in level-0 px; holes are filled
+        """
+        layer = self.layer(use, slide) or self._add_layer(use, slide)
+        mpp = slide.mpp or 1.0
+        for name, geometry in geometries:
+            for part in shapely.get_parts(geometry):
+                if isinstance(part, Polygon) and not part.is_empty:
+                    layer.feature_defaults = {"kind": name}
+                    layer.add_polygons([(np.asarray(part.exterior.coords)[:-1, ::-1] - 0.5) * mpp])
+        layer.feature_defaults = {"kind": ""}
+
+    def clear(self, use: Use, slide: Slide) -> None:
+        """Take all shapes off."""
+        layer = self.layer(use, slide)
+        if layer is not None:
+            layer.data = []
+
+    def geometry(self, use: Use, slide: Slide) -> BaseGeometry | None:
+        """Return what is drawn on a slide, (x, y) in level-0 px; None if nothing closed is."""
+        layer = self.layer(use, slide)
+        shapes = [] if layer is None else closed_shapes(layer, slide)
+        return shapely.union_all(shapes) if shapes else None
+
+    def count(self, use: Use, slide: Slide) -> int:
+        """Return how many closed shapes are drawn on a slide."""
+        layer = self.layer(use, slide)
+        return 0 if layer is None else len(closed_shapes(layer, slide))
+
+    def _add_layer(self, use: Use, slide: Slide) -> Any:
+        name, _, colour = USES[use]
+        layer = self.viewer.add_shapes(
+            [],
+            ndim=2,
+            name=f"{name} · {slide.name}",
+            edge_color=colour,
+            face_color=colour + "40",
+            edge_width=max(2.0, 0.003 * max(slide.shape_level0) * (slide.mpp or 1.0)),
+            features={"kind": np.zeros(0, object)},
+            feature_defaults={"kind": ""},
+            text={"string": "{kind}", "color": "black", "size": 11, "anchor": "center"},
+            metadata={KEY: {"kind": f"drawn {use}", "path": str(slide.path)}},
+            units=PIXELS if slide.mpp is None else MICROMETRES,
+        )
+        path = str(slide.path)
+        layer.events.data.connect(lambda _: self._touched(use, path))
+        return layer
+
+    # --- files
+
+    def file(self, use: Use, slide: Slide) -> Path:
+        """Return where what is drawn on a slide is kept."""
+        return runs_folder() / "drawn" / f"{slide.path.stem}-{slide.quick_hash[:8]}" / f"{use}.geojson"
+
+    def keeper(self, slide: Slide, *, named: bool = False) -> Callable[[], Path | None]:
+        """Return what writes the exclusions of a slide as they are now, and returns the file, None if there are none; for a thread.
+
+        Parameters
+        ----------
+        slide : the slide
+        named : whether the file is to be called like its slide, for runs of several
+        """
+        geometry, file = self.geometry("exclusion", slide), self.file("exclusion", slide)
+        self._stale.discard(("exclusion", str(slide.path)))
+
+        def keep() -> Path | None:
+            _write(file, geometry, USES["exclusion"][1], slide)
+            if geometry is None or not named:
+                return None if geometry is None else file
+            twin = file.with_name(f"{slide.path.stem}_exclusions.geojson")
+            _write(twin, geometry, USES["exclusion"][1], slide)
+            return twin
+
+        return keep
+
+    def _touched(self, use: Use, path: str) -> None:
+        self._stale.add((use, path))
+        self._timer.start()
+
+    def _rested(self) -> None:
+        slides = {str(slide.path): slide for slide in self.session.slides}
+        for use, path in list(self._stale):
+            self._stale.discard((use, path))
+            slide = slides.get(path)
+            if slide is not None:
+                geometry, file = self.geometry(use, slide), self.file(use, slide)
+                in_thread(partial(_write, file, geometry, USES[use][1], slide), lambda _: None)
+        self.changed.emit()
+
+    def _slide_changed(self, slide: Slide | None) -> None:
+        for use in USES:
+            for layer in self.layers.ours(f"drawn {use}"):
+                layer.visible = slide is not None and tag(layer)["path"] == str(slide.path)
+        self.changed.emit()
+        if slide is None or str(slide.path) in self._asked:
+            return
+        self._asked.add(str(slide.path))
+        in_thread(lambda: self._read(slide), lambda found: self._restore(slide, found), say_error)
+
+    def _read(self, slide: Slide) -> dict[Use, list[tuple[str, BaseGeometry]]]:
+        """Read what was drawn on a slide in an earlier session; a file that is damaged is as good as none."""
+        found: dict[Use, list[tuple[str, BaseGeometry]]] = {}
+        for use in USES:
+            path = self.file(use, slide)
+            if path.is_file():
+                try:
+                    found[use] = [("", region.geometry) for region in read_regions(path, slide)]
+                except InputError:
+                    continue
+        return found
+
+    def _restore(self, slide: Slide, found: dict[Use, list[tuple[str, BaseGeometry]]]) -> None:
+        if slide not in self.session.slides:
+            return
+        active = self.viewer.layers.selection.active
+        for use, shapes in found.items():
+            if self.layer(use, slide) is None:
+                self.add(use, slide, shapes)
+        self.viewer.layers.selection.active = active
+
+
+def _write(file: Path, geometry: BaseGeometry | None, classification: str, slide: Slide) -> None:
+    if geometry is None:
+        file.unlink(missing_ok=True)
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_regions(file, {classification: geometry}, slide)

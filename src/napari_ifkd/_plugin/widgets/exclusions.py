@@ -1,0 +1,110 @@
+"""Exclusions on the active slide: suggested by the quality check, drawn or removed by the user."""
+
+from __future__ import annotations
+
+from threading import Event
+from typing import TYPE_CHECKING
+
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+from napari_ifkd._plugin.worker import say_error
+from napari_ifkd.errors import Cancelled
+from napari_ifkd.slides.artefacts import find_artefacts
+
+from .parts import button, row, text
+
+if TYPE_CHECKING:
+    from napari_ifkd.slides import Slide
+    from napari_ifkd.slides.artefacts import Artefact
+
+    from .dock import Dock
+
+
+class Exclusions(QWidget):
+    """Suggest, draw, clear.
+
+    Parameters
+    ----------
+    dock : it is part of
+    """
+
+    def __init__(self, dock: Dock) -> None:
+        super().__init__()
+        self._dock, self._drawings, self._session = dock, dock.bench.drawings, dock.session
+        self._at_work: Event | None = None
+        self.check = button("Check quality", "Look for pen, folds and blur, and suggest to exclude them; remove what is wrong", self._check)
+        self.draw = button("Draw", "Draw polygons round what nobody is to look at; Delete removes the selected one", self._draw)
+        self.clear = button("Clear", "Exclude nothing on this slide", self._clear)
+        self.told = text("What is left out of bags, maps, areas and exports")
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(4, 0, 0, 0)
+        layout.setSpacing(4)
+        layout.addWidget(row(self.check, self.draw, self.clear, stretch=(2, 1, 1)))
+        layout.addWidget(self.told)
+        self._said = ""
+        dock.listen("slide", to=self._forget)
+        self._drawings.changed.connect(self._show)
+        self.destroyed.connect(lambda *_, changed=self._drawings.changed, show=self._show: changed.disconnect(show, missing_ok=True))
+
+    def _check(self) -> None:
+        slide = self._session.slide
+        if slide is None:
+            return
+        if self._at_work is not None:
+            self._at_work.set()
+            return
+        stop = self._at_work = Event()
+
+        def failed(error: Exception) -> None:
+            self._at_work, self._said = None, ""
+            self._show()
+            if not isinstance(error, Cancelled):
+                say_error(error)
+
+        self._said = "Looking for pen, folds and blur …"
+        self._show()
+        self._dock.in_thread(lambda: find_artefacts(slide, stop.is_set), lambda found: self._found(slide, found), failed)
+
+    def _found(self, slide: Slide, found: list[Artefact]) -> None:
+        self._at_work = None
+        self._said = "" if found else "The check found nothing to exclude."
+        if found and slide in self._session.slides:
+            known = self._drawings.geometry("exclusion", slide)
+            new = [one for one in found if known is None or one.geometry.difference(known).area > 0.1 * one.geometry.area]
+            self._drawings.add("exclusion", slide, ((one.kind, one.geometry) for one in new))
+        self._show()
+
+    def _draw(self) -> None:
+        self._said = ""
+        self._drawings.begin("exclusion")
+        self._show()
+
+    def _clear(self) -> None:
+        slide = self._session.slide
+        if slide is not None:
+            self._drawings.clear("exclusion", slide)
+        self._said = ""
+        self._show()
+
+    def _forget(self) -> None:
+        self._said = ""
+        if self._at_work is not None:
+            self._at_work.set()
+        self._show()
+
+    def _show(self) -> None:
+        slide = self._session.slide
+        count = 0 if slide is None else self._drawings.count("exclusion", slide)
+        self.check.setEnabled(slide is not None and slide.mpp is not None)
+        self.check.setText("Stop the check" if self._at_work is not None else "Check quality")
+        self.draw.setEnabled(slide is not None)
+        self.clear.setEnabled(count > 0)
+        said = [self._said] if self._said else []
+        if slide is not None and count:
+            geometry = self._drawings.geometry("exclusion", slide)
+            area = 0.0 if geometry is None else geometry.area * (slide.mpp or 1.0) ** 2 / 1e6
+            size = f", {area:.3g} mm²" if slide.mpp is not None else ""
+            said.append(f"<b>{count} region{'s' * (count > 1)}{size}</b> left out of the next prediction, distillation and export.")
+        elif not said:
+            said.append("Nothing is excluded on this slide.")
+        self.told.setText("<br>".join(said))

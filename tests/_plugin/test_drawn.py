@@ -1,0 +1,134 @@
+"""Exclusions and rough regions: drawn in layers of ours, kept per slide, and what a run makes of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import shapely
+import tifffile
+
+from napari_ifkd._plugin.drawn import USES
+from napari_ifkd.annotations import read_regions
+from napari_ifkd.runs.folder import RunFolder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+PEN = shapely.box(192, 64, 256, 128)
+
+
+@pytest.fixture
+def opened(window: Any, drawn_slide: Path) -> Iterator[Any]:
+    window.bench.open(drawn_slide)
+    window.wait(lambda: window.session.tissue is not None)
+    yield window
+    window.wait(lambda: not window.bench.drawings._timer.isActive())
+
+
+def draw(window: Any, box: tuple[float, float, float, float]) -> None:
+    """Add a polygon to the layer in hand, as a mouse would; (x, y) in level-0 px at 1 um/px."""
+    layer = window.viewer.layers.selection.active
+    assert layer.mode == "add_polygon"
+    left, top, right, bottom = (v - 0.5 for v in box)
+    layer.add_polygons([np.array([[top, left], [top, right], [bottom, right], [bottom, left]])])
+
+
+def test_what_is_excluded_is_drawn_kept_and_left_out(opened: Any, drawn_slide: Path, drawn_teacher: Path, make_napari_viewer: Any) -> None:
+    dock, drawings, slide = opened.docks["Slide"].exclusions, opened.bench.drawings, opened.session.slide
+    opened.click("Slide", opened.docks["Slide"].exclusions_fold.button)
+    assert "Nothing is excluded" in dock.told.text()
+    opened.click("Slide", dock.draw)
+    draw(opened, PEN.bounds)
+    opened.wait(lambda: "1 region, 0.0041 mm²" in dock.told.text())
+    opened.wait(drawings.file("exclusion", slide).is_file)
+    assert read_regions(drawings.file("exclusion", slide), slide).exclusion.equals(PEN)
+
+    opened.docks["Teacher"].choose(drawn_teacher)
+    opened.wait(lambda: opened.session.teacher is not None and opened.session.teacher.path == drawn_teacher)
+    opened.click("Teacher", opened.docks["Teacher"].predict)
+    opened.wait(lambda: opened.session.job is not None and opened.session.job.state == "done")
+    found = opened.session.shown.found
+    scale = found.scale_yx[0]
+    values = np.asarray(found.levels[0])
+    inside = np.s_[int(64 / scale) : int(128 / scale), int(192 / scale) : int(256 / scale)]
+    assert not values[inside].any()
+    values[inside] = 1
+    assert (values[int(48 / scale) : int(208 / scale), int(48 / scale) : int(272 / scale)] > 0).all()
+    assert RunFolder(opened.session.shown.run).exclusion_path(slide.name).is_file()
+
+    second = opened.another(make_napari_viewer(show=True))  # tomorrow
+    second.bench.open(drawn_slide)
+    second.wait(lambda: second.bench.drawings.count("exclusion", second.session.slide) == 1)
+    assert second.bench.drawings.geometry("exclusion", second.session.slide).symmetric_difference(PEN).area < 1
+    second.front("Slide")
+    second.click("Slide", second.docks["Slide"].exclusions_fold.button)
+    second.wait(second.docks["Slide"].exclusions.clear.isEnabled)
+    second.click("Slide", second.docks["Slide"].exclusions.clear)
+    second.wait(lambda: not drawings.file("exclusion", slide).exists())
+
+
+def test_the_quality_check_suggests_and_the_user_removes(window: Any, drawn_slide: Path, tmp_path: Path) -> None:
+    image = tifffile.imread(drawn_slide)
+    image[100:160, 40:280] = (20, 40, 170)  # blue ink
+    options: dict[str, Any] = {"tile": (128, 128), "resolution": (1e4, 1e4), "resolutionunit": "CENTIMETER", "metadata": None}
+    tifffile.imwrite(tmp_path / "pen.tif", image, photometric="rgb", **options)
+    window.bench.open(tmp_path / "pen.tif")
+    dock, drawings = window.docks["Slide"].exclusions, window.bench.drawings
+    window.click("Slide", window.docks["Slide"].exclusions_fold.button)
+    window.click("Slide", dock.check)
+    window.wait(lambda: "1 region" in dock.told.text())
+    slide = window.session.slide
+    layer = drawings.layer("exclusion", slide)
+    assert list(layer.features["kind"]) == ["pen"]
+    assert shapely.box(44, 104, 276, 156).difference(drawings.geometry("exclusion", slide)).area < 100
+    window.click("Slide", dock.check)  # what is excluded already is not suggested again
+    window.wait(lambda: dock.check.text() == "Check quality")
+    assert drawings.count("exclusion", slide) == 1
+    layer.selected_data = {0}
+    layer.remove_selected()
+    window.wait(lambda: "Nothing is excluded" in dock.told.text())
+    window.wait(lambda: not drawings.file("exclusion", slide).exists())
+
+
+def test_rough_regions_become_a_teacher_that_predicts(opened: Any) -> None:
+    dock, session = opened.docks["Teacher"].teach, opened.session
+    opened.click("Teacher", opened.docks["Teacher"].teach_fold.button)
+    assert not dock.train.isEnabled()
+    opened.click("Teacher", dock.draw["tumour"])
+    draw(opened, (165, 32, 288, 160))
+    opened.wait(lambda: "Both kinds are needed" in dock.told.text())
+    assert not dock.train.isEnabled()
+    opened.click("Teacher", dock.draw["normal"])
+    draw(opened, (32, 32, 150, 224))
+    opened.wait(dock.train.isEnabled)
+    assert {layer.name.split(" · ")[0] for layer in opened.bench.layers.ours("drawn tumour", "drawn normal")} == {
+        USES[use][0] for use in ("tumour", "normal")
+    }
+    for name, value in (("tiles.size_px", 32), ("stage1.epochs", 40), ("network.width", 0.125)):
+        dock.form[name].value = value
+    opened.click("Teacher", dock.train)
+    opened.wait(lambda: session.job is not None and session.job.state == "done")
+    run = session.job.out
+    opened.wait(lambda: session.teacher is not None and run in session.teacher.path.parents)
+    assert "tiny.tif" in opened.docks["Teacher"].card.text()
+    opened.click("Teacher", opened.docks["Teacher"].predict)
+    opened.wait(lambda: session.job.act == "predict" and session.job.state == "done")
+    found = session.shown.found
+    scale, values = found.scale_yx[0], np.asarray(found.levels[0]).astype(float)
+    right, left = (values[int(48 / scale) : int(208 / scale), int(a / scale) : int(b / scale)].mean() for a, b in ((176, 272), (48, 144)))
+    assert right > left + 40
+
+
+def test_a_patch_folder_teaches_too(window: Any, drawn_patches: Path) -> None:
+    dock, session = window.docks["Teacher"].teach, window.session
+    window.click("Teacher", window.docks["Teacher"].teach_fold.button)
+    dock.patches.value = drawn_patches
+    window.wait(dock.train.isEnabled)
+    for name, value in (("tiles.size_px", 32), ("stage1.epochs", 1), ("network.width", 0.125)):
+        dock.form[name].value = value
+    window.click("Teacher", dock.train)
+    window.wait(lambda: session.job is not None and session.job.state == "done")
+    window.wait(lambda: session.teacher is not None and session.job.out in session.teacher.path.parents)
