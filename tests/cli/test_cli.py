@@ -174,6 +174,33 @@ def test_cancelled_patches_leave_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_rough_regions_of_a_slide_train_a_teacher(run, drawn_slide: Path, drawn_config: Path, tmp_path: Path) -> None:
+    def drawn(name: str, **boxes: tuple[int, int, int, int]) -> Path:
+        features = [
+            {"type": "Feature", "geometry": shapely.geometry.mapping(shapely.box(*box)), "properties": {"classification": {"name": kind}}}
+            for kind, box in boxes.items()
+        ]
+        (tmp_path / name).write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+        return tmp_path / name
+
+    both, one = drawn("both.geojson", Tumor=(165, 32, 288, 160), Normal=(32, 32, 150, 224)), drawn("one.geojson", Tumor=(165, 32, 288, 160))
+    few = ["--config", drawn_config, "--epochs", 1]
+    said = run("train", drawn_slide, "--regions", both, "--out", tmp_path / "teacher", *few)
+    assert said.status == 0, said.err
+    told = RunFolder.open(tmp_path / "teacher").about
+    assert told["data"]["data"] == [str(drawn_slide.resolve())]
+    assert told["data"]["regions"] == [str(both.resolve())]
+    said = run("predict", drawn_slide, "--model", tmp_path / "teacher", "--out", tmp_path / "map", "--config", drawn_config)
+    assert said.status == 0, said.err
+    said = run("train", drawn_slide, "--regions", one, "--out", tmp_path / "none", *few)
+    assert said.status == 2
+    assert "no negative" in said.err
+    said = run("train", drawn_slide, "--out", tmp_path / "none", *few)
+    assert said.status == 2
+    assert "--regions" in said.err
+    assert one_line(said.err), said.err
+
+
 def test_the_whole_path(run, drawn_slide: Path, drawn_patches: Path, drawn_teacher: Path, drawn_config: Path, tmp_path: Path) -> None:
     truth, few = drawn_slide.parent / "truth.tif", ["--config", drawn_config]
     said = run("train", drawn_patches, "--out", tmp_path / "teacher", "--epochs", 1, *few)

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from napari_ifkd.config import Config, dump_config
+from napari_ifkd.errors import InputError
 from napari_ifkd.files import write_aside
 from napari_ifkd.runs.regions import write_regions
 
@@ -40,7 +41,19 @@ def train_command(
     patches : folder of labelled patches to learn from too
     out, config : as in :func:`predict_command`
     exclude : files of what is excluded, called like their slides
+
+    Raises
+    ------
+    InputError
+        If the user set the resolution of a slide and another slide has another: the command has one for all.
     """
+    resolutions = {slide.mpp for slide, _ in slides}
+    override = any(slide.mpp_source == "override" for slide, _ in slides)
+    if override and len(resolutions) > 1:
+        told = ", ".join(f"{slide.name} {'none' if slide.mpp is None else f'{slide.mpp:g}'}" for slide, _ in slides)
+        raise InputError(
+            "µm/px", f"you set one, but the slides with regions differ ({told})", "Teach on slides of one resolution at a time"
+        )
     data = [str(slide.path) for slide, _ in slides] + ([] if patches is None else [str(patches)])
     command = ["train", *data, "--out", str(out), "--config", str(_beside(out, "config.yaml", dump_config(config)))]
     if slides:
@@ -49,7 +62,7 @@ def train_command(
         for slide, drawn in slides:
             write_regions(folder / f"{slide.path.stem}.geojson", drawn, slide)
         command += ["--regions", str(folder)]
-        if any(slide.mpp_source == "override" for slide, _ in slides):
+        if override:
             command += ["--mpp", str(slides[0][0].mpp)]
     return command + [word for path in exclude for word in ("--exclude", str(path))]
 

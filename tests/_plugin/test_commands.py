@@ -1,0 +1,49 @@
+"""The commands of the docks: what a run is told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import shapely
+import tifffile
+
+from napari_ifkd._plugin.commands import train_command
+from napari_ifkd.config import Config
+from napari_ifkd.errors import InputError
+from napari_ifkd.slides import open_slide
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DRAWN = {"Tumor": shapely.box(165, 32, 288, 160)}
+
+
+@pytest.fixture
+def coarse_slide(drawn_slide: Path, tmp_path: Path) -> Path:
+    """Return the same slide, at 2 um/px by its file."""
+    options = {"tile": (128, 128), "resolution": (5e3, 5e3), "resolutionunit": "CENTIMETER", "metadata": None}
+    tifffile.imwrite(tmp_path / "coarse.tif", tifffile.imread(drawn_slide), photometric="rgb", **options)
+    return tmp_path / "coarse.tif"
+
+
+def test_slides_of_many_resolutions_are_believed(drawn_slide: Path, coarse_slide: Path, tmp_path: Path) -> None:
+    with open_slide(drawn_slide) as fine, open_slide(coarse_slide) as coarse:
+        command = train_command([(fine, DRAWN), (coarse, DRAWN)], None, tmp_path / "out", exclude=[], config=Config())
+    assert "--mpp" not in command
+    assert {path.name for path in (tmp_path / "out.regions").iterdir()} == {"tiny.geojson", "coarse.geojson"}
+
+
+def test_a_resolution_that_was_set_is_told(drawn_slide: Path, coarse_slide: Path, tmp_path: Path) -> None:
+    with open_slide(drawn_slide) as fine, open_slide(coarse_slide, 1.0) as coarse:
+        command = train_command([(fine, DRAWN), (coarse, DRAWN)], None, tmp_path / "out", exclude=[], config=Config())
+    assert command[command.index("--mpp") + 1] == "1.0"
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_one_resolution_is_never_forced_on_slides_of_another(first: bool, drawn_slide: Path, coarse_slide: Path, tmp_path: Path) -> None:
+    with open_slide(drawn_slide) as fine, open_slide(coarse_slide, 0.5) as coarse:
+        slides = [(coarse, DRAWN), (fine, DRAWN)] if first else [(fine, DRAWN), (coarse, DRAWN)]
+        with pytest.raises(InputError, match=r"tiny.tif 1.*coarse.tif 0.5|coarse.tif 0.5.*tiny.tif 1"):
+            train_command(slides, None, tmp_path / "out", exclude=[], config=Config())
+    assert not list(tmp_path.glob("out*"))
