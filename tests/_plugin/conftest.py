@@ -49,6 +49,7 @@ def window(make_napari_viewer: Callable[..., Any], qtbot: Any) -> Iterator[Windo
     first = Window(make_napari_viewer(show=True), qtbot)
     yield first
     for each in first.all:
+        each.bench.previewer.close()
         runner = each.bench.runner
         runner.release()
         if runner._child is not None and runner._child.running:  # of a test that failed half-way

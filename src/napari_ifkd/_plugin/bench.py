@@ -21,6 +21,7 @@ from .commands import distill_command, new_run, predict_command, train_command
 from .drawn import USES, Drawings
 from .layer_view import LayerView
 from .layers import is_spare, tag
+from .preview import Previewer
 from .region import region_geometry
 from .run_desk import RunDesk
 from .settings import PACKAGE, device, runs_folder
@@ -61,6 +62,7 @@ class Bench:
         self.session = Session()
         self.layers = LayerView(viewer, self.session, partial(QTimer.singleShot, _BETWEEN_CHANGES_MS), self._hold_canvas)
         self.drawings = Drawings(viewer, self.session, self.layers)
+        self.previewer = Previewer(viewer, self.session, self.layers, self.drawings)
         self.runner = Runner(self.session)
         self.runs = RunDesk(self.session, self.runner)
         self.closing = CloseWatch(self.runner)
@@ -233,3 +235,4 @@ class Bench:
         self._docks -= 1
         if self._docks == 0:
             self.runner.release()
+            self.previewer.close()

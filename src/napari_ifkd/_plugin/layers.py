@@ -81,7 +81,7 @@ def tissue_layer(slide: Slide, tissue: Tissue) -> LayerData:
 
 def heat_layer(candidate: Candidate, opacity: float) -> LayerData:
     """Return the probability map as a heat map: see-through where nothing is found."""
-    return heat_levels(candidate.found), {**_heat_look(opacity), **_of_candidate(candidate, "heat")}, "image"
+    return heat_levels(candidate.found), {**heat_look(opacity), **_of_candidate(candidate, "heat")}, "image"
 
 
 def mask_layer(candidate: Candidate, threshold: float, sigma_px: float, opacity: float) -> LayerData:
@@ -108,7 +108,7 @@ def disagreement_layer(a: Candidate, b: Candidate, threshold: float, sigma_px: f
 def uncertainty_layer(candidate: Candidate, threshold: float, opacity: float) -> LayerData:
     """Return how unsure a prediction is of its mask."""
     options = {
-        **_heat_look(opacity),
+        **heat_look(opacity),
         **_of_candidate(candidate, "uncertainty"),
         "colormap": {"colors": unsure_colours(), "name": "IFKD uncertainty"},
     }
@@ -145,7 +145,7 @@ def spare_layer(kind: str, slide: Slide, opacity: float) -> LayerData:
     height, width = slide.shape_level0
     factor = max(1.0, max(height, width) / _SPARE_PX)
     empty = _several([np.zeros((max(1, round(height / factor)), max(1, round(width / factor))), np.uint8)])
-    look = _heat_look(opacity) if kind == "heat" else _mask_look(STUDENT, opacity)
+    look = heat_look(opacity) if kind == "heat" else _mask_look(STUDENT, opacity)
     options = {**look, "name": SPARE_NAMES[kind], "metadata": {KEY: {"kind": kind, "path": ""}}, **placement(slide.mpp, (factor, factor))}
     return empty, options, "image" if kind == "heat" else "labels"
 
@@ -155,7 +155,8 @@ def is_spare(layer: Any) -> bool:
     return tag(layer).get("path") == ""
 
 
-def _heat_look(opacity: float) -> dict[str, Any]:
+def heat_look(opacity: float) -> dict[str, Any]:
+    """Return how a heat map of several levels looks."""
     return {
         "colormap": {"colors": heat_colours(), "name": "IFKD heat"},
         "contrast_limits": (0, 255),

@@ -16,7 +16,7 @@ from napari_ifkd.session_records import BUILT_IN_TEACHER
 
 from .dock import Dock
 from .job_bar import JobBar
-from .parts import Fold, Notice, button, form, heading, row, text
+from .parts import Fold, Notice, button, form, heading, row, shortcut, text
 from .teach import Teach
 
 if TYPE_CHECKING:
@@ -42,6 +42,13 @@ class TeacherDock(Dock):
         self.predict = button(
             "Predict", "Make the probability map of the slide, in the region chosen in the Slide dock", self._predict, main=True
         )
+        self.preview = button(
+            "Preview this field (P)",
+            "Look at what the network says of the visible field, before the whole slide; a large field comes coarse first. Key P",
+            self.bench.previewer.look,
+        )
+        self.key = shortcut(self.preview, "P", self.bench.previewer.look)
+        self.previewed = text("What the preview is at")
         self.progress = JobBar(self.bench, "predict")
         self.heat = CheckBox(value=session.heat, text="Heat map", tooltip="Show the probability itself below the mask")
         self.threshold = FloatSlider(
@@ -64,7 +71,14 @@ class TeacherDock(Dock):
             value=session.opacity, min=0.05, max=1, step=0.05, label="Opacity", tooltip="How strongly predictions cover the slide"
         )
         self.add(
-            form(self.model).native, row(self.file, self.from_run, stretch=(1, 1)), self.card, self.warning, self.predict, self.progress
+            form(self.model).native,
+            row(self.file, self.from_run, stretch=(1, 1)),
+            self.card,
+            self.warning,
+            self.preview,
+            self.previewed,
+            self.predict,
+            self.progress,
         )
         self.teach = Teach(self)
         self.teach_fold = Fold("Teach it yourself", "Train a small teacher from rough regions, or from a patch folder", self.teach)
@@ -78,6 +92,10 @@ class TeacherDock(Dock):
         self.model.changed.connect(self._choose_named)
         self.listen("teacher", "slide", to=self._show_teacher)
         self.listen("job", "teacher", "slide", to=self._show_job)
+        told = self.bench.previewer.told
+        told.connect(self._show_preview)
+        self.destroyed.connect(lambda *_: told.disconnect(self._show_preview, missing_ok=True))
+        self._show_preview()
         self.listen("threshold", "sigma_px", "opacity", "heat", to=self._show_look)
         self.column.addStretch(1)
         self.in_thread(_known_models, self._offer)
@@ -143,7 +161,13 @@ class TeacherDock(Dock):
         self.predict.setEnabled(
             slide is not None and slide.mpp is not None and self.session.teacher is not None and not (job and job.alive)
         )
+        self.preview.setEnabled(slide is not None and slide.mpp is not None and self.session.teacher is not None)
         self.progress.update_job()
+
+    def _show_preview(self) -> None:
+        state = self.bench.previewer.state
+        self.previewed.setText(state)
+        self.previewed.setVisible(bool(state))
 
     # --- how it looks
 

@@ -1,0 +1,81 @@
+"""The preview of the visible field: asked by a click or a key, where it lies, and when it goes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def opened(window: Any, drawn_slide: Path, drawn_teacher: Path) -> Any:
+    window.bench.open(drawn_slide)
+    window.wait(lambda: window.session.tissue is not None)
+    window.docks["Teacher"].choose(drawn_teacher)
+    window.wait(lambda: window.session.teacher is not None and window.session.teacher.path == drawn_teacher)
+    window.viewer.reset_view()
+    return window
+
+
+def previewed(window: Any) -> None:
+    window.wait(lambda: window.bench.previewer.state.startswith("This is a preview"))
+
+
+def test_the_field_is_shown_where_it_lies_and_follows_the_threshold(opened: Any) -> None:
+    dock, viewer, session = opened.docks["Teacher"], opened.viewer, opened.session
+    opened.click("Teacher", dock.preview)
+    assert dock.previewed.isVisible()
+    previewed(opened)
+    (heat,), (mask,) = opened.ours("preview heat"), opened.ours("preview mask")
+    assert heat.units == next(opened.bench.layers.ours("slide")).units
+
+    def says(layer: Any, x: float, y: float) -> int:
+        row, column = layer.world_to_data((y - 0.5, x - 0.5))  # 1 um/px
+        return int(layer.data[round(row), round(column)])
+
+    assert says(heat, 240, 120) > 150 > 100 > says(heat, 80, 120)
+    assert (says(mask, 240, 120), says(mask, 80, 120)) == (1, 0)
+    session.look(threshold=0.01)
+    assert says(mask, 80, 120) == 1
+    session.look(threshold=0.5)
+
+    viewer.scene.camera.zoom *= 4  # another field: the first is replaced
+    opened.front("Teacher")
+    dock.key.activated.emit()
+    opened.wait(lambda: opened.bench.previewer.busy)
+    previewed(opened)
+    assert opened.ours("preview heat") == [heat]
+    assert heat.extent.world[1][1] - heat.extent.world[0][1] < 130
+    assert "Only" not in dock.previewed.text()
+
+
+def test_it_goes_when_a_prediction_comes_and_says_what_is_wrong(opened: Any, said: list[str]) -> None:
+    dock = opened.docks["Teacher"]
+    opened.click("Teacher", dock.preview)
+    previewed(opened)
+    opened.viewer.scene.camera.center = (0, 9000, 9000)
+    opened.click("Teacher", dock.preview)
+    opened.wait(lambda: bool(said))
+    assert "the field lies beside it" in said[0]
+    assert not dock.previewed.isVisible()
+    opened.viewer.reset_view()
+    opened.click("Teacher", dock.predict)
+    opened.wait(lambda: opened.session.job is not None and opened.session.job.state == "done")
+    assert not opened.ours("preview heat", "preview mask")
+    assert opened.session.shown is not None
+
+
+def test_a_part_is_laid_upon_a_coarse_one() -> None:
+    from napari_ifkd._plugin.preview import _laid_upon
+    from napari_ifkd.inference.field_part import FieldPart
+
+    coarse = FieldPart(np.full((10, 20), 50, np.uint8), (5, 10), (4.0, 4.0), True)
+    fine = FieldPart(np.full((8, 12), 200, np.uint8), (24, 36), (1.0, 1.0), False)
+    made = _laid_upon(coarse, fine)
+    assert (made.values.shape, made.origin_yx, made.scale_yx) == ((40, 80), (20, 40), (1.0, 1.0))
+    assert (made.values == 200).sum() == 8 * 8  # what reaches beyond on the left is cut
+    assert made.values[4:12, :8].min() == 200
