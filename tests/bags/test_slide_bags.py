@@ -9,7 +9,7 @@ import pytest
 from shapely import MultiPolygon, Polygon, box
 
 from napari_ifkd.annotations import Region, Regions
-from napari_ifkd.bags import slide_bags
+from napari_ifkd.bags import count_region_tiles, slide_bags
 from napari_ifkd.config import TileConfig
 from napari_ifkd.errors import BagError
 from napari_ifkd.events import Progress
@@ -172,3 +172,19 @@ def test_no_tissue_is_an_error() -> None:
     empty = Tissue(np.zeros((48, 80), bool), (16.0, 16.0), False, "no tissue found: black background", None)
     with pytest.raises(BagError, match=r"fake.tif: holds no tile.*black background"):
         run(tissue=empty)
+
+
+def test_the_tiles_of_regions_are_counted_as_they_are_cut() -> None:
+    marks = regions(tumour=box(10, 10, 500, 400), normal=box(600, 0, 1280, 700))
+    without = box(100, 100, 140, 140)
+    generator = slide_bags(FakeSlide(), TISSUE, None, TILES, 0, marks, without)
+    try:
+        while True:
+            next(generator)
+    except StopIteration as end:
+        bags, _ = end.value
+    counted = count_region_tiles(FakeSlide(), TISSUE, TILES, marks, without)
+    assert counted == (bags.positives, bags.negatives)
+    assert min(counted) > 20
+    assert count_region_tiles(FakeSlide(), TISSUE, TILES, marks)[0] > counted[0]
+    assert count_region_tiles(FakeSlide(), TISSUE, TILES, regions(tumour=box(0, 0, 20, 20))) == (0, 0)

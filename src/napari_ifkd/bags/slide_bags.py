@@ -87,10 +87,7 @@ def slide_bags(
     SlideError
         If the slide has no resolution.
     """
-    grid = tile_grid(slide, tiles.mpp, tiles.size_px, tissue=tissue, min_tissue=tiles.min_tissue, exclusion=exclusion)
-    boxes = tile_boxes(grid, slide.shape_level0)
-    keep = np.ones(len(grid), np.bool_) if exclusion is None else covered(boxes, exclusion) <= TOUCH
-    origins, boxes = grid.origins[keep], boxes[keep]
+    grid, origins, boxes = _tissue_tiles(slide, tissue, tiles, exclusion)
     if not len(origins):
         cause = (
             f"holds no tile of {tiles.size_px} px at {tiles.mpp:g} um/px with {tiles.min_tissue:.0%} tissue outside the excluded regions"
@@ -121,6 +118,29 @@ def slide_bags(
     return bags, [f"{slide.name}: {note}" for note in notes]
 
 
+def count_region_tiles(
+    slide: Slide, tissue: Tissue, tiles: TileConfig, regions: Regions, exclusion: BaseGeometry | None = None
+) -> tuple[int, int]:
+    """Count the tiles that the regions of a slide label, before any draw; no pixels are read.
+
+    Parameters
+    ----------
+    slide, tissue, tiles, regions, exclusion : as in :func:`slide_bags`
+
+    Returns
+    -------
+    positive, negative : int
+
+    Raises
+    ------
+    SlideError
+        If the slide has no resolution.
+    """
+    _, _, boxes = _tissue_tiles(slide, tissue, tiles, exclusion)
+    tumour, normal, _ = _by_regions(boxes, regions)
+    return int(tumour.sum()), int(normal.sum())
+
+
 def tile_boxes(grid: TileGrid, shape_level0: tuple[int, int]) -> NDArray[np.object_]:
     """Return the tiles' parts inside the slide as shapely boxes, (x, y) in level-0 px."""
     y, x, height, width = grid.boxes_level0().T
@@ -138,6 +158,23 @@ def covered(boxes: NDArray[np.object_], geometry: BaseGeometry) -> NDArray[np.fl
         np.add.at(share, box, shapely.area(shapely.intersection(boxes[box], parts[part])))
         share /= np.maximum(shapely.area(boxes), 1e-9)
     return share
+
+
+def _tissue_tiles(
+    slide: Slide, tissue: Tissue, tiles: TileConfig, exclusion: BaseGeometry | None
+) -> tuple[TileGrid, NDArray[np.int64], NDArray[np.object_]]:
+    """Return the grid of tissue tiles, and origins and boxes of those that touch nothing excluded."""
+    grid = tile_grid(slide, tiles.mpp, tiles.size_px, tissue=tissue, min_tissue=tiles.min_tissue, exclusion=exclusion)
+    boxes = tile_boxes(grid, slide.shape_level0)
+    keep = np.ones(len(grid), np.bool_) if exclusion is None else covered(boxes, exclusion) <= TOUCH
+    return grid, grid.origins[keep], boxes[keep]
+
+
+def _by_regions(boxes: NDArray[np.object_], regions: Regions) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return which tiles regions make positive, which negative, and which they bar from being negative."""
+    in_tumour, in_normal = covered(boxes, regions.tumour), covered(boxes, regions.normal)
+    barred = in_tumour > TOUCH
+    return in_tumour > 0.5, (in_normal >= 0.99) & ~barred, barred
 
 
 def _scores(probability_map: TeacherMap, grid: TileGrid, origins: NDArray[np.int64], shape_level0: tuple[int, int]) -> NDArray[np.float64]:
@@ -169,10 +206,8 @@ def _labels(
     barred = np.zeros(len(scores), np.bool_)  # from being negative
     fixed = np.zeros(len(scores), np.bool_)
     if regions is not None:
-        in_tumour, in_normal = covered(boxes, regions.tumour), covered(boxes, regions.normal)
-        barred = in_tumour > TOUCH
+        tumour, normal, barred = _by_regions(boxes, regions)
         labels[barred & (labels == 0)] = -1
-        normal, tumour = (in_normal >= 0.99) & ~barred, in_tumour > 0.5
         labels[normal], labels[tumour] = 0, 1
         fixed = normal | tumour
         if fixed.any():

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from magicgui.types import FileDialogMode
 from magicgui.widgets import FileEdit
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from napari_ifkd._plugin.drawn import USES
+from napari_ifkd.annotations import Region, Regions
+from napari_ifkd.bags import count_region_tiles
 from napari_ifkd.config import Config
+from napari_ifkd.slides import Slide, Tissue, find_tissue
 
 from .job_bar import JobBar
 from .parts import button, form, row, setting, settings_of, text
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from napari_ifkd._plugin.drawn import Use
 
     from .teacher import TeacherDock
@@ -35,6 +41,9 @@ class Teach(QWidget):
         super().__init__()
         self._dock, self._drawings, self._session = dock, dock.bench.drawings, dock.session
         self._taken: Path | None = None
+        self._tiles: tuple[int, int] | None = None  # with and without tumour; None while they are counted
+        self._at_work, self._stale = False, False  # one count at a time; whether what is being counted changed meanwhile
+        self._tissues: WeakKeyDictionary[Slide, Tissue] = WeakKeyDictionary()
         self.what = text("How to teach")
         self.what.setText("Draw roughly round tumour, and round tissue without: on this slide, and on others.")
         self.draw: dict[Use, QPushButton] = {
@@ -75,16 +84,67 @@ class Teach(QWidget):
         ):
             layout.addWidget(part)
         self.patches.changed.connect(lambda _: self._show())
-        dock.listen("slide", "slides", "job", to=self._show)
-        self._drawings.changed.connect(self._show)
-        self.destroyed.connect(lambda *_, changed=self._drawings.changed, show=self._show: changed.disconnect(show, missing_ok=True))
+        dock.listen("job", to=self._show)
+        dock.listen("slide", "slides", to=self._drawn)
+        self.form["tiles.size_px"].changed.connect(lambda _: self._drawn())
+        self.form["tiles.mpp"].changed.connect(lambda _: self._drawn())
+        self._drawings.changed.connect(self._drawn)
+        self.destroyed.connect(lambda *_, changed=self._drawings.changed, drawn=self._drawn: changed.disconnect(drawn, missing_ok=True))
 
     def _folder(self) -> Path | None:
         said = str(self.patches.value)
         return None if said in ("", ".") else Path(said)
 
     def _train(self) -> None:
-        self._dock.bench.train(Config().replaced(**settings_of(self.form)), self._folder())
+        self._dock.bench.train(self._asked(), self._folder())
+
+    def _asked(self) -> Config:
+        return Config().replaced(**settings_of(self.form))
+
+    def _drawn(self) -> None:
+        """Count the tiles anew, after the count that is at work if there is one."""
+        self._tiles = None
+        if self._at_work:
+            self._stale = True
+        else:
+            self._count()
+        self._show()
+
+    def _count(self) -> None:
+        counts = [count for slide in self._session.slides if (count := self._counter(slide)) is not None]
+        self._stale, self._at_work = False, bool(counts)
+        if counts:
+            self._dock.in_thread(
+                lambda: [count() for count in counts],
+                lambda found: self._counted((sum(one for one, _ in found), sum(other for _, other in found))),
+                lambda _: self._counted(None),  # a slide that went meanwhile; what else is wrong, training tells
+            )
+
+    def _counter(self, slide: Slide) -> Callable[[], tuple[int, int]] | None:
+        """Return what counts the tiles of a slide, for a thread; None where nothing is drawn."""
+        drawn = [
+            Region(shape, classification=USES[use][1]) for use in self.draw if (shape := self._drawings.geometry(use, slide)) is not None
+        ]
+        if not drawn or slide.mpp is None:
+            return None
+        session, tiles, exclusion = self._session, self._asked().tiles, self._drawings.geometry("exclusion", slide)
+        if slide is session.slide and session.tissue is not None:
+            self._tissues[slide] = session.tissue
+
+        def count() -> tuple[int, int]:
+            if slide not in self._tissues:
+                self._tissues[slide] = find_tissue(slide)
+            return count_region_tiles(slide, self._tissues[slide], tiles, Regions(tuple(drawn)), exclusion)
+
+        return count
+
+    def _counted(self, tiles: tuple[int, int] | None) -> None:
+        self._at_work = False
+        if self._stale:
+            self._count()
+        else:
+            self._tiles = tiles
+        self._show()
 
     def _show(self) -> None:
         session, job, folder = self._session, self._session.job, self._folder()
@@ -98,7 +158,10 @@ class Teach(QWidget):
             names = [f"{count} with" if use == "tumour" else f"{count} without" for use, count in counts.items()]
             on = f" on {slides} slides" if slides > 1 else ""
             lacking = "" if both else "<br>Both kinds are needed."
-            self.told.setText(f"Regions: {' and '.join(names)} tumour{on}.{lacking}")
+            tiles = "" if self._tiles is None else f"<br>Tiles: {self._tiles[0]} with and {self._tiles[1]} without."
+            if self._tiles is not None and any(count and not held for count, held in zip(counts.values(), self._tiles, strict=True)):
+                tiles += " <b>Draw larger, or take smaller tiles.</b>"
+            self.told.setText(f"Regions: {' and '.join(names)} tumour{on}.{tiles}{lacking}")
         else:
             self.told.setText("" if folder is not None else "Nothing is drawn yet.")
         self.progress.update_job()

@@ -1,0 +1,46 @@
+"""Teach it yourself: what the fold tells of what there is to learn from. The way to a teacher that predicts is in test_drawn."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import shapely
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LEFT, RIGHT = shapely.box(32, 32, 150, 224), shapely.box(165, 32, 288, 160)
+
+
+def test_tiles_are_counted_as_training_will_cut_them(window: Any, drawn_slide: Path, tmp_path: Path) -> None:
+    dock, session, drawings = window.docks["Teacher"].teach, window.session, window.bench.drawings
+    window.bench.open(drawn_slide)
+    window.wait(lambda: session.tissue is not None)
+    window.click("Teacher", window.docks["Teacher"].teach_fold.button)
+    dock.form["tiles.mpp"].value, dock.form["tiles.size_px"].value = 1, 32
+    first = session.slide
+    drawings.add("tumour", first, [("", RIGHT)])
+    drawings.add("normal", first, [("", LEFT)])
+    window.wait(lambda: "Tiles: 16 with and 18 without" in dock.told.text())
+    assert "larger" not in dock.told.text()
+
+    drawings.add("exclusion", first, [("pen", shapely.box(192, 64, 256, 128))])  # 2 x 2 tiles
+    window.wait(lambda: "Tiles: 12 with and 18 without" in dock.told.text())
+
+    dock.form["tiles.size_px"].value = 128
+    window.wait(lambda: "0 without" in dock.told.text())
+    assert "Draw larger, or take smaller tiles" in dock.told.text()
+    dock.form["tiles.size_px"].value = 32
+
+    other = tmp_path / "other.tif"
+    shutil.copy(drawn_slide, other)
+    window.bench.open(other)
+    window.wait(lambda: session.slide.path == other and session.tissue is not None)
+    drawings.add("normal", session.slide, [("", LEFT)])
+    window.wait(lambda: "on 2 slides" in dock.told.text() and "Tiles: 12 with and 36 without" in dock.told.text())
+
+    drawings.clear("tumour", first)
+    window.wait(lambda: "Both kinds are needed" in dock.told.text() and "0 with and 36" in dock.told.text())
+    assert not dock.train.isEnabled()
+    window.wait(lambda: not drawings._timer.isActive())
