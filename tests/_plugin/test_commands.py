@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 import shapely
 import tifffile
 
-from napari_ifkd._plugin.commands import train_command
+from napari_ifkd._plugin.commands import distill_command, train_command
+from napari_ifkd.annotations import read_regions
 from napari_ifkd.config import Config
 from napari_ifkd.errors import InputError
 from napari_ifkd.slides import open_slide
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 DRAWN = {"Tumor": shapely.box(165, 32, 288, 160)}
 
@@ -47,3 +45,20 @@ def test_one_resolution_is_never_forced_on_slides_of_another(first: bool, drawn_
         with pytest.raises(InputError, match=r"tiny.tif 1.*coarse.tif 0.5|coarse.tif 0.5.*tiny.tif 1"):
             train_command(slides, None, tmp_path / "out", exclude=[], config=Config())
     assert not list(tmp_path.glob("out*"))
+
+
+def test_a_distillation_names_its_data_and_what_belongs_to_it(drawn_slide: Path, coarse_slide: Path, tmp_path: Path) -> None:
+    patches, without = tmp_path / "patches", tmp_path / "tiny_exclusions.geojson"
+    with open_slide(drawn_slide) as fine, open_slide(coarse_slide) as coarse:
+        words = distill_command(
+            [fine, coarse], "T", tmp_path / "out", config=Config(), patches=patches, drawn={fine: DRAWN}, exclude=[without]
+        )
+        assert words[1:4] == [str(drawn_slide), str(coarse_slide), str(patches)]
+        assert words[words.index("--exclude") + 1] == str(without)
+        folder = Path(words[words.index("--regions") + 1])
+        assert [path.name for path in folder.iterdir()] == ["tiny.geojson"]
+        assert read_regions(folder / "tiny.geojson", fine).tumour.equals(DRAWN["Tumor"])
+        given = tmp_path / "given.geojson"
+        words = distill_command([fine], "T", tmp_path / "two", config=Config(), drawn={fine: DRAWN}, given={"regions": given})
+    assert words[words.index("--regions") + 1] == str(given)
+    assert words.count("--regions") == 1

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import shapely
+
+from napari_ifkd.runs.folder import RunFolder
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pytest
 
 
@@ -138,3 +141,33 @@ def _radio() -> Any:
     from qtpy.QtWidgets import QRadioButton
 
     return QRadioButton
+
+
+def test_rounds_on_two_slides_patches_and_drawn_regions(
+    window: Any, drawn_slide: Path, drawn_patches: Path, drawn_teacher: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.tif"
+    shutil.copy(drawn_slide, other)
+    distill, session = window.docks["Distill"], window.session
+    window.bench.open(drawn_slide)
+    window.front("Distill")
+    assert not distill.all_slides.native.isVisible()
+    window.bench.open(other)
+    window.docks["Teacher"].choose(drawn_teacher)
+    window.wait(lambda: session.teacher is not None and session.teacher.path == drawn_teacher)
+    window.click("Distill", distill.all_slides)
+    window.bench.drawings.add("tumour", session.slide, [("", shapely.box(165, 32, 288, 160))])
+    window.wait(lambda: "1 drawn region" in distill.what.text())
+    assert "2 slides" in distill.what.text()
+    distill.patches.value = drawn_patches
+    distill.main["rounds.rounds"].value = distill.main["rounds.epochs"].value = 1
+    distill.advanced["rounds.robust.averaged_views"].value = False
+    window.click("Distill", distill.run)
+    window.wait(lambda: session.job is not None and session.job.state == "done")
+    run = RunFolder.open(session.run)
+    assert [Path(path).name for path in run.about["data"]["data"]] == ["other.tif", "tiny.tif", drawn_patches.name]
+    assert set(run.maps(1)) == {"tiny.tif", "other.tif"}
+    assert [path.name for path in Path(run.about["data"]["regions"][0]).iterdir()] == ["other.geojson"]
+    for slide in session.slides:
+        session.activate(slide)
+        assert {c.round for c in session.here()} == {0, 1}

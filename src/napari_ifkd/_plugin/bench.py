@@ -18,7 +18,7 @@ from napari_ifkd.slides import find_tissue
 
 from .closing import CloseWatch
 from .commands import distill_command, new_run, predict_command, train_command
-from .drawn import USES, Drawings
+from .drawn import USES, Drawings, Use
 from .layer_view import LayerView
 from .layers import is_spare, tag
 from .preview import Previewer
@@ -29,9 +29,10 @@ from .warm_up import warm_up
 from .worker import Runner, in_thread, say_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from qtpy.QtWidgets import QWidget
+    from shapely.geometry.base import BaseGeometry
 
     from napari_ifkd.config import Config
     from napari_ifkd.slides import Slide, Tissue
@@ -110,20 +111,32 @@ class Bench:
         except InputError as error:
             say_error(error)
 
-    def distill(self, config: Config) -> None:
-        """Distil the chosen teacher on the active slide, as a run of its own; an error is told to the user."""
+    def distill(self, config: Config, *, all_slides: bool = False, patches: Path | None = None) -> None:
+        """Distil the chosen teacher, as a run of its own; an error is told to the user.
+
+        Parameters
+        ----------
+        config : settings
+        all_slides : on all open slides, and not the active one alone; rough regions drawn on them count
+        patches : folder of labelled patches to learn from too
+        """
         session = self.session
         try:
             slide, teacher = self._needed()
+            slides = [slide, *(other for other in session.slides if other is not slide)] if all_slides else [slide]
+            for other in slides:
+                other.require_mpp()
             out = new_run(runs_folder(), slide.path, "distill")
             card = session.teacher.card if session.teacher is not None else None  # its tiles: elsewhere its maps mean little
             tiles = {"tiles.size_px": card.tile_px, "tiles.mpp": card.mpp} if card is not None else {}
             asked = config.replaced(device=device(), **tiles)
             given, judged = session.given_here(), session.shown.run if session.shown is not None else None
-            keep = self.drawings.keeper(slide)
+            drawn, keep = self._drawn(slides), self._keeper(slides)
             self.runner.start(
                 "distill",
-                lambda: distill_command(slide, teacher, out, config=asked, given=given, judged=judged, exclude=keep()),
+                lambda: distill_command(
+                    slides, teacher, out, config=asked, patches=patches, drawn=drawn, given=given, judged=judged, exclude=keep()
+                ),
                 out,
             )
         except InputError as error:
@@ -131,24 +144,27 @@ class Bench:
 
     def train(self, config: Config, patches: Path | None) -> None:
         """Train a teacher from the rough regions on all open slides, and from a patch folder; an error is told to the user."""
-        drawn, keepers = [], []
-        for slide in self.session.slides:
-            regions = {USES[use][1]: shape for use in ("tumour", "normal") if (shape := self.drawings.geometry(use, slide)) is not None}
-            if regions:
-                drawn.append((slide, regions))
-                keepers.append(self.drawings.keeper(slide, named=True))
-        first = drawn[0][0] if drawn else None
-        name = patches if first is None else first.path
+        drawn = self._drawn(self.session.slides)
+        name = next((slide.path for slide in drawn), patches)
         if name is None:
             say_error(InputError("teacher", "there is nothing to learn from", "Draw regions on a slide, or choose a patch folder"))
             return
         out, asked = new_run(runs_folder(), name, "train"), config.replaced(device=device())
+        keep = self._keeper(list(drawn))
+        self.runner.start("train", lambda: train_command(list(drawn.items()), patches, out, exclude=keep(), config=asked), out)
 
-        def command() -> list[str]:
-            kept = [path for keep in keepers if (path := keep()) is not None]
-            return train_command(drawn, patches, out, exclude=kept, config=asked)
+    def _drawn(self, slides: Iterable[Slide]) -> dict[Slide, dict[str, BaseGeometry]]:
+        """Return the rough regions on slides, by class; without those where there are none."""
+        uses: tuple[Use, ...] = ("tumour", "normal")
+        drawn = {
+            slide: {USES[use][1]: shape for use in uses if (shape := self.drawings.geometry(use, slide)) is not None} for slide in slides
+        }
+        return {slide: classes for slide, classes in drawn.items() if classes}
 
-        self.runner.start("train", command, out)
+    def _keeper(self, slides: Iterable[Slide]) -> Callable[[], list[Path]]:
+        """Return what writes the exclusions of slides as they are now, and returns the files; for a thread."""
+        keepers = [self.drawings.keeper(slide, named=True) for slide in slides]
+        return lambda: [path for keep in keepers if (path := keep()) is not None]
 
     def _needed(self) -> tuple[Slide, Path]:
         slide, teacher = self.session.slide, self.session.teacher

@@ -47,24 +47,8 @@ def train_command(
     InputError
         If the user set the resolution of a slide and another slide has another: the command has one for all.
     """
-    resolutions = {slide.mpp for slide, _ in slides}
-    override = any(slide.mpp_source == "override" for slide, _ in slides)
-    if override and len(resolutions) > 1:
-        told = ", ".join(f"{slide.name} {'none' if slide.mpp is None else f'{slide.mpp:g}'}" for slide, _ in slides)
-        raise InputError(
-            "µm/px", f"you set one, but the slides with regions differ ({told})", "Teach on slides of one resolution at a time"
-        )
-    data = [str(slide.path) for slide, _ in slides] + ([] if patches is None else [str(patches)])
-    command = ["train", *data, "--out", str(out), "--config", str(_beside(out, "config.yaml", dump_config(config)))]
-    if slides:
-        folder = out.with_name(f"{out.name}.regions")
-        folder.mkdir(parents=True, exist_ok=True)
-        for slide, drawn in slides:
-            write_regions(folder / f"{slide.path.stem}.geojson", drawn, slide)
-        command += ["--regions", str(folder)]
-        if override:
-            command += ["--mpp", str(slides[0][0].mpp)]
-    return command + [word for path in exclude for word in ("--exclude", str(path))]
+    given = [slide for slide, _ in slides]
+    return ["train", *_data(given, patches), "--out", str(out), *_common(given, out, config, exclude), *_regions(dict(slides), out)]
 
 
 def predict_command(
@@ -81,7 +65,15 @@ def predict_command(
     config : settings
     exclude : file of what is excluded
     """
-    command = ["predict", str(slide.path), "--model", str(model), "--out", str(out), *_common(slide, out, config, exclude)]
+    command = [
+        "predict",
+        str(slide.path),
+        "--model",
+        str(model),
+        "--out",
+        str(out),
+        *_common([slide], out, config, [] if exclude is None else [exclude]),
+    ]
     if region is not None:
         file = _beside(out, "region.geojson")
         write_regions(file, {"region": region}, slide)
@@ -90,36 +82,66 @@ def predict_command(
 
 
 def distill_command(
-    slide: Slide,
+    slides: Sequence[Slide],
     teacher: str | Path,
     out: Path,
     *,
     config: Config,
+    patches: Path | None = None,
+    drawn: Mapping[Slide, Mapping[str, BaseGeometry]] | None = None,
     given: Mapping[GivenUse, Path] | None = None,
     judged: Path | None = None,
-    exclude: Path | None = None,
+    exclude: Sequence[Path] = (),
 ) -> list[str]:
-    """Return the command that distils a teacher on a slide; what it needs besides is written next to the run folder.
+    """Return the command that distils a teacher; what it needs besides is written next to the run folder.
 
     Parameters
     ----------
-    slide, out, config, exclude : as in :func:`predict_command`
+    slides, patches, exclude : as in :func:`train_command`
+    out, config : as in :func:`predict_command`
     teacher : run folder, weights file or name
-    given : reference masks that choose the round, weak regions
-    judged : run whose corrections of the slide and answered points go on
+    drawn : rough regions on slides, by class, (x, y) in level-0 px; their tiles get their label
+    given : reference masks that choose the round, weak regions; the latter in place of `drawn`
+    judged : run whose corrections of the slides and answered points go on
+
+    Raises
+    ------
+    InputError
+        As :func:`train_command`.
     """
-    command = ["distill", str(slide.path), "--teacher", str(teacher), "--out", str(out), *_common(slide, out, config, exclude)]
-    for use, path in (given or {}).items():
+    files = dict(given or {})
+    regions = [] if "regions" in files else _regions(drawn or {}, out)
+    command = ["distill", *_data(slides, patches), "--teacher", str(teacher), "--out", str(out), *_common(slides, out, config, exclude)]
+    for use, path in files.items():
         command += [f"--{use}", str(path)]
     if judged is not None:
         command += ["--judged", str(judged)]
-    return command
+    return command + regions
 
 
-def _common(slide: Slide, out: Path, config: Config, exclude: Path | None) -> list[str]:
-    override = ["--mpp", str(slide.mpp)] if slide.mpp_source == "override" else []
-    without = [] if exclude is None else ["--exclude", str(exclude)]
-    return ["--config", str(_beside(out, "config.yaml", dump_config(config))), *override, *without]
+def _data(slides: Sequence[Slide], patches: Path | None) -> list[str]:
+    return [str(slide.path) for slide in slides] + ([] if patches is None else [str(patches)])
+
+
+def _regions(drawn: Mapping[Slide, Mapping[str, BaseGeometry]], out: Path) -> list[str]:
+    if not drawn:
+        return []
+    folder = out.with_name(f"{out.name}.regions")
+    folder.mkdir(parents=True, exist_ok=True)
+    for slide, classes in drawn.items():
+        write_regions(folder / f"{slide.path.stem}.geojson", classes, slide)
+    return ["--regions", str(folder)]
+
+
+def _common(slides: Sequence[Slide], out: Path, config: Config, exclude: Sequence[Path]) -> list[str]:
+    override = any(slide.mpp_source == "override" for slide in slides)
+    if override and len({slide.mpp for slide in slides}) > 1:
+        told = ", ".join(f"{slide.name} {'none' if slide.mpp is None else f'{slide.mpp:g}'}" for slide in slides)
+        raise InputError("µm/px", f"you set one, but the slides differ ({told})", "Take slides of one resolution at a time")
+    words = ["--config", str(_beside(out, "config.yaml", dump_config(config)))]
+    if override:
+        words += ["--mpp", str(slides[0].mpp)]
+    return words + [word for path in exclude for word in ("--exclude", str(path))]
 
 
 def _beside(out: Path, suffix: str, text: str = "") -> Path:

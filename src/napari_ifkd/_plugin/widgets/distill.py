@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from magicgui.widgets import FloatSpinBox
+from magicgui.types import FileDialogMode
+from magicgui.widgets import CheckBox, FileEdit, FloatSpinBox
+from qtpy.QtWidgets import QSizePolicy
 
 from napari_ifkd._plugin.measure import area_mm2
 from napari_ifkd.config import Config
@@ -30,6 +33,13 @@ class DistillDock(Dock):
             setting("rounds.mode", "Mode", leave_out=("released", "oeem")),  # for comparison, on the command line only
             setting("rounds.structure", "Structure"),
         )
+        self.all_slides = CheckBox(
+            value=False, text="On all open slides", tooltip="Learn from the tiles of every open slide, and map them all"
+        )
+        self.all_slides.native.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)  # a click beside the text is none
+        self.patches = FileEdit(mode=FileDialogMode.EXISTING_DIRECTORY, tooltip="Folder of labelled patches to learn from too")
+        self.patches.choose_btn.text, self.patches.choose_btn.tooltip = "…", "Choose a patch folder"
+        self.patches.line_edit.native.setPlaceholderText("and a patch folder")
         self.area_prior = FloatSpinBox(
             value=0,
             min=0,
@@ -60,12 +70,26 @@ class DistillDock(Dock):
         self.table = RoundsTable()
         self.reason = text("Why the student of this round was switched in, or not")
         self.offer = Offer(self.bench)
-        self.add(self.offer, self.what, self.warning, self.main.native, fold, self.run, self.progress)
+        self.add(
+            self.offer,
+            self.what,
+            self.all_slides.native,
+            self.patches.native,
+            self.warning,
+            self.main.native,
+            fold,
+            self.run,
+            self.progress,
+        )
         self.add(heading("Rounds"), self.table, self.reason, self.curve)
         self._areas: dict[int, float] = {}
         self.table.round_selected.connect(self.session.show_round)
         self.listen("offer", to=self.offer.update_offer)
-        self.listen("slide", "teacher", "job", "given", to=self._show_job)
+        self.all_slides.changed.connect(lambda _: self._show_job())
+        drawn = self.bench.drawings.changed
+        drawn.connect(self._show_job)
+        self.destroyed.connect(lambda *_: drawn.disconnect(self._show_job, missing_ok=True))
+        self.listen("slide", "slides", "teacher", "job", "given", to=self._show_job)
         self.listen("rounds", "shown", to=self._show_rounds)
         self.listen("candidates", "threshold", "sigma_px", to=self._measure)
         self.listen("curve", to=self._show_curve)
@@ -78,22 +102,31 @@ class DistillDock(Dock):
         return Config().replaced(**settings_of(self.main, self.advanced), **{"acceptance.area_prior": float(self.area_prior.value) or None})
 
     def _run(self) -> None:
-        self.bench.distill(self.settings())
+        said = str(self.patches.value)
+        patches = None if said in ("", ".") else Path(said)
+        self.bench.distill(self.settings(), all_slides=self.all_slides.native.isVisible() and bool(self.all_slides.value), patches=patches)
 
     def _show_job(self) -> None:
         job, slide, teacher = self.session.job, self.session.slide, self.session.teacher
         self.run.setEnabled(slide is not None and slide.mpp is not None and teacher is not None and not (job and job.alive))
         self.progress.update_job()
         self.warning.say(self.session.warning())
+        self.all_slides.native.setVisible(len(self.session.slides) > 1)
         if slide is None:
             self.what.setText("Open a slide first.")
         elif teacher is None:
             self.what.setText("Choose a teacher first.")
         else:
-            given = self.session.given_here()
-            by = f"regions of {given['regions'].name} and by " if "regions" in given else ""
+            given, several = self.session.given_here(), len(self.session.slides) > 1 and bool(self.all_slides.value)
+            slides = self.session.slides if several else (slide,)
+            drawn = sum(self.bench.drawings.count(use, each) for use in ("tumour", "normal") for each in slides)
+            if "regions" in given:
+                by = f"regions of {given['regions'].name} and by "
+            else:
+                by = f"{drawn} drawn region{'s' * (drawn > 1)} and by " if drawn else ""
             chooses = f" <b>{given['reference'].name}</b> chooses the round." if "reference" in given else ""
-            self.what.setText(f"Tiles of <b>{slide.name}</b>, labelled by {by}<b>{teacher.label}</b>.{chooses}")
+            where = f"<b>{len(slides)} slides</b>" if several else f"<b>{slide.name}</b>"
+            self.what.setText(f"Tiles of {where}, labelled by {by}<b>{teacher.label}</b>.{chooses}")
 
     def _show_rounds(self) -> None:
         session, shown = self.session, self.session.shown
