@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
+from qtpy.QtGui import QShortcut
 from qtpy.QtWidgets import QAbstractButton, QComboBox, QSlider, QTabBar
 
 from napari_ifkd.config import Config
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
@@ -94,3 +93,34 @@ def test_the_built_in_teacher_is_chosen_and_a_later_choice_stands(window: Any, d
     teacher.choose(drawn_teacher)
     window.wait(lambda: session.teacher.path == drawn_teacher)
     assert teacher.model.value == "tiny-teacher"
+
+
+def test_every_key_is_listed_and_every_listed_key_acts(window: Any) -> None:
+    from napari_ifkd._plugin.keys import KEYS, every_key
+
+    docks = window.docks
+    review = docks["Review"]
+    pages = {
+        "Teacher": {"W": docks["Teacher"].key},
+        "Review": {key: review.keys[key] for key in (",", ".")},
+        "Review, Compare": {key: made for key, made in review.keys.items() if key not in (",", ".")},
+        "Review, Points": review.count.keys,
+        "Review, Lesions": review.lesions.keys,
+    }
+    assert sorted(every_key()) == sorted((page, key) for page, keys in pages.items() for key in keys)
+    ours = {shortcut for dock in docks.values() for shortcut in dock.findChildren(QShortcut)}
+    assert ours == {shortcut for keys in pages.values() for shortcut in keys.values()}  # none besides
+    page = (Path(__file__).parents[2] / "docs" / "keys.md").read_text()
+    for name, keys in KEYS.items():
+        for key, what in keys.items():
+            assert f"| {name} | {', '.join(f'`{each}`' for each in key.split())} | {what} |" in page
+
+
+def test_the_keys_are_shown_by_the_menu(window: Any) -> None:
+    from napari_ifkd._plugin.docks import show_keys
+
+    show_keys()
+    (dialog,) = window.dialogs("KeysDialog")
+    assert "Preview the visible field" in dialog.text.text()
+    dialog.buttons.button(dialog.buttons.StandardButton.Close).click()
+    window.wait(lambda: not window.dialogs("KeysDialog"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import subprocess
 import sys
@@ -96,6 +97,36 @@ def test_the_phantom_is_drawn_once(window: Any, monkeypatch: pytest.MonkeyPatch)
     assert sample_data.phantom_path().is_file()
     monkeypatch.setattr("napari_ifkd.slides.write_phantom", None)  # a second drawing would fail
     assert len(sample_data.phantom()) == 1
+
+
+def test_the_real_sample_is_fetched_once_and_checked(
+    window: Any, shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pooch
+
+    asked = []
+
+    def retrieve(url: str, known_hash: str, fname: str, path: Path) -> str:
+        """Serve the file as pooch would fetch it, and check it as pooch does."""
+        asked.append(url)
+        target = path / fname
+        if not target.is_file():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(contents[0])
+        if hashlib.sha256(target.read_bytes()).hexdigest() != known_hash.removeprefix("sha256:"):
+            target.unlink()
+            raise ValueError("hash of downloaded file does not match")
+        return str(target)
+
+    monkeypatch.setattr(pooch, "retrieve", retrieve)
+    contents = [b"something else"]
+    with pytest.raises(SlideError, match="is another file"):
+        window.viewer.open_sample("napari-ifkd", "cmu_1")
+    contents[0] = (shared_data / "slides" / "CMU-1-Small-Region.svs").read_bytes()
+    window.viewer.open_sample("napari-ifkd", "cmu_1")
+    window.wait(lambda: window.session.tissue is not None)
+    assert window.session.slide.name == "CMU-1-Small-Region.svs"
+    assert set(asked) == {sample_data.CMU_1}
 
 
 def test_napari_starts_without_torch() -> None:

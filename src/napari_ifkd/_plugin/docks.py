@@ -17,6 +17,17 @@ def show_docks(viewer: Viewer) -> None:
     add_docks(viewer)
 
 
+def show_keys() -> None:
+    """Show what keys do in the docks."""
+    from qtpy.QtWidgets import QApplication, QMainWindow
+
+    from .keys import KEYS
+    from .widgets.keys_dialog import KeysDialog
+
+    windows = [widget for widget in QApplication.topLevelWidgets() if isinstance(widget, QMainWindow) and widget.isVisible()]
+    KeysDialog(KEYS, windows[0] if windows else None).show()
+
+
 def add_docks(viewer: Any) -> dict[str, Any]:
     """Open the docks as tabs on the right and return them by name, as napari's dock widgets."""
     docks = {name: viewer.window.add_plugin_dock_widget(PACKAGE, name, tabify=index > 0)[0] for index, name in enumerate(DOCKS)}

@@ -1,18 +1,21 @@
-"""The phantom slide as sample data: drawn once, then kept in the user's cache."""
+"""Sample data: the phantom slide, drawn once, and a real one, fetched once; both are kept in the user's cache."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_ifkd import __version__
 
-from .layers import LayerData, slide_layer
+from .layers import slide_layer
 from .settings import cache_folder
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from .layers import LayerData
 
 WIDTH, HEIGHT, SEED = 4096, 3072, 7
+CMU_1 = "https://openslide.cs.cmu.edu/download/openslide-testdata/Aperio/CMU-1-Small-Region.svs"
+CMU_1_SHA256 = "ed92d5a9f2e86df67640d6f92ce3e231419ce127131697fbbce42ad5e002c8a7"
 
 
 def phantom() -> list[LayerData]:
@@ -40,3 +43,38 @@ def phantom_path() -> Path:
 
         write_phantom(path, WIDTH, HEIGHT, SEED, progress=drawn)
     return path
+
+
+def cmu_1() -> list[LayerData]:
+    """Return a small real slide of OpenSlide's test data as a layer; the first call fetches it (2 MB)."""
+    from napari.utils import progress
+
+    from napari_ifkd.slides import open_slide
+
+    with progress(total=0, desc="Fetching CMU-1-Small-Region.svs"):
+        path = cmu_1_path()
+    return [slide_layer(open_slide(path))]
+
+
+def cmu_1_path() -> Path:
+    """Return the file of the real sample, fetched if it is not there yet.
+
+    Raises
+    ------
+    SlideError
+        If it cannot be fetched, or is another file than it should be.
+    """
+    import pooch  # takes a while to import
+
+    from napari_ifkd.errors import SlideError
+
+    pooch.get_logger().setLevel("WARNING")  # else it writes to the terminal
+    name = CMU_1.rpartition("/")[2]
+    folder = cache_folder() / "samples"
+    try:
+        return Path(pooch.retrieve(CMU_1, known_hash=f"sha256:{CMU_1_SHA256}", fname=name, path=folder))
+    except ValueError as error:  # pooch keeps no file whose hash differs
+        raise SlideError(CMU_1, "is another file than it used to be", "Open a slide of your own, or the phantom") from error
+    except OSError as error:  # requests' errors are OSErrors
+        remedy = f"Check the connection (behind a proxy: HTTPS_PROXY), or put the file into {folder}"
+        raise SlideError(CMU_1, "cannot be fetched: the server could not be reached", remedy) from error

@@ -43,11 +43,11 @@ class TeacherDock(Dock):
             "Predict", "Make the probability map of the slide, in the region chosen in the Slide dock", self._predict, main=True
         )
         self.preview = button(
-            "Preview this field (P)",
-            "Look at what the network says of the visible field, before the whole slide; a large field comes coarse first. Key P",
+            "Preview this field (W)",
+            "Look at what the network says of the visible field, before the whole slide; a large field comes coarse first. Key W",
             self.bench.previewer.look,
         )
-        self.key = shortcut(self.preview, "P", self.bench.previewer.look)
+        self.key = shortcut(self.preview, "W", self.bench.previewer.look)
         self.previewed = text("What the preview is at")
         self.progress = JobBar(self.bench, "predict")
         self.heat = CheckBox(value=session.heat, text="Heat map", tooltip="Show the probability itself below the mask")

@@ -1,0 +1,34 @@
+"""The keys of the docks, in one table: for the help page, the documentation, and the test that they are all there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+KEYS: dict[str, dict[str, str]] = {
+    "Teacher": {"W": "Preview the visible field"},
+    "Review": {", .": "The prediction before, the next one: from the teacher through the rounds"},
+    "Review, Compare": {
+        "D": "To the next place, of those where A and B differ most",
+        "Shift+D": "To the place before",
+        "F": "A, then B; held it flickers between them",
+    },
+    "Review, Points": {
+        "T": "It is tumour",
+        "N": "It is not tumour",
+        "U": "Unsure",
+        "B Backspace": "Back to the place before",
+    },
+    "Review, Lesions": {"J": "The next lesion", "K": "The lesion before", "A": "Accept it", "R": "Reject it"},
+}
+"""What each key does, by the page on which it does so; keys that belong together stand in one row."""
+
+
+def every_key() -> Iterator[tuple[str, str]]:
+    """Yield page and key, one by one."""
+    for page, keys in KEYS.items():
+        for row in keys:
+            for key in row.split():
+                yield page, key
