@@ -28,6 +28,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, default=PROJECT / "docs" / "images")
     parser.add_argument("--slide", type=Path, help="default: the phantom slide of File, Open Sample")
+    parser.add_argument("--mpp", type=float, help="resolution of a slide that does not tell it, um/px")
+    parser.add_argument("--size", type=int, nargs=2, default=SIZE, metavar=("WIDTH", "HEIGHT"), help="of the window")
     parser.add_argument("--teacher", default="phantom-teacher", help="weights FILE or NAME")
     parser.add_argument("--run", type=Path, help="show this distillation run instead of making one")
     parser.add_argument("--demo", type=Path, help="folder of a finished demo: take its comparison over, and nothing else")
@@ -58,20 +60,27 @@ def _take(arguments: argparse.Namespace, scratch: Path) -> None:
     get_plugin_settings("napari-ifkd").runs.folder = str(scratch / "runs")
     viewer, bench = build(None)
     session = bench.session
-    viewer.window.resize(*SIZE)
+    viewer.window.resize(*arguments.size)
     camera = _Camera(viewer, arguments.out, arguments.themes)
 
-    bench.open(arguments.slide or phantom_path())
+    session.open(arguments.slide or phantom_path(), arguments.mpp)
     _until(lambda: session.tissue is not None)
     _wait(1000)
     viewer.reset_view()
     camera.dock("Slide")["outline"].value = True
     camera.take("Slide", "slide")
     camera.dock("Slide")["outline"].value = False
+    _take_exclusions(camera, session, bench)
 
     teacher = camera.widget("Teacher")
     teacher.choose(arguments.teacher)
     _until(lambda: session.teacher is not None and session.teacher.label == Path(arguments.teacher).stem)
+    _take_teaching(camera, session, bench)
+    viewer.scene.camera.zoom *= 2.5
+    teacher.preview.click()
+    _until(lambda: bench.previewer.state.startswith("This is"))
+    camera.take("Teacher", "preview")
+    viewer.reset_view()
     teacher.predict.click()
     _until(lambda: not session.job.alive)
     camera.take("Teacher", "teacher")
@@ -117,6 +126,46 @@ def _take(arguments: argparse.Namespace, scratch: Path) -> None:
     camera.take("Runs", "runs")
     viewer.close()
     get_settings().reset()
+
+
+def _take_exclusions(camera: _Camera, session: Any, bench: Any) -> None:
+    """Draw two exclusions, and take them away again."""
+    from shapely.geometry import Point, box
+
+    dock, slide = camera.widget("Slide"), session.slide
+    height, width = slide.shape_level0
+    dock.exclusions_fold.button.click()
+    pen, fold = box(0.3 * width, 0.3 * height, 0.42 * width, 0.42 * height), Point(0.6 * width, 0.5 * height).buffer(0.06 * height)
+    bench.drawings.add("exclusion", slide, (("pen", pen), ("fold", fold)))
+    _until(lambda: "2 regions" in dock.exclusions.told.text())
+    camera.take("Slide", "exclusions")
+    dock.exclusions.clear.click()
+    _until(lambda: "Nothing" in dock.exclusions.told.text())
+    dock.exclusions_fold.button.click()
+    _drop(camera.viewer, bench, "drawn exclusion")
+
+
+def _take_teaching(camera: _Camera, session: Any, bench: Any) -> None:
+    """Draw rough regions, and take them away again."""
+    from shapely.geometry import Point, box
+
+    dock, slide = camera.widget("Teacher"), session.slide
+    height, width = slide.shape_level0
+    dock.teach_fold.button.click()
+    bench.drawings.add("tumour", slide, [("", Point(0.25 * width, 0.6 * height).buffer(0.16 * height))])
+    bench.drawings.add("normal", slide, [("", box(0.52 * width, 0.4 * height, 0.68 * width, 0.58 * height))])
+    _until(lambda: dock.teach.train.isEnabled())
+    dock.ensureWidgetVisible(dock.teach.train)
+    camera.take("Teacher", "teach")
+    dock.teach_fold.button.click()
+    for use in ("tumour", "normal"):
+        bench.drawings.clear(use, slide)
+        _drop(camera.viewer, bench, f"drawn {use}")
+
+
+def _drop(viewer: Any, bench: Any, kind: str) -> None:
+    for layer in list(bench.layers.ours(kind)):
+        viewer.layers.remove(layer)
 
 
 def _take_pages(camera: _Camera, session: Any) -> None:
