@@ -269,9 +269,22 @@ def test_lesions_are_listed_sorted_and_judged(window: Any, reviewed: Any, tmp_pa
     middle = (((top + bottom) / 2 - 0.5) * mpp, ((left + right) / 2 - 0.5) * mpp)
     assert np.allclose(window.viewer.scene.camera.center[-2:], middle, atol=1e-3)
     assert not np.allclose(before, middle)
+    found = candidate.found
+
+    def on_screen() -> np.ndarray:
+        (mask,) = [layer for layer in window.ours("mask") if layer.visible]
+        return np.asarray(mask.data[0]) > 0
+
+    whole = on_screen()
     window.click("Review", lesions.reject)
     window.wait(lambda: len(read_verdicts(run.verdicts)) == 1 and not lesions._busy)
     assert lesions._row() == 1  # on to the next
+    (box_left, box_top, box_right, box_bottom), (scale_y, scale_x) = first.box, found.scale_yx
+    alone = np.zeros_like(whole)
+    alone[round(box_top / scale_y) : round(box_bottom / scale_y), round(box_left / scale_x) : round(box_right / scale_x)] = True
+    assert (whole & alone).any()
+    assert np.array_equal(on_screen(), whole & ~alone)  # a box, as drawn
+    assert not np.array_equal(np.asarray(found.levels[0]) >= 128, on_screen())  # the map itself stays as it is
     lesions.keys["A"].activated.emit()
     window.wait(lambda: len(read_verdicts(run.verdicts)) == 2 and not lesions._busy)
     window.click("Review", lesions.before)

@@ -12,6 +12,8 @@ from .side_by_side import SideBySide
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from shapely.geometry.base import BaseGeometry
+
     from napari_ifkd.session import Session
     from napari_ifkd.session_records import Candidate
     from napari_ifkd.slides import Slide
@@ -48,6 +50,7 @@ class LayerView:
         self._later, self._hold, self._busy = later, hold, False
         self._blind = False
         self._sides = SideBySide(viewer)
+        self._rejected: tuple[str, float, float, BaseGeometry | None] = ("", 0.0, 0.0, None)
         events = session.events
         events.slide.connect(self._slide_changed)
         for name in ("candidates", "files", "shown", "a", "b", "compare", "heat"):
@@ -120,6 +123,19 @@ class LayerView:
             layer.visible = not hidden
         self._blind = hidden
         self.refresh()
+
+    def leave_out(self, candidate: Candidate, threshold: float, sigma_px: float, geometry: BaseGeometry | None) -> None:
+        """Show the mask of a prediction, at this threshold and smoothing, without what a person rejected: (x, y) in px of the map."""
+        self._rejected = str(candidate.path), threshold, sigma_px, geometry
+        layer = self.find("mask", candidate.path)
+        if layer is not None:
+            layer.data = self._mask_levels(candidate)
+
+    def _mask_levels(self, candidate: Candidate) -> list[Any]:
+        threshold, sigma_px = self.session.threshold, self.session.sigma_px
+        levels = made.mask_levels(candidate.found, threshold, sigma_px)
+        rejected = self._rejected
+        return made.without(levels, candidate.found, rejected[3]) if rejected[:3] == (str(candidate.path), threshold, sigma_px) else levels
 
     def refresh(self) -> None:
         """Make the layers of predictions as the session says, a change a turn of the event loop, and then draw them."""
@@ -250,7 +266,8 @@ class LayerView:
     def _show_mask(self, candidate: Candidate, wanted: Sequence[Candidate]) -> Iterator[Callable[[], object]]:
         """Yield the steps that show a mask: in a layer that waits for one, or whose mask nobody looks at."""
         session, seen = self.session, {str(c.path) for c in wanted}
-        data, options, _ = made.mask_layer(candidate, session.threshold, session.sigma_px, session.opacity)
+        _, options, _ = made.mask_layer(candidate, session.threshold, session.sigma_px, session.opacity)
+        data = self._mask_levels(candidate)
         gone = self._gone()
         free = [layer for layer in self.ours("mask") if layer.multiscale and made.tag(layer)["path"] not in seen]
         free.sort(key=lambda layer: (not made.is_spare(layer), layer not in gone))
@@ -313,7 +330,7 @@ class LayerView:
         for candidate in session.comparable():
             layer = self.find("mask", candidate.path)
             if layer is not None:  # a new array: refresh() alone leaves the coarsest level stale
-                layer.data = made.mask_levels(candidate.found, session.threshold, session.sigma_px)
+                layer.data = self._mask_levels(candidate)
         a, b = session.a, session.b
         for layer in self.ours("disagreement"):
             if a is not None and b is not None:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from math import ceil
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import dask.array
 import numpy as np
 
+from napari_ifkd.annotations import rasterize
+
 from .palette import BOTH, NORMAL, STUDENT, TEACHER, TISSUE, heat_colours, rgba, unsure_colours
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    from shapely.geometry.base import BaseGeometry
 
     from napari_ifkd.annotations import Corrections
     from napari_ifkd.inference import ProbabilityMap
@@ -218,6 +223,31 @@ _READY: WeakKeyDictionary[ProbabilityMap, _Ready] = WeakKeyDictionary()
 
 def _in_memory(level: Any) -> Any:
     return np.asarray(level) if level.size <= _MOST_PIXELS else level
+
+
+def without(levels: Sequence[Any], found: ProbabilityMap, geometry: BaseGeometry | None) -> list[Any]:
+    """Return levels of a mask without a geometry, (x, y) in px of the map; a pixel is where its centre is."""
+    if geometry is None or geometry.is_empty:
+        return list(levels)
+    rows, columns = found.shape
+    return [_cleared(level, geometry, (rows / level.shape[0], columns / level.shape[1])) for level in levels]
+
+
+def _cleared(level: Any, geometry: BaseGeometry, scale_yx: tuple[float, float]) -> Any:
+    if not isinstance(level, np.ndarray):
+
+        def clear(block: Any, block_info: Any = None) -> Any:
+            (top, _), (left, _) = block_info[0]["array-location"]
+            return np.where(rasterize(geometry, block.shape, scale_yx, (top, left)), np.uint8(0), block)
+
+        return level.map_blocks(clear, dtype=level.dtype)
+    left, top, right, bottom = geometry.bounds
+    y0, x0 = max(0, int(top / scale_yx[0])), max(0, int(left / scale_yx[1]))
+    y1, x1 = min(level.shape[0], ceil(bottom / scale_yx[0])), min(level.shape[1], ceil(right / scale_yx[1]))
+    made = level.copy()
+    if y1 > y0 and x1 > x0:
+        made[y0:y1, x0:x1][rasterize(geometry, (y1 - y0, x1 - x0), scale_yx, (y0, x0))] = 0
+    return made
 
 
 def disagreement_levels(a: ProbabilityMap, b: ProbabilityMap, threshold: float, sigma_px: float) -> list[Any]:

@@ -1,10 +1,11 @@
-"""The page of lesions: a list to jump from one to the next, accepting or rejecting each; exports leave the rejected out."""
+"""The page of lesions: a list to jump from one to the next, accepting or rejecting each; the mask and exports leave the rejected out."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import shapely
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QVBoxLayout, QWidget
 
@@ -21,6 +22,8 @@ from .lesion_table import Lesion, LesionModel
 from .parts import button, row, shortcut, text
 
 if TYPE_CHECKING:
+    from shapely.geometry.base import BaseGeometry
+
     from napari_ifkd.annotations.verdicts import Word
     from napari_ifkd.session_records import Candidate
 
@@ -43,6 +46,8 @@ class LesionsPage(QWidget):
         super().__init__()
         self._dock, self._session, self._viewer = dock, dock.session, dock.bench.viewer
         self._of: tuple[Candidate, float, float] | None = None  # whose lesions are listed, at which threshold and smoothing
+        self._shapes: dict[Lesion, BaseGeometry] = {}  # px of the map
+        self._left_out: list[Lesion] = []
         self._busy = False
         self.what = text("Whose lesions these are")
         self.list = button("List lesions", "Find the lesions of the prediction looked at, at its present threshold", self._list, main=True)
@@ -65,7 +70,7 @@ class LesionsPage(QWidget):
         self.before = button("◀ (K)", "The lesion before. Key K", lambda: self._step(-1))
         self.next = button("▶ (J)", "The next lesion. Key J", lambda: self._step(1))
         self.accept = button("✓ Accept (A)", "This lesion is right. Key A", lambda: self._judge("accept"))
-        self.reject = button("✗ Reject (R)", "This is no lesion: exports leave it out. Key R", lambda: self._judge("reject"))
+        self.reject = button("✗ Reject (R)", "This is no lesion: the mask and exports leave it out. Key R", lambda: self._judge("reject"))
         self.told = text("How many were judged")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(2, 6, 2, 2)
@@ -90,7 +95,7 @@ class LesionsPage(QWidget):
         if shown is None:
             return
 
-        def work() -> tuple[list[Lesion], list[Word | None]]:
+        def work() -> tuple[list[Lesion], list[Word | None], list[BaseGeometry]]:
             found, run = shown.found, RunFolder(shown.run)
             outlines = lesions_of(found, threshold, sigma_px, corrections_for(run, found))
             pixel_mm2 = found.pixel_size_um_yx[0] * found.pixel_size_um_yx[1] / 1e6
@@ -102,13 +107,16 @@ class LesionsPage(QWidget):
                 box = left * scale_x, top * scale_y, right * scale_x, bottom * scale_y
                 area, probability = outline.area_px * pixel_mm2, outline.mean_probability
                 lesions.append(Lesion(place.x * scale_x, place.y * scale_y, box, area, probability))
-            return lesions, verdicts_on(outlines, verdicts_for(run, found), found.scale_yx)
+            words = verdicts_on(outlines, verdicts_for(run, found), found.scale_yx)
+            return lesions, words, [outline.polygon for outline in outlines]
 
-        def listed(found: tuple[list[Lesion], list[Word | None]]) -> None:
+        def listed(found: tuple[list[Lesion], list[Word | None], list[BaseGeometry]]) -> None:
             self._busy = False
             if (shown, threshold, sigma_px) == (self._session.shown, self._session.threshold, self._session.sigma_px):
                 self._of = shown, threshold, sigma_px
-                self.model.show(*found)
+                lesions, words, shapes = found
+                self._shapes = dict(zip(lesions, shapes, strict=True))
+                self.model.show(lesions, words)
                 self.table.sortByColumn(0, Qt.SortOrder.DescendingOrder)
             self._show()
 
@@ -165,7 +173,7 @@ class LesionsPage(QWidget):
         session = self._session
         now = None if session.shown is None else (session.shown, session.threshold, session.sigma_px)
         if self._of is not None and now != self._of:  # another mask: its lesions are others
-            self._of = None
+            self._of, self._left_out = None, []
             self.model.show([], [])
         count, judged = self.model.rowCount(), self.model.judged()
         self.list.setEnabled(session.shown is not None and not self._busy)
@@ -182,9 +190,15 @@ class LesionsPage(QWidget):
             self.what.setText(f"The lesions of <b>{session.shown.label}</b> at threshold {session.threshold:.2f}, one by one.")
         else:
             self.what.setText(f"<b>{count:,}</b> lesions of <b>{session.shown.label}</b> at threshold {session.threshold:.2f}")
-        rejected = sum(word == "reject" for _, word in judged)
-        self.told.setText(f"{len(judged)} judged, {rejected} rejected: exports leave these out." if self._of is not None else "")
+        rejected = [lesion for lesion, word in judged if word == "reject"]
+        self.told.setText(
+            f"{len(judged)} judged, {len(rejected)} rejected: mask and exports leave these out." if self._of is not None else ""
+        )
         self._mark(judged)
+        if self._of is not None and rejected != self._left_out:
+            self._left_out = rejected
+            shapes = [self._shapes[lesion] for lesion in rejected]
+            self._dock.bench.layers.leave_out(*self._of, shapely.union_all(shapes) if shapes else None)
 
     def _mark(self, judged: list[tuple[Lesion, Word]]) -> None:
         """Show the verdicts on the slide."""
