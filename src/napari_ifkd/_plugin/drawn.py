@@ -121,11 +121,11 @@ class Drawings(QObject):
             ndim=2,
             name=f"{name} · {slide.name}",
             edge_color=colour,
-            face_color=colour + "40",
+            face_color=colour + "60",
             edge_width=max(2.0, 0.003 * max(slide.shape_level0) * (slide.mpp or 1.0)),
             features={"kind": np.zeros(0, object)},
             feature_defaults={"kind": ""},
-            text={"string": "{kind}", "color": "black", "size": 11, "anchor": "center"},
+            text={"string": "{kind}", "color": "white", "size": 12, "anchor": "center"},
             metadata={KEY: {"kind": f"drawn {use}", "path": str(slide.path)}},
             units=PIXELS if slide.mpp is None else MICROMETRES,
         )
