@@ -185,6 +185,7 @@ class Session:
         """Take in what another program marked, as B; one of the same file takes the place of the former."""
         self.files = (*(c for c in self.files if c != candidate), candidate)
         self.set_pair(self.a if self.a != candidate else None, candidate)
+        self._choose_pair()
 
     def show(self, candidate: Candidate | None) -> None:
         """Look at a prediction."""

@@ -12,6 +12,7 @@ import tifffile
 from napari_ifkd._plugin.drawn import USES
 from napari_ifkd.annotations import read_regions
 from napari_ifkd.runs.folder import RunFolder
+from napari_ifkd.runs.regions import write_regions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,6 +69,27 @@ def test_what_is_excluded_is_drawn_kept_and_left_out(opened: Any, drawn_slide: P
     second.wait(second.docks["Slide"].exclusions.clear.isEnabled)
     second.click("Slide", second.docks["Slide"].exclusions.clear)
     second.wait(lambda: not drawings.file("exclusion", slide).exists())
+
+
+def test_what_was_excluded_yesterday_holds_before_it_is_seen(window: Any, drawn_slide: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever predicts at once, while the drawings are still read, neither loses them nor predicts there."""
+    drawings, session = window.bench.drawings, window.session
+    monkeypatch.setattr(drawings, "_restore", lambda *_: None)  # it never gets so far
+    window.bench.open(drawn_slide)
+    slide = session.slide
+    file = drawings.file("exclusion", slide)
+    file.parent.mkdir(parents=True)
+    write_regions(file, {"Exclusion": PEN}, slide)
+    kept = drawings.keeper(slide, named=True)()
+    assert kept is not None
+    assert kept.name == "tiny_exclusions.geojson"
+    assert read_regions(kept, slide).exclusion.equals(PEN)
+    assert file.is_file()
+    type(drawings)._restore(drawings, slide, drawings._read(slide))
+    assert drawings.count("exclusion", slide) == 1
+    window.viewer.layers.remove(drawings.layer("exclusion", slide))
+    assert drawings.keeper(slide)() is None
+    assert file.is_file()  # thrown away by mistake perhaps: it is there again tomorrow
 
 
 def test_the_quality_check_suggests_and_the_user_removes(window: Any, drawn_slide: Path, tmp_path: Path) -> None:

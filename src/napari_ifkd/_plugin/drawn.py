@@ -13,6 +13,7 @@ from shapely.geometry import Polygon
 
 from napari_ifkd.annotations import read_regions
 from napari_ifkd.errors import InputError
+from napari_ifkd.files import write_aside
 from napari_ifkd.runs.regions import write_regions
 
 from .layers import KEY, MICROMETRES, PIXELS, tag
@@ -57,7 +58,8 @@ class Drawings(QObject):
         super().__init__()
         self.viewer, self.session, self.layers = viewer, session, layers
         self._stale: set[tuple[Use, str]] = set()  # layers, by use and path of the slide, that are not on disk as they are
-        self._asked: set[str] = set()  # slides whose files were read
+        self._asked: set[str] = set()  # slides whose files are read, or were
+        self._restored: set[str] = set()  # those whose layers are there again
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(_RESTED_MS)
@@ -147,15 +149,20 @@ class Drawings(QObject):
         slide : the slide
         named : whether the file is to be called like its slide, for runs of several
         """
-        geometry, file = self.geometry("exclusion", slide), self.file("exclusion", slide)
+        layer, geometry = self.layer("exclusion", slide), self.geometry("exclusion", slide)
+        reading = str(slide.path) not in self._restored
         self._stale.discard(("exclusion", str(slide.path)))
 
         def keep() -> Path | None:
-            _write(file, geometry, USES["exclusion"][1], slide)
-            if geometry is None or not named:
-                return None if geometry is None else file
+            file = self.file("exclusion", slide)
+            if layer is not None:
+                _write(file, geometry, USES["exclusion"][1], slide)
+            elif not reading or not file.is_file():  # a layer that was thrown away excludes nothing, but its file stays
+                return None
+            if not file.is_file() or not named:
+                return file if file.is_file() else None
             twin = file.with_name(f"{slide.path.stem}_exclusions.geojson")
-            _write(twin, geometry, USES["exclusion"][1], slide)
+            write_aside(twin, file.read_bytes())
             return twin
 
         return keep
@@ -197,6 +204,7 @@ class Drawings(QObject):
         return found
 
     def _restore(self, slide: Slide, found: dict[Use, list[tuple[str, BaseGeometry]]]) -> None:
+        self._restored.add(str(slide.path))
         if slide not in self.session.slides:
             return
         active = self.viewer.layers.selection.active
