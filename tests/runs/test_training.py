@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 from napari_ifkd.bags import read_patches, split_groups
 from napari_ifkd.config import Config, load_config
@@ -67,6 +68,16 @@ def test_resumed_teacher_is_bit_equal(drawn_patches: Path, tmp_path: Path, confi
     hashes = {weights_hash(load_model(RunFolder(tmp_path / name).model_path(0))[0]) for name in ("whole", "parts")}
     assert len(hashes) == 1
     assert [type(e) for e in resume_run(tmp_path / "parts")] == [RunStarted, RunDone]  # complete: it just says so
+
+
+def test_a_run_of_an_earlier_version_goes_on(drawn_patches: Path, tmp_path: Path, config: Config) -> None:
+    stopped_after(1, drawn_patches, tmp_path / "run", config)
+    path = tmp_path / "run" / "run.yaml"
+    about = yaml.safe_load(path.read_text())
+    about["data"] = {"patches": str(drawn_patches.resolve())}  # as it was written then
+    path.write_text(yaml.safe_dump(about))
+    again = list(resume_run(tmp_path / "run"))
+    assert [e.epoch for e in again if isinstance(e, EpochDone)] == [2, 3]
 
 
 def test_bad_patches_leave_no_folder(tmp_path: Path, config: Config) -> None:

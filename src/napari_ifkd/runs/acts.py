@@ -49,19 +49,18 @@ def resume_run(out: str | Path, *, should_stop: Callable[[], bool] = never) -> G
     if (end := _complete(folder)) is not None:
         yield from drive(folder, folder.act, lambda stop: _again(end), should_stop)
         return
-    data, config = folder.about["data"], folder.config
+    data, config = folder.asked, folder.config
     try:
         match folder.act:
             case "train":
                 given = {key: data.get(key, ()) for key in ("regions", "exclude")}
-                events = train_run(data["data"], out, config, mpp=data["mpp"], **given, should_stop=should_stop)
+                events = train_run(data["data"], out, config, mpp=data.get("mpp"), **given, should_stop=should_stop)
             case "predict":
-                given = {key: data[key] for key in ("mpp", "region")} | {"exclude": data.get("exclude", ())}
+                given = {key: data.get(key) for key in ("mpp", "region")} | {"exclude": data.get("exclude", ())}
                 events = predict_run(data["slides"], data["model"], out, config, **given, should_stop=should_stop)
             case "distill":
                 options = {
-                    **{key: data[key] for key in ("truth", "mpp")},
-                    "points": data.get("points"),
+                    **{key: data.get(key) for key in ("truth", "mpp", "points")},
                     **{key: data.get(key, ()) for key in ("regions", "exclude", "reference")},
                 }
                 events = distill_run(data["data"], data["teacher"], out, config, **options, should_stop=should_stop)

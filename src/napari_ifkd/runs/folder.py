@@ -97,7 +97,7 @@ class RunFolder:
         run = cls(path)
         run.check_free()
         if run.exists:
-            if (run.act, run.config, run.about["data"]) != (act, config, data):
+            if (run.act, run.config, run.asked) != (act, config, _settled(data)):
                 raise RunError(
                     path,
                     f"holds another {run.act} run (other data or settings)",
@@ -139,6 +139,11 @@ class RunFolder:
             raise RunError(self.path, f"is not empty and no run (it holds {others[0]})", "Give a new or empty folder as --out")
 
     # --- what it was asked
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """The arguments of the command, in the form of this version; those that were left out are not in there."""
+        return _settled(self.about["data"])
 
     @property
     def exists(self) -> bool:
@@ -311,3 +316,13 @@ def _slide_name(map_path: Path) -> str:
     for key in ("attributes", "napari_ifkd", "slide", "name"):
         told = told.get(key) if isinstance(told, dict) else None
     return str(told or map_path.stem)
+
+
+def _settled(data: dict[str, Any]) -> dict[str, Any]:
+    """Bring arguments to one form: earlier versions wrote what was left out, one file of regions, and one patch folder of `train`."""
+    settled = dict(data)
+    if "patches" in settled:
+        settled["data"] = [settled.pop("patches")]
+    if isinstance(settled.get("regions"), str):
+        settled["regions"] = [settled["regions"]]
+    return {key: value for key, value in settled.items() if value is not None and value != []}

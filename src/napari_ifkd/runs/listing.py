@@ -171,7 +171,7 @@ def _runs_in(folder: Path, deep: int, seen: set[Path]) -> Iterator[Path]:
 def _slides(about: dict[str, Any]) -> tuple[str, ...]:
     names = [str(slide.get("name", "")) for slide in about.get("slides") or []]
     data = about.get("data") or {}
-    given = data.get("data") or []
+    given = data.get("data") or ([data["patches"]] if "patches" in data else [])  # the latter by earlier versions
     files = {Path(name).name for name in names}
     return (*names, *(Path(str(item)).name for item in given if Path(str(item)).name not in files))
 
