@@ -61,7 +61,7 @@ def _take(arguments: argparse.Namespace, scratch: Path) -> None:
     viewer, bench = build(None)
     session = bench.session
     viewer.window.resize(*arguments.size)
-    camera = _Camera(viewer, arguments.out, arguments.themes)
+    camera = _Camera(viewer, arguments.out, arguments.themes, bench.layers)
 
     session.open(arguments.slide or phantom_path(), arguments.mpp)
     _until(lambda: session.tissue is not None)
@@ -207,8 +207,8 @@ def _take_pages(camera: _Camera, session: Any) -> None:
 
 
 class _Camera:
-    def __init__(self, viewer: Any, out: Path, themes: list[str]) -> None:
-        self.viewer, self.out, self.themes = viewer, out, themes
+    def __init__(self, viewer: Any, out: Path, themes: list[str], layers: Any) -> None:
+        self.viewer, self.out, self.themes, self.layers = viewer, out, themes, layers
 
     def widget(self, name: str) -> Any:
         return self.viewer.window.dock_widgets[f"{name} (napari-ifkd)"]
@@ -231,6 +231,7 @@ class _Camera:
         for theme in themes or self.themes:
             self.viewer.theme = theme
             _wait(700)
+            _until(lambda: self.layers.settled)  # until then the canvas keeps the picture that it had
             path = self.out / (f"{name}.png" if themes else f"{name}-{theme}.png")
             taken = Image.fromarray(self.viewer.window.screenshot(canvas_only=False, flash=False)).convert("RGB")
             _save(taken, path)
