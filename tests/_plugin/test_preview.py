@@ -40,7 +40,7 @@ def test_the_field_is_shown_where_it_lies_and_follows_the_threshold(opened: Any)
     assert says(heat, 240, 120) > 150 > 100 > says(heat, 80, 120)
     assert (says(mask, 240, 120), says(mask, 80, 120)) == (1, 0)
     session.look(threshold=0.01)
-    assert says(mask, 80, 120) == 1
+    opened.wait(lambda: says(mask, 80, 120) == 1)
     session.look(threshold=0.5)
 
     viewer.scene.camera.zoom *= 4  # another field: the first is replaced
@@ -67,6 +67,36 @@ def test_it_goes_when_a_prediction_comes_and_says_what_is_wrong(opened: Any, sai
     opened.wait(lambda: opened.session.job is not None and opened.session.job.state == "done")
     assert not opened.ours("preview heat", "preview mask")
     assert opened.session.shown is not None
+
+
+def test_two_requests_at_once_share_one_process(opened: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from napari_ifkd._plugin import preview
+
+    start, started = preview._start, []
+
+    def counted() -> Any:
+        started.append(start())
+        return started[-1]
+
+    monkeypatch.setattr(preview, "_start", counted)
+    opened.bench.previewer.look()
+    opened.bench.previewer.look()
+    previewed(opened)
+    assert len(started) == 1
+    assert opened.ours("preview heat")
+
+
+def test_a_process_that_dies_is_told_of_and_the_next_request_starts_another(opened: Any, said: list[str]) -> None:
+    dock, previewer = opened.docks["Teacher"], opened.bench.previewer
+    opened.click("Teacher", dock.preview)
+    opened.wait(lambda: previewer._child is not None)
+    previewer._child.kill()
+    opened.wait(lambda: bool(said))
+    assert "ended unexpectedly" in said[0]
+    assert not previewer.busy
+    opened.click("Teacher", dock.preview)
+    previewed(opened)
+    assert opened.ours("preview heat")
 
 
 def test_a_part_is_laid_upon_a_coarse_one() -> None:

@@ -340,6 +340,6 @@ class LayerView:
                 layer.data = made.uncertainty_levels(b.found, session.threshold)
 
     def _reopaque(self, opacity: float) -> None:
-        for layer in self.ours("mask", "heat", "disagreement", "uncertainty"):
+        for layer in self.ours("mask", "heat", "disagreement", "uncertainty", "preview heat"):
             if getattr(layer, "contour", 0) == 0:  # outlines are thin enough
                 layer.opacity = opacity

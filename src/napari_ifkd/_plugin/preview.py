@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,6 +38,18 @@ if TYPE_CHECKING:
     from .layer_view import LayerView
 
 
+_ENDED = "the preview has ended unexpectedly. Preview again; where it ends again, free memory or look at a smaller field"
+
+
+@dataclass(frozen=True, eq=False)
+class _Picture:
+    """What is seen of a field by now: the probability, and the mask at a threshold and a smoothing."""
+
+    part: FieldPart
+    mask: NDArray[np.uint8]
+    look: tuple[float, float]
+
+
 class Previewer(QObject):
     """Preview the visible field with the chosen teacher.
 
@@ -60,20 +73,21 @@ class Previewer(QObject):
         self.viewer, self.session, self.layers, self.drawings = viewer, session, layers, drawings
         self.state = ""
         self._child: subprocess.Popen[bytes] | None = None
+        self._starting = threading.Lock()
         self._number = 0
-        self._shown: tuple[int, FieldPart] | None = None  # number of the request, and what is drawn
+        self._shown: _Picture | None = None
         self._came.connect(self._take)
         for name in ("threshold", "sigma_px"):
-            session.events[name].connect(self._remask)
+            session.events[name].connect(self._remask, max_args=0)
         session.events.slide.connect(self._gone)
         session.events.candidates.connect(self._gone)
 
     def close(self) -> None:
         """Let the process end."""
         self._number += 1
-        if self._child is not None:
-            _end(self._child)
-            self._child = None
+        child, self._child = self._child, None
+        if child is not None:
+            _end(child)
 
     @property
     def busy(self) -> bool:
@@ -95,25 +109,45 @@ class Previewer(QObject):
     ) -> None:
         """Send a request; in a thread: the process may have to be started."""
         exclude = keep()
-        if number != self._number:
-            return
-        child = self._child
-        if child is None or child.poll() is not None:
-            child = self._child = _start()
-            threading.Thread(target=self._listen, args=(child,), daemon=True, name="preview").start()
         override = slide.mpp if slide.mpp_source == "override" else None
         request = Request(number, str(slide.path), str(teacher.path), box, override, None if exclude is None else str(exclude), device())
-        assert child.stdin is not None
-        send(child.stdin, request)
+        with self._starting:
+            if number != self._number:
+                return
+            child = self._child
+            if child is None or child.poll() is not None:
+                child = self._child = _start()
+                threading.Thread(target=self._listen, args=(child,), daemon=True, name="preview").start()
+            assert child.stdin is not None
+            send(child.stdin, request)
 
     def _listen(self, child: subprocess.Popen[bytes]) -> None:
+        """Make pictures of what the process answers; in a thread, to the end of the process."""
         assert child.stdout is not None
-        with suppress(ValueError, RuntimeError):  # killed amid an answer, or the window is gone
-            for number, said in answers(child.stdout):
-                self._came.emit(number, said)
-        child.wait()
+        last, picture = 0, None
+        with suppress(RuntimeError):  # the window is gone
+            with suppress(ValueError):  # killed amid an answer
+                for number, said in answers(child.stdout):
+                    told: object = said
+                    if isinstance(said, FieldPart):  # the first of a request stands alone, the others refine it
+                        part = _laid_upon(picture.part, said) if picture is not None and number == last else said
+                        last, picture = number, self._pictured(part)
+                        told = picture
+                    self._came.emit(number, told)
+            child.wait()
+            if child is self._child and self.busy:
+                self._came.emit(self._number, _ENDED)
 
-    def _take(self, number: int, said: FieldPart | str | None) -> None:
+    def _pictured(self, part: FieldPart) -> _Picture:
+        threshold, sigma_px = self._look
+        probability = smooth_window(part.values, sigma_px)
+        return _Picture(part, ((probability >= threshold) & (part.values > 0)).astype(np.uint8), (threshold, sigma_px))
+
+    @property
+    def _look(self) -> tuple[float, float]:
+        return self.session.threshold, self.session.sigma_px
+
+    def _take(self, number: int, said: _Picture | str | None) -> None:
         if number != self._number:
             return
         slide = self.session.slide
@@ -122,8 +156,8 @@ class Previewer(QObject):
         elif said is None or slide is None:
             self._say("This is a preview of the field; <i>Predict</i> makes the map of the slide.")
         else:
-            self._draw(slide, number, said)
-            self._say("Coarse; looking closer …" if said.coarse else "Looking …")
+            self._draw(slide, said)
+            self._say("Coarse; looking closer …" if said.part.coarse else "Looking …")
 
     def _failed(self, error: object) -> None:
         self._say("")
@@ -135,41 +169,42 @@ class Previewer(QObject):
 
     # --- layers
 
-    def _draw(self, slide: Slide, number: int, part: FieldPart) -> None:
-        if self._shown is not None and self._shown[0] == number:  # the first of a request stands alone, the others refine it
-            part = _laid_upon(self._shown[1], part)
-        self._shown = number, part
-        options = _place(slide, part)
-        heat, mask = (next(self.layers.ours(kind), None) for kind in ("preview heat", "preview mask"))
-        if heat is None or mask is None:
+    def _draw(self, slide: Slide, picture: _Picture) -> None:
+        self._shown = picture
+        values, mask, options = picture.part.values, picture.mask, _place(slide, picture.part)
+        layers = [next(self.layers.ours(kind), None) for kind in ("preview heat", "preview mask")]
+        if None in layers:
             self._remove()
-            selected = self.viewer.layers.selection.active
-            look = {**made.heat_look(self.session.opacity), "multiscale": False}
-            self.viewer.add_image(
-                part.values, name="Preview", metadata={made.KEY: {"kind": "preview heat", "path": str(slide.path)}}, **look, **options
-            )
-            outline = self.viewer.add_labels(
-                self._mask(part),
-                name="Preview · mask",
-                metadata={made.KEY: {"kind": "preview mask", "path": str(slide.path)}},
-                colormap=made.label_colours({1: TEACHER}),
-                **options,
-            )
-            outline.contour = 2
-            self.viewer.layers.selection.active = selected
+            self._add(slide, values, mask, options)
+        else:
+            for layer, data in zip(layers, (values, mask), strict=True):
+                layer.data = data
+                layer.scale, layer.translate = options["scale"], options["translate"]
+        if picture.look != self._look:  # it was set otherwise meanwhile
+            self._remask()
+
+    def _add(self, slide: Slide, values: NDArray[np.uint8], mask: NDArray[np.uint8], options: dict[str, Any]) -> None:
+        selected = self.viewer.layers.selection.active
+        tags = [{made.KEY: {"kind": kind, "path": str(slide.path)}} for kind in ("preview heat", "preview mask")]
+        look = {**made.heat_look(self.session.opacity), "multiscale": False}
+        self.viewer.add_image(values, name="Preview", metadata=tags[0], **look, **options)
+        colours = made.label_colours({1: TEACHER})
+        outline = self.viewer.add_labels(mask, name="Preview · mask", metadata=tags[1], colormap=colours, **options)
+        outline.contour = 2
+        self.viewer.layers.selection.active = selected
+
+    def _remask(self) -> None:
+        """Make the mask anew, as the session says by now."""
+        shown = self._shown
+        if shown is None:
             return
-        for layer, data in ((heat, part.values), (mask, self._mask(part))):
-            layer.data = data
-            layer.scale, layer.translate = options["scale"], options["translate"]
 
-    def _mask(self, part: FieldPart) -> NDArray[np.uint8]:
-        probability = smooth_window(part.values, self.session.sigma_px)
-        return ((probability >= self.session.threshold) & (part.values > 0)).astype(np.uint8)
+        def done(picture: _Picture) -> None:
+            mask = next(self.layers.ours("preview mask"), None)
+            if mask is not None and self._shown is shown and picture.look == self._look:
+                self._shown, mask.data = picture, picture.mask
 
-    def _remask(self, _: object) -> None:
-        mask = next(self.layers.ours("preview mask"), None)
-        if mask is not None and self._shown is not None:
-            mask.data = self._mask(self._shown[1])
+        in_thread(lambda: self._pictured(shown.part), done)
 
     def _gone(self, _: object) -> None:
         """Take the preview away: another slide is looked at, or a prediction tells more."""
@@ -206,7 +241,7 @@ def _laid_upon(below: FieldPart, part: FieldPart) -> FieldPart:
 
 
 def _start() -> subprocess.Popen[bytes]:
-    """Start the process; it works beside the window, at a lower priority, and ends with its stdin."""
+    """Start the process; it works beside the window, and ends with its stdin."""
     child = subprocess.Popen(
         [sys.executable, "-m", "napari_ifkd.runs.preview"],
         stdin=subprocess.PIPE,
