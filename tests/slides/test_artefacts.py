@@ -76,9 +76,19 @@ def test_blur_is_found_where_the_scan_was_out_of_focus(clean: NDArray[np.uint8],
     assert found["pen"].is_empty
 
 
-@pytest.mark.parametrize("name", ["CMU-1-Small-Region.svs", "luad_mosaic.tif", "kidney-48-5.tif"])
+def test_blur_is_found_in_its_place_on_a_slide_of_any_size(clean: NDArray[np.uint8], tmp_path: Path) -> None:
+    width = SIDE - 70  # not a number of squares
+    image = clean[:, :width].copy()
+    image[:, -400:] = cv2.GaussianBlur(image, (0, 0), 4)[:, -400:]
+    found = found_on(write(tmp_path / "blur.tif", image))
+    out_of_focus = shapely.box(width - 400, 0, width, SIDE)
+    assert found["blur"].intersection(out_of_focus).area > 0.6 * out_of_focus.area
+    assert found["blur"].difference(out_of_focus.buffer(64)).is_empty
+
+
+@pytest.mark.parametrize("name", ["CMU-1-Small-Region.svs", "luad_mosaic.tif", "kidney-48-5.tif", "TCGA-CR-7395-01A-01-TS1.svs"])
 def test_real_tissue_in_focus_has_hardly_any(name: str, shared_data: Path) -> None:
-    with open_slide(shared_data / "slides" / name, 0.5 if name.startswith("kidney") else None) as slide:
+    with open_slide(shared_data / "slides" / name, 0.5 if name.startswith(("kidney", "TCGA")) else None) as slide:
         area = sum(one.geometry.area for one in find_artefacts(slide))
         assert area < 0.01 * slide.shape_level0[0] * slide.shape_level0[1]
 

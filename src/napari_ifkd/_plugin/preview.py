@@ -172,8 +172,8 @@ class Previewer(QObject):
     def _draw(self, slide: Slide, picture: _Picture) -> None:
         self._shown = picture
         values, mask, options = picture.part.values, picture.mask, _place(slide, picture.part)
-        layers = [next(self.layers.ours(kind), None) for kind in ("preview heat", "preview mask")]
-        if None in layers:
+        layers = [layer for kind in ("preview heat", "preview mask") for layer in self.layers.ours(kind)]
+        if len(layers) != 2:  # the user may have deleted one
             self._remove()
             self._add(slide, values, mask, options)
         else:

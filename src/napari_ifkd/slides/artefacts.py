@@ -7,6 +7,7 @@ sides. Blur is tissue with far less fine detail than is usual on the same slide,
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 from typing import TYPE_CHECKING, Literal
 
 import cv2
@@ -15,7 +16,7 @@ import shapely
 
 from napari_ifkd.errors import Cancelled
 
-from .tissue import classify, density_of, dilate, ink_of, mask_shape
+from .tissue import Tissue, density_of, dilate, ink_of, mask_shape, tissue_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +38,7 @@ _SLENDER = 3.0  # least length over width
 _BESIDE_UM, _IN_TISSUE = 80.0, 0.8  # around a fold, and how much of that is tissue at least
 _BLUR_MPP, _BLUR_PX = 1.0, 128  # at which detail is measured, and the side of what is measured at once
 _MOST_SQUARES = 1500  # bounds the time on large slides; the squares stand farther apart then
+_IN_SQUARE = 0.7  # least share of tissue in such a square
 _SHARP_SHARE = 0.2  # of the usual detail of the slide, below which tissue is blurred
 _MIN_CONTRAST = 4.0  # standard deviation in grey values, below which there is nothing to be sharp
 _BRIGHT, _STAINED = 215, 0.5  # grey value of glass, and share of a square that must be darker
@@ -78,8 +80,8 @@ def find_artefacts(slide: Slide, should_stop: Callable[[], bool] = lambda: False
     """
     mpp = slide.require_mpp()
     image = slide.overview(mask_shape(slide))
-    scale = slide.shape_level0[0] / image.shape[0], slide.shape_level0[1] / image.shape[1]
-    tissue, _ = classify(image)
+    tissue = tissue_of(slide, image)
+    scale = tissue.scale_yx
     density = density_of(image)
     found: list[Artefact] = []
     pixel_um = scale[0] * mpp
@@ -87,8 +89,8 @@ def find_artefacts(slide: Slide, should_stop: Callable[[], bool] = lambda: False
     found += _artefacts("pen", dilate(ink, 2), scale, least_px=_PEN_MM2 * 1e6 / pixel_um**2)
     if should_stop():
         raise Cancelled
-    if tissue.any():
-        found += _artefacts("fold", _folds(density.mean(axis=2), tissue & ~dilate(ink, 4), pixel_um), scale)
+    if tissue.found:
+        found += _artefacts("fold", _folds(density.mean(axis=2), tissue.mask & ~dilate(ink, 4), pixel_um), scale)
         blurred, side = _blurred(slide, tissue, should_stop)
         found += _artefacts("blur", blurred, (side, side))
     frame = shapely.box(0, 0, slide.shape_level0[1], slide.shape_level0[0])
@@ -103,47 +105,55 @@ def _folds(density: NDArray[np.float32], tissue: NDArray[np.bool_], pixel_um: fl
     level = float(np.percentile(density[tissue], 90))
     dark = _closed(tissue & (density > _DARK * around) & (density > level) & (weight > 0.3), max(1, round(24 / pixel_um)))
     darker = density > _DARKER * around
-    count, labels = cv2.connectedComponents(dark.astype(np.uint8), connectivity=8)
+    _, labels, boxes, _ = cv2.connectedComponentsWithStats(dark.astype(np.uint8), connectivity=8)
     kept = np.zeros_like(dark)
     depth = cv2.distanceTransform(dark.astype(np.uint8), cv2.DIST_L2, 3)
-    for label in range(1, count):
-        own = labels == label
-        width = 2 * float(depth[own].max()) * pixel_um
-        length = float(own.sum()) * pixel_um**2 / max(width, pixel_um)  # of a band as wide as its widest place: at least so long
-        span = np.ptp(np.argwhere(own), axis=0).max() * pixel_um
+    room = max(2, round(_BESIDE_UM / pixel_um))
+    for label, (left, top, columns, rows, area) in enumerate(boxes.tolist()):
+        span = (max(rows, columns) - 1) * pixel_um
+        if label == 0 or max(area * pixel_um, span) < _FOLD_UM:  # the ground, and what is short however thin it is
+            continue
+        here = slice(max(0, top - room), top + rows + room), slice(max(0, left - room), left + columns + room)
+        own = labels[here] == label
+        width = 2 * float(depth[here][own].max()) * pixel_um
+        length = float(area) * pixel_um**2 / max(width, pixel_um)  # of a band as wide as its widest place: at least so long
         if max(length, span) < _FOLD_UM or min(length, span) < 0.5 * _FOLD_UM or max(length, span) < _SLENDER * width:
             continue
-        if darker[own].mean() < 0.5:
+        if darker[here][own].mean() < 0.5:
             continue
-        beside = dilate(own, max(2, round(_BESIDE_UM / pixel_um))) & ~own
-        if tissue[beside].mean() >= _IN_TISSUE:  # keratin and dark rims lie at the edge
-            kept |= own
+        beside = dilate(own, room) & ~own
+        if tissue[here][beside].mean() >= _IN_TISSUE:  # keratin and dark rims lie at the edge
+            kept[here] |= own
     return dilate(kept, max(1, round(16 / pixel_um)))
 
 
-def _blurred(slide: Slide, tissue: NDArray[np.bool_], should_stop: Callable[[], bool]) -> tuple[NDArray[np.bool_], float]:
+def _blurred(slide: Slide, tissue: Tissue, should_stop: Callable[[], bool]) -> tuple[NDArray[np.bool_], float]:
     """Measure detail in squares of tissue; return which are blurred, on the grid of the squares, and level-0 px a square."""
     mpp = max(_BLUR_MPP, slide.require_mpp())
-    side = _BLUR_PX * mpp / slide.require_mpp()  # level-0 px
-    shape = tuple(max(1, -(-n // round(side))) for n in slide.shape_level0)
-    share = cv2.resize(tissue.astype(np.float32), (shape[1], shape[0]), interpolation=cv2.INTER_AREA)
-    while (share > 0.7).sum() > _MOST_SQUARES:
+    look = _BLUR_PX * mpp / slide.require_mpp()  # level-0 px
+    side = look
+    while ((share := _squares(slide, tissue, side)) > _IN_SQUARE).sum() > _MOST_SQUARES:
         side *= 2
-        shape = tuple(-(-n // 2) for n in shape)
-        share = cv2.resize(share, (shape[1], shape[0]), interpolation=cv2.INTER_AREA)
-    detail = np.full(shape, np.nan)
-    for y, x in np.argwhere(share > 0.7).tolist():
+    detail = np.full(share.shape, np.nan)
+    for y, x in np.argwhere(share > _IN_SQUARE).tolist():
         if should_stop():
             raise Cancelled
-        middle = (y + 0.5) * side - _BLUR_PX * mpp / slide.require_mpp() / 2, (x + 0.5) * side - _BLUR_PX * mpp / slide.require_mpp() / 2
-        detail[y, x] = _detail(slide.read_region(middle, (_BLUR_PX, _BLUR_PX), mpp))
+        corner = (y + 0.5) * side - look / 2, (x + 0.5) * side - look / 2
+        detail[y, x] = _detail(slide.read_region(corner, (_BLUR_PX, _BLUR_PX), mpp))
     measured = np.isfinite(detail)
     if measured.sum() < _LEAST_SQUARES:
-        return np.zeros(shape, bool), side
+        return np.zeros(share.shape, bool), side
     blurred = measured & (np.nan_to_num(detail, nan=np.inf) < _SHARP_SHARE * np.nanmedian(detail))
     # one square alone may be mucus or blood; a patch out of focus is larger
     beside = cv2.filter2D(blurred.astype(np.uint8), -1, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT)
     return blurred & (beside >= 2), side
+
+
+def _squares(slide: Slide, tissue: Tissue, side: float) -> NDArray[np.float64]:
+    """Return the share of tissue in squares of ``side`` level-0 px, from the corner of the slide on."""
+    rows, columns = (max(1, ceil(n / side)) for n in slide.shape_level0)
+    corners = np.indices((rows, columns)).reshape(2, -1).T.astype(np.float64) * side
+    return tissue.shares(corners, (side, side)).reshape(rows, columns)
 
 
 def _detail(image: NDArray[np.uint8]) -> float:

@@ -104,7 +104,11 @@ def find_tissue(slide: Slide | Picture) -> Tissue:
     SlideError
         If the slide cannot be read.
     """
-    image = slide.overview(mask_shape(slide))
+    return tissue_of(slide, slide.overview(mask_shape(slide)))
+
+
+def tissue_of(slide: Slide | Picture, image: npt.NDArray[np.uint8]) -> Tissue:
+    """Find tissue on the overview of a slide, uint8 RGB, ``(height, width, 3)``; see :func:`find_tissue`."""
     mask, reason = classify(image)
     scale = slide.shape_level0[0] / mask.shape[0], slide.shape_level0[1] / mask.shape[1]
     area = None if slide.mpp is None else float(mask.sum() * scale[0] * scale[1] * slide.mpp**2 / 1e6)
