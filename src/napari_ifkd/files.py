@@ -36,6 +36,22 @@ UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 Problem = TypeVar("Problem", bound=InputError)
 
 
+def fetched(url: str, sha256: str, target: Path) -> Path:
+    """Return a file, fetched from an address if it is not there yet.
+
+    Raises
+    ------
+    ValueError
+        If what was fetched has another hash; it is not kept.
+    OSError
+        If it cannot be fetched; requests' errors are OSErrors.
+    """
+    import pooch  # takes a while to import
+
+    pooch.get_logger().setLevel("WARNING")  # else it writes to the terminal
+    return Path(pooch.retrieve(url, known_hash=f"sha256:{sha256}", fname=target.name, path=target.parent))
+
+
 def write_aside(path: str | Path, content: str | bytes | memoryview) -> None:
     """Write a file, whole or not at all; text as UTF-8 and as it is. Its folder is made.
 

@@ -80,7 +80,7 @@ def test_what_was_excluded_yesterday_holds_before_it_is_seen(window: Any, drawn_
     file = drawings.file("exclusion", slide)
     file.parent.mkdir(parents=True)
     write_regions(file, {"Exclusion": PEN}, slide)
-    kept = drawings.keeper(slide, named=True)()
+    kept = drawings.keeper(slide)()
     assert kept is not None
     assert kept.name == "tiny_exclusions.geojson"
     assert read_regions(kept, slide).exclusion.equals(PEN)

@@ -156,7 +156,7 @@ def test_a_map_that_cannot_be_shown_does_not_freeze_the_picture(
     session.begin("predict", tmp_path / "run")
     write_map(tmp_path / "run/rounds/00/maps/tiny.zarr", slide)
     session.apply(MapReady(0, slide.name, "rounds/00/maps/tiny.zarr"))
-    monkeypatch.setattr(made, "mask_layer", None)
+    monkeypatch.setattr(made, "mask_options", None)
     with pytest.raises(TypeError):
         while turns:
             turns.pop(0)()

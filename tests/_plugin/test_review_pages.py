@@ -283,7 +283,7 @@ def test_lesions_are_listed_sorted_and_judged(window: Any, reviewed: Any, tmp_pa
     alone = np.zeros_like(whole)
     alone[round(box_top / scale_y) : round(box_bottom / scale_y), round(box_left / scale_x) : round(box_right / scale_x)] = True
     assert (whole & alone).any()
-    assert np.array_equal(on_screen(), whole & ~alone)  # a box, as drawn
+    window.wait(lambda: np.array_equal(on_screen(), whole & ~alone))  # a box, as drawn
     assert not np.array_equal(np.asarray(found.levels[0]) >= 128, on_screen())  # the map itself stays as it is
     lesions.keys["A"].activated.emit()
     window.wait(lambda: len(read_verdicts(run.verdicts)) == 2 and not lesions._busy)

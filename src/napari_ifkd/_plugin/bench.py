@@ -106,7 +106,7 @@ class Bench:
             slide, teacher = self._needed()
             out = new_run(runs_folder(), slide.path, "predict")
             region = region_geometry(session.region, slide, self.viewer)
-            asked, keep = config.replaced(device=device()), self.drawings.keeper(slide)
+            asked, keep = config.replaced(device=device()), self._keeper([slide])
             self.runner.start("predict", lambda: predict_command(slide, teacher, out, region=region, config=asked, exclude=keep()), out)
         except InputError as error:
             say_error(error)
@@ -163,7 +163,7 @@ class Bench:
 
     def _keeper(self, slides: Iterable[Slide]) -> Callable[[], list[Path]]:
         """Return what writes the exclusions of slides as they are now, and returns the files; for a thread."""
-        keepers = [self.drawings.keeper(slide, named=True) for slide in slides]
+        keepers = [self.drawings.keeper(slide) for slide in slides]
         return lambda: [path for keep in keepers if (path := keep()) is not None]
 
     def _needed(self) -> tuple[Slide, Path]:

@@ -52,7 +52,7 @@ def train_command(
 
 
 def predict_command(
-    slide: Slide, model: str | Path, out: Path, *, region: BaseGeometry | None, config: Config, exclude: Path | None = None
+    slide: Slide, model: str | Path, out: Path, *, region: BaseGeometry | None, config: Config, exclude: Sequence[Path] = ()
 ) -> list[str]:
     """Return the command that predicts a slide; what it needs besides is written next to the run folder.
 
@@ -63,19 +63,12 @@ def predict_command(
     out : the run folder to be
     region : where to predict, level-0 px (x, y); None is all tissue
     config : settings
-    exclude : file of what is excluded
+    exclude : as in :func:`train_command`
     """
-    command = [
-        "predict",
-        str(slide.path),
-        "--model",
-        str(model),
-        "--out",
-        str(out),
-        *_common([slide], out, config, [] if exclude is None else [exclude]),
-    ]
+    command = ["predict", str(slide.path), "--model", str(model), "--out", str(out), *_common([slide], out, config, exclude)]
     if region is not None:
         file = _beside(out, "region.geojson")
+        file.parent.mkdir(parents=True, exist_ok=True)
         write_regions(file, {"region": region}, slide)
         command += ["--region", str(file)]
     return command
@@ -126,7 +119,7 @@ def _data(slides: Sequence[Slide], patches: Path | None) -> list[str]:
 def _regions(drawn: Mapping[Slide, Mapping[str, BaseGeometry]], out: Path) -> list[str]:
     if not drawn:
         return []
-    folder = out.with_name(f"{out.name}.regions")
+    folder = _beside(out, "regions")
     folder.mkdir(parents=True, exist_ok=True)
     for slide, classes in drawn.items():
         write_regions(folder / f"{slide.path.stem}.geojson", classes, slide)
@@ -138,16 +131,14 @@ def _common(slides: Sequence[Slide], out: Path, config: Config, exclude: Sequenc
     if override and len({slide.mpp for slide in slides}) > 1:
         told = ", ".join(f"{slide.name} {'none' if slide.mpp is None else f'{slide.mpp:g}'}" for slide in slides)
         raise InputError("µm/px", f"you set one, but the slides differ ({told})", "Take slides of one resolution at a time")
-    words = ["--config", str(_beside(out, "config.yaml", dump_config(config)))]
+    file = _beside(out, "config.yaml")
+    write_aside(file, dump_config(config))
+    words = ["--config", str(file)]
     if override:
         words += ["--mpp", str(slides[0].mpp)]
     return words + [word for path in exclude for word in ("--exclude", str(path))]
 
 
-def _beside(out: Path, suffix: str, text: str = "") -> Path:
+def _beside(out: Path, suffix: str) -> Path:
     # a run folder must be new or empty when its run begins
-    file = out.with_name(f"{out.name}.{suffix}")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    if text:
-        write_aside(file, text)
-    return file
+    return out.with_name(f"{out.name}.{suffix}")

@@ -16,15 +16,16 @@ if TYPE_CHECKING:
     from napari_ifkd.slides import Slide
 
 
-def file_candidate(path: Path, slide: Slide, folder: Path, mpp: float) -> Candidate:
+def file_candidate(path: Path, slide: Slide, folder: Path, mpp: float, threshold: float, sigma_px: float) -> Candidate:
     """Read a mask or regions onto the grid of predictions; slow enough to be done in a thread.
 
     Parameters
     ----------
     path : label image, probability map or regions on the slide
     slide : what it lies on
-    folder : where the map of it is kept, under the file's name; a newer one takes its place
+    folder : where the map of it is kept, for this file as it is now and this resolution
     mpp : resolution of the predictions it is to be compared with, um/px
+    threshold, sigma_px : at which it will be seen
 
     Raises
     ------
@@ -32,10 +33,10 @@ def file_candidate(path: Path, slide: Slide, folder: Path, mpp: float) -> Candid
         If it cannot be read, or does not fit the slide.
     """
     config = Config().replaced(**{"tiles.mpp": mpp, "inference.tissue_only": False})  # all of what it marks, also on glass
-    out = folder / f"{path.name}-on-{slide.name}-{path.stat().st_mtime_ns:x}"
+    out = folder / f"{path.name}-on-{slide.name}-{path.stat().st_mtime_ns:x}-{mpp:g}"
     if not (out / "map.zarr").exists():
         for _ in write_file_map(path, slide, out / "map.zarr", config):
             pass
     found = open_map(out / "map.zarr")
-    prepare(found, config.inference.threshold, config.inference.sigma_px)
+    prepare(found, threshold, sigma_px)
     return Candidate(out, "file", 0, slide.name, found)

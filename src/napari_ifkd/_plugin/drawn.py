@@ -13,7 +13,6 @@ from shapely.geometry import Polygon
 
 from napari_ifkd.annotations import read_regions
 from napari_ifkd.errors import InputError
-from napari_ifkd.files import write_aside
 from napari_ifkd.runs.regions import write_regions
 
 from .layers import KEY, MICROMETRES, PIXELS, tag
@@ -139,16 +138,10 @@ class Drawings(QObject):
 
     def file(self, use: Use, slide: Slide) -> Path:
         """Return where what is drawn on a slide is kept."""
-        return runs_folder() / "drawn" / f"{slide.path.stem}-{slide.quick_hash[:8]}" / f"{use}.geojson"
+        return runs_folder() / "drawn" / f"{slide.path.stem}-{slide.quick_hash[:8]}" / f"{slide.path.stem}_{use}s.geojson"
 
-    def keeper(self, slide: Slide, *, named: bool = False) -> Callable[[], Path | None]:
-        """Return what writes the exclusions of a slide as they are now, and returns the file, None if there are none; for a thread.
-
-        Parameters
-        ----------
-        slide : the slide
-        named : whether the file is to be called like its slide, for runs of several
-        """
+    def keeper(self, slide: Slide) -> Callable[[], Path | None]:
+        """Return what writes the exclusions of a slide as they are now, and returns the file, None if there are none; for a thread."""
         layer, geometry = self.layer("exclusion", slide), self.geometry("exclusion", slide)
         reading = str(slide.path) not in self._restored
         self._stale.discard(("exclusion", str(slide.path)))
@@ -157,13 +150,9 @@ class Drawings(QObject):
             file = self.file("exclusion", slide)
             if layer is not None:
                 _write(file, geometry, USES["exclusion"][1], slide)
-            elif not reading or not file.is_file():  # a layer that was thrown away excludes nothing, but its file stays
+            elif not reading:  # a layer that was thrown away excludes nothing, but its file stays
                 return None
-            if not file.is_file() or not named:
-                return file if file.is_file() else None
-            twin = file.with_name(f"{slide.path.stem}_exclusions.geojson")
-            write_aside(twin, file.read_bytes())
-            return twin
+            return file if file.is_file() else None
 
         return keep
 

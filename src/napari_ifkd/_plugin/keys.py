@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 KEYS: dict[str, dict[str, str]] = {
     "Teacher": {"W": "Preview the visible field"},
     "Review": {", .": "The prediction before, the next one: from the teacher through the rounds"},
@@ -24,11 +19,3 @@ KEYS: dict[str, dict[str, str]] = {
     "Review, Lesions": {"J": "The next lesion", "K": "The lesion before", "A": "Accept it", "R": "Reject it"},
 }
 """What each key does, by the page on which it does so; keys that belong together stand in one row."""
-
-
-def every_key() -> Iterator[tuple[str, str]]:
-    """Yield page and key, one by one."""
-    for page, keys in KEYS.items():
-        for row in keys:
-            for key in row.split():
-                yield page, key

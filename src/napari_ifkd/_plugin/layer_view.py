@@ -12,8 +12,6 @@ from .side_by_side import SideBySide
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from shapely.geometry.base import BaseGeometry
-
     from napari_ifkd.session import Session
     from napari_ifkd.session_records import Candidate
     from napari_ifkd.slides import Slide
@@ -50,7 +48,7 @@ class LayerView:
         self._later, self._hold, self._busy = later, hold, False
         self._blind = False
         self._sides = SideBySide(viewer)
-        self._rejected: tuple[str, float, float, BaseGeometry | None] = ("", 0.0, 0.0, None)
+        self._judged: tuple[tuple[str, float, float], list[Any]] = (("", 0.0, 0.0), [])
         events = session.events
         events.slide.connect(self._slide_changed)
         for name in ("candidates", "files", "shown", "a", "b", "compare", "heat"):
@@ -124,18 +122,17 @@ class LayerView:
         self._blind = hidden
         self.refresh()
 
-    def leave_out(self, candidate: Candidate, threshold: float, sigma_px: float, geometry: BaseGeometry | None) -> None:
-        """Show the mask of a prediction, at this threshold and smoothing, without what a person rejected: (x, y) in px of the map."""
-        self._rejected = str(candidate.path), threshold, sigma_px, geometry
+    def show_judged(self, candidate: Candidate, threshold: float, sigma_px: float, levels: list[Any]) -> None:
+        """Show a prediction, at this threshold and smoothing, with a mask from which something was taken: its levels."""
+        self._judged = (str(candidate.path), threshold, sigma_px), levels
         layer = self.find("mask", candidate.path)
         if layer is not None:
             layer.data = self._mask_levels(candidate)
 
     def _mask_levels(self, candidate: Candidate) -> list[Any]:
         threshold, sigma_px = self.session.threshold, self.session.sigma_px
-        levels = made.mask_levels(candidate.found, threshold, sigma_px)
-        rejected = self._rejected
-        return made.without(levels, candidate.found, rejected[3]) if rejected[:3] == (str(candidate.path), threshold, sigma_px) else levels
+        judged, levels = self._judged
+        return levels if judged == (str(candidate.path), threshold, sigma_px) else made.mask_levels(candidate.found, threshold, sigma_px)
 
     def refresh(self) -> None:
         """Make the layers of predictions as the session says, a change a turn of the event loop, and then draw them."""
@@ -265,8 +262,7 @@ class LayerView:
 
     def _show_mask(self, candidate: Candidate, wanted: Sequence[Candidate]) -> Iterator[Callable[[], object]]:
         """Yield the steps that show a mask: in a layer that waits for one, or whose mask nobody looks at."""
-        session, seen = self.session, {str(c.path) for c in wanted}
-        _, options, _ = made.mask_layer(candidate, session.threshold, session.sigma_px, session.opacity)
+        seen, options = {str(c.path) for c in wanted}, made.mask_options(candidate, self.session.opacity)
         data = self._mask_levels(candidate)
         gone = self._gone()
         free = [layer for layer in self.ours("mask") if layer.multiscale and made.tag(layer)["path"] not in seen]

@@ -91,8 +91,12 @@ def heat_layer(candidate: Candidate, opacity: float) -> LayerData:
 
 def mask_layer(candidate: Candidate, threshold: float, sigma_px: float, opacity: float) -> LayerData:
     """Return the pseudo-mask of a prediction."""
-    levels = mask_levels(candidate.found, threshold, sigma_px)
-    return levels, {**_mask_look(colour_of(candidate), opacity), **_of_candidate(candidate, "mask")}, "labels"
+    return mask_levels(candidate.found, threshold, sigma_px), mask_options(candidate, opacity), "labels"
+
+
+def mask_options(candidate: Candidate, opacity: float) -> dict[str, Any]:
+    """Return how and where the pseudo-mask of a prediction is seen."""
+    return {**_mask_look(colour_of(candidate), opacity), **_of_candidate(candidate, "mask")}
 
 
 def disagreement_layer(a: Candidate, b: Candidate, threshold: float, sigma_px: float, opacity: float) -> LayerData:
@@ -225,9 +229,9 @@ def _in_memory(level: Any) -> Any:
     return np.asarray(level) if level.size <= _MOST_PIXELS else level
 
 
-def without(levels: Sequence[Any], found: ProbabilityMap, geometry: BaseGeometry | None) -> list[Any]:
+def without(levels: Sequence[Any], found: ProbabilityMap, geometry: BaseGeometry) -> list[Any]:
     """Return levels of a mask without a geometry, (x, y) in px of the map; a pixel is where its centre is."""
-    if geometry is None or geometry.is_empty:
+    if geometry.is_empty:
         return list(levels)
     rows, columns = found.shape
     return [_cleared(level, geometry, (rows / level.shape[0], columns / level.shape[1])) for level in levels]

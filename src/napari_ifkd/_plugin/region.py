@@ -53,13 +53,14 @@ def _shapes(slide: Slide, viewer: Any) -> BaseGeometry:
 
 def closed_shapes(layer: Any, slide: Slide) -> list[BaseGeometry]:
     """Return the closed shapes of a shapes layer, (x, y) in level-0 px of a slide, valid."""
-    mpp = slide.mpp or 1.0
-    closed = []
+    mpp, closed = slide.mpp or 1.0, []
+    origin = np.asarray(layer.data_to_world(np.zeros(layer.ndim)))
+    axes = np.stack([layer.data_to_world(unit) for unit in np.eye(layer.ndim)]) - origin
     for vertices, kind in zip(layer.data, layer.shape_type, strict=True):
         if kind not in ("polygon", "rectangle", "ellipse") or len(vertices) < 3:
             continue
         points = _ellipse(vertices) if kind == "ellipse" else vertices
-        world = np.stack([layer.data_to_world(point)[-2:] for point in points])
+        world = (np.asarray(points) @ axes + origin)[:, -2:]
         shape = make_valid(Polygon((world / mpp + 0.5)[:, ::-1]))
         if shape.area > 0:  # else it is being drawn
             closed.append(shape)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_ifkd import __version__
@@ -11,6 +10,8 @@ from .layers import slide_layer
 from .settings import cache_folder
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .layers import LayerData
 
 WIDTH, HEIGHT, SEED = 4096, 3072, 7
@@ -64,17 +65,15 @@ def cmu_1_path() -> Path:
     SlideError
         If it cannot be fetched, or is another file than it should be.
     """
-    import pooch  # takes a while to import
-
     from napari_ifkd.errors import SlideError
+    from napari_ifkd.files import fetched
 
-    pooch.get_logger().setLevel("WARNING")  # else it writes to the terminal
     name = CMU_1.rpartition("/")[2]
     folder = cache_folder() / "samples"
     try:
-        return Path(pooch.retrieve(CMU_1, known_hash=f"sha256:{CMU_1_SHA256}", fname=name, path=folder))
-    except ValueError as error:  # pooch keeps no file whose hash differs
+        return fetched(CMU_1, CMU_1_SHA256, folder / name)
+    except ValueError as error:
         raise SlideError(CMU_1, "is another file than it used to be", "Open a slide of your own, or the phantom") from error
-    except OSError as error:  # requests' errors are OSErrors
+    except OSError as error:
         remedy = f"Check the connection (behind a proxy: HTTPS_PROXY), or put the file into {folder}"
         raise SlideError(CMU_1, "cannot be fetched: the server could not be reached", remedy) from error

@@ -15,6 +15,7 @@ from urllib.parse import urldefrag, urlsplit
 import platformdirs
 
 from napari_ifkd.errors import ModelError
+from napari_ifkd.files import fetched
 
 from .card_file import read_card
 
@@ -167,16 +168,12 @@ def _from_url(text: str) -> Path:
         raise ModelError(text, "only https addresses are fetched", "Download the file and give its path")
     if not re.fullmatch(r"[0-9a-f]{64}", known_hash):
         raise ModelError(text, "an address needs the hash of its file", "Append #sha256= and the 64 digits its publisher tells")
-    import pooch  # takes a while to import
-
-    pooch.get_logger().setLevel("WARNING")  # else it writes to the terminal
+    folder = platformdirs.user_cache_path("napari-ifkd", appauthor=False) / "models"
     try:
-        folder = platformdirs.user_cache_path("napari-ifkd", appauthor=False) / "models"
-        name = f"{known_hash[:16]}.safetensors"
-        return Path(pooch.retrieve(url, known_hash=f"sha256:{known_hash}", fname=name, path=folder))
-    except ValueError as error:  # pooch keeps no file whose hash differs
+        return fetched(url, known_hash, folder / f"{known_hash[:16]}.safetensors")
+    except ValueError as error:
         raise ModelError(text, "the file fetched has another hash than told", "Ask its publisher which is right") from error
-    except OSError as error:  # requests' errors are OSErrors
+    except OSError as error:
         raise _offline(text, error) from error
 
 

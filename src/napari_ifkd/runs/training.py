@@ -130,15 +130,16 @@ def _tiles(slides: Sequence[Slide], drawn: RunRegions, config: Config) -> Genera
 
 def _split(bags: Bags, config: Config) -> tuple[Bags, Bags]:
     """Hold some bags out; of a few tiles of one slide none, rather than a class that is needed."""
-    if bags.origins is None:
-        train, held = split_groups(bags, config.tiles.validation_share, config.seed)
-        return bags.subset(train), bags.subset(held)
+    everything = bags, bags.subset(np.zeros(0, np.intp))
+    tiles = bags.origins is not None
     try:
         train, held = split_groups(bags, config.tiles.validation_share, config.seed)
     except BagError:
-        return bags, bags.subset(np.zeros(0, np.intp))
-    if len(np.unique(bags.labels[train])) < len(np.unique(bags.labels)):
-        return bags, bags.subset(np.zeros(0, np.intp))
+        if tiles:
+            return everything
+        raise
+    if tiles and len(np.unique(bags.labels[train])) < len(np.unique(bags.labels)):
+        return everything
     return bags.subset(train), bags.subset(held)
 
 

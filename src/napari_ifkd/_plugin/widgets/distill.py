@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from magicgui.types import FileDialogMode
-from magicgui.widgets import CheckBox, FileEdit, FloatSpinBox
+from magicgui.widgets import CheckBox, FloatSpinBox
 from qtpy.QtWidgets import QSizePolicy
 
 from napari_ifkd._plugin.measure import area_mm2
@@ -16,7 +14,7 @@ from .curve import Curve
 from .dock import Dock
 from .job_bar import JobBar
 from .offer import Offer
-from .parts import Fold, Notice, button, form, heading, setting, settings_of, text
+from .parts import Fold, Notice, button, chosen_path, form, heading, patch_folder, setting, settings_of, text
 from .rounds_table import RoundsTable
 
 
@@ -37,9 +35,7 @@ class DistillDock(Dock):
             value=False, text="On all open slides", tooltip="Learn from the tiles of every open slide, and map them all"
         )
         self.all_slides.native.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)  # a click beside the text is none
-        self.patches = FileEdit(mode=FileDialogMode.EXISTING_DIRECTORY, tooltip="Folder of labelled patches to learn from too")
-        self.patches.choose_btn.text, self.patches.choose_btn.tooltip = "…", "Choose a patch folder"
-        self.patches.line_edit.native.setPlaceholderText("and a patch folder")
+        self.patches = patch_folder("Folder of labelled patches to learn from too", "and a patch folder")
         self.area_prior = FloatSpinBox(
             value=0,
             min=0,
@@ -86,9 +82,7 @@ class DistillDock(Dock):
         self.table.round_selected.connect(self.session.show_round)
         self.listen("offer", to=self.offer.update_offer)
         self.all_slides.changed.connect(lambda _: self._show_job())
-        drawn = self.bench.drawings.changed
-        drawn.connect(self._show_job)
-        self.destroyed.connect(lambda *_: drawn.disconnect(self._show_job, missing_ok=True))
+        self.hear(self.bench.drawings.changed, self._show_job)
         self.listen("slide", "slides", "teacher", "job", "given", to=self._show_job)
         self.listen("rounds", "shown", to=self._show_rounds)
         self.listen("candidates", "threshold", "sigma_px", to=self._measure)
@@ -102,9 +96,11 @@ class DistillDock(Dock):
         return Config().replaced(**settings_of(self.main, self.advanced), **{"acceptance.area_prior": float(self.area_prior.value) or None})
 
     def _run(self) -> None:
-        said = str(self.patches.value)
-        patches = None if said in ("", ".") else Path(said)
-        self.bench.distill(self.settings(), all_slides=self.all_slides.native.isVisible() and bool(self.all_slides.value), patches=patches)
+        self.bench.distill(self.settings(), all_slides=self._several, patches=chosen_path(self.patches))
+
+    @property
+    def _several(self) -> bool:
+        return len(self.session.slides) > 1 and bool(self.all_slides.value)
 
     def _show_job(self) -> None:
         job, slide, teacher = self.session.job, self.session.slide, self.session.teacher
@@ -117,15 +113,14 @@ class DistillDock(Dock):
         elif teacher is None:
             self.what.setText("Choose a teacher first.")
         else:
-            given, several = self.session.given_here(), len(self.session.slides) > 1 and bool(self.all_slides.value)
-            slides = self.session.slides if several else (slide,)
+            given, slides = self.session.given_here(), self.session.slides if self._several else (slide,)
             drawn = sum(self.bench.drawings.count(use, each) for use in ("tumour", "normal") for each in slides)
             if "regions" in given:
                 by = f"regions of {given['regions'].name} and by "
             else:
                 by = f"{drawn} drawn region{'s' * (drawn > 1)} and by " if drawn else ""
             chooses = f" <b>{given['reference'].name}</b> chooses the round." if "reference" in given else ""
-            where = f"<b>{len(slides)} slides</b>" if several else f"<b>{slide.name}</b>"
+            where = f"<b>{len(slides)} slides</b>" if self._several else f"<b>{slide.name}</b>"
             self.what.setText(f"Tiles of {where}, labelled by {by}<b>{teacher.label}</b>.{chooses}")
 
     def _show_rounds(self) -> None:

@@ -53,9 +53,13 @@ class Dock(QScrollArea):
     def listen(self, *names: str, to: Callable[[], None]) -> None:
         """Call `to` now, and whenever one of these fields of the session changes, until the dock is gone."""
         for name in names:
-            self.session.events[name].connect(to, max_args=0)
-            self._connections.append((self.session.events[name], to))
+            self.hear(self.session.events[name], to)
         to()
+
+    def hear(self, signal: Any, to: Callable[[], None]) -> None:
+        """Call `to` whenever a psygnal signal is emitted, until the dock is gone."""
+        signal.connect(to, max_args=0)
+        self._connections.append((signal, to))
 
     def in_thread(self, work: Callable[[], Any], done: Callable[[Any], None], failed: Callable[[Exception], None] = say_error) -> None:
         """Do something in a thread, then say so on the Qt thread, unless the dock was closed meanwhile."""

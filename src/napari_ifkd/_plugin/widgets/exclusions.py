@@ -43,8 +43,7 @@ class Exclusions(QWidget):
         layout.addWidget(self.told)
         self._said = ""
         dock.listen("slide", to=self._forget)
-        self._drawings.changed.connect(self._show)
-        self.destroyed.connect(lambda *_, changed=self._drawings.changed, show=self._show: changed.disconnect(show, missing_ok=True))
+        dock.hear(self._drawings.changed, self._show)
 
     def _check(self) -> None:
         slide = self._session.slide

@@ -197,8 +197,17 @@ class LesionsPage(QWidget):
         self._mark(judged)
         if self._of is not None and rejected != self._left_out:
             self._left_out = rejected
-            shapes = [self._shapes[lesion] for lesion in rejected]
-            self._dock.bench.layers.leave_out(*self._of, shapely.union_all(shapes) if shapes else None)
+            self._leave_out(*self._of, rejected)
+
+    def _leave_out(self, shown: Candidate, threshold: float, sigma_px: float, rejected: list[Lesion]) -> None:
+        """Show the mask without what was rejected; made in a thread."""
+        found, shapes = shown.found, [self._shapes[lesion] for lesion in rejected]
+
+        def done(levels: list[Any]) -> None:
+            if rejected is self._left_out:  # else another verdict came meanwhile
+                self._dock.bench.layers.show_judged(shown, threshold, sigma_px, levels)
+
+        self._dock.in_thread(lambda: made.without(made.mask_levels(found, threshold, sigma_px), found, shapely.union_all(shapes)), done)
 
     def _mark(self, judged: list[tuple[Lesion, Word]]) -> None:
         """Show the verdicts on the slide."""

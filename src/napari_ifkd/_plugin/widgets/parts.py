@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
-from magicgui.widgets import CheckBox, ComboBox, Container, FloatSpinBox, SpinBox
+from magicgui.types import FileDialogMode
+from magicgui.widgets import CheckBox, ComboBox, Container, FileEdit, FloatSpinBox, SpinBox
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeySequence, QShortcut  # type: ignore[attr-defined] # qtpy has it there for every Qt
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QToolButton, QVBoxLayout, QWidget
@@ -170,6 +172,20 @@ def setting(dotted: str, label: str, *, leave_out: Sequence[str] = (), none: str
         return SpinBox(value=default, min=int(low or 0), max=int(high or 100_000), **options)
     step = 10.0 ** -_decimals(default)
     return FloatSpinBox(value=default, min=low or 0.0, max=1e6 if high is None else high, step=step, **options)
+
+
+def patch_folder(tooltip: str, hint: str) -> FileEdit:
+    """Return a field for a patch folder, with what stands in it while it is empty; see :func:`chosen_path`."""
+    made = FileEdit(mode=FileDialogMode.EXISTING_DIRECTORY, tooltip=tooltip)
+    made.choose_btn.text, made.choose_btn.tooltip = "…", "Choose a patch folder"
+    made.line_edit.native.setPlaceholderText(hint)
+    return made
+
+
+def chosen_path(field: FileEdit) -> Path | None:
+    """Return what is chosen in a field, None while it is empty."""
+    said = str(field.value)
+    return None if said in ("", ".") else Path(said)
 
 
 def settings_of(*forms: Container[Any]) -> dict[str, Any]:

@@ -41,7 +41,6 @@ _PAGES = {
     "Lesions": "The lesions one by one: jump to them, accept or reject them",
     "Correct": "Paint what is wrong",
 }
-_ON_ONE_GRID = ("disagreement",)  # modes that go pixel by pixel
 
 
 class ReviewDock(Dock):
@@ -156,6 +155,7 @@ class ReviewDock(Dock):
         if slide is None:
             return
         mpp = Config().tiles.mpp if a is None else a.found.mpp
+        folder, threshold, sigma_px = runs_folder() / "compared", self.session.threshold, self.session.sigma_px
 
         def failed(error: Exception) -> None:
             self._show_choices()
@@ -163,14 +163,14 @@ class ReviewDock(Dock):
 
         self.file.setEnabled(False)
         self.file.setText("Reading …")
-        self.in_thread(lambda: file_candidate(path, slide, runs_folder() / "compared", mpp), self.session.compare_file, failed)
+        self.in_thread(lambda: file_candidate(path, slide, folder, mpp, threshold, sigma_px), self.session.compare_file, failed)
 
     def _pick_pair(self, _: Any) -> None:
         self.session.set_pair(self.a.value, self.b.value)
 
     def _pick_mode(self, mode: Any) -> None:
         a, b = self.session.a, self.session.b
-        if mode in _ON_ONE_GRID and a is not None and b is not None and not same_grid(a.found, b.found):
+        if mode == "disagreement" and a is not None and b is not None and not same_grid(a.found, b.found):
             say_error("A and B were made at different resolutions, so they cannot be compared pixel by pixel. Use Overlay or Contours.")
             mode = "overlay"
         self.session.set_compare(mode)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from magicgui.types import FileDialogMode
-from magicgui.widgets import FileEdit
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from napari_ifkd._plugin.drawn import USES
@@ -17,10 +14,11 @@ from napari_ifkd.config import Config
 from napari_ifkd.slides import Slide, Tissue, find_tissue
 
 from .job_bar import JobBar
-from .parts import button, form, row, setting, settings_of, text
+from .parts import button, chosen_path, form, patch_folder, row, setting, settings_of, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from napari_ifkd._plugin.drawn import Use
 
@@ -54,11 +52,7 @@ class Teach(QWidget):
         }
         for use, made in self.draw.items():
             made.setStyleSheet(f"QPushButton {{border-left: 6px solid {USES[use][2]};}}")
-        self.patches = FileEdit(
-            mode=FileDialogMode.EXISTING_DIRECTORY, tooltip="Folder of labelled patches to learn from, instead of regions or besides"
-        )
-        self.patches.choose_btn.text, self.patches.choose_btn.tooltip = "…", "Choose a patch folder"
-        self.patches.line_edit.native.setPlaceholderText("or a patch folder")
+        self.patches = patch_folder("Folder of labelled patches to learn from, instead of regions or besides", "or a patch folder")
         self.form = form(
             setting("network.name", "Network", leave_out=("encoder-mil", "custom")),  # these need more than a name
             setting("network.width", "Width"),
@@ -88,15 +82,10 @@ class Teach(QWidget):
         dock.listen("slide", "slides", to=self._drawn)
         self.form["tiles.size_px"].changed.connect(lambda _: self._drawn())
         self.form["tiles.mpp"].changed.connect(lambda _: self._drawn())
-        self._drawings.changed.connect(self._drawn)
-        self.destroyed.connect(lambda *_, changed=self._drawings.changed, drawn=self._drawn: changed.disconnect(drawn, missing_ok=True))
-
-    def _folder(self) -> Path | None:
-        said = str(self.patches.value)
-        return None if said in ("", ".") else Path(said)
+        dock.hear(self._drawings.changed, self._drawn)
 
     def _train(self) -> None:
-        self._dock.bench.train(self._asked(), self._folder())
+        self._dock.bench.train(self._asked(), chosen_path(self.patches))
 
     def _asked(self) -> Config:
         return Config().replaced(**settings_of(self.form))
@@ -147,7 +136,7 @@ class Teach(QWidget):
         self._show()
 
     def _show(self) -> None:
-        session, job, folder = self._session, self._session.job, self._folder()
+        session, job, folder = self._session, self._session.job, chosen_path(self.patches)
         counts = {use: sum(self._drawings.count(use, slide) for slide in session.slides) for use in self.draw}
         slides = sum(any(self._drawings.count(use, slide) > 0 for use in self.draw) for slide in session.slides)
         both = all(counts.values()) or folder is not None

@@ -92,9 +92,7 @@ class TeacherDock(Dock):
         self.model.changed.connect(self._choose_named)
         self.listen("teacher", "slide", to=self._show_teacher)
         self.listen("job", "teacher", "slide", to=self._show_job)
-        told = self.bench.previewer.told
-        told.connect(self._show_preview)
-        self.destroyed.connect(lambda *_: told.disconnect(self._show_preview, missing_ok=True))
+        self.hear(self.bench.previewer.told, self._show_preview)
         self._show_preview()
         self.listen("threshold", "sigma_px", "opacity", "heat", to=self._show_look)
         self.column.addStretch(1)
