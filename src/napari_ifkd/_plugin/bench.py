@@ -21,6 +21,7 @@ from .commands import distill_command, new_run, predict_command, train_command
 from .drawn import USES, Drawings, Use
 from .layer_view import LayerView
 from .layers import is_spare, tag
+from .memory import Memory
 from .preview import Previewer
 from .region import region_geometry
 from .run_desk import RunDesk
@@ -66,6 +67,7 @@ class Bench:
         self.previewer = Previewer(viewer, self.session, self.layers, self.drawings)
         self.runner = Runner(self.session)
         self.runs = RunDesk(self.session, self.runner)
+        self.memory = Memory(viewer, self.session, self.runs)
         self.closing = CloseWatch(self.runner)
         self._window: Callable[[], QWidget | None] = lambda: None
         self._docks = 0
@@ -98,6 +100,13 @@ class Bench:
                 self.session.open(path)
         except InputError as error:
             say_error(error)
+
+    def dropped(self, path: Path) -> None:
+        """Open what was dropped onto a dock, as if it had been dropped onto the picture."""
+        if path.is_dir():
+            self.open(path)
+        else:
+            self.viewer.open([str(path)], plugin=PACKAGE)
 
     def predict(self, config: Config) -> None:
         """Predict the active slide with the chosen teacher, as a run of its own; an error is told to the user."""

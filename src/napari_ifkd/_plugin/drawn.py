@@ -18,7 +18,7 @@ from napari_ifkd.runs.regions import write_regions
 from .layers import KEY, MICROMETRES, PIXELS, tag
 from .palette import NORMAL, STUDENT, TISSUE
 from .region import closed_shapes
-from .settings import runs_folder
+from .settings import slide_folder
 from .worker import in_thread, say_error
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class Drawings(QObject):
             for part in shapely.get_parts(geometry):
                 if isinstance(part, Polygon) and not part.is_empty:
                     layer.feature_defaults = {"kind": name}
-                    layer.add_polygons([(np.asarray(part.exterior.coords)[:-1, ::-1] - 0.5) * mpp])
+                    layer.add_polygons([(np.asarray(part.exterior.coords)[:-1, ::-1] - 0.5) * mpp / layer.scale])
         layer.feature_defaults = {"kind": ""}
 
     def clear(self, use: Use, slide: Slide) -> None:
@@ -127,7 +127,7 @@ class Drawings(QObject):
             features={"kind": np.zeros(0, object)},
             feature_defaults={"kind": ""},
             text={"string": "{kind}", "color": "white", "size": 12, "anchor": "center"},
-            metadata={KEY: {"kind": f"drawn {use}", "path": str(slide.path)}},
+            metadata={KEY: {"kind": f"drawn {use}", "path": str(slide.path), "mpp": slide.mpp}},
             units=PIXELS if slide.mpp is None else MICROMETRES,
         )
         path = str(slide.path)
@@ -138,7 +138,7 @@ class Drawings(QObject):
 
     def file(self, use: Use, slide: Slide) -> Path:
         """Return where what is drawn on a slide is kept."""
-        return runs_folder() / "drawn" / f"{slide.path.stem}-{slide.quick_hash[:8]}" / f"{slide.path.stem}_{use}s.geojson"
+        return slide_folder(slide) / f"{slide.path.stem}_{use}s.geojson"
 
     def keeper(self, slide: Slide) -> Callable[[], Path | None]:
         """Return what writes the exclusions of a slide as they are now, and returns the file, None if there are none; for a thread."""
@@ -174,6 +174,8 @@ class Drawings(QObject):
         for use in USES:
             for layer in self.layers.ours(f"drawn {use}"):
                 layer.visible = slide is not None and tag(layer)["path"] == str(slide.path)
+                if slide is not None and layer.visible and tag(layer)["mpp"] != slide.mpp:
+                    _place(layer, slide)
         self.changed.emit()
         if slide is None or str(slide.path) in self._asked:
             return
@@ -194,13 +196,22 @@ class Drawings(QObject):
 
     def _restore(self, slide: Slide, found: dict[Use, list[tuple[str, BaseGeometry]]]) -> None:
         self._restored.add(str(slide.path))
-        if slide not in self.session.slides:
+        here = next((other for other in self.session.slides if other.path == slide.path), None)  # with a resolution by now, perhaps
+        if here is None:
             return
         active = self.viewer.layers.selection.active
         for use, shapes in found.items():
-            if self.layer(use, slide) is None:
-                self.add(use, slide, shapes)
+            if self.layer(use, here) is None:
+                self.add(use, here, shapes)
         self.viewer.layers.selection.active = active
+
+
+def _place(layer: Any, slide: Slide) -> None:
+    """Let a layer lie where it was on a slide whose resolution is another by now."""
+    known = tag(layer)
+    layer.scale = np.asarray(layer.scale) * (slide.mpp or 1.0) / (known["mpp"] or 1.0)
+    layer.units = PIXELS if slide.mpp is None else MICROMETRES
+    layer.metadata = {**layer.metadata, KEY: {**known, "mpp": slide.mpp}}
 
 
 def _write(file: Path, geometry: BaseGeometry | None, classification: str, slide: Slide) -> None:

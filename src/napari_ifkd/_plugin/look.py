@@ -33,6 +33,14 @@ def go_to(slide: Slide, viewer: Any, x: float, y: float, across_um: float) -> No
     viewer.scene.camera.center = (0.0, (y - 0.5) * mpp, (x - 0.5) * mpp)
 
 
+def show_whole(slide: Slide, viewer: Any) -> None:
+    """Bring a slide into view, all of it."""
+    height, width = slide.shape_level0
+    mpp = slide.mpp or 1.0
+    viewer.scene.camera.zoom = 0.95 * float((_picture(viewer) / (height * mpp, width * mpp)).min())
+    viewer.scene.camera.center = (0.0, (height - 1) / 2 * mpp, (width - 1) / 2 * mpp)
+
+
 def _picture(viewer: Any) -> Any:
     """Return height and width of the picture, screen px; of one of them where there are several side by side."""
     return np.asarray(viewer.canvas.size, float) / viewer.canvas.grid.actual_shape(viewer.layers)

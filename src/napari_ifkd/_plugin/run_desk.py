@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from napari_ifkd.errors import InputError
@@ -14,7 +15,7 @@ from .reader import run_slides
 from .worker import Runner, in_thread, say_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from napari_ifkd.session import Session
@@ -42,6 +43,30 @@ class RunDesk:
     def resume(self, path: Path) -> None:
         """Take a run up again from its last complete epoch or tile row, and follow it."""
         self._read(path, self.runner.resume)
+
+    def restore(self, paths: Sequence[Path], done: Callable[[], None]) -> None:
+        """Open runs of the active slide again, as far as they are there and no other is at work or being opened; then call `done`."""
+        job = self.session.job
+        if not paths or self._reading or (job is not None and job.alive):
+            done()
+            return
+
+        def read() -> list[RunStory]:
+            stories = []
+            for path in paths:
+                with suppress(InputError, OSError):  # gone, or damaged: the Runs dock tells
+                    story, _ = self._prepared(path)
+                    stories += [story] if not story.job.alive else []  # one at work is offered
+            return sorted(stories, key=lambda story: story.job.act != "predict")
+
+        def take(stories: list[RunStory]) -> None:
+            job = self.session.job
+            for story in stories:
+                if not self._reading and (job is None or not job.alive):
+                    self.session.take_run(story)
+            done()
+
+        in_thread(read, take, lambda _: done())
 
     def delete(self, path: Path, done: Callable[[], None], failed: Callable[[Exception], None], *, forever: bool = False) -> None:
         """Move a run to the trash, or remove it.

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from platformdirs import user_cache_path, user_data_path
+
+if TYPE_CHECKING:
+    from napari_ifkd.slides import Slide
 
 PACKAGE = "napari-ifkd"
 
@@ -22,6 +26,16 @@ def runs_folder() -> Path:
     """Return the folder new runs are made in."""
     chosen = _setting("folder").strip()
     return Path(chosen).expanduser() if chosen else user_data_path(PACKAGE, appauthor=False) / "runs"
+
+
+def slides_folder() -> Path:
+    """Return the folder of what is kept of slides: what was drawn on them, and how they were looked at."""
+    return runs_folder() / "slides"
+
+
+def slide_folder(slide: Slide) -> Path:
+    """Return the folder of what is kept of a slide, known by its content."""
+    return slides_folder() / f"{slide.path.stem}-{slide.quick_hash[:8]}"
 
 
 def device() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.compat import isalive
@@ -34,6 +35,7 @@ class Dock(QScrollArea):
         self.destroyed.connect(self.bench.dock_closed)
         self._connections: list[tuple[Any, Callable[..., Any]]] = []
         self.destroyed.connect(partial(_deafen, self._connections))  # a window that goes closes no docks
+        self.setAcceptDrops(True)
         self.setWidgetResizable(True)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setFrameShape(QScrollArea.Shape.NoFrame)
@@ -72,6 +74,22 @@ class Dock(QScrollArea):
             return said
 
         in_thread(work, still_here(done), still_here(failed))
+
+    def dragEnterEvent(self, event: Any) -> None:
+        """Take files: what may be dropped onto the picture may be dropped here too."""
+        if any(url.isLocalFile() for url in event.mimeData().urls()):
+            event.acceptProposedAction()
+
+    def dragMoveEvent(self, event: Any) -> None:
+        """Go on taking them."""
+        self.dragEnterEvent(event)
+
+    def dropEvent(self, event: Any) -> None:
+        """Open what was dropped."""
+        event.acceptProposedAction()
+        for url in event.mimeData().urls():
+            if url.isLocalFile():
+                self.bench.dropped(Path(url.toLocalFile()))
 
     def showEvent(self, event: Any) -> None:
         """Tell the bench which window the dock is part of by now."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import CheckBox, FloatSpinBox, RadioButtons
-from qtpy.QtWidgets import QFileDialog
+from qtpy.QtWidgets import QFileDialog, QMenu, QToolButton
 
 from napari_ifkd._plugin.reader import SLIDES
 from napari_ifkd._plugin.worker import say_error
@@ -31,6 +32,12 @@ class SlideDock(Dock):
         super().__init__(napari_viewer)
         self.open = button("Open slide …", "Open a whole-slide image (or drop one onto the window)", self._choose_slide, main=True)
         self.open_run = button("Open run …", "Look at a run folder: its slide, its teacher and its rounds", self._choose_run)
+        self.recent = QToolButton()
+        self.recent.setText("Recent")
+        self.recent.setToolTip("Slides you looked at before: each comes back as you left it")
+        self.recent.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self.recent_menu = QMenu(self.recent)
+        self.recent.setMenu(self.recent_menu)
         self.card = text("What the file says; label and macro pictures are never read")
         self.card.setObjectName("slide card")
         self.notice = Notice()
@@ -49,7 +56,14 @@ class SlideDock(Dock):
             tooltip="Where Predict looks: all tissue, what the window shows now, or the closed shapes of the chosen shapes layer",
         )
         self.offer = Offer(self.bench)
-        self.add(self.offer, row(self.open, self.open_run, stretch=(2, 1)), self.card, self.notice, self.mpp_row, self.outline.native)
+        self.add(
+            self.offer,
+            row(self.open, self.recent, self.open_run, stretch=(2, 0, 1)),
+            self.card,
+            self.notice,
+            self.mpp_row,
+            self.outline.native,
+        )
         self.exclusions = Exclusions(self)
         self.exclusions_fold = Fold("Exclusions", "Pen, folds, blur: what nobody is to look at", self.exclusions)
         self.add(heading("Predict in"), self.region.native, self.exclusions_fold)
@@ -58,6 +72,8 @@ class SlideDock(Dock):
         self.region.changed.connect(self.session.set_region)
         self.listen("offer", to=self.offer.update_offer)
         self.listen("slide", "tissue", to=self._show)
+        self.hear(self.bench.memory.changed, self._list_recent)
+        self._list_recent()
         self.column.addStretch(1)
 
     def _choose_slide(self) -> None:
@@ -65,6 +81,16 @@ class SlideDock(Dock):
         path, _ = QFileDialog.getOpenFileName(self, "Open a slide", "", f"Slides ({patterns})")
         if path:
             self.bench.open(Path(path))
+
+    def _list_recent(self) -> None:
+        recent = self.bench.memory.recent
+        self.recent.setEnabled(bool(recent))
+        self.recent_menu.clear()
+        self.recent_menu.setToolTipsVisible(True)
+        for path in recent:
+            entry = self.recent_menu.addAction(path.name, partial(self.bench.open, path))
+            assert entry is not None
+            entry.setToolTip(str(path))
 
     def _choose_run(self) -> None:
         path = QFileDialog.getExistingDirectory(self, "Open a run folder")

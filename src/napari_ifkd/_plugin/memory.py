@@ -1,0 +1,227 @@
+"""What is remembered of each slide: where one looked, at what, and how. It holds while napari is open, and the next time too."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from psygnal import Signal
+from qtpy.QtCore import QObject, QTimer
+
+from napari_ifkd.errors import InputError
+from napari_ifkd.files import write_aside
+from napari_ifkd.session_records import Compare
+
+from .look import show_whole
+from .settings import slide_folder, slides_folder
+from .worker import in_thread, say_error
+
+if TYPE_CHECKING:
+    from napari_ifkd.session import Session
+    from napari_ifkd.session_records import Candidate
+    from napari_ifkd.slides import Slide
+
+    from .run_desk import RunDesk
+
+_RESTED_MS = 800
+_FILE = "view.json"
+_MOST_RECENT = 12
+Chosen = tuple[str, int]  # run and round of a prediction
+
+
+@dataclass(frozen=True)
+class View:
+    """How a slide was last looked at.
+
+    Parameters
+    ----------
+    path : of the slide
+    threshold, sigma_px, heat, compare : as in the session
+    mpp : resolution given by the user, um/px
+    centre, zoom : of the camera, world
+    shown, a, b : predictions, as run and round
+    runs : that are open for it
+    """
+
+    path: str
+    threshold: float
+    sigma_px: float
+    heat: bool
+    compare: Compare = "off"
+    mpp: float | None = None
+    centre: tuple[float, float] | None = None
+    zoom: float | None = None
+    shown: Chosen | None = None
+    a: Chosen | None = None
+    b: Chosen | None = None
+    runs: tuple[str, ...] = ()
+
+
+class Memory(QObject):
+    """Remember how each slide was looked at, and restore it when the slide is the active one again.
+
+    Parameters
+    ----------
+    viewer : napari's viewer
+    session : what is open, chosen and shown
+    runs : opens the runs of a slide again
+    """
+
+    changed = Signal()
+
+    def __init__(self, viewer: Any, session: Session, runs: RunDesk) -> None:
+        super().__init__()
+        self.viewer, self.session, self.runs = viewer, session, runs
+        self.recent: list[Path] = []
+        self._views: dict[str, View | None] = {}
+        self._slide: Slide | None = None  # whose view is followed; None while one is restored
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(_RESTED_MS)
+        self._timer.timeout.connect(self._keep)
+        for name in ("threshold", "sigma_px", "heat", "compare", "shown", "a", "b", "candidates"):
+            session.events[name].connect(self._note, max_args=0)
+        camera = viewer.scene.camera
+        camera.events.center.connect(self._note)
+        camera.events.zoom.connect(self._note)
+        session.events.slide.connect(self._turn)
+        in_thread(_recent, lambda found: self._listed([*self.recent, *found]), _nothing)
+
+    # --- noting
+
+    def _note(self, _: object = None) -> None:
+        if self._slide is not None:
+            self._timer.start()
+
+    def _keep(self) -> None:
+        slide = self._slide
+        if slide is not None and slide in self.session.slides:
+            view = self._view(slide)
+            if view != self._views.get(str(slide.path)):
+                self._views[str(slide.path)] = view
+                in_thread(lambda: _write(slide, view), _nothing, _nothing)
+
+    def _view(self, slide: Slide) -> View:
+        session, camera = self.session, self.viewer.scene.camera
+        here = [candidate for candidate in session.candidates if candidate.slide == slide.name]
+        shown, a, b = (_chosen(candidate) if candidate in here else None for candidate in (session.shown, session.a, session.b))
+        return View(
+            str(slide.path),
+            session.threshold,
+            session.sigma_px,
+            session.heat,
+            session.compare,
+            mpp=slide.mpp if slide.mpp_source == "override" else None,
+            centre=(float(camera.center[-2]), float(camera.center[-1])),
+            zoom=float(camera.zoom),
+            shown=shown,
+            a=a,
+            b=b,
+            runs=tuple(dict.fromkeys(str(candidate.run) for candidate in here)),
+        )
+
+    # --- restoring
+
+    def _turn(self, slide: Slide | None) -> None:
+        """Leave the view of a slide and take up that of another; told before the session chooses what to show of it."""
+        self._timer.stop()
+        if self._slide is not None and slide is not None and self._slide.path == slide.path:  # only its resolution was set
+            self._slide = slide
+            self._note()
+            return
+        self._keep()
+        self._slide = None
+        if slide is None:
+            return
+        self._listed([slide.path, *self.recent])
+        known = str(slide.path)
+        if known in self._views:
+            QTimer.singleShot(0, lambda: self._restore(slide, self._views[known]))
+        else:
+            in_thread(lambda: _read(slide), lambda view: self._restore(slide, view), lambda _: self._restore(slide, None))
+
+    def _restore(self, slide: Slide, view: View | None) -> None:
+        if slide is not self.session.slide:
+            return
+        self._views[str(slide.path)] = view
+        if view is None:
+            if len(self.session.slides) > 1:  # napari shows the first one whole
+                show_whole(slide, self.viewer)
+            self._follow(slide, None)
+            return
+        if slide.mpp is None and view.mpp is not None:
+            self._set_mpp(slide, view.mpp)
+            return
+        camera = self.viewer.scene.camera
+        if view.centre is not None and view.zoom is not None:
+            camera.zoom, camera.center = view.zoom, (0.0, *view.centre)
+        self.session.look(threshold=view.threshold, sigma_px=view.sigma_px, heat=view.heat)
+        open_now = {candidate.run for candidate in self.session.here()}
+        self.runs.restore([Path(run) for run in view.runs if Path(run) not in open_now], lambda: self._follow(slide, view))
+
+    def _set_mpp(self, slide: Slide, mpp: float) -> None:
+        try:
+            self.session.override_mpp(mpp)  # which restores the rest
+        except InputError as error:
+            say_error(error)
+            self._follow(slide, None)
+
+    def _follow(self, slide: Slide, view: View | None) -> None:
+        """Look at what was looked at, as far as it is still there, and note from now on."""
+        if slide is not self.session.slide:
+            return
+        if view is not None:
+            there = {_chosen(candidate): candidate for candidate in self.session.here()}
+            shown, a, b = (None if chosen is None else there.get(chosen) for chosen in (view.shown, view.a, view.b))
+            if shown is not None:
+                self.session.show(shown)
+            if a is not None and b is not None:
+                self.session.set_pair(a, b)
+                self.session.set_compare(view.compare)
+        self._slide = slide
+        self._note()
+
+    def _listed(self, found: list[Path]) -> None:
+        self.recent = list(dict.fromkeys(found))[:_MOST_RECENT]
+        self.changed.emit()
+
+
+def _chosen(candidate: Candidate | None) -> Chosen | None:
+    return None if candidate is None else (str(candidate.run), candidate.round)
+
+
+def _write(slide: Slide, view: View) -> None:
+    write_aside(slide_folder(slide) / _FILE, json.dumps(asdict(view)))
+
+
+def _read(slide: Slide) -> View | None:
+    view = _view_in(slide_folder(slide) / _FILE)
+    return None if view is None else replace(view, path=str(slide.path))
+
+
+def _view_in(file: Path) -> View | None:
+    """Read a view; one that is damaged, or of another version, is as good as none."""
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+        pairs = {name: data[name] and tuple(data[name]) for name in ("centre", "shown", "a", "b")}
+        view = View(**{**data, **pairs, "runs": tuple(data["runs"])})
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return view if view.compare in get_args(Compare) else None
+
+
+def _recent() -> list[Path]:
+    """Return the slides that were looked at last, and still are where they were."""
+    files: list[tuple[float, Path]] = []
+    for file in slides_folder().glob(f"*/{_FILE}"):
+        with suppress(OSError):
+            files.append((file.stat().st_mtime, file))
+    views = (_view_in(file) for _, file in sorted(files, reverse=True)[:_MOST_RECENT])
+    return [Path(view.path) for view in views if view is not None and Path(view.path).exists()]
+
+
+def _nothing(_: object) -> None:
+    return

@@ -1,0 +1,158 @@
+"""Each slide comes back as it was left: when one turns to it again, and when napari is started again."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_ifkd._plugin.settings import slide_folder
+from napari_ifkd.config import Config
+from napari_ifkd.events import MapReady, RoundDone, RunDone
+from napari_ifkd.runs.folder import RunFolder
+from napari_ifkd.slides import open_slide
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+@pytest.fixture
+def run(tmp_path: Path, drawn_slide: Path, write_map: Callable[..., None]) -> RunFolder:
+    """Return a run of two rounds on the drawn slide."""
+    with open_slide(drawn_slide) as slide:
+        about = {"data": [str(drawn_slide)], "mpp": None, "regions": None}
+        made = RunFolder.create(tmp_path / "run", "distill", Config(), about, slides=[slide.identity()])
+        for index in (0, 1, 2):
+            write_map(made.map_path(index, drawn_slide), slide)
+            made.append(MapReady(index, slide.name, made.map_path(index, drawn_slide).relative_to(made.path).as_posix()))
+            made.model_path(index).write_bytes(b"")
+            made.append(RoundDone(index, None))
+    made.append(RunDone(2, "the last"))
+    return made
+
+
+def look(window: Any) -> tuple[Any, ...]:
+    session, camera = window.session, window.viewer.scene.camera
+    where = tuple(np.round((*camera.center[-2:], camera.zoom), 3))
+    return where, session.threshold, session.sigma_px, session.compare, *(c and c.round for c in (session.shown, session.a, session.b))
+
+
+def left(window: Any) -> tuple[Any, ...]:
+    """Set a slide up as no default would."""
+    session, camera = window.session, window.viewer.scene.camera
+    here = {candidate.round: candidate for candidate in session.here()}
+    session.look(threshold=0.7, sigma_px=1.5)
+    session.show(here[1])
+    session.set_pair(here[2], here[1])
+    session.set_compare("contours")
+    camera.zoom, camera.center = 7.0, (0.0, 60.0, 90.0)
+    return look(window)
+
+
+def test_slides_come_back_as_they_were_left(
+    window: Any, run: RunFolder, drawn_slide: Path, tmp_path: Path, make_napari_viewer: Any
+) -> None:
+    session = window.session
+    window.bench.open(run.path)
+    window.wait(lambda: len(session.here()) == 3 and window.bench.memory._slide is not None)
+    wanted = left(window)
+    first = session.slide
+    other = tmp_path / "other.tif"
+    options: dict[str, Any] = {"tile": (128, 128), "resolution": (1e4, 1e4), "resolutionunit": "CENTIMETER", "metadata": None}
+    tifffile.imwrite(other, np.full((2000, 1000, 3), 200, np.uint8), photometric="rgb", **options)
+    window.bench.open(other)
+    window.wait(lambda: window.bench.memory._slide is session.slide)
+    assert np.allclose(window.viewer.scene.camera.center[-2:], (999.5, 499.5))  # a new slide is shown whole
+    session.look(threshold=0.2)
+    session.activate(first)
+    window.wait(lambda: window.bench.memory._slide is first)
+    assert look(window) == wanted
+    session.activate(session.slides[1])
+    window.wait(lambda: window.bench.memory._slide is session.slides[1])
+    assert session.threshold == 0.2
+    session.activate(first)
+    window.wait(lambda: window.bench.memory._slide is first)
+    window.wait(lambda: (slide_folder(first) / "view.json").is_file() and not window.bench.memory._timer.isActive())
+
+    later = window.another(make_napari_viewer(show=True))  # tomorrow
+    dock = later.docks["Slide"]
+    later.wait(lambda: len(later.bench.memory.recent) == 2)
+    assert dock.recent.isEnabled()
+    entries = {action.text(): action for action in dock.recent_menu.actions()}
+    assert set(entries) == {drawn_slide.name, "other.tif"}
+    assert entries["other.tif"].toolTip() == str(other)
+    entries[drawn_slide.name].trigger()
+    later.wait(lambda: later.bench.memory._slide is not None)
+    assert look(later) == wanted
+    assert later.session.run == run.path
+    assert [r.index for r in later.session.rounds] == [0, 1, 2]
+
+
+def test_what_cannot_be_restored_is_left_out(
+    window: Any, run: RunFolder, drawn_slide: Path, make_napari_viewer: Any, said: list[str]
+) -> None:
+    window.bench.open(run.path)
+    window.wait(lambda: len(window.session.here()) == 3 and window.bench.memory._slide is not None)
+    left(window)
+    file = slide_folder(window.session.slide) / "view.json"
+    window.wait(file.is_file)
+    window.wait(lambda: not window.bench.memory._timer.isActive())
+    shutil.rmtree(run.path)
+    later = window.another(make_napari_viewer(show=True))
+    later.bench.open(drawn_slide)
+    later.wait(lambda: later.bench.memory._slide is not None)
+    assert later.session.threshold == 0.7
+    assert later.session.here() == ()
+    window.wait(lambda: not window.bench.memory._timer.isActive())
+    file.write_text("{")
+    last = window.another(make_napari_viewer(show=True))
+    last.bench.open(drawn_slide)
+    last.wait(lambda: last.bench.memory._slide is not None)
+    assert last.session.threshold == 0.5
+    assert not said
+
+
+def test_a_resolution_that_was_given_is_given_again(window: Any, tmp_path: Path, make_napari_viewer: Any) -> None:
+    path = tmp_path / "unknown.tif"
+    tifffile.imwrite(path, np.full((600, 800, 3), 200, np.uint8), photometric="rgb", tile=(128, 128), metadata=None)
+    window.bench.open(path)
+    window.wait(lambda: window.bench.memory._slide is not None)
+    dock, drawings, session = window.docks["Slide"], window.bench.drawings, window.session
+    from shapely.geometry import box
+
+    drawings.add("exclusion", session.slide, [("pen", box(100, 50, 300, 250))])
+    dock.mpp.value = 0.25
+    window.click("Slide", dock.use_mpp)
+    assert session.slide.mpp == 0.25
+    assert drawings.geometry("exclusion", session.slide).symmetric_difference(box(100, 50, 300, 250)).area < 1
+    drawings.add("exclusion", session.slide, [("fold", box(400, 50, 500, 250))])
+    assert drawings.geometry("exclusion", session.slide).area == pytest.approx(60_000)
+    window.wait(lambda: (slide_folder(session.slide) / "view.json").is_file() and not window.bench.memory._timer.isActive())
+    window.wait(lambda: drawings.file("exclusion", session.slide).is_file() and not drawings._stale)
+    later = window.another(make_napari_viewer(show=True))
+    later.bench.open(path)
+    later.wait(lambda: later.bench.memory._slide is not None)
+    assert later.session.slide.mpp == 0.25
+    later.wait(lambda: later.bench.drawings.count("exclusion", later.session.slide) == 2)
+    assert later.bench.drawings.geometry("exclusion", later.session.slide).area == pytest.approx(60_000)
+
+
+def test_a_slide_dropped_onto_a_dock_is_opened(window: Any, drawn_slide: Path) -> None:
+    from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
+    from qtpy.QtGui import QDragEnterEvent, QDropEvent
+    from qtpy.QtWidgets import QApplication
+
+    dock, data = window.docks["Review"], QMimeData()
+    window.front("Review")
+    data.setUrls([QUrl.fromLocalFile(str(drawn_slide))])
+    args = Qt.DropAction.CopyAction, data, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    entered = QDragEnterEvent(QPointF(20, 20).toPoint(), *args)
+    assert dock.viewport().acceptDrops()
+    QApplication.sendEvent(dock.viewport(), entered)
+    assert entered.isAccepted()
+    QApplication.sendEvent(dock.viewport(), QDropEvent(QPointF(20, 20), *args))
+    window.wait(lambda: window.session.slide is not None and window.session.slide.path == drawn_slide)
