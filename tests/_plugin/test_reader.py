@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from qtpy.QtCore import QTimer
 
 from napari_ifkd._plugin import sample_data
 from napari_ifkd._plugin.reader import get_reader, read
@@ -91,7 +92,10 @@ def test_a_dropped_run_joins_the_docks(window: Any, run: Path) -> None:
 def test_the_phantom_is_drawn_once(window: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("WIDTH", 512), ("HEIGHT", 384)):
         monkeypatch.setattr(sample_data, name, value)
+    lived = []
+    QTimer.singleShot(0, lambda: lived.append(True))  # comes only where something hears events
     window.viewer.open_sample("napari-ifkd", "phantom")
+    assert lived
     window.wait(lambda: window.session.tissue is not None)
     assert window.session.slide.is_phantom
     assert sample_data.phantom_path().is_file()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 _SPARES = {"heat": 1, "mask": 2}
-"""Layers made as soon as a slide is open: a mask to look at and one to compare it with; whatever comes is shown in them."""
+"""Layers made while a run begins: a mask to look at and one to compare it with; whatever comes is shown in them."""
 
 
 def _now(act: Callable[[], None]) -> None:
@@ -51,7 +51,7 @@ class LayerView:
         self._judged: tuple[tuple[str, float, float], list[Any]] = (("", 0.0, 0.0), [])
         events = session.events
         events.slide.connect(self._slide_changed)
-        for name in ("candidates", "files", "shown", "a", "b", "compare", "heat"):
+        for name in ("candidates", "files", "shown", "a", "b", "compare", "heat", "job"):
             events[name].connect(self.refresh)
         for name in ("threshold", "sigma_px"):
             events[name].connect(self._remask)
@@ -181,7 +181,8 @@ class LayerView:
         for layer, look in self._looks():
             if made.unlike(layer, look):
                 yield partial(made.style, layer, look)
-        if session.slide is not None:  # while nobody waits for a map
+        job = session.job
+        if session.slide is not None and job is not None and job.alive and job.act != "train":  # while nobody waits for a map
             for kind, number in _SPARES.items():
                 if len(list(self.ours(kind))) < number:
                     yield partial(self._add_spare, kind, session.slide)

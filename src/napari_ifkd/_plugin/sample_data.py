@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qtpy.QtCore import QEventLoop, QObject, Signal  # type: ignore[attr-defined] # qtpy makes it of what there is
+from qtpy.QtWidgets import QApplication
+
 from napari_ifkd import __version__
 
 from .layers import slide_layer
 from .settings import cache_folder
+from .worker import in_thread
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from .layers import LayerData
@@ -21,40 +26,69 @@ CMU_1_SHA256 = "ed92d5a9f2e86df67640d6f92ce3e231419ce127131697fbbce42ad5e002c8a7
 
 def phantom() -> list[LayerData]:
     """Return the phantom slide as a layer; the first call draws it, which takes some seconds."""
-    from napari_ifkd.slides import open_slide
-
-    return [slide_layer(open_slide(phantom_path()))]
-
-
-def phantom_path() -> Path:
-    """Return the phantom slide's file, drawn if it is not there yet."""
-    from napari.utils import progress
-
-    from napari_ifkd.slides import write_phantom
-
-    path = cache_folder() / f"phantom-{WIDTH}x{HEIGHT}-{SEED}-v{__version__}" / "phantom.tiff"
-    if path.is_file():
-        return path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with progress(total=0, desc="Drawing the phantom slide") as bar:
-
-        def drawn(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        write_phantom(path, WIDTH, HEIGHT, SEED, progress=drawn)
-    return path
+    return _sample(_phantom_file(), phantom_path, "Drawing the phantom slide")
 
 
 def cmu_1() -> list[LayerData]:
     """Return a small real slide of OpenSlide's test data as a layer; the first call fetches it (2 MB)."""
-    from napari.utils import progress
+    return _sample(_cmu_1_file(), lambda _: cmu_1_path(), "Fetching CMU-1-Small-Region.svs")
 
+
+def _sample(ready: Path, make: Callable[[Callable[[int, int], None]], Path], doing: str) -> list[LayerData]:
+    """Return a sample as a layer; one that must be made first is made in a thread, and the window answers meanwhile."""
     from napari_ifkd.slides import open_slide
 
-    with progress(total=0, desc="Fetching CMU-1-Small-Region.svs"):
-        path = cmu_1_path()
-    return [slide_layer(open_slide(path))]
+    if not ready.is_file() and QApplication.instance() is not None:
+        _wait_for(make, doing)
+    return [slide_layer(open_slide(make(lambda *_: None)))]
+
+
+def _wait_for(make: Callable[[Callable[[int, int], None]], Path], doing: str) -> None:
+    """Make a file in a thread while the window lives on: napari wants its layers before a sample's function returns."""
+    from napari.utils import progress
+
+    loop, relay, failures = QEventLoop(), _Relay(), list[Exception]()
+
+    def failed(error: Exception) -> None:
+        failures.append(error)
+        loop.quit()
+
+    with progress(total=0, desc=doing) as bar:
+
+        def shown(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        relay.told.connect(shown)
+        in_thread(lambda: make(relay.told.emit), lambda _: loop.quit(), failed)
+        loop.exec()
+    if failures:
+        raise failures[0]
+
+
+class _Relay(QObject):
+    """Carries progress from a thread to the window."""
+
+    told = Signal(int, int)
+
+
+def _phantom_file() -> Path:
+    return cache_folder() / f"phantom-{WIDTH}x{HEIGHT}-{SEED}-v{__version__}" / "phantom.tiff"
+
+
+def _cmu_1_file() -> Path:
+    return cache_folder() / "samples" / CMU_1.rpartition("/")[2]
+
+
+def phantom_path(progress: Callable[[int, int], None] = lambda *_: None) -> Path:
+    """Return the phantom slide's file, drawn if it is not there yet."""
+    from napari_ifkd.slides import write_phantom
+
+    path = _phantom_file()
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_phantom(path, WIDTH, HEIGHT, SEED, progress=progress)
+    return path
 
 
 def cmu_1_path() -> Path:
@@ -68,12 +102,11 @@ def cmu_1_path() -> Path:
     from napari_ifkd.errors import SlideError
     from napari_ifkd.files import fetched
 
-    name = CMU_1.rpartition("/")[2]
-    folder = cache_folder() / "samples"
+    path = _cmu_1_file()
     try:
-        return fetched(CMU_1, CMU_1_SHA256, folder / name)
+        return fetched(CMU_1, CMU_1_SHA256, path)
     except ValueError as error:
         raise SlideError(CMU_1, "is another file than it used to be", "Open a slide of your own, or the phantom") from error
     except OSError as error:
-        remedy = f"Check the connection (behind a proxy: HTTPS_PROXY), or put the file into {folder}"
+        remedy = f"Check the connection (behind a proxy: HTTPS_PROXY), or put the file into {path.parent}"
         raise SlideError(CMU_1, "cannot be fetched: the server could not be reached", remedy) from error
