@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from quality_cells import Cell, Plan
     from quality_rows import Row
 
-_HEAD = """# Evidence
+_HEAD = """# Evidence at width {width:g}
 
 Methods, data sets and seeds compared on groups (regions or patients) that no training saw. This page is written by
 `benchmarks/quality.py --table` from complete runs; none of its numbers is typed by hand. Pixel masks score here, and teach the row
@@ -53,7 +53,7 @@ def write_results(cells: list[Cell], plan: Plan, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     results = Results(cells, plan)
     _write_csv(results, out / "quality.csv")
-    (out / "quality.md").write_text("\n".join([_HEAD, *_page(results, out)]).rstrip() + "\n", encoding="utf-8")
+    (out / "quality.md").write_text("\n".join([_HEAD.format(width=plan.width), *_page(results, out)]).rstrip() + "\n", encoding="utf-8")
 
 
 def _page(results: Results, out: Path) -> Iterator[str]:
