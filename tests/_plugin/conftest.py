@@ -103,9 +103,13 @@ class Window:
     def click(self, dock: str, widget: Any) -> None:
         """Bring a dock to the front and click a widget of it with the mouse."""
         native = getattr(widget, "native", widget)
-        self.front(dock)
-        self.docks[dock].ensureWidgetVisible(native)
+        self.show(dock, native)
         self.press(native)
+
+    def show(self, dock: str, widget: Any) -> None:
+        """Bring a dock to the front and scroll to a widget of it."""
+        self.front(dock)
+        self.docks[dock].ensureWidgetVisible(widget)
 
     def press(self, button: Any) -> None:
         """Click a button with the mouse."""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import platform
+import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +45,24 @@ def slide_folder(slide: Slide) -> Path:
 def device() -> str:
     """Return the device runs work on."""
     return _setting("device").strip() or "auto"
+
+
+def set_device(name: str) -> None:
+    """Take another device from now on; napari keeps it with its preferences."""
+    from napari.settings import get_plugin_settings
+
+    get_plugin_settings(PACKAGE).runs.device = name
+
+
+def offered_devices() -> list[str]:
+    """Return the devices to choose from, without torch, which takes seconds to import; runs tell if torch does not see one."""
+    names = ["auto", "cpu"]
+    if sys.platform == "darwin":
+        return [*names, "mps"] if platform.machine() == "arm64" else names
+    with suppress(OSError, subprocess.SubprocessError):  # no NVIDIA driver
+        told = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=10, check=True).stdout
+        names += [f"cuda:{index}" for index, line in enumerate(line for line in told.splitlines() if line.startswith("GPU "))]
+    return names
 
 
 def cache_folder() -> Path:

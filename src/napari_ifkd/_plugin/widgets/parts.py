@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import floor, log10
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
@@ -222,5 +223,6 @@ def _limits(field: FieldInfo) -> tuple[float | None, float | None]:
 
 
 def _decimals(value: float) -> int:
-    text = f"{value:.10f}".rstrip("0")
-    return max(1, len(text.partition(".")[2]))
+    """Return how many decimals show a number, to two digits at least: a rate of 0.001 may become 0.0005."""
+    exact = len(f"{value:.10f}".rstrip("0").partition(".")[2])
+    return max(exact, 1, 1 - floor(log10(abs(value))) if value else 1)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import CheckBox, ComboBox, FloatSlider
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QFileDialog
+from qtpy.QtWidgets import QFileDialog, QInputDialog
 
+from napari_ifkd._plugin.settings import device, offered_devices, set_device
 from napari_ifkd._plugin.worker import say_error
 from napari_ifkd.config import Config
 from napari_ifkd.session_records import BUILT_IN_TEACHER
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from napari_ifkd.runs.resolve import Resolved
 
 _LIVE_MS = 60
+_HUB_FORMS = ("hf-hub:ORGANISATION/REPOSITORY, @REVISION and #FILE.safetensors if you like,", "https://...safetensors#sha256=HASH")
 
 
 class TeacherDock(Dock):
@@ -36,7 +38,12 @@ class TeacherDock(Dock):
             choices=[], nullable=True, label="Model", tooltip="The network that predicts: built in, or of your models folder"
         )
         self.file = button("From file …", "Take a weights file (.safetensors)", self._choose_file)
+        self.hub = button("From hub …", "Fetch the network from a model hub, or from an address with its hash; it is kept", self._choose_hub)
         self.from_run = button("From run …", "Take the accepted network of a run (else the last that was switched in)", self._choose_run)
+        self.device = ComboBox(
+            choices=list(dict.fromkeys(("auto", device()))), value=device(), label="Device",
+            tooltip="Where networks work, from the next run or preview on; auto takes a GPU where there is one",
+        )  # fmt: skip
         self.card = text("What the weights file says of the network")
         self.warning = Notice()
         self.predict = button(
@@ -71,8 +78,8 @@ class TeacherDock(Dock):
             value=session.opacity, min=0.05, max=1, step=0.05, label="Opacity", tooltip="How strongly predictions cover the slide"
         )
         self.add(
-            form(self.model).native,
-            row(self.file, self.from_run, stretch=(1, 1)),
+            form(self.model, self.device).native,
+            row(self.file, self.hub, self.from_run, stretch=(1, 1, 1)),
             self.card,
             self.warning,
             self.preview,
@@ -90,6 +97,7 @@ class TeacherDock(Dock):
         for slider in (self.threshold, self.smoothing, self.opacity, self.heat):
             slider.changed.connect(self._look_changed)
         self.model.changed.connect(self._choose_named)
+        self.device.changed.connect(set_device)
         self.listen("teacher", "slide", to=self._show_teacher)
         self.listen("job", "teacher", "slide", to=self._show_job)
         self.hear(self.bench.previewer.told, self._show_preview)
@@ -97,6 +105,7 @@ class TeacherDock(Dock):
         self.listen("threshold", "sigma_px", "opacity", "heat", to=self._show_look)
         self.column.addStretch(1)
         self.in_thread(_known_models, self._offer)
+        self.in_thread(offered_devices, self._offer_devices)
 
     # --- which network
 
@@ -108,6 +117,11 @@ class TeacherDock(Dock):
         if chosen is None and names and not self._asked:
             self._choose_named(BUILT_IN_TEACHER if BUILT_IN_TEACHER in names else names[0])
 
+    def _offer_devices(self, names: list[str]) -> None:
+        with self.device.changed.blocked():
+            self.device.choices = list(dict.fromkeys((*names, device())))
+            self.device.value = device()
+
     def _choose_named(self, name: str | None) -> None:
         if name and (self.session.teacher is None or name != self.session.teacher.label):
             self.choose(name)
@@ -116,6 +130,11 @@ class TeacherDock(Dock):
         path, _ = QFileDialog.getOpenFileName(self, "Take a network", "", "Weights (*.safetensors)")
         if path:
             self.choose(Path(path))
+
+    def _choose_hub(self) -> None:
+        ref, ok = QInputDialog.getText(self, "Take a network from a hub", f"{_HUB_FORMS[0]}\nor {_HUB_FORMS[1]}")
+        if ok and ref.strip():
+            self.choose(ref.strip())
 
     def _choose_run(self) -> None:
         path = QFileDialog.getExistingDirectory(self, "Take the network of a run")
@@ -130,7 +149,9 @@ class TeacherDock(Dock):
         def found(teacher: Resolved) -> None:
             if asked == self._asked:  # else another was asked for meanwhile
                 self.session.choose_teacher(teacher)
+                self._show_teacher()
 
+        self.card.setText(f"Getting {escape(str(ref))} …")
         self.in_thread(lambda: _resolve(ref), found, self._not_chosen)
 
     def _not_chosen(self, error: Exception) -> None:
