@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 if TYPE_CHECKING:
@@ -74,6 +75,35 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return told
 
 
+@pytest.fixture
+def reviewed(window: Any, tmp_path: Path, drawn_slide: Path, write_map: Callable[..., None]) -> Any:
+    """A window with a run of two rounds; the dock in front."""
+    from napari_ifkd.config import Config
+    from napari_ifkd.events import MapReady, RoundDone, RunDone
+    from napari_ifkd.runs.folder import RunFolder
+    from napari_ifkd.slides import open_slide
+
+    with open_slide(drawn_slide) as slide:
+        run = RunFolder.create(
+            tmp_path / "run", "distill", Config(), {"data": [str(drawn_slide)], "mpp": None, "regions": None}, slides=[slide.identity()]
+        )
+        height, width = slide.shape_level0[0] // 2, slide.shape_level0[1] // 2
+        for index in (0, 1):
+            values = np.full((height, width), 30, np.uint8)
+            values[10:60, 10 : 60 + 20 * index], values[80:100, 100:120], values[110:112, 20:22] = 204, 150, 250
+            write_map(run.map_path(index, drawn_slide), slide, values)
+            run.append(MapReady(index, slide.name, run.map_path(index, drawn_slide).relative_to(run.path).as_posix()))
+            run.model_path(index).write_bytes(b"")
+            run.append(RoundDone(index, None))
+    run.append(RunDone(1, "the last"))
+    window.bench.open(run.path)
+    window.wait(lambda: len(window.session.here()) == 2)
+    window.session.look(sigma_px=0)
+    dock = window.docks["Review"]
+    window.front("Review")
+    return dock
+
+
 class Window:
     """A viewer and its docks, with hands to click."""
 
@@ -110,6 +140,60 @@ class Window:
         """Bring a dock to the front and scroll to a widget of it."""
         self.front(dock)
         self.docks[dock].ensureWidgetVisible(widget)
+
+    def use(self, dock: str, field: Any) -> None:
+        """Give a field another value, as a hand does: click it, and press a key."""
+        from qtpy.QtCore import QPoint, Qt
+        from qtpy.QtTest import QTest
+        from qtpy.QtWidgets import QAbstractSpinBox, QCheckBox, QComboBox, QSlider
+
+        native = getattr(field, "native", field)
+        kinds = (QSlider, QAbstractSpinBox, QCheckBox, QComboBox)
+        part = (
+            native if isinstance(native, kinds) else next(p for kind in kinds for p in native.findChildren(kind) if p.isVisibleTo(native))
+        )
+        self.show(dock, part)
+        if isinstance(part, QCheckBox):
+            QTest.mouseClick(part, Qt.MouseButton.LeftButton, pos=QPoint(8, part.height() // 2))  # beside the box is beside it
+        elif isinstance(part, QComboBox):
+            last = part.currentIndex() == part.count() - 1
+            self.choose(dock, part, part.currentIndex() + (-1 if last else 1))
+        else:
+            before = part.value()
+            self.press(part)
+            if part.value() != before:  # a click beside a slider's handle moves it
+                return
+            if isinstance(part, QSlider):
+                key = Qt.Key.Key_Left if part.value() > part.minimum() else Qt.Key.Key_Right
+            else:
+                key = Qt.Key.Key_Up if part.stepEnabled() & QAbstractSpinBox.StepEnabledFlag.StepUpEnabled else Qt.Key.Key_Down
+            QTest.keyClick(part, key)
+            QTest.keyClick(part, Qt.Key.Key_Return)
+
+    def choose(self, dock: str, field: Any, index: int) -> None:
+        """Open the list of a field with the mouse, and choose in it with the keys."""
+        from qtpy.QtCore import Qt
+        from qtpy.QtTest import QTest
+
+        box = getattr(field, "native", field)
+        self.click(dock, box)
+        view = box.view()
+        self.wait(view.isVisible)
+        QTest.keyClick(view, Qt.Key.Key_Home)
+        for _ in range(index):
+            QTest.keyClick(view, Qt.Key.Key_Down)
+        QTest.keyClick(view, Qt.Key.Key_Return)
+        self.wait(lambda: not view.isVisible())
+
+    def type(self, dock: str, line: Any, text: str) -> None:
+        """Click a line and type into it, in place of what stands there."""
+        from qtpy.QtCore import Qt
+        from qtpy.QtTest import QTest
+
+        self.click(dock, line)
+        line.selectAll()
+        QTest.keyClicks(line, text)
+        QTest.keyClick(line, Qt.Key.Key_Return)
 
     def press(self, button: Any) -> None:
         """Click a button with the mouse."""

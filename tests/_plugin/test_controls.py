@@ -1,46 +1,27 @@
-"""Every field of the forms, used with mouse and keys: it changes the setting it stands for, and no other."""
+"""Fields, lists and buttons used with mouse and keys: each does what its tooltip says, and nothing else."""
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pytest
 import yaml
-from qtpy.QtCore import QPoint, Qt
+from PIL import Image
+from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QAbstractSpinBox, QCheckBox, QComboBox, QLineEdit, QSlider
+from qtpy.QtWidgets import QAbstractSpinBox, QFileDialog, QLineEdit, QRadioButton, QSlider
 
 from napari_ifkd._plugin.settings import device, set_device
+from napari_ifkd._plugin.widgets.parts import chosen_path
+from napari_ifkd._plugin.widgets.teacher import _known_models
+from napari_ifkd.config import Config
+from napari_ifkd.runs.folder import RunFolder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    import pytest
-
-    from napari_ifkd.config import Config
-
-
-def use(window: Any, dock: str, field: Any) -> None:
-    """Give a field another value, as a hand does: click it, and press a key."""
-    native = getattr(field, "native", field)
-    kinds = (QSlider, QAbstractSpinBox, QCheckBox, QComboBox)
-    part = native if isinstance(native, kinds) else next(p for kind in kinds for p in native.findChildren(kind) if p.isVisibleTo(native))
-    if isinstance(part, QCheckBox):
-        window.show(dock, part)
-        QTest.mouseClick(part, Qt.MouseButton.LeftButton, pos=QPoint(8, part.height() // 2))  # beside the box is beside it
-        return
-    window.click(dock, part)
-    if isinstance(part, QComboBox):
-        view = part.view()
-        window.wait(view.isVisible)
-        QTest.keyClick(view, Qt.Key.Key_Up if part.currentIndex() == part.count() - 1 else Qt.Key.Key_Down)
-        QTest.keyClick(view, Qt.Key.Key_Return)
-        window.wait(lambda: not view.isVisible())
-    elif isinstance(part, QAbstractSpinBox):
-        up = bool(part.stepEnabled() & QAbstractSpinBox.StepEnabledFlag.StepUpEnabled)
-        QTest.keyClick(part, Qt.Key.Key_Up if up else Qt.Key.Key_Down)
-    elif isinstance(part, QSlider):
-        QTest.keyClick(part, Qt.Key.Key_Left)
 
 
 def flat(settings: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -55,7 +36,7 @@ def flat(settings: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 def each_changes_its_own(window: Any, dock: str, fields: list[Any], settings: Callable[[], Config]) -> None:
     for field in fields:
         before = dict(flat(settings().model_dump()))
-        use(window, dock, field)
+        window.use(dock, field)
         after = dict(flat(settings().model_dump()))
         changed = {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
         owner = "acceptance.area_prior" if field.name == "" else field.name
@@ -82,7 +63,7 @@ def test_the_device_is_kept_and_works(window: Any, drawn_slide: Path, drawn_teac
     window.wait(lambda: "cpu" in teacher.device.choices)
     assert device() == "auto"
     try:
-        use(window, "Teacher", teacher.device)
+        window.use("Teacher", teacher.device)
         assert device() == teacher.device.value == "cpu"
         session.open(drawn_slide)
         window.wait(lambda: session.tissue is not None)
@@ -121,3 +102,88 @@ def test_a_network_is_fetched_from_the_hub(window: Any, drawn_teacher: Path, sai
     assert session.teacher.path == drawn_teacher
     (one,) = said
     assert "hf-hub:org/none" in one
+
+
+def test_where_to_predict_is_chosen(window: Any, drawn_slide: Path) -> None:
+    slide, session = window.docks["Slide"], window.session
+    slide.bench.open(drawn_slide)
+    window.wait(lambda: session.tissue is not None)
+    for label, region in (("Visible field", "field"), ("Shapes layer", "shapes"), ("Whole tissue", "tissue")):
+        (choice,) = [one for one in slide.region.native.findChildren(QRadioButton) if one.text() == label]
+        window.click("Slide", choice)
+        assert session.region == region
+
+
+def test_a_resolution_is_typed(window: Any, tmp_path: Path) -> None:
+    Image.fromarray(np.full((300, 400, 3), 200, np.uint8)).save(tmp_path / "plain.tif")
+    slide, session = window.docks["Slide"], window.session
+    slide.bench.open(tmp_path / "plain.tif")
+    window.wait(lambda: session.tissue is not None)
+    window.type("Slide", slide.mpp.native.findChild(QLineEdit), "0.75")
+    window.click("Slide", slide.use_mpp)
+    assert session.slide.mpp == 0.75
+
+
+def test_a_recent_slide_and_a_run_are_opened(window: Any, drawn_slide: Path, reviewed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    slide, session = window.docks["Slide"], window.session
+    (image,) = window.ours("slide")
+    window.viewer.layers.remove(image)
+    assert session.slide is None
+    window.wait(slide.recent.isEnabled)
+    window.when(slide.recent_menu.isVisible, lambda: QTest.keyClick(slide.recent_menu, Qt.Key.Key_Down))
+    window.when(lambda: slide.recent_menu.activeAction() is not None, lambda: QTest.keyClick(slide.recent_menu, Qt.Key.Key_Return))
+    window.click("Slide", slide.recent)
+    window.wait(lambda: session.slide is not None)
+    assert session.slide.path == drawn_slide
+    run = session.run
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(run))
+    window.click("Slide", slide.open_run)
+    window.wait(lambda: session.run == run and len(session.here()) == 2)
+
+
+def test_what_is_seen_follows_the_fields_of_the_teacher_dock(window: Any, reviewed: Any) -> None:
+    teacher, session = window.docks["Teacher"], window.session
+    (heat,) = window.ours("heat")
+    shown = heat.visible
+    window.use("Teacher", teacher.heat)
+    window.wait(lambda: session.heat is not shown and heat.visible is not shown)
+    for field, value in ((teacher.threshold, "threshold"), (teacher.smoothing, "sigma_px"), (teacher.opacity, "opacity")):
+        before = getattr(session, value)
+        slider, number = (field.native.findChild(kind) for kind in (QSlider, QAbstractSpinBox))
+        for part in (slider, number):
+            window.use("Teacher", part)
+            window.wait(lambda value=value, before=before: getattr(session, value) != before)
+            before = getattr(session, value)
+        assert field.value == pytest.approx(before)
+    (mask,) = [layer for layer in window.ours("mask") if layer.visible]
+    window.wait(lambda: mask.opacity == pytest.approx(session.opacity))
+
+
+def test_a_network_is_chosen_from_the_list_and_from_a_run(
+    window: Any, drawn_slide: Path, drawn_teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher, session, models = window.docks["Teacher"], window.session, tmp_path / "models"
+    models.mkdir()
+    shutil.copyfile(drawn_teacher, models / "mine.safetensors")
+    run = RunFolder.create(tmp_path / "a-run", "distill", Config(), {"data": [str(drawn_slide)], "mpp": None})
+    run.model_path(0).parent.mkdir(parents=True)
+    shutil.copyfile(drawn_teacher, run.model_path(0))
+    window.wait(lambda: session.teacher is not None)
+    teacher.in_thread(_known_models, teacher._offer)  # as when the dock is opened
+    window.wait(lambda: len(teacher.model.choices) > 2)  # none, the built-in one, mine
+    window.use("Teacher", teacher.model)
+    window.wait(lambda: session.teacher.path.parent == models)
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(run.path))
+    window.click("Teacher", teacher.from_run)
+    window.wait(lambda: session.teacher.path == run.model_path(0))
+    assert teacher.model.value == session.teacher.label
+
+
+def test_folders_of_patches_are_typed_and_chosen(window: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    window.click("Teacher", window.docks["Teacher"].teach_fold.button)
+    for dock, field in (("Teacher", window.docks["Teacher"].teach.patches), ("Distill", window.docks["Distill"].patches)):
+        window.type(dock, field.line_edit.native, "some/folder")
+        assert chosen_path(field) == Path("some/folder")
+        monkeypatch.setattr(field, "_show_file_dialog", lambda *_, **__: str(tmp_path))
+        window.click(dock, field.choose_btn)
+        assert chosen_path(field) == tmp_path

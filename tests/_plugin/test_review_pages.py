@@ -13,38 +13,10 @@ from napari_ifkd._plugin.look import field_px
 from napari_ifkd.annotations import Corrections
 from napari_ifkd.annotations.points import read_points
 from napari_ifkd.annotations.verdicts import read_verdicts
-from napari_ifkd.config import Config
-from napari_ifkd.events import MapReady, RoundDone, RunDone
 from napari_ifkd.runs.folder import RunFolder
-from napari_ifkd.slides import open_slide
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
-
-
-@pytest.fixture
-def reviewed(window: Any, tmp_path: Path, drawn_slide: Path, write_map: Callable[..., None]) -> Any:
-    """A window with a run of two rounds; the dock in front."""
-    with open_slide(drawn_slide) as slide:
-        run = RunFolder.create(
-            tmp_path / "run", "distill", Config(), {"data": [str(drawn_slide)], "mpp": None, "regions": None}, slides=[slide.identity()]
-        )
-        height, width = slide.shape_level0[0] // 2, slide.shape_level0[1] // 2
-        for index in (0, 1):
-            values = np.full((height, width), 30, np.uint8)
-            values[10:60, 10 : 60 + 20 * index], values[80:100, 100:120], values[110:112, 20:22] = 204, 150, 250
-            write_map(run.map_path(index, drawn_slide), slide, values)
-            run.append(MapReady(index, slide.name, run.map_path(index, drawn_slide).relative_to(run.path).as_posix()))
-            run.model_path(index).write_bytes(b"")
-            run.append(RoundDone(index, None))
-    run.append(RunDone(1, "the last"))
-    window.bench.open(run.path)
-    window.wait(lambda: len(window.session.here()) == 2)
-    window.session.look(sigma_px=0)
-    dock = window.docks["Review"]
-    window.front("Review")
-    return dock
 
 
 def page(window: Any, dock: Any, name: str) -> Any:
