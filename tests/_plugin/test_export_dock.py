@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -111,3 +112,62 @@ def test_the_dock_is_not_wider_than_its_place(window: Any, dock: Any) -> None:
     window.click("Export", dock.fold.button)
     window.wait(lambda: dock.options.isVisible())
     assert dock.widget().minimumSizeHint().width() <= 322
+
+
+def test_each_format_and_option_is_chosen_by_hand(window: Any, dock: Any) -> None:
+    for name, box in dock.formats.boxes.items():
+        if box.isEnabled():
+            before = set(dock.formats.value)
+            window.click("Export", box)
+            assert before ^ set(dock.formats.value) == {name}
+    window.click("Export", dock.fold.button)
+    options = dock.options
+    for control, changes in (
+        (options.area, "min_area_um2"),
+        (options.unit, None),  # the same area, told otherwise
+        (options.simplify, "simplify_um"),
+        (options.mpp, "mpp"),
+        (options.version, "ome_zarr"),
+    ):
+        before = asdict(options.value)
+        window.use("Export", control)
+        assert {key for key, value in asdict(options.value).items() if value != before[key]} == ({changes} if changes else set())
+    window.click("Export", options.own)
+    window.use("Export", options.threshold)
+    assert options.threshold_or(0.2) == pytest.approx(0.55)
+
+
+def test_the_folder_is_typed_chosen_and_opened(window: Any, dock: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = []
+    monkeypatch.setattr("qtpy.QtGui.QDesktopServices.openUrl", lambda url: opened.append(url.toLocalFile()))
+    monkeypatch.setattr(dock.folder, "_show_file_dialog", lambda *_, **__: str(tmp_path / "chosen"))
+    window.click("Export", dock.folder.choose_btn)
+    assert dock.folder.value == tmp_path / "chosen"
+    window.type("Export", dock.folder.line_edit.native, str(tmp_path / "typed"))
+    choose(window, dock, "csv")
+    window.click("Export", dock.export)
+    window.wait(lambda: "Written" in dock.result.text())
+    window.click("Export", dock.open_folder)
+    assert opened == [str(tmp_path / "typed")]
+    assert list((tmp_path / "typed").glob("*.csv"))
+
+
+def test_what_to_bring_in_is_chosen_by_hand(window: Any, dock: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bring = dock.bring_in
+    drawn = tmp_path / "drawn.geojson"
+    square = [[[40, 40], [120, 40], [120, 120], [40, 120], [40, 40]]]
+    properties = {"classification": {"name": "Alien"}}
+    feature = {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": square}, "properties": properties}
+    drawn.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}), encoding="utf-8")
+    window.click("Export", dock.bring_fold.button)
+    monkeypatch.setattr(bring.file, "_show_file_dialog", lambda *_, **__: str(drawn))
+    window.type("Export", bring.file.line_edit.native, "nowhere.geojson")
+    assert not bring.bring.isEnabled()
+    window.click("Export", bring.file.choose_btn)
+    assert bring.bring.isEnabled()
+    window.choose("Export", bring.use, 1)
+    assert bring.use.currentText() == "Corrections"
+    window.type("Export", bring.tumour, "Alien")
+    window.click("Export", bring.bring)
+    window.wait(lambda: "mm² tumour" in bring.told.text())
+    assert "0 mm² tumour" not in bring.told.text()

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtWidgets import QAbstractSpinBox, QSlider
 
 from napari_ifkd._plugin.layers import tag
 from napari_ifkd._plugin.look import field_px
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
 def page(window: Any, dock: Any, name: str) -> Any:
     index = next(i for i in range(dock.pages.count()) if dock.pages.tabText(i) == name)
     bar = dock.pages.tabBar()
-    from qtpy.QtCore import Qt
-
     window.qtbot.mouseClick(bar, Qt.MouseButton.LeftButton, pos=bar.tabRect(index).center())
     assert dock.pages.currentIndex() == index
     return dock.pages.currentWidget()
@@ -335,3 +335,75 @@ def test_painted_corrections_are_written_shown_and_taken_back(window: Any, revie
     window.wait(lambda: Corrections.open(path).is_empty)
     window.wait(lambda: not window.ours("corrections"))
     assert not correct.undo.isEnabled()
+
+
+def test_each_choice_of_compare_shows_what_it_says(window: Any, reviewed: Any) -> None:
+    session = window.session
+    page(window, reviewed, "Compare")
+    first, second = session.here()
+    for index, one in ((1, first), (2, second)):  # 0 is none
+        window.choose("Review", reviewed.shown, index)
+        assert session.shown is one
+    window.choose("Review", reviewed.a, 2)
+    window.choose("Review", reviewed.b, 1)
+    assert (session.a, session.b) == (second, first)
+    for mode, one in (("a", second), ("b", first)):
+        window.click("Review", reviewed.mode.buttons[mode])
+        assert session.compare == mode
+        assert [tag(layer)["round"] for layer in window.ours("mask") if layer.visible] == [one.round]
+    for part in (QSlider, QAbstractSpinBox):
+        before = session.opacity
+        window.use("Review", reviewed.opacity.native.findChild(part))
+        assert session.opacity != before
+    window.wait(lambda: all(layer.opacity == pytest.approx(session.opacity) for layer in window.ours("mask") if layer.visible))
+    window.wait(lambda: "F1" in reviewed.numbers.text())
+    for turn in (reviewed.last, reviewed.last):  # the first looks for the places
+        window.viewer.reset_view()
+        seen = np.asarray(window.viewer.scene.camera.center[-2:])
+        window.click("Review", turn)
+        window.wait(lambda seen=seen: not np.allclose(window.viewer.scene.camera.center[-2:], seen))
+    window.choose("Review", reviewed.shown, 2)
+    shown = session.shown.round
+    window.use("Review", reviewed.steps)
+    assert session.shown.round != shown
+
+
+def test_the_round_that_is_shown_is_accepted(window: Any, reviewed: Any) -> None:
+    window.choose("Review", reviewed.shown, 1)
+    window.click("Review", reviewed.accept)
+    assert window.session.accepted.round == 0
+    assert "Accepted: the teacher" in reviewed.accepted.text()
+
+
+def test_unsure_is_an_answer(window: Any, reviewed: Any) -> None:
+    count = page(window, reviewed, "Points")
+    window.click("Review", count.start)
+    window.wait(lambda: count.asking.isVisible())
+    window.click("Review", count.answers["unsure"])
+    window.wait(lambda: [point.answer for point in read_points(window.session.run / "points-asked.csv")] == ["unsure"])
+
+
+def test_a_lesion_is_clicked_in_the_table_and_accepted(window: Any, reviewed: Any) -> None:
+    lesions = page(window, reviewed, "Lesions")
+    window.click("Review", lesions.list)
+    window.wait(lambda: lesions.model.rowCount() == 3)
+    view = lesions.table
+    for row in (1, 0):
+        place = view.visualRect(lesions.model.index(row, 0)).center()
+        window.qtbot.mouseClick(view.viewport(), Qt.MouseButton.LeftButton, pos=place)
+        lesion = lesions.model.lesion(row)
+        left, top, right, bottom = lesion.box
+        middle = np.asarray([(top + bottom) / 2, (left + right) / 2]) * window.session.slide.mpp
+        assert np.allclose(window.viewer.scene.camera.center[-2:], middle, atol=2)
+    window.click("Review", lesions.accept)
+    window.wait(lambda: any(word == "accept" for _, word in lesions.model.judged()))
+    judged = [one for one, _ in lesions.model.judged()]
+    assert judged == [lesion]
+    head = view.horizontalHeader()
+    place = QPoint(head.sectionViewportPosition(1) + 10, head.height() // 2)
+    orders = []
+    for _ in range(2):
+        window.qtbot.mouseClick(head.viewport(), Qt.MouseButton.LeftButton, pos=place)
+        orders.append([lesions.model.lesion(row).probability for row in range(3)])
+    assert orders[0] == orders[1][::-1]
+    assert sorted(set(orders[0])) in orders

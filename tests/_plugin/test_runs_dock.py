@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from qtpy.QtCore import Qt
 
 from napari_ifkd.config import Config
 from napari_ifkd.errors import RunError
@@ -134,3 +136,24 @@ def test_where_there_is_no_trash_it_asks_again_and_removes(listed: Any, folder: 
 def test_without_a_runs_folder_the_list_says_so(window: Any) -> None:
     window.front("Runs")
     window.wait(lambda: window.docks["Runs"].card.text() == "No runs yet.")
+
+
+def test_rows_are_clicked_and_the_list_is_looked_at_again(listed: Any, folder: Path) -> None:
+    dock, session = listed.docks["Runs"], listed.session
+    shutil.copytree(folder / "stopped", folder / "copied")
+    listed.click("Runs", dock.refresh)
+    listed.wait(lambda: dock.table.rowCount() == 4)
+    (row,) = [row for row in range(4) if dock.table.item(row, 0).text() == "finished"]
+    place = dock.table.visualItemRect(dock.table.item(row, 0)).center()
+    listed.qtbot.mouseClick(dock.table.viewport(), Qt.MouseButton.LeftButton, pos=place)
+    assert "round 1" in dock.card.text()
+    listed.qtbot.mouseDClick(dock.table.viewport(), Qt.MouseButton.LeftButton, pos=place)
+    listed.wait(lambda: len(session.here()) == 2)
+    assert session.run == folder / "finished"
+    table = listed.docks["Distill"].table
+    listed.front("Distill")
+    listed.wait(lambda: table.isVisible() and table.rowCount() == 2)
+    for row in (0, 1):
+        place = table.visualItemRect(table.item(row, 0)).center()
+        listed.qtbot.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=place)
+        assert session.shown.round == row

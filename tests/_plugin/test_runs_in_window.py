@@ -11,10 +11,12 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from qtpy.QtCore import Qt
 
 from napari_ifkd.config import dump_config, load_config
 from napari_ifkd.runs.folder import RunFolder
 from napari_ifkd.runs.process import ChildRun
+from napari_ifkd.slides import write_phantom
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -161,7 +163,7 @@ def test_a_run_survives_its_window_and_is_followed_by_the_next(
     second = window.another(make_napari_viewer(show=True))
     second.docks["Slide"].bench.open(drawn_slide)
     second.wait(lambda: second.session.offer is not None)
-    second.click("Distill", second.docks["Distill"].offer.follow)
+    second.click("Runs", second.docks["Runs"].offer.follow)
     second.wait(lambda: second.session.job is not None and len(second.session.curve) > epochs)
     second.click("Distill", second.docks["Distill"].progress.cancel)
     second.wait(lambda: not second.session.job.alive)
@@ -206,3 +208,36 @@ def test_what_is_missing_is_told_before_a_run_starts(window: Any, drawn_slide: P
     bench.open(drawn_slide.parent)
     window.wait(lambda: "no run folder" in said[-1])
     assert window.session.job is None
+
+
+@pytest.mark.parametrize("dock", ["Teacher", "Runs"])
+def test_a_prediction_is_steered_from_the_docks(window: Any, tmp_path: Path, dock: str) -> None:
+    write_phantom(tmp_path / "phantom.tiff", 3072, 2304, seed=7)
+    session, teacher = window.session, window.docks["Teacher"]
+    window.bench.open(tmp_path / "phantom.tiff")
+    window.wait(lambda: session.tissue is not None and session.teacher is not None)
+    window.click("Teacher", teacher.predict)
+    bar = window.docks[dock].progress
+    window.front(dock)
+    window.wait(lambda: session.job.total > 0)
+    window.click(dock, bar.pause)
+    window.wait(lambda: session.job.state == "paused")
+    window.click(dock, bar.proceed)
+    window.wait(lambda: session.job.state == "running")
+    window.click(dock, bar.cancel)
+    window.wait(lambda: session.job.state == "cancelled")
+    window.click(dock, bar.log)
+    window.wait(lambda: len(window.dialogs("LogDialog")) == 1)
+    (dialog,) = window.dialogs("LogDialog")
+    dialog.close()
+    if dock == "Runs":
+        table = window.docks[dock].table
+        window.wait(lambda: table.rowCount() == 1)
+        place = table.visualItemRect(table.item(0, 0)).center()
+        window.qtbot.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=place)
+        window.wait(window.docks[dock].resume.isEnabled)  # the list is read once more after the cancel
+        window.click(dock, window.docks[dock].resume)
+    else:
+        window.click(dock, bar.resume)
+    window.wait(lambda: session.job.state == "done", 200)
+    assert len(session.here()) == 1

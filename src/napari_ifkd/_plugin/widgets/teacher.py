@@ -38,7 +38,9 @@ class TeacherDock(Dock):
             choices=[], nullable=True, label="Model", tooltip="The network that predicts: built in, or of your models folder"
         )
         self.file = button("From file …", "Take a weights file (.safetensors)", self._choose_file)
-        self.hub = button("From hub …", "Fetch the network from a model hub, or from an address with its hash; it is kept", self._choose_hub)
+        self.hub = button(
+            "From hub …", "Fetch the network from a model hub, or from an address with its hash; it is kept", self._choose_hub
+        )
         self.from_run = button("From run …", "Take the accepted network of a run (else the last that was switched in)", self._choose_run)
         self.device = ComboBox(
             choices=list(dict.fromkeys(("auto", device()))), value=device(), label="Device",
