@@ -15,7 +15,7 @@ from napari_ifkd._plugin.layer_view import LayerView
 from napari_ifkd._plugin.measure import agreement, area_mm2
 from napari_ifkd._plugin.region import region_geometry
 from napari_ifkd.errors import AnnotationError
-from napari_ifkd.events import MapReady
+from napari_ifkd.events import MapReady, RunDone
 from napari_ifkd.session import Session
 from napari_ifkd.slides import find_tissue
 
@@ -104,8 +104,16 @@ def test_whatever_comes_is_shown_in_the_layers_there_are(
     assert set(viewer.layers) == set(before)
     session.forget_run(tmp_path / "distill")
     session.forget_run(tmp_path / "predict")
-    assert all(made.is_spare(layer) and not layer.visible for layer in view.ours("mask", "heat"))
-    assert not any(np.asarray(layer.data[0]).any() for layer in view.ours("mask", "heat"))
+    assert not list(view.ours("mask", "heat"))
+
+
+def test_a_run_that_ends_leaves_no_empty_layers(scene: Any, tmp_path: Path) -> None:
+    _, session, view = scene
+    session.begin("predict", tmp_path / "predict")
+    session.forget_run(tmp_path / "run")
+    assert any(made.is_spare(layer) for layer in view.ours("mask"))
+    session.apply(RunDone(0, "the only one"))
+    assert not [layer for layer in view.ours("mask", "heat") if made.is_spare(layer)]
 
 
 def test_the_layers_move_to_another_slide(scene: Any, tmp_path: Path, write_map: Callable[..., None]) -> None:

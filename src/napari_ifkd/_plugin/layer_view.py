@@ -190,6 +190,10 @@ class LayerView:
             for layer in self.ours("mask"):  # napari numbers the second of a name, also when the first has another by now
                 if made.is_spare(layer) and made.SPARE_NAMES["mask"] not in named:
                     yield partial(setattr, layer, "name", made.SPARE_NAMES["mask"])
+        else:
+            for layer in self.ours(*_SPARES):
+                if made.is_spare(layer):
+                    yield partial(self._remove, layer)
 
     def _looks(self) -> list[tuple[Any, dict[str, Any]]]:
         """Return how our layers should look; those that are to be seen first."""

@@ -78,7 +78,8 @@ class JobBar(QWidget):
             self.bar.setValue(0)
         self.line.setText(job_line(job))
         self.line.setVisible(bool(self.line.text()))
-        self.warned.say(self.session.notice or None)
+        notice = self.session.notice
+        self.warned.say(notice if notice != self.session.warning() else None)  # the dock says that one already
         self.error.say(job.message if job.state == "failed" else None, error=True)
 
     def _resume(self) -> None:
