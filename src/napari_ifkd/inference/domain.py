@@ -15,5 +15,5 @@ def domain_warning(card: ModelCard, slide: Slide) -> str | None:
         return None
     return (
         "The built-in teacher knows phantom slides only: on this slide its map shows how the program works, not where tumour is. "
-        "Train or choose a teacher for this tissue"
+        "Train or choose a teacher for this tissue."
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import CheckBox, FloatSpinBox, RadioButtons
-from qtpy.QtWidgets import QFileDialog, QMenu, QToolButton
+from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton
 
 from napari_ifkd._plugin.reader import SLIDES
 from napari_ifkd._plugin.worker import say_error
@@ -32,10 +32,8 @@ class SlideDock(Dock):
         super().__init__(napari_viewer)
         self.open = button("Open slide …", "Open a whole-slide image (or drop one onto the window)", self._choose_slide, main=True)
         self.open_run = button("Open run …", "Look at a run folder: its slide, its teacher and its rounds", self._choose_run)
-        self.recent = QToolButton()
-        self.recent.setText("Recent")
+        self.recent = QPushButton("Recent")
         self.recent.setToolTip("Slides you looked at before: each comes back as you left it")
-        self.recent.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self.recent_menu = QMenu(self.recent)
         self.recent.setMenu(self.recent_menu)
         self.card = text("What the file says; label and macro pictures are never read")
