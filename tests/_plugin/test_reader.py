@@ -195,3 +195,18 @@ def test_masks_of_other_programs_lie_on_the_slide(window: Any, run: Path, drawn_
         wanted = area if wanted is None else wanted
         assert area == pytest.approx(wanted, rel=0.01), path.name
     assert wanted
+
+
+def test_a_slide_of_another_reader_is_taken_in(window: Any, drawn_slide: Path) -> None:
+    slide = window.docks["Slide"]
+    assert not slide.adopt.isVisible()
+    window.viewer.open(str(drawn_slide), plugin="napari")  # as somebody does who takes napari's own reader
+    assert window.session.slide is None
+    window.wait(slide.adopt.isVisible)
+    assert drawn_slide.name in slide.stranger.text()
+    window.click("Slide", slide.adopt)
+    window.wait(lambda: window.session.tissue is not None)
+    assert window.session.slide.path == drawn_slide
+    assert len(window.ours("slide")) == 1
+    assert not [layer for layer in window.viewer.layers if layer.name == drawn_slide.stem]
+    assert not slide.adopt.isVisible()

@@ -26,6 +26,7 @@ from .preview import Previewer
 from .region import region_geometry
 from .run_desk import RunDesk
 from .settings import PACKAGE, device, runs_folder
+from .strangers import Strangers
 from .warm_up import warm_up
 from .worker import Runner, in_thread, say_error
 
@@ -69,6 +70,7 @@ class Bench:
         self.runs = RunDesk(self.session, self.runner)
         self.memory = Memory(viewer, self.session, self.runs)
         self.closing = CloseWatch(self.runner)
+        self.strangers = Strangers(viewer)
         self._window: Callable[[], QWidget | None] = lambda: None
         self._docks = 0
         viewer.canvas.overlays.scale_bar.visible = True

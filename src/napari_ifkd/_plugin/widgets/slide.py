@@ -54,8 +54,14 @@ class SlideDock(Dock):
             tooltip="Where Predict looks: all tissue, what the window shows now, or the closed shapes of the chosen shapes layer",
         )
         self.offer = Offer(self.bench)
+        self.stranger = Notice()
+        self.adopt = button(
+            "Open it as a slide", "Take the plain picture away, and open its file with resolution, levels and tissue", self._adopt
+        )
         self.add(
             self.offer,
+            self.stranger,
+            self.adopt,
             row(self.open, self.recent, self.open_run, stretch=(2, 0, 1)),
             self.card,
             self.notice,
@@ -70,6 +76,8 @@ class SlideDock(Dock):
         self.region.changed.connect(self.session.set_region)
         self.listen("offer", to=self.offer.update_offer)
         self.listen("slide", "tissue", to=self._show)
+        self.hear(self.bench.strangers.changed, self._show_stranger)
+        self._show_stranger()
         self.hear(self.bench.memory.changed, self._list_recent)
         self._list_recent()
         self.column.addStretch(1)
@@ -79,6 +87,17 @@ class SlideDock(Dock):
         path, _ = QFileDialog.getOpenFileName(self, "Open a slide", "", f"Slides ({patterns})")
         if path:
             self.bench.open(Path(path))
+
+    def _adopt(self) -> None:
+        path = self.bench.strangers.path
+        if path is not None:
+            self.bench.strangers.send_away(path)
+            self.bench.open(path)
+
+    def _show_stranger(self) -> None:
+        path = self.bench.strangers.path
+        self.stranger.say(None if path is None else f"{path.name} came through another reader, as a plain picture.")
+        self.adopt.setVisible(path is not None)
 
     def _list_recent(self) -> None:
         recent = self.bench.memory.recent
