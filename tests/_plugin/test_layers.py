@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import shapely
 import tifffile
 from napari.components import ViewerModel
 from napari.layers import Labels
 
 from napari_ifkd._plugin import layers as made
 from napari_ifkd._plugin.layer_view import LayerView
-from napari_ifkd._plugin.measure import agreement, area_mm2
+from napari_ifkd._plugin.measure import agreement, area_mm2, disagreements
 from napari_ifkd._plugin.region import region_geometry
 from napari_ifkd.errors import AnnotationError
 from napari_ifkd.events import MapReady, RunDone
@@ -217,6 +218,11 @@ def test_areas_and_agreement_are_exact(scene: Any) -> None:
     assert found.f1 == pytest.approx(0.5)
     assert (found.a_only_mm2, found.b_only_mm2, found.both_mm2) == pytest.approx((800 * 4e-6,) * 3)
     assert agreement(a, b, 0.99, 0).f1 is None
+    left = shapely.box(40, 0, 80, 200)  # columns 20 to 40 of the maps
+    assert area_mm2(a, 0.5, 0, left) == pytest.approx(800 * 4e-6)
+    found = agreement(a, b, 0.5, 0, exclusion=left)
+    assert (found.a_only_mm2, found.b_only_mm2, found.both_mm2) == pytest.approx((0, 800 * 4e-6, 800 * 4e-6))
+    assert len(disagreements(a, b, 0.5, 0, shapely.box(40, 0, 160, 200))) == 0
 
 
 def test_an_overridden_resolution_moves_the_slide_layer(scene: Any) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import shapely
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QAbstractSpinBox, QSlider
 
@@ -366,6 +367,23 @@ def test_each_choice_of_compare_shows_what_it_says(window: Any, reviewed: Any) -
     shown = session.shown.round
     window.use("Review", reviewed.steps)
     assert session.shown.round != shown
+
+
+def test_what_is_excluded_later_counts_no_more(window: Any, reviewed: Any) -> None:
+    session, table = window.session, window.docks["Distill"].table
+    a, b = session.here()
+    session.set_pair(a, b)
+    window.wait(lambda: "F1" in reviewed.numbers.text() and "B only 0 mm²" not in reviewed.numbers.text())
+    window.wait(lambda: table.item(0, 3).text() != "")
+    before = [float(table.item(row, 3).text()) for row in (0, 1)]
+    width = session.slide.shape_level0[1]
+    window.bench.drawings.add("exclusion", session.slide, [("pen", shapely.box(0, 0, width, 140))])  # all but the small square
+    window.wait(lambda: "B only 0 mm²" in reviewed.numbers.text())
+    window.wait(lambda: [float(table.item(row, 3).text()) for row in (0, 1)] < before)
+    window.click("Slide", window.docks["Slide"].exclusions_fold.button)
+    window.click("Slide", window.docks["Slide"].exclusions.clear)
+    window.wait(lambda: [float(table.item(row, 3).text()) for row in (0, 1)] == before)
+    window.wait(lambda: "F1" in reviewed.numbers.text() and "B only 0 mm²" not in reviewed.numbers.text())
 
 
 def test_the_round_that_is_shown_is_accepted(window: Any, reviewed: Any) -> None:

@@ -110,6 +110,11 @@ class Drawings(QObject):
         shapes = [] if layer is None else closed_shapes(layer, slide)
         return shapely.union_all(shapes) if shapes else None
 
+    def excluded(self) -> BaseGeometry | None:
+        """Return what is excluded on the active slide, (x, y) in level-0 px; None if nothing is."""
+        slide = self.session.slide
+        return None if slide is None else self.geometry("exclusion", slide)
+
     def count(self, use: Use, slide: Slide) -> int:
         """Return how many closed shapes are drawn on a slide."""
         layer = self.layer(use, slide)

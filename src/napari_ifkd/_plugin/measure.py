@@ -7,9 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_ifkd.annotations import rasterize
+
 from .layers import da, disagreement_levels
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from shapely.geometry.base import BaseGeometry
+
     from napari_ifkd.inference import ProbabilityMap
 
 _PLACE_UM = 200.0
@@ -26,19 +31,23 @@ class Agreement:
     both_mm2: float
 
 
-def area_mm2(found: ProbabilityMap, threshold: float, sigma_px: float) -> float:
-    """Return the area of a mask, mm²."""
+def area_mm2(found: ProbabilityMap, threshold: float, sigma_px: float, exclusion: BaseGeometry | None = None) -> float:
+    """Return the area of a mask, mm², without what is excluded (x, y in level-0 px)."""
     level = _level(found)
-    mask: Any = found.mask(threshold, sigma_px / 2**level, level)
+    mask: Any = _without(exclusion, found.mask(threshold, sigma_px / 2**level, level), _step(found, level))
     return float(mask.sum().compute(scheduler="synchronous")) * _pixel_mm2(found, level)
 
 
 def agreement(
-    a: ProbabilityMap, b: ProbabilityMap, threshold: float, sigma_px: float, field: tuple[float, float, float, float] | None = None
-) -> Agreement:
-    """Measure how two masks on the same grid agree: over the whole slide, or in a field (left, top, right, bottom; level-0 px)."""
+    a: ProbabilityMap, b: ProbabilityMap, threshold: float, sigma_px: float, field: tuple[float, float, float, float] | None = None,
+    exclusion: BaseGeometry | None = None,
+) -> Agreement:  # fmt: skip
+    """Measure how two masks on the same grid agree: over the whole slide, or in a field (left, top, right, bottom; level-0 px).
+
+    What is excluded (x, y in level-0 px) counts nowhere.
+    """
     level = _level(a)
-    classes = da.asarray(disagreement_levels(a, b, threshold, sigma_px)[level])
+    classes = _without(exclusion, da.asarray(disagreement_levels(a, b, threshold, sigma_px)[level]), _step(a, level))
     if field is not None:
         step_y, step_x = _step(a, level)
         left, top, right, bottom = (max(0, round(at / step)) for at, step in zip(field, (step_x, step_y, step_x, step_y), strict=True))
@@ -52,13 +61,15 @@ def agreement(
     return Agreement(float(2 * both / total) if total else None, a_only * unit, b_only * unit, both * unit)
 
 
-def disagreements(a: ProbabilityMap, b: ProbabilityMap, threshold: float, sigma_px: float, most: int = 50) -> list[tuple[float, float]]:
-    """Return where two masks on the same grid differ most, as (x, y) in level-0 px, the largest first.
+def disagreements(
+    a: ProbabilityMap, b: ProbabilityMap, threshold: float, sigma_px: float, exclusion: BaseGeometry | None = None, most: int = 50
+) -> list[tuple[float, float]]:
+    """Return where two masks on the same grid differ most, as (x, y) in level-0 px, the largest first; nowhere in what is excluded.
 
     A place is the middle of what differs in a square of 200 um (of 200 px where nobody knows the resolution).
     """
     level = _level(a)
-    classes = da.asarray(disagreement_levels(a, b, threshold, sigma_px)[level])
+    classes = _without(exclusion, da.asarray(disagreement_levels(a, b, threshold, sigma_px)[level]), _step(a, level))
     step_y, step_x = _step(a, level)
     side = max(1, round(_PLACE_UM / (step_x * float(a.slide.get("mpp") or 1.0))))
     found: list[tuple[int, float, float]] = []
@@ -74,6 +85,18 @@ def disagreements(a: ProbabilityMap, b: ProbabilityMap, threshold: float, sigma_
 def same_grid(a: ProbabilityMap, b: ProbabilityMap) -> bool:
     """Return whether two maps can be laid upon each other pixel by pixel."""
     return a.shape == b.shape and len(a.levels) == len(b.levels)
+
+
+def _without(exclusion: BaseGeometry | None, mask: Any, step_yx: tuple[float, float]) -> Any:
+    """Clear a lazy mask where it is excluded."""
+    if exclusion is None:
+        return mask
+
+    def block(part: NDArray[Any], block_info: Any = None) -> NDArray[Any]:
+        (y0, _), (x0, _) = block_info[0]["array-location"]
+        return np.where(rasterize(exclusion, part.shape, step_yx, (y0, x0)), part.dtype.type(0), part)
+
+    return mask.map_blocks(block, dtype=mask.dtype)
 
 
 def _level(found: ProbabilityMap) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import CheckBox, FloatSpinBox
 from qtpy.QtWidgets import QSizePolicy
@@ -16,6 +16,9 @@ from .job_bar import JobBar
 from .offer import Offer
 from .parts import Fold, Notice, button, chosen_path, form, heading, patch_folder, setting, settings_of, text
 from .rounds_table import RoundsTable
+
+if TYPE_CHECKING:
+    from shapely.geometry.base import BaseGeometry
 
 
 class DistillDock(Dock):
@@ -79,13 +82,15 @@ class DistillDock(Dock):
         )
         self.add(heading("Rounds"), self.table, self.reason, self.curve)
         self._areas: dict[int, float] = {}
+        self._excluded: BaseGeometry | None = None
         self.table.round_selected.connect(self.session.show_round)
         self.listen("offer", to=self.offer.update_offer)
         self.all_slides.changed.connect(lambda _: self._show_job())
         self.hear(self.bench.drawings.changed, self._show_job)
+        self.hear(self.bench.drawings.changed, self._exclude)
         self.listen("slide", "slides", "teacher", "job", "given", to=self._show_job)
         self.listen("rounds", "shown", to=self._show_rounds)
-        self.listen("candidates", "threshold", "sigma_px", to=self._measure)
+        self.listen("candidates", "slide", "threshold", "sigma_px", to=self._measure)
         self.listen("curve", to=self._show_curve)
         self.bench.viewer.events.theme.connect(self._show_theme)
         self._show_theme()
@@ -131,18 +136,26 @@ class DistillDock(Dock):
         done = next((r for r in session.rounds if r.index == index), None)
         self.reason.setText(done.decision.reason if done is not None and done.decision is not None else "")
 
+    def _exclude(self) -> None:
+        if self.bench.drawings.excluded() != self._excluded:
+            self._measure()
+
     def _measure(self) -> None:
         session = self.session
         maps = {c.round: c.found for c in session.here() if c.act == "distill"}
-        threshold, sigma_px = session.threshold, session.sigma_px
+        threshold, sigma_px, excluded = session.threshold, session.sigma_px, self.bench.drawings.excluded()
+        self._excluded = excluded
 
         def measured(areas: dict[int, float]) -> None:
-            if (threshold, sigma_px) == (session.threshold, session.sigma_px):  # else a later call is under way
+            if (threshold, sigma_px) == (
+                session.threshold,
+                session.sigma_px,
+            ) and excluded is self._excluded:  # else a later call is under way
                 self._areas = areas
                 self._show_rounds()
 
         if maps:
-            self.in_thread(lambda: {index: area_mm2(found, threshold, sigma_px) for index, found in maps.items()}, measured)
+            self.in_thread(lambda: {index: area_mm2(found, threshold, sigma_px, excluded) for index, found in maps.items()}, measured)
         else:
             self._areas = {}
 

@@ -30,6 +30,8 @@ from .modes import Modes
 from .parts import Notice, button, column, form, row, shortcut, text
 
 if TYPE_CHECKING:
+    from shapely.geometry.base import BaseGeometry
+
     from napari_ifkd.session_records import Candidate
 
 _FLICKER_S = 0.3
@@ -84,6 +86,7 @@ class ReviewDock(Dock):
         self.keys |= {key: shortcut(self, key, partial(self._step, by)) for key, by in ((",", -1), (".", 1))}
         self._places: list[tuple[float, float]] | None = None  # where A and B differ, None where nobody looked for them
         self._at, self._flicked = -1, 0.0
+        self._excluded: BaseGeometry | None = None  # on the active slide
         self._moved = QTimer(self)
         self._moved.setSingleShot(True)
         self._moved.setInterval(_RESTED_MS)
@@ -123,6 +126,8 @@ class ReviewDock(Dock):
         self.listen("candidates", "files", "slide", "shown", "a", "b", to=self._show_choices)
         self.listen("shown", "rounds", "accepted", "threshold", to=self._show_round)
         self.listen("a", "b", "threshold", "sigma_px", to=self._forget_places)
+        self.hear(self.bench.drawings.changed, self._exclude)
+        self.listen("slide", to=self._exclude)
         self.listen("a", "b", "compare", "threshold", "sigma_px", to=self._measure)
         self.listen("opacity", to=self._show_opacity)
 
@@ -190,17 +195,24 @@ class ReviewDock(Dock):
         if a is None or b is None or slide is None or not same_grid(a.found, b.found):
             return
         if self._places is None:
-            asked = (a, b, session.threshold, session.sigma_px)
+            asked, excluded = (a, b, session.threshold, session.sigma_px), self._excluded
 
             def found(places: list[tuple[float, float]]) -> None:
                 if asked == (session.a, session.b, session.threshold, session.sigma_px):
                     self._places, self._at = places, -1
                     self._differ(1)
 
-            self.in_thread(lambda: disagreements(a.found, b.found, asked[2], asked[3]), found)
+            self.in_thread(lambda: disagreements(a.found, b.found, asked[2], asked[3], excluded), found)
         elif self._places:
             self._at = (self._at + by) % len(self._places)
             go_to(slide, self.bench.viewer, *self._places[self._at], _ACROSS_UM)
+
+    def _exclude(self) -> None:
+        excluded = self.bench.drawings.excluded()
+        if excluded != self._excluded:
+            self._excluded = excluded
+            self._forget_places()
+            self._measure()
 
     def _forget_places(self) -> None:
         self._places, self._at = None, -1
@@ -274,15 +286,19 @@ class ReviewDock(Dock):
             return
         maps = a.found, b.found
         asked = (a, b, session.threshold, session.sigma_px)
-        slide, here = session.slide, self.in_field.isChecked()
+        slide, here, excluded = session.slide, self.in_field.isChecked(), self._excluded
         field = field_px(slide, self.bench.viewer) if here and slide is not None else None
 
         def measured(found: Agreement) -> None:
-            if here == self.in_field.isChecked() and asked == (session.a, session.b, session.threshold, session.sigma_px):
+            if (
+                here == self.in_field.isChecked()
+                and excluded is self._excluded
+                and asked == (session.a, session.b, session.threshold, session.sigma_px)
+            ):
                 self.numbers.setText(_numbers(found))
 
         if same_grid(*maps):
-            self.in_thread(lambda: agreement(*maps, asked[2], asked[3], field), measured)
+            self.in_thread(lambda: agreement(*maps, asked[2], asked[3], field, excluded), measured)
         else:
             self.numbers.setText("A and B were made at different resolutions: no agreement can be told.")
 
