@@ -195,6 +195,18 @@ class Window:
         QTest.keyClicks(line, text)
         QTest.keyClick(line, Qt.Key.Key_Return)
 
+    def key(self, name: str) -> None:
+        """Press a key while the picture has the keyboard."""
+        from qtpy.QtGui import QKeySequence
+        from qtpy.QtTest import QTest
+
+        window, canvas = self.viewer.window._qt_window, self.viewer.window._qt_viewer.canvas.native
+        if not window.isActiveWindow():  # there may be no window manager that does it
+            window.windowHandle().requestActivate()
+            self.qtbot.waitUntil(window.isActiveWindow, timeout=5000)
+        canvas.setFocus()
+        QTest.keySequence(canvas, QKeySequence(name))
+
     def press(self, button: Any) -> None:
         """Click a button with the mouse."""
         from qtpy.QtCore import Qt

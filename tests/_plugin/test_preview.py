@@ -45,7 +45,7 @@ def test_the_field_is_shown_where_it_lies_and_follows_the_threshold(opened: Any)
 
     viewer.scene.camera.zoom *= 4  # another field: the first is replaced
     opened.front("Teacher")
-    dock.key.activated.emit()
+    opened.key("W")
     opened.wait(lambda: opened.bench.previewer.busy)
     previewed(opened)
     assert opened.ours("preview heat") == [heat]

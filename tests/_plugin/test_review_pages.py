@@ -45,7 +45,7 @@ def test_from_one_disagreement_to_the_next_and_back(window: Any, reviewed: Any, 
     assert len(reviewed._places) == 1
     assert np.allclose(window.viewer.scene.camera.center[-2:], middle, atol=0.5)
     window.viewer.reset_view()
-    reviewed.keys["Shift+D"].activated.emit()
+    window.key("Shift+D")
     assert np.allclose(window.viewer.scene.camera.center[-2:], middle, atol=0.5)
 
     whole = reviewed.numbers.text()
@@ -66,7 +66,7 @@ def test_from_one_disagreement_to_the_next_and_back(window: Any, reviewed: Any, 
         window.wait(lambda wanted=wanted: [tag(layer)["round"] for layer in window.ours("mask") if layer.visible] == ["ab".index(wanted)])
     for wanted in ("b", "a", "a"):  # a held key repeats faster than the eye follows
         clock[0] += 0.2
-        reviewed.keys["F"].activated.emit()
+        window.key("F")
         assert session.compare == wanted
 
 
@@ -125,7 +125,7 @@ def test_the_slider_goes_through_the_rounds(window: Any, reviewed: Any) -> None:
     assert reviewed.steps.maximum() == 1
     reviewed.steps.setFocus()
     for key, wanted in ((",", 0), (",", 0), (".", 1), (",", 0)):
-        reviewed.keys[key].activated.emit()
+        window.key(key)
         assert (session.shown.round, reviewed.steps.value()) == (wanted, wanted)
     reviewed.steps.setValue(1)
     assert session.shown.round == 1
@@ -186,7 +186,7 @@ def test_thirty_points_say_which_round(window: Any, reviewed: Any) -> None:
     window.click("Review", count.back)
     assert np.allclose(window.viewer.scene.camera.center[-2:], seen, atol=1e-3)
     for key, answer in (("U", "unsure"), ("N", "normal"), ("T", "tumour")):
-        count.keys[key].activated.emit()
+        window.key(key)
         window.wait(lambda answer=answer: any(p.answer == answer for p in read_points(run.path / "points-asked.csv")))
     assert count.bar.value() == 3
     truth = session.here()[1].found
@@ -258,7 +258,7 @@ def test_lesions_are_listed_sorted_and_judged(window: Any, reviewed: Any, tmp_pa
     assert (whole & alone).any()
     window.wait(lambda: np.array_equal(on_screen(), whole & ~alone))  # a box, as drawn
     assert not np.array_equal(np.asarray(found.levels[0]) >= 128, on_screen())  # the map itself stays as it is
-    lesions.keys["A"].activated.emit()
+    window.key("A")
     window.wait(lambda: len(read_verdicts(run.verdicts)) == 2 and not lesions._busy)
     window.click("Review", lesions.before)
     assert lesions._row() == 1

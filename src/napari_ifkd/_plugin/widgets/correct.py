@@ -82,6 +82,7 @@ class CorrectPage(QWidget):
         shown, slide = self._session.shown, self._session.slide
         if shown is None or slide is None:
             return
+        self._session.set_compare("off")  # it is this mask that is corrected
         path = RunFolder(shown.run).corrections_path(slide.name)
         left, top, right, bottom = field_px(slide, self._viewer)
         mpp = shown.found.mpp

@@ -94,6 +94,7 @@ class LesionsPage(QWidget):
         shown, threshold, sigma_px = self._session.shown, self._session.threshold, self._session.sigma_px
         if shown is None:
             return
+        self._session.set_compare("off")  # it is this mask that is judged
 
         def work() -> tuple[list[Lesion], list[Word | None], list[BaseGeometry]]:
             found, run = shown.found, RunFolder(shown.run)
@@ -191,9 +192,8 @@ class LesionsPage(QWidget):
         else:
             self.what.setText(f"<b>{count:,}</b> lesions of <b>{session.shown.label}</b> at threshold {session.threshold:.2f}")
         rejected = [lesion for lesion, word in judged if word == "reject"]
-        self.told.setText(
-            f"{len(judged)} judged, {len(rejected)} rejected: mask and exports leave these out." if self._of is not None else ""
-        )
+        said = f"{len(judged)} judged, {len(rejected)} rejected: mask and exports leave these out." if judged else "None is judged yet."
+        self.told.setText(said if self._of is not None else "")
         self._mark(judged)
         if self._of is not None and rejected != self._left_out:
             self._left_out = rejected
