@@ -14,7 +14,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QAbstractSpinBox, QFileDialog, QLineEdit, QRadioButton, QSlider
 
-from napari_ifkd._plugin.settings import device, set_device
+from napari_ifkd._plugin.settings import device, runs_folder, set_device
 from napari_ifkd._plugin.widgets.parts import chosen_path
 from napari_ifkd._plugin.widgets.teacher import _known_models
 from napari_ifkd.config import Config
@@ -136,7 +136,7 @@ def test_a_recent_slide_and_a_run_are_opened(window: Any, drawn_slide: Path, rev
     window.wait(lambda: session.slide is not None)
     assert session.slide.path == drawn_slide
     run = session.run
-    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(run))
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *asked: asked[2] == str(runs_folder()) and str(run))
     window.click("Slide", slide.open_run)
     window.wait(lambda: session.run == run and len(session.here()) == 2)
 
@@ -173,7 +173,7 @@ def test_a_network_is_chosen_from_the_list_and_from_a_run(
     window.wait(lambda: len(teacher.model.choices) > 2)  # none, the built-in one, mine
     window.use("Teacher", teacher.model)
     window.wait(lambda: session.teacher.path.parent == models)
-    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(run.path))
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *asked: asked[2] == str(runs_folder()) and str(run.path))
     window.click("Teacher", teacher.from_run)
     window.wait(lambda: session.teacher.path == run.model_path(0))
     assert teacher.model.value == session.teacher.label

@@ -10,6 +10,7 @@ from magicgui.widgets import CheckBox, FloatSpinBox, RadioButtons
 from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton
 
 from napari_ifkd._plugin.reader import SLIDES
+from napari_ifkd._plugin.settings import runs_folder
 from napari_ifkd._plugin.worker import say_error
 from napari_ifkd.errors import InputError
 
@@ -110,7 +111,7 @@ class SlideDock(Dock):
             entry.setToolTip(str(path))
 
     def _choose_run(self) -> None:
-        path = QFileDialog.getExistingDirectory(self, "Open a run folder")
+        path = QFileDialog.getExistingDirectory(self, "Open a run folder", str(runs_folder()))
         if path:
             self.bench.open(Path(path))
 

@@ -10,7 +10,7 @@ from magicgui.widgets import CheckBox, ComboBox, FloatSlider
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFileDialog, QInputDialog
 
-from napari_ifkd._plugin.settings import device, offered_devices, set_device
+from napari_ifkd._plugin.settings import device, offered_devices, runs_folder, set_device
 from napari_ifkd._plugin.worker import say_error
 from napari_ifkd.config import Config
 from napari_ifkd.session_records import BUILT_IN_TEACHER
@@ -139,7 +139,7 @@ class TeacherDock(Dock):
             self.choose(ref.strip())
 
     def _choose_run(self) -> None:
-        path = QFileDialog.getExistingDirectory(self, "Take the network of a run")
+        path = QFileDialog.getExistingDirectory(self, "Take the network of a run", str(runs_folder()))
         if path:
             self.choose(Path(path))
 
