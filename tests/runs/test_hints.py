@@ -11,6 +11,7 @@ import tifffile
 
 from napari_ifkd.annotations.corrections import Corrections
 from napari_ifkd.annotations.points import Point, read_points, write_points
+from napari_ifkd.annotations.verdicts import Verdict, read_verdicts, write_verdicts
 from napari_ifkd.config import Config, load_config
 from napari_ifkd.errors import AnnotationError, Cancelled
 from napari_ifkd.events import EpochDone, RunCancelled, RunDone, Warned
@@ -19,7 +20,7 @@ from napari_ifkd.models import load_model, weights_hash
 from napari_ifkd.runs import hints as module
 from napari_ifkd.runs.acts import distill_run, resume_run
 from napari_ifkd.runs.folder import RunFolder
-from napari_ifkd.runs.hints import RoundHints, copy_corrections, inherit
+from napari_ifkd.runs.hints import RoundHints, copy_corrections, inherit, known_of
 from napari_ifkd.slides import open_slide
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def test_a_round_keeps_what_it_began_with(run: RunFolder, slides: list[Slide]) -
     first = hints(1)
     assert first is not None
     assert first.bags.names == ["a.tif@32,32"]
-    assert hints.notes == ["Round 1: 1 corrected tile of a.tif counts (6.4e-05 mm2 painted)"]
+    assert hints.notes == ["Round 1: 1 corrected tile of a.tif counts (6.4e-05 mm² painted)"]
     paint(run, slides[0], 40, 40, label=1)  # while the round is going
     paint(run, slides[1], 0, 0)
     write_points(run.points, [Point("b.tif", 250, 150, "tumour")])
@@ -92,8 +93,8 @@ def test_a_round_keeps_what_it_began_with(run: RunFolder, slides: list[Slide]) -
     assert second.bags.groups.tolist() == ["a.tif", "b.tif", "b.tif"]
     assert sorted(p.name for p in (run.round_dir(2) / "hints").iterdir()) == ["corrections", "points.csv"]
     assert resumed.notes[-2:] == [
-        "Round 2: 1 corrected tile of a.tif counts (6.4e-05 mm2 painted)",
-        "Round 2: 2 corrected tiles of b.tif count (6.4e-05 mm2 painted and 1 answered point)",
+        "Round 2: 1 corrected tile of a.tif counts (6.4e-05 mm² painted)",
+        "Round 2: 2 corrected tiles of b.tif count (6.4e-05 mm² painted and 1 answered point)",
     ]
 
 
@@ -131,7 +132,7 @@ def test_it_is_told_when_not_all_count(run: RunFolder, slides: list[Slide]) -> N
     found = hints(1)
     assert found is not None
     assert len(found.bags) == 4
-    assert hints.notes == ["Round 1: 4 corrected tiles of a.tif count (0.06 mm2 painted, drawn at random: tiles.max_tiles)"]
+    assert hints.notes == ["Round 1: 4 corrected tiles of a.tif count (0.06 mm² painted, drawn at random: tiles.max_tiles)"]
 
 
 def test_patches_alone_have_no_hints(tmp_path: Path) -> None:
@@ -244,6 +245,19 @@ def test_a_new_run_inherits_for_the_same_slides(tmp_path: Path, run: RunFolder, 
     assert len(read_points(run.points)) == 3
 
 
+def test_verdicts_go_on_too_and_all_that_does_is_told(tmp_path: Path, run: RunFolder, slides: list[Slide]) -> None:
+    assert known_of(run, slides[0]) == ""
+    paint(run, slides[0], 3, 3)
+    write_points(run.points, [Point("a.tif", 1.5, 2, "tumour"), Point("a.tif", 3, 2, "normal"), Point("b.tif", 1, 2, "normal")])
+    said = [Verdict(name, 1.0, 2.0, "reject", 1, 0.5, "2026-01-01T00:00:00+00:00") for name in ("a.tif", "c.tif")]
+    write_verdicts(run.verdicts, said)
+    assert known_of(run, slides[0]) == "corrections, 2 answered points and 1 verdict on lesions"
+    assert known_of(run, slides[1]) == "1 answered point"
+    to = make_run(tmp_path / "to", slides)
+    inherit(run, to)
+    assert read_verdicts(to.verdicts) == said[:1]
+
+
 def test_a_run_goes_on_from_the_judgements_of_another(tmp_path: Path, run: RunFolder, slides: list[Slide]) -> None:
     paint(run, slides[0], 3, 3)
     write_points(run.points, [Point("a.tif", 1.5, 2, "tumour", 0.25, "s")])
@@ -291,7 +305,7 @@ def test_painted_in_a_run_its_next_round_moves_there(drawn_slide: Path, drawn_te
     events = list(distill_run([drawn_slide], drawn_teacher, painted.path, config))
     assert isinstance(events[-1], RunDone)
     assert [e.message for e in events if isinstance(e, Warned) and "corrected" in e.message] == [
-        "Round 1: 6 corrected tiles of tiny.tif count (0.0041 mm2 painted)"
+        "Round 1: 6 corrected tiles of tiny.tif count (0.0041 mm² painted)"
     ]
     before, after = (open_map(run.map_path(1, "tiny.tif")).read(0, 0, 256, 320)[corner].mean() / 255 for run in (plain, painted))
     assert before > 0.6

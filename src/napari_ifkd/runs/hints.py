@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from napari_ifkd.annotations.corrections import Corrections
 from napari_ifkd.annotations.points import Point, points_on, read_points, write_points
+from napari_ifkd.annotations.verdicts import read_verdicts, write_verdicts
 from napari_ifkd.bags import join_bags
 from napari_ifkd.bags.bags import image_store
 from napari_ifkd.bags.hints import Hints, hinted_bags
@@ -132,7 +133,7 @@ class RoundHints:
 
     def _note(self, index: int, slide: Slide, part: Hints | None, corrections: Corrections | None, points: list[Point]) -> None:
         sure = sum(point.answer != "unsure" for point in points if point.slide == slide.name)
-        sources = [f"{corrections.area_mm2():.3g} mm2 painted"] if corrections is not None and not corrections.is_empty else []
+        sources = [f"{corrections.area_mm2():.3g} mm² painted"] if corrections is not None and not corrections.is_empty else []
         sources += [f"{sure} answered point{'s' * (sure != 1)}"] if sure else []
         if not sources:
             return
@@ -176,7 +177,7 @@ def copy_corrections(source: Path, out: Path) -> Corrections:
 
 
 def inherit(from_run: RunFolder, to_run: RunFolder) -> None:
-    """Hand what the user corrected and answered in a run on to another one, for the slides both have (by their contents).
+    """Hand what the user corrected, answered and said of lesions in a run on to another one, for the slides both have (by their contents).
 
     What the other run has already stays as it is.
 
@@ -185,7 +186,7 @@ def inherit(from_run: RunFolder, to_run: RunFolder) -> None:
     RunError
         If a run cannot be read.
     AnnotationError
-        If corrections or points are damaged.
+        If corrections, points or verdicts are damaged.
     """
     if from_run.path.resolve() == to_run.path.resolve():
         return
@@ -200,11 +201,34 @@ def inherit(from_run: RunFolder, to_run: RunFolder) -> None:
                 copy_corrections(path, aside)
         except OSError as error:
             raise cannot_write(AnnotationError, target, error, "choose another --out") from error
+    names = {str(s["name"]): here.get(str(s.get("quick_hash"))) for s in from_run.about["slides"]}
     if from_run.points.is_file() and not to_run.points.exists():
-        names = {str(s["name"]): here.get(str(s.get("quick_hash"))) for s in from_run.about["slides"]}
         points = [replace(point, slide=name) for point in read_points(from_run.points) if (name := names.get(point.slide))]
         if points:
             write_points(to_run.points, points)
+    if not to_run.verdicts.exists():
+        said = [replace(verdict, slide=name) for verdict in read_verdicts(from_run.verdicts) if (name := names.get(verdict.slide))]
+        if said:
+            write_verdicts(to_run.verdicts, said)
+
+
+def known_of(run: RunFolder, slide: Slide) -> str:
+    """Tell what a run would hand on of a slide, such as "corrections and 12 answered points", "" if nothing.
+
+    Raises
+    ------
+    AnnotationError
+        If corrections, points or verdicts are damaged.
+    """
+    path, known = run.corrections_path(slide.name), []
+    if path.is_dir() and not Corrections.open(path).is_empty:
+        known.append("corrections")
+    if run.points.is_file():
+        answered = sum(point.slide == slide.name for point in read_points(run.points))
+        known += [f"{answered} answered point{'s' * (answered > 1)}"] if answered else []
+    said = sum(verdict.slide == slide.name for verdict in read_verdicts(run.verdicts))
+    known += [f"{said} verdict{'s' * (said > 1)} on lesions"] if said else []
+    return " and ".join(", ".join(known).rsplit(", ", 1))
 
 
 def _joined(parts: list[Hints]) -> Hints | None:

@@ -98,7 +98,7 @@ class ReferenceEvidence:
             self.notes.append("The reference mask is of one slide: its intervals are for more tissue of this slide, not for other slides.")
         held = ((len(self.slides), "slide"), (len(self.references.of_patches), "patch folder"))
         where = [f"{count} {kind}{'s' * (count > 1)}" for count, kind in held if count]
-        told = f"reference masks of {' and '.join(where)}, {self._area_um2 / 1e6:.3g} mm2 in {len(counts)} blocks"
+        told = f"reference masks of {' and '.join(where)}, {self._area_um2 / 1e6:.3g} mm² in {len(counts)} blocks"
         return judge("reference", self.rounds, counts, estimate_on_masks(counts, told), self.config.inference.threshold, self._area_um2)
 
     def _block_px(self) -> int:
