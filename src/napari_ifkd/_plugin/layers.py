@@ -31,7 +31,7 @@ KEY = "napari_ifkd"
 _MOST_PIXELS = 4_000_000  # a level of a map up to this size is kept in memory
 _SPARE_PX = 256
 _MOST_SIDE_PX = 4096  # of corrections that are shown
-SPARE_NAMES = {"mask": "Mask · nothing yet", "heat": "Heat map · nothing yet"}
+SPARE_NAMES = {"mask": "Mask · being made", "heat": "Heat map · being made"}
 MICROMETRES, PIXELS = ("um", "um"), ("pixel", "pixel")
 _LONG_NAMES = {"um": "micrometer", "pixel": "pixel"}  # as napari tells them
 
@@ -226,7 +226,20 @@ _READY: WeakKeyDictionary[ProbabilityMap, _Ready] = WeakKeyDictionary()
 
 
 def _in_memory(level: Any) -> Any:
-    return np.asarray(level) if level.size <= _MOST_PIXELS else level
+    if level.size > _MOST_PIXELS:
+        return level
+    return level if isinstance(level, np.ndarray) else computed(level, "threads")
+
+
+def computed(lazy: Any, scheduler: str = "synchronous") -> Any:
+    """Compute what dask holds, in a thread beside the window.
+
+    Notes
+    -----
+    Without callbacks: napari's cache is one, is not made for threads, and fails for whoever computes at the same time; in the picture
+    that leaves a layer half made (dask issue 10396).
+    """
+    return lazy.compute(scheduler=scheduler, callbacks=())
 
 
 def without(levels: Sequence[Any], found: ProbabilityMap, geometry: BaseGeometry) -> list[Any]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_ifkd.annotations import rasterize
 
-from .layers import da, disagreement_levels
+from .layers import computed, da, disagreement_levels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,7 +35,7 @@ def area_mm2(found: ProbabilityMap, threshold: float, sigma_px: float, exclusion
     """Return the area of a mask, mm², without what is excluded (x, y in level-0 px)."""
     level = _level(found)
     mask: Any = _without(exclusion, found.mask(threshold, sigma_px / 2**level, level), _step(found, level))
-    return float(mask.sum().compute(scheduler="synchronous")) * _pixel_mm2(found, level)
+    return float(computed(mask.sum())) * _pixel_mm2(found, level)
 
 
 def agreement(
@@ -54,7 +54,7 @@ def agreement(
         classes = classes[top:bottom, left:right]
     counts = np.zeros(4)
     for block in classes.to_delayed().ravel():
-        counts += np.bincount(block.compute(scheduler="synchronous").ravel(), minlength=4)
+        counts += np.bincount(computed(block).ravel(), minlength=4)
     _, a_only, b_only, both = counts
     total = 2 * both + a_only + b_only
     unit = _pixel_mm2(a, level)
@@ -74,7 +74,7 @@ def disagreements(
     side = max(1, round(_PLACE_UM / (step_x * float(a.slide.get("mpp") or 1.0))))
     found: list[tuple[int, float, float]] = []
     for top in range(0, classes.shape[0], side):
-        band = classes[top : top + side].compute(scheduler="synchronous")
+        band = computed(classes[top : top + side])
         y, x = np.nonzero((band == 1) | (band == 2))
         for square in np.unique(x // side).tolist():
             inside = x // side == square
