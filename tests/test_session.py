@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,8 +26,11 @@ from napari_ifkd.events import (
     UnknownEvent,
     Warned,
 )
+from napari_ifkd.inference import open_map
 from napari_ifkd.runs.folder import RunFolder
+from napari_ifkd.runs.listing import summarise
 from napari_ifkd.session import Session
+from napari_ifkd.session_records import Candidate
 from napari_ifkd.session_story import RunStory
 
 if TYPE_CHECKING:
@@ -211,10 +215,54 @@ def test_a_new_run_takes_the_place_of_the_former(drawn_slide: Path, tmp_path: Pa
     slide = session.open(drawn_slide)
     for name in ("first", "second"):
         session.begin("distill", tmp_path / name)
+        assert session.run == tmp_path / name
+        assert session.shown is None if name == "first" else session.shown.run.name == "first"  # until there is another
         write_map(tmp_path / name / "rounds/00/maps/tiny.zarr", slide)
         session.apply(MapReady(0, slide.name, "rounds/00/maps/tiny.zarr"))
     assert [c.run.name for c in session.candidates] == ["second"]
     assert session.shown in session.candidates
+
+
+def test_the_end_of_a_run_shows_what_was_accepted(drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None]) -> None:
+    session = Session()
+    slide = session.open(drawn_slide)
+    run = RunFolder.create(tmp_path / "run", "distill", Config(), {"data": [str(drawn_slide)], "mpp": None})
+    run.model_path(0).parent.mkdir(parents=True)
+    run.model_path(0).touch()
+    session.begin("distill", run.path)
+    write_map(run.map_path(0, slide.path), slide)
+    session.apply(MapReady(0, slide.name, "rounds/00/maps/tiny.zarr"))
+    assert session.shown is not None
+    session.look(threshold=0.3)
+    session.accept(session.shown)
+    session.look(threshold=0.8)
+    session.apply(RunDone(0, "the teacher is the best"))
+    assert session.threshold == 0.3
+
+
+def test_an_offer_stays_until_it_is_taken(tmp_path: Path, drawn_slide: Path) -> None:
+    session = Session()
+    for name in ("old", "at-work"):
+        RunFolder.create(tmp_path / name, "distill", Config(), {"data": [str(drawn_slide)], "mpp": None})
+    offer = replace(summarise(tmp_path / "at-work"), status="running")
+    session.offered(offer)
+    session.take_run(RunStory.read(tmp_path / "old"))
+    assert session.offer == offer
+    session.take_run(RunStory.read(tmp_path / "at-work"))
+    assert session.offer is None
+    session.offered(offer)
+    session.begin("predict", tmp_path / "new")
+    assert session.offer is None
+
+
+def test_a_file_read_again_takes_the_place_of_the_former(drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None]) -> None:
+    session = Session()
+    slide = session.open(drawn_slide)
+    for name in ("at-1", "at-2"):  # as at two resolutions
+        write_map(tmp_path / name / "map.zarr", slide)
+        session.compare_file(Candidate(tmp_path / name, "file", 0, slide.name, open_map(tmp_path / name / "map.zarr")))
+    assert [candidate.run.name for candidate in session.files] == ["at-2"]
+    assert session.b == session.files[0]
 
 
 def test_a_map_that_cannot_be_opened_becomes_a_notice(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ class Session:
     compare: Compare = "off"
     threshold: float = Config().inference.threshold
     sigma_px: float = Config().inference.sigma_px
-    heat: bool = True
+    heat: bool = False
     opacity: float = 0.6
     job: Job | None = None
     offer: RunSummary | None = None
@@ -81,6 +81,7 @@ class Session:
     def __post_init__(self) -> None:
         """Begin with no run."""
         self._story: RunStory | None = None
+        self._judged: dict[Path, Accepted | None] = {}  # what was accepted of each run
 
     # --- slides
 
@@ -183,8 +184,9 @@ class Session:
 
     def compare_file(self, candidate: Candidate) -> None:
         """Take in what another program marked, as B; one of the same file takes the place of the former."""
-        self.files = (*(c for c in self.files if c != candidate), candidate)
-        self.set_pair(self.a if self.a != candidate else None, candidate)
+        known = candidate.slide, candidate.label
+        self.files = (*(c for c in self.files if (c.slide, c.label) != known), candidate)
+        self.set_pair(self.a if self.a in self.comparable() else None, candidate)
         self._choose_pair()
 
     def show(self, candidate: Candidate | None) -> None:
@@ -235,14 +237,16 @@ class Session:
     # --- runs
 
     def begin(self, act: str, out: Path) -> None:
-        """Take note that a run starts: its predictions replace those of the former run of its kind."""
-        self.take_run(RunStory(Job(act, out)))
+        """Take note that a run starts; the predictions of the former run of its kind stay until its first one is there."""
+        self._story, self.offer = RunStory(Job(act, out)), None
+        self._retell()
 
     def take_run(self, story: RunStory) -> None:
         """Look at a run as it stands; its predictions replace those of the former run of its kind."""
-        self._story, self.offer = story, None
-        if story.job.act == "distill":
-            self._drop(lambda c: c.act == "distill" and c.run != story.job.out)
+        self._story = story
+        if self.offer is not None and (story.job.alive or self.offer.path == story.job.out):
+            self.offer = None
+        self._drop_former(story.job)
         self._retell()
         self._add(story.candidates)
         best = story.best if self.accepted is None else self.accepted.round
@@ -257,9 +261,12 @@ class Session:
         story.apply(event, found)
         self._retell()
         if isinstance(event, MapReady):
+            self._drop_former(story.job)
             self._add(c for c in story.candidates if (c.round, c.slide) == (event.round, event.slide))
         elif isinstance(event, RunDone) and story.job.act == "distill":  # end on the round that the run recommends
             self.show_round(event.accepted_round)
+            if self.accepted is not None:
+                self.look(threshold=self.accepted.threshold)
 
     def asked(self, state: Literal["pausing", "running", "cancelling"]) -> None:
         """Take note that the user asked the run to wait, to go on, or to stop."""
@@ -288,16 +295,25 @@ class Session:
             If the run has no such round.
         """
         accepted = RunFolder.open(candidate.run).accept(candidate.round, self.threshold)
+        self._judged[candidate.run] = accepted
         if self._story is not None and candidate.run == self._story.job.out:
             self._story.accepted = accepted
-        self.accepted = accepted
+        if candidate.run == self.run:
+            self.accepted = accepted
+        else:
+            self.events.accepted.emit(self.accepted, self.accepted)
         return accepted
+
+    def accepted_of(self, candidate: Candidate) -> Accepted | None:
+        """Return what was accepted of the run of a prediction, None if nothing."""
+        return self._judged.get(candidate.run)
 
     def _retell(self) -> None:
         """Say what the run at work tells by now; a field that stays what it was makes no noise."""
         story = self._story
         if story is None:
             return
+        self._judged[story.job.out] = story.accepted
         if story.job.act == "distill":
             self.run, self.rounds, self.curve, self.accepted = story.job.out, story.rounds, story.curve, story.accepted
         self.notice, self.job = story.notice, story.job
@@ -312,10 +328,16 @@ class Session:
         if not here:
             return
         last = here[-1]
+        if last.act == "predict":
+            self.compare = "off"  # else it would not be seen
         if last.act == "distill":  # what a run is about: its rounds against its teacher
             self.set_pair(*((self.a, last) if last.round else (last, self.b)))
         self.shown = last
         self._choose_pair()
+
+    def _drop_former(self, job: Job) -> None:
+        if job.act == "distill":
+            self._drop(lambda c: c.act == "distill" and c.run != job.out)
 
     def _drop(self, stale: Callable[[Candidate], bool]) -> None:
         kept = tuple(c for c in self.candidates if not stale(c))

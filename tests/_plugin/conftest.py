@@ -37,7 +37,7 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from napari_ifkd._plugin import settings
 
     monkeypatch.setattr(settings, "runs_folder", lambda: tmp_path / "runs")
-    for module in ("bench", "widgets.review"):
+    for module in ("bench", "widgets.review", "widgets.slide", "widgets.teacher"):
         monkeypatch.setattr(f"napari_ifkd._plugin.{module}.runs_folder", lambda: tmp_path / "runs")
     monkeypatch.setattr("napari_ifkd._plugin.sample_data.cache_folder", lambda: tmp_path / "cache")
     monkeypatch.setenv("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "2"))
@@ -161,10 +161,10 @@ class Window:
         else:
             before = part.value()
             self.press(part)
-            if part.value() != before:  # a click beside a slider's handle moves it
+            if abs(part.value() - before) >= part.singleStep():  # a click beside a slider's handle moves it
                 return
             if isinstance(part, QSlider):
-                key = Qt.Key.Key_Left if part.value() > part.minimum() else Qt.Key.Key_Right
+                key = Qt.Key.Key_Left if part.value() >= part.minimum() + part.singleStep() else Qt.Key.Key_Right
             else:
                 key = Qt.Key.Key_Up if part.stepEnabled() & QAbstractSpinBox.StepEnabledFlag.StepUpEnabled else Qt.Key.Key_Down
             QTest.keyClick(part, key)

@@ -8,7 +8,7 @@ import pytest
 import shapely
 import tifffile
 
-from napari_ifkd._plugin.commands import distill_command, train_command
+from napari_ifkd._plugin.commands import distill_command, new_run, train_command
 from napari_ifkd.annotations import read_regions
 from napari_ifkd.config import Config
 from napari_ifkd.errors import InputError
@@ -23,6 +23,21 @@ def coarse_slide(drawn_slide: Path, tmp_path: Path) -> Path:
     options = {"tile": (128, 128), "resolution": (5e3, 5e3), "resolutionunit": "CENTIMETER", "metadata": None}
     tifffile.imwrite(tmp_path / "coarse.tif", tifffile.imread(drawn_slide), photometric="rgb", **options)
     return tmp_path / "coarse.tif"
+
+
+def test_runs_are_numbered(tmp_path: Path) -> None:
+    data, runs = Path("/data/a (1).svs"), tmp_path / "runs"
+    assert new_run(runs, data, "train") == runs / "a (1)-train-1"
+    for name in (
+        "a (1)-train-1",
+        "a (1)-train-7",
+        "a (1)-train-8.config.yaml",
+        "a (1)-train-20261128-224925",
+        "a (1)-distill-9",
+        "b-train-9",
+    ):
+        (runs / name).mkdir(parents=True)
+    assert new_run(runs, data, "train") == runs / "a (1)-train-9"
 
 
 def test_slides_of_many_resolutions_are_believed(drawn_slide: Path, coarse_slide: Path, tmp_path: Path) -> None:
@@ -49,12 +64,15 @@ def test_one_resolution_is_never_forced_on_slides_of_another(first: bool, drawn_
 
 def test_a_distillation_names_its_data_and_what_belongs_to_it(drawn_slide: Path, coarse_slide: Path, tmp_path: Path) -> None:
     patches, without = tmp_path / "patches", tmp_path / "tiny_exclusions.geojson"
+    without.write_text("as drawn now")
     with open_slide(drawn_slide) as fine, open_slide(coarse_slide) as coarse:
         words = distill_command(
             [fine, coarse], "T", tmp_path / "out", config=Config(), patches=patches, drawn={fine: DRAWN}, exclude=[without]
         )
         assert words[1:4] == [str(drawn_slide), str(coarse_slide), str(patches)]
-        assert words[words.index("--exclude") + 1] == str(without)
+        kept = Path(words[words.index("--exclude") + 1])  # as it was when the run began
+        assert (kept.name, kept.read_text()) == (without.name, "as drawn now")
+        assert kept != without
         folder = Path(words[words.index("--regions") + 1])
         assert [path.name for path in folder.iterdir()] == ["tiny.geojson"]
         assert read_regions(folder / "tiny.geojson", fine).tumour.equals(DRAWN["Tumor"])

@@ -14,7 +14,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QAbstractSpinBox, QFileDialog, QLineEdit, QRadioButton, QSlider
 
-from napari_ifkd._plugin.settings import device, runs_folder, set_device
+from napari_ifkd._plugin import settings
+from napari_ifkd._plugin.settings import device, set_device
 from napari_ifkd._plugin.widgets.parts import chosen_path
 from napari_ifkd._plugin.widgets.teacher import _known_models
 from napari_ifkd.config import Config
@@ -55,7 +56,8 @@ def test_each_field_of_distill_sets_what_it_says(window: Any) -> None:
 def test_each_field_of_teach_sets_what_it_says(window: Any) -> None:
     teacher = window.docks["Teacher"]
     window.click("Teacher", teacher.teach_fold.button)
-    each_changes_its_own(window, "Teacher", list(teacher.teach.form), teacher.teach._asked)
+    window.click("Teacher", teacher.teach.fold.button)
+    each_changes_its_own(window, "Teacher", [*teacher.teach.epochs, *teacher.teach.form], teacher.teach._asked)
 
 
 def test_the_device_is_kept_and_works(window: Any, drawn_slide: Path, drawn_teacher: Path) -> None:
@@ -124,6 +126,70 @@ def test_a_resolution_is_typed(window: Any, tmp_path: Path) -> None:
     assert session.slide.mpp == 0.75
 
 
+def test_the_wheel_scrolls_and_changes_no_setting(window: Any) -> None:
+    from qtpy.QtCore import QPoint, QPointF
+    from qtpy.QtGui import QWheelEvent
+    from qtpy.QtWidgets import QApplication
+
+    distill = window.docks["Distill"]
+    for field in (distill.main["rounds.epochs"], distill.main["rounds.mode"]):
+        window.show("Distill", field.native)
+        field.native.setFocus()
+        before = field.value
+        at = QPointF(5, 5)
+        wheel = QWheelEvent(
+            at, QPointF(field.native.mapToGlobal(QPoint(5, 5))), QPoint(), QPoint(0, -120), Qt.MouseButton.NoButton,
+            Qt.KeyboardModifier.NoModifier, Qt.ScrollPhase.NoScrollPhase, False,
+        )  # fmt: skip
+        QApplication.sendEvent(field.native, wheel)
+        assert field.value == before
+
+
+def test_buttons_tell_what_they_wait_for(window: Any, drawn_slide: Path, drawn_teacher: Path) -> None:
+    teacher, distill, session = window.docks["Teacher"], window.docks["Distill"], window.session
+    for made in (teacher.predict, teacher.preview, distill.run):
+        assert not made.isEnabled()
+        assert "no slide is open" in made.toolTip()
+    assert "both kinds" in teacher.teach.train.toolTip()
+    session.open(drawn_slide)
+    teacher.choose(drawn_teacher)
+    window.wait(lambda: session.teacher is not None and session.teacher.path == drawn_teacher)
+    for made in (teacher.predict, teacher.preview, distill.run):
+        assert made.isEnabled()
+        assert "Not now" not in made.toolTip()
+    session.begin("distill", drawn_slide.parent / "none")
+    assert "a run is at work" in distill.run.toolTip()
+    assert "a run is at work" in teacher.predict.toolTip()
+    assert teacher.preview.isEnabled()
+
+
+def test_one_of_several_slides_is_chosen_in_the_dock(window: Any, drawn_slide: Path, tmp_path: Path) -> None:
+    slide, session = window.docks["Slide"], window.session
+    (tmp_path / "there").mkdir()
+    paths = [drawn_slide, tmp_path / "another.tif", tmp_path / "there" / drawn_slide.name]
+    for path in paths:
+        assert not slide.which_row.isVisibleTo(slide) or len(session.slides) > 1
+        if path != drawn_slide:
+            shutil.copy(drawn_slide, path)
+        window.bench.open(path)
+    assert session.slide.path == paths[2]
+    assert len(set(slide.which.choices)) == 3
+    for path in paths[:2]:
+        window.choose("Slide", slide.which, [choice.path for choice in slide.which.choices].index(path))
+        window.wait(lambda path=path: session.slide.path == path)
+
+
+def test_the_device_follows_preferences(window: Any) -> None:
+    teacher = window.docks["Teacher"]
+    window.wait(lambda: "cpu" in teacher.device.choices)
+    set_device("cuda:3")
+    try:
+        assert teacher.device.value == "cuda:3"
+    finally:
+        set_device("auto")
+    assert teacher.device.value == "auto"
+
+
 def test_a_recent_slide_and_a_run_are_opened(window: Any, drawn_slide: Path, reviewed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     slide, session = window.docks["Slide"], window.session
     (image,) = window.ours("slide")
@@ -136,17 +202,17 @@ def test_a_recent_slide_and_a_run_are_opened(window: Any, drawn_slide: Path, rev
     window.wait(lambda: session.slide is not None)
     assert session.slide.path == drawn_slide
     run = session.run
-    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *asked: asked[2] == str(runs_folder()) and str(run))
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *asked: asked[2] == str(settings.runs_folder()) and str(run))
     window.click("Slide", slide.open_run)
     window.wait(lambda: session.run == run and len(session.here()) == 2)
 
 
 def test_what_is_seen_follows_the_fields_of_the_teacher_dock(window: Any, reviewed: Any) -> None:
     teacher, session = window.docks["Teacher"], window.session
-    (heat,) = window.ours("heat")
-    shown = heat.visible
-    window.use("Teacher", teacher.heat)
-    window.wait(lambda: session.heat is not shown and heat.visible is not shown)
+    assert not window.ours("heat")
+    for shown in (True, False):
+        window.use("Teacher", teacher.heat)
+        window.wait(lambda shown=shown: session.heat is shown and [layer.visible for layer in window.ours("heat")] == [shown])
     for field, value in ((teacher.threshold, "threshold"), (teacher.smoothing, "sigma_px"), (teacher.opacity, "opacity")):
         before = getattr(session, value)
         slider, number = (field.native.findChild(kind) for kind in (QSlider, QAbstractSpinBox))
@@ -170,10 +236,10 @@ def test_a_network_is_chosen_from_the_list_and_from_a_run(
     shutil.copyfile(drawn_teacher, run.model_path(0))
     window.wait(lambda: session.teacher is not None)
     teacher.in_thread(_known_models, teacher._offer)  # as when the dock is opened
-    window.wait(lambda: len(teacher.model.choices) > 2)  # none, the built-in one, mine
+    window.wait(lambda: len(teacher.model.choices) > 1)  # the built-in one, mine
     window.use("Teacher", teacher.model)
     window.wait(lambda: session.teacher.path.parent == models)
-    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *asked: asked[2] == str(runs_folder()) and str(run.path))
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *asked: asked[2] == str(settings.runs_folder()) and str(run.path))
     window.click("Teacher", teacher.from_run)
     window.wait(lambda: session.teacher.path == run.model_path(0))
     assert teacher.model.value == session.teacher.label

@@ -71,6 +71,27 @@ def test_what_is_excluded_is_drawn_kept_and_left_out(opened: Any, drawn_slide: P
     second.wait(lambda: not drawings.file("exclusion", slide).exists())
 
 
+def test_a_pen_is_pressed_while_it_draws(opened: Any) -> None:
+    teach, drawings, selection = opened.docks["Teacher"].teach, opened.bench.drawings, opened.viewer.layers.selection
+    exclude = opened.docks["Slide"].exclusions.draw
+    opened.click("Teacher", opened.docks["Teacher"].teach_fold.button)
+    tumour, normal = teach.draw["tumour"], teach.draw["normal"]
+    opened.click("Teacher", tumour)
+    assert (drawings.drawing, tumour.isChecked(), normal.isChecked()) == ("tumour", True, False)
+    assert "double click" in teach.what.text()
+    opened.click("Teacher", normal)
+    assert (drawings.drawing, tumour.isChecked(), normal.isChecked()) == ("normal", False, True)
+    opened.click("Teacher", normal)  # put down
+    assert (drawings.drawing, normal.isChecked(), selection.active.mode) == (None, False, "pan_zoom")
+    assert "double click" not in teach.what.text()
+    opened.click("Slide", opened.docks["Slide"].exclusions_fold.button)
+    opened.click("Slide", exclude)
+    assert exclude.isChecked()
+    assert "double click" in opened.docks["Slide"].exclusions.told.text()
+    selection.active = next(opened.bench.layers.ours("slide"))
+    assert not exclude.isChecked()
+
+
 def test_what_was_excluded_yesterday_holds_before_it_is_seen(window: Any, drawn_slide: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever predicts at once, while the drawings are still read, neither loses them nor predicts there."""
     drawings, session = window.bench.drawings, window.session
@@ -130,7 +151,7 @@ def test_rough_regions_become_a_teacher_that_predicts(opened: Any) -> None:
         USES[use][0] for use in ("tumour", "normal")
     }
     for name, value in (("tiles.size_px", 32), ("stage1.epochs", 40), ("network.width", 0.125)):
-        dock.form[name].value = value
+        next(part for part in (*dock.epochs, *dock.form) if part.name == name).value = value
     opened.click("Teacher", dock.train)
     opened.wait(lambda: session.job is not None and session.job.state == "done")
     run = session.job.out
@@ -150,7 +171,7 @@ def test_a_patch_folder_teaches_too(window: Any, drawn_patches: Path) -> None:
     dock.patches.value = drawn_patches
     window.wait(dock.train.isEnabled)
     for name, value in (("tiles.size_px", 32), ("stage1.epochs", 1), ("network.width", 0.125)):
-        dock.form[name].value = value
+        next(part for part in (*dock.epochs, *dock.form) if part.name == name).value = value
     window.click("Teacher", dock.train)
     window.wait(lambda: session.job is not None and session.job.state == "done")
     window.wait(lambda: session.teacher is not None and session.job.out in session.teacher.path.parents)

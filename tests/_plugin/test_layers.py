@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import shapely
 import tifffile
+from dask.callbacks import Callback
 from napari.components import ViewerModel
 from napari.layers import Labels
 
@@ -16,7 +17,7 @@ from napari_ifkd._plugin.layer_view import LayerView
 from napari_ifkd._plugin.measure import agreement, area_mm2, disagreements
 from napari_ifkd._plugin.region import region_geometry
 from napari_ifkd.errors import AnnotationError
-from napari_ifkd.events import MapReady, RunDone
+from napari_ifkd.events import MapReady, Progress, RunDone
 from napari_ifkd.session import Session
 from napari_ifkd.slides import find_tissue
 
@@ -32,6 +33,7 @@ def scene(drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None]) -> 
     view = LayerView(viewer, session)
     slide = session.open(drawn_slide)
     assert [made.tag(layer)["kind"] for layer in viewer.layers] == ["slide"]  # nothing that holds nothing
+    session.look(heat=True)
     session.begin("distill", tmp_path / "run")
     assert {made.tag(layer)["kind"]: made.is_spare(layer) for layer in viewer.layers} == {"slide": False, "heat": True, "mask": True}
     height, width = slide.shape_level0[0] // 2, slide.shape_level0[1] // 2
@@ -151,7 +153,7 @@ def test_layers_change_one_a_turn_and_are_drawn_when_all_are_there(
         turns.pop(0)()
         counts.append(len(viewer.layers))
     assert np.diff(counts).max() == 1
-    assert counts[-1] == 2 + 2 + 1
+    assert counts[-1] == 2 + 2  # what the user has, and two masks
     assert held == [True, False]
     assert view.settled
     assert viewer.layers.selection.active is user  # nobody takes away what the user works on
@@ -223,6 +225,40 @@ def test_areas_and_agreement_are_exact(scene: Any) -> None:
     found = agreement(a, b, 0.5, 0, exclusion=left)
     assert (found.a_only_mm2, found.b_only_mm2, found.both_mm2) == pytest.approx((0, 800 * 4e-6, 800 * 4e-6))
     assert len(disagreements(a, b, 0.5, 0, shapely.box(40, 0, 160, 200))) == 0
+
+
+def test_what_threads_compute_leaves_the_cache_of_napari_alone(scene: Any) -> None:
+    """It is not made for threads: used by two at once it fails, in the middle of a picture."""
+    _, session, _ = scene
+    a, b = (candidate.found for candidate in session.here())
+    seen: list[Any] = []
+    with Callback(posttask=lambda key, *_: seen.append(key)):
+        area_mm2(a, 0.5, 1.0)
+        agreement(a, b, 0.5, 1.0)
+        disagreements(a, b, 0.5, 1.0)
+        made.prepare(a, 0.5, 1.0)
+        assert seen == []
+        made.disagreement_levels(a, b, 0.5, 1.5)[0].compute()  # the way to tell
+        assert seen
+
+
+def test_progress_leaves_what_the_user_set_of_a_layer(scene: Any) -> None:
+    _, session, view = scene
+    (mask,) = [layer for layer in view.ours("mask") if layer.visible]
+    mask.opacity, mask.visible = 0.2, False
+    session.apply(Progress("training", 1, 10))
+    assert (mask.opacity, mask.visible) == (0.2, False)
+
+
+def test_the_outline_of_the_tissue_leaves_the_selection_alone(drawn_slide: Path) -> None:
+    viewer, session = ViewerModel(), Session()
+    view = LayerView(viewer, session)
+    slide = session.open(drawn_slide)
+    user = viewer.add_shapes()
+    session.found_tissue(slide, find_tissue(slide))
+    view.show_tissue(True)
+    assert [layer.visible for layer in view.ours("tissue")] == [True]
+    assert viewer.layers.selection.active is user
 
 
 def test_an_overridden_resolution_moves_the_slide_layer(scene: Any) -> None:

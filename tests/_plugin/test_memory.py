@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from napari_ifkd._plugin.settings import slide_folder
 from napari_ifkd.config import Config
@@ -156,3 +157,60 @@ def test_a_slide_dropped_onto_a_dock_is_opened(window: Any, drawn_slide: Path) -
     assert entered.isAccepted()
     QApplication.sendEvent(dock.viewport(), QDropEvent(QPointF(20, 20), *args))
     window.wait(lambda: window.session.slide is not None and window.session.slide.path == drawn_slide)
+
+
+def test_what_is_dropped_is_opened_by_whoever_knows_it(window: Any, shared_data: Path, tmp_path: Path, said: list[str]) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "picture.jpg")
+    (tmp_path / "words.odd").write_text("nobody knows such a thing")
+    window.bench.dropped(tmp_path / "words.odd")
+    assert "words.odd" in said[0]
+    window.bench.dropped(tmp_path / "picture.jpg")
+    assert [layer.name for layer in window.viewer.layers] == ["picture"]
+    dicom = shared_data / "slides" / "CMU-1-Small-Region.dcm.d"
+    window.bench.dropped(dicom)
+    assert window.session.slide.path == dicom
+    assert len(said) == 1
+
+
+def taken(run: RunFolder, name: str, tmp_path: Path) -> RunFolder:
+    """Return the run once more, as another."""
+    shutil.copytree(run.path, tmp_path / name)
+    return RunFolder.open(tmp_path / name)
+
+
+def test_a_run_that_is_opened_stays_though_another_was_left(window: Any, run: RunFolder, tmp_path: Path, make_napari_viewer: Any) -> None:
+    window.bench.open(run.path)
+    window.wait(lambda: len(window.session.here()) == 3 and window.bench.memory._slide is not None)
+    view = slide_folder(window.session.slide) / "view.json"
+    window.wait(lambda: view.is_file() and str(run.path) in view.read_text())
+    other = taken(run, "other", tmp_path)
+    later = window.another(make_napari_viewer(show=True))
+    later.bench.open(other.path)
+    later.wait(lambda: later.bench.memory._slide is not None and len(later.session.here()) == 3)
+    later.qtbot.wait(300)
+    assert {candidate.run for candidate in later.session.here()} == {other.path}
+
+
+def test_what_could_not_be_opened_yet_is_not_forgotten(window: Any, run: RunFolder, make_napari_viewer: Any, drawn_slide: Path) -> None:
+    window.bench.open(run.path)
+    window.wait(lambda: len(window.session.here()) == 3 and window.bench.memory._slide is not None)
+    view = slide_folder(window.session.slide) / "view.json"
+    window.wait(lambda: view.is_file() and str(run.path) in view.read_text())
+    later = window.another(make_napari_viewer(show=True))
+    later.session.begin("train", run.path.parent / "at-work")
+    later.bench.open(drawn_slide)
+    later.wait(lambda: later.bench.memory._slide is not None)
+    assert later.session.here() == ()
+    later.session.look(threshold=0.9)
+    later.wait(lambda: "0.9" in view.read_text())
+    assert str(run.path) in view.read_text()
+
+
+def test_a_run_read_late_is_not_shown_on_another_slide(window: Any, run: RunFolder, drawn_slide: Path, tmp_path: Path) -> None:
+    window.bench.open(drawn_slide)
+    slide, done = window.session.slide, []
+    window.bench.runs.restore(slide, [run.path], done.append)
+    shutil.copy(drawn_slide, tmp_path / "other.tif")
+    window.bench.open(tmp_path / "other.tif")  # before it is read
+    window.wait(lambda: done == [True])
+    assert window.session.candidates == ()

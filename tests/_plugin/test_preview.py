@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -75,14 +77,42 @@ def test_two_requests_at_once_share_one_process(opened: Any, monkeypatch: pytest
     start, started = preview._start, []
 
     def counted() -> Any:
+        time.sleep(0.2)  # so that the other one comes meanwhile
         started.append(start())
         return started[-1]
 
     monkeypatch.setattr(preview, "_start", counted)
-    opened.bench.previewer.look()
-    opened.bench.previewer.look()
-    previewed(opened)
+    previewer = opened.bench.previewer
+    previewer._number += 1
+    asked = previewer._number, opened.session.slide, opened.session.teacher, (0.0, 0.0, 64.0, 64.0), lambda: None
+    threads = [threading.Thread(target=previewer._ask, args=asked) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     assert len(started) == 1
+    previewer.look()
+    previewed(opened)
+    assert opened.ours("preview heat")
+
+
+def test_a_picture_that_cannot_be_made_is_told_of_and_the_next_one_comes(
+    opened: Any, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dock, previewer = opened.docks["Teacher"], opened.bench.previewer
+    picture = previewer._pictured
+
+    def failing(_: Any) -> Any:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(previewer, "_pictured", failing)
+    opened.click("Teacher", dock.preview)
+    opened.wait(lambda: bool(said))
+    assert "no room" in said[0]
+    assert not previewer.busy
+    monkeypatch.setattr(previewer, "_pictured", picture)
+    opened.click("Teacher", dock.preview)
+    previewed(opened)
     assert opened.ours("preview heat")
 
 

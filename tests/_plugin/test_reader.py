@@ -6,6 +6,7 @@ import hashlib
 import shutil
 import subprocess
 import sys
+import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -101,6 +102,37 @@ def test_the_phantom_is_drawn_once(window: Any, monkeypatch: pytest.MonkeyPatch)
     assert sample_data.phantom_path().is_file()
     monkeypatch.setattr("napari_ifkd.slides.write_phantom", None)  # a second drawing would fail
     assert len(sample_data.phantom()) == 1
+
+
+def test_a_sample_on_its_way_is_not_begun_twice_and_may_be_left(window: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from qtpy.QtCore import QEventLoop
+
+    began, go, refused = [], threading.Event(), list[InputError]()
+    loops = list[QEventLoop]()
+
+    def draw(path: Path, *_: Any, **__: Any) -> None:
+        began.append(threading.current_thread() is threading.main_thread())
+        go.wait(30)
+
+    class Loop(QEventLoop):
+        def __init__(self) -> None:
+            super().__init__()
+            loops.append(self)
+
+    def again() -> None:
+        try:
+            sample_data.phantom()
+        except InputError as error:
+            refused.append(error)
+        loops[0].quit()  # as when napari is closed
+
+    monkeypatch.setattr("napari_ifkd.slides.write_phantom", draw)
+    monkeypatch.setattr(sample_data, "QEventLoop", Loop)
+    window.when(lambda: bool(began), again)
+    assert sample_data.phantom() == []
+    assert began == [False]
+    assert "on its way already" in str(refused[0])
+    go.set()
 
 
 def test_the_real_sample_is_fetched_once_and_checked(
@@ -210,3 +242,15 @@ def test_a_slide_of_another_reader_is_taken_in(window: Any, drawn_slide: Path) -
     assert len(window.ours("slide")) == 1
     assert not [layer for layer in window.viewer.layers if layer.name == drawn_slide.stem]
     assert not slide.adopt.isVisible()
+
+
+def test_a_picture_that_is_no_slide_stays_what_it_is(window: Any, tmp_path: Path, said: list[str]) -> None:
+    slide = window.docks["Slide"]
+    tifffile.imwrite(tmp_path / "deep.tif", np.zeros((64, 64), np.uint16))
+    window.viewer.open(str(tmp_path / "deep.tif"), plugin="napari")
+    window.wait(slide.adopt.isVisible)
+    window.click("Slide", slide.adopt)
+    assert "deep.tif" in said[0]
+    assert slide.refused.isVisible()
+    assert said[0] in slide.refused.text()
+    assert [layer.name for layer in window.viewer.layers] == ["deep"]

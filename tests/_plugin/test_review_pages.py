@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,6 +46,7 @@ def test_from_one_disagreement_to_the_next_and_back(window: Any, reviewed: Any, 
     middle = [((n.mean() + 0.5) * scale - 0.5) * mpp for n, scale in zip((y, x), a.found.scale_yx, strict=True)]
     assert len(reviewed._places) == 1
     assert np.allclose(window.viewer.scene.camera.center[-2:], middle, atol=0.5)
+    assert reviewed.place.text().startswith("Place 1 of 1")
     window.viewer.reset_view()
     window.key("Shift+D")
     assert np.allclose(window.viewer.scene.camera.center[-2:], middle, atol=0.5)
@@ -185,10 +188,12 @@ def test_thirty_points_say_which_round(window: Any, reviewed: Any) -> None:
     assert not np.allclose(window.viewer.scene.camera.center[-2:], seen)
     window.click("Review", count.back)
     assert np.allclose(window.viewer.scene.camera.center[-2:], seen, atol=1e-3)
+    assert "You said: <b>tumour</b>" in count.what.text()
     for key, answer in (("U", "unsure"), ("N", "normal"), ("T", "tumour")):
         window.key(key)
         window.wait(lambda answer=answer: any(p.answer == answer for p in read_points(run.path / "points-asked.csv")))
     assert count.bar.value() == 3
+    assert "At the place before: tumour" in count.what.text()
     truth = session.here()[1].found
     while count.points:
         asked = count.points[count.at]
@@ -243,6 +248,9 @@ def test_lesions_are_listed_sorted_and_judged(window: Any, reviewed: Any, tmp_pa
     assert np.allclose(window.viewer.scene.camera.center[-2:], middle, atol=1e-3)
     assert not np.allclose(before, middle)
     found = candidate.found
+    (ring,) = window.ours("lesion")  # drawn round the one that is picked
+    corners = np.asarray([ring.data_to_world(corner) for corner in ring.data[0]]) / mpp + 0.5
+    assert np.allclose((*corners.min(0)[::-1], *corners.max(0)[::-1]), first.box, atol=1e-3)
 
     def on_screen() -> np.ndarray:
         (mask,) = [layer for layer in window.ours("mask") if layer.visible]
@@ -264,12 +272,13 @@ def test_lesions_are_listed_sorted_and_judged(window: Any, reviewed: Any, tmp_pa
     assert lesions._row() == 1
     (marks,) = window.ours("verdicts")
     assert len(marks.data) == 2
-    assert "2 judged, 1 rejected" in lesions.told.text()
+    assert "2 judged. 1 rejected" in lesions.told.text()
     export_run(session.run, ["csv"], tmp_path / "out", round=candidate.round, threshold=session.threshold, sigma_px=0)
     assert len((tmp_path / "out" / f"tiny_round{candidate.round}.lesions.csv").read_text().splitlines()) == 3  # a head, and two of three
     session.look(threshold=0.7)  # another mask has other lesions
     window.wait(lambda: lesions.model.rowCount() == 0)
     assert lesions.list.isVisible()
+    assert not window.ours("lesion")
     window.click("Review", lesions.list)
     window.wait(lambda: lesions.model.rowCount() == 2)
     assert not window.ours("verdicts") or len(window.ours("verdicts")[0].data) <= 1
@@ -342,11 +351,11 @@ def test_each_choice_of_compare_shows_what_it_says(window: Any, reviewed: Any) -
     session = window.session
     page(window, reviewed, "Compare")
     first, second = session.here()
-    for index, one in ((1, first), (2, second)):  # 0 is none
+    for index, one in enumerate((first, second)):
         window.choose("Review", reviewed.shown, index)
         assert session.shown is one
-    window.choose("Review", reviewed.a, 2)
-    window.choose("Review", reviewed.b, 1)
+    window.choose("Review", reviewed.a, 1)
+    window.choose("Review", reviewed.b, 0)
     assert (session.a, session.b) == (second, first)
     for mode, one in (("a", second), ("b", first)):
         window.click("Review", reviewed.mode.buttons[mode])
@@ -355,7 +364,7 @@ def test_each_choice_of_compare_shows_what_it_says(window: Any, reviewed: Any) -
     for part in (QSlider, QAbstractSpinBox):
         before = session.opacity
         window.use("Review", reviewed.opacity.native.findChild(part))
-        assert session.opacity != before
+        window.wait(lambda before=before: session.opacity != before)
     window.wait(lambda: all(layer.opacity == pytest.approx(session.opacity) for layer in window.ours("mask") if layer.visible))
     window.wait(lambda: "F1" in reviewed.numbers.text())
     for turn in (reviewed.last, reviewed.last):  # the first looks for the places
@@ -363,7 +372,7 @@ def test_each_choice_of_compare_shows_what_it_says(window: Any, reviewed: Any) -
         seen = np.asarray(window.viewer.scene.camera.center[-2:])
         window.click("Review", turn)
         window.wait(lambda seen=seen: not np.allclose(window.viewer.scene.camera.center[-2:], seen))
-    window.choose("Review", reviewed.shown, 2)
+    window.choose("Review", reviewed.shown, 1)
     shown = session.shown.round
     window.use("Review", reviewed.steps)
     assert session.shown.round != shown
@@ -387,10 +396,41 @@ def test_what_is_excluded_later_counts_no_more(window: Any, reviewed: Any) -> No
 
 
 def test_the_round_that_is_shown_is_accepted(window: Any, reviewed: Any) -> None:
-    window.choose("Review", reviewed.shown, 1)
+    window.choose("Review", reviewed.shown, 0)
     window.click("Review", reviewed.accept)
     assert window.session.accepted.round == 0
     assert "Accepted: the teacher" in reviewed.accepted.text()
+
+
+def test_what_was_accepted_becomes_the_model(window: Any, reviewed: Any, drawn_teacher: Path) -> None:
+    session = window.session
+    assert not reviewed.reuse.isVisible()
+    shutil.copyfile(drawn_teacher, RunFolder(session.run).model_path(1))
+    window.click("Review", reviewed.accept)
+    window.click("Review", reviewed.reuse)
+    window.wait(lambda: session.teacher is not None and session.teacher.path == RunFolder(session.run).model_path(1))
+    assert not reviewed.reuse.isEnabled()
+    assert session.teacher.label == "round 1 of run"
+    assert window.docks["Teacher"].model.value == session.teacher.label
+
+
+def test_the_threshold_is_at_hand(window: Any, reviewed: Any) -> None:
+    session, before = window.session, window.session.threshold
+    window.use("Review", reviewed.threshold.native.findChild(QSlider))
+    window.wait(lambda: session.threshold != before)
+    assert window.docks["Teacher"].threshold.value == pytest.approx(session.threshold)
+    assert f"{session.threshold:.2f}" in reviewed.accept.text()
+
+
+def test_long_names_leave_the_dock_as_wide_as_it_is(window: Any, reviewed: Any) -> None:
+    session = window.session
+    long = replace(session.here()[0], act="predict")
+    long.found.model["name"] = "teacher of a slide with a very long name indeed, as scanners make them"
+    session.candidates = (long, *session.candidates)
+    session.show(long)
+    window.qtbot.wait(50)
+    assert reviewed.widget().width() <= reviewed.viewport().width()
+    assert reviewed.widget().minimumSizeHint().width() <= 322
 
 
 def test_unsure_is_an_answer(window: Any, reviewed: Any) -> None:

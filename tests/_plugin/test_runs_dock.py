@@ -78,7 +78,20 @@ def test_a_run_is_opened_from_the_list(listed: Any, folder: Path) -> None:
     assert session.shown.round == 1
     assert session.slide.name == "tiny.tif"
     assert session.job.state == "done"
-    listed.wait(lambda: len(listed.ours("mask", "heat")) == 2)
+    listed.wait(lambda: len(listed.ours("mask", "heat")) == 1)
+
+
+def test_an_older_run_takes_the_place_of_the_one_looked_at(listed: Any, folder: Path) -> None:
+    dock, session = listed.docks["Runs"], listed.session
+    for name in ("finished", "stopped", "finished"):
+        _pick(listed, name)
+        listed.click("Runs", dock.open)
+        listed.wait(lambda name=name: session.run == folder / name and len(session.here()) == 2)
+        for _ in range(5):  # what comes with the layers, comes a little later
+            listed.ours("mask")
+            listed.qtbot.wait(60)
+        assert {candidate.run for candidate in session.here()} == {folder / name}
+        assert session.run == folder / name
 
 
 def test_a_run_is_moved_to_the_trash_after_a_question(listed: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,6 +40,7 @@ def test_from_slide_to_export_by_clicks(
     assert teacher.warning.isHidden()
 
     # predict
+    window.use("Teacher", teacher.heat)
     window.click("Teacher", teacher.predict)
     assert not teacher.predict.isEnabled()
     window.wait(lambda: session.job.state != "running")
@@ -121,6 +122,7 @@ def test_out_of_its_domain_the_warning_goes_everywhere(window: Any, shared_data:
     assert teacher.warning.isVisibleTo(teacher)
     window.click("Slide", next(b for b in window.docks["Slide"].region.native.findChildren(_radio()) if b.text() == "Visible field"))
     window.viewer.scene.camera.zoom = 2
+    window.use("Teacher", teacher.heat)
     window.click("Teacher", teacher.predict)
     window.wait(lambda: session.job.state != "running")
     assert session.job.state == "done", session.job.message

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import weakref
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari.settings import get_plugin_settings
+from psygnal import Signal
 from qtpy.compat import isalive
 from qtpy.QtCore import QTimer
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtWidgets import QMainWindow
 
+from napari_ifkd.annotations.zarr_labels import is_zarr_group
 from napari_ifkd.errors import InputError
 from napari_ifkd.session import Session
 from napari_ifkd.slides import find_tissue
+from napari_ifkd.slides.dicom import is_dicom
 
 from .closing import CloseWatch
 from .commands import distill_command, new_run, predict_command, train_command
@@ -23,6 +28,7 @@ from .layer_view import LayerView
 from .layers import is_spare, tag
 from .memory import Memory
 from .preview import Previewer
+from .reader import get_reader, named
 from .region import region_geometry
 from .run_desk import RunDesk
 from .settings import PACKAGE, device, runs_folder
@@ -60,6 +66,9 @@ class Bench:
     viewer : napari's viewer, or the public proxy of it
     """
 
+    device_changed = Signal()  # in Preferences, or in a dock
+    refused = Signal(str)  # a file was not opened, and why
+
     def __init__(self, viewer: Any) -> None:
         self.viewer = viewer
         self.session = Session()
@@ -79,7 +88,9 @@ class Bench:
         viewer.layers.selection.events.active.connect(self._selected)
         self.session.events.slide.connect(self._look_for_tissue)
         self.session.events.slide.connect(self._look_for_work)
-        self._adopting = False
+        with suppress(KeyError):  # the manifest is not registered
+            get_plugin_settings(PACKAGE).runs.events.device.connect(self._device_set)
+        self._arrived: list[Any] = [layer for layer in viewer.layers if not is_spare(layer)]  # layers that somebody else added
         self._adopt_all()
         self._look_for_work()
         in_thread(warm_up, lambda _: None)
@@ -94,21 +105,25 @@ class Bench:
                     if not slide.stem.endswith("_truth"):
                         self.session.open(slide)
                 self.runs.open(path / "run")
-            elif path.is_dir() and (path / "zarr.json").is_file():  # a map: the reader knows it
+            elif path.is_dir() and is_zarr_group(path):  # a map: the reader knows it
                 self.viewer.open(str(path), plugin=PACKAGE)
-            elif path.is_dir():
+            elif path.is_dir() and not is_dicom(path):
                 self.runs.open(path)
             else:
                 self.session.open(path)
         except InputError as error:
+            self.refused.emit(str(named(error)))
             say_error(error)
 
     def dropped(self, path: Path) -> None:
         """Open what was dropped onto a dock, as if it had been dropped onto the picture."""
         if path.is_dir():
             self.open(path)
-        else:
-            self.viewer.open([str(path)], plugin=PACKAGE)
+            return
+        try:
+            self.viewer.open([str(path)], plugin=PACKAGE if get_reader(str(path)) is not None else None)
+        except (InputError, OSError, ValueError) as error:  # ValueError: napari knows no reader
+            say_error(error)
 
     def predict(self, config: Config) -> None:
         """Predict the active slide with the chosen teacher, as a run of its own; an error is told to the user."""
@@ -188,16 +203,20 @@ class Bench:
 
     # --- what happens in the viewer
 
+    def _device_set(self, _: object) -> None:
+        self.device_changed.emit()
+
     def _inserted(self, event: Any) -> None:
         # napari adds the layers of a run one by one: look at them when all are there, or we would add the missing ones ourselves
-        if tag(event.value).get("kind") in ("slide", "mask") and not is_spare(event.value) and not self._adopting:
-            self._adopting = True
-            QTimer.singleShot(0, self._adopt_all)
+        if tag(event.value).get("kind") in ("slide", "mask") and not self.layers.adding:
+            if not self._arrived:
+                QTimer.singleShot(0, self._adopt_all)
+            self._arrived.append(event.value)
 
     def _adopt_all(self) -> None:
-        self._adopting = False
-        for layer in list(self.viewer.layers):
-            if not is_spare(layer):
+        arrived, self._arrived = self._arrived, []
+        for layer in arrived:
+            if layer in self.viewer.layers:
                 self._adopt(tag(layer))
 
     def _adopt(self, known: dict[str, Any]) -> None:

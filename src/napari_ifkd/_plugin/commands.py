@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import re
+import shutil
 from typing import TYPE_CHECKING
 
 from napari_ifkd.config import Config, dump_config
@@ -21,13 +22,11 @@ if TYPE_CHECKING:
 
 
 def new_run(folder: Path, data: Path, act: str) -> Path:
-    """Return a run folder that does not exist yet, named after what it looks at, act and time."""
-    base = folder / f"{data.stem}-{act}-{datetime.now():%Y%m%d-%H%M%S}"
-    path, number = base, 1
-    while path.exists():
-        number += 1
-        path = base.with_name(f"{base.name}-{number}")
-    return path
+    """Return a run folder that does not exist yet, named after what it looks at and the act, and numbered."""
+    name = f"{data.stem}-{act}-"
+    there = folder.iterdir() if folder.is_dir() else ()
+    numbers = [int(found[1]) for path in there if (found := re.fullmatch(rf"{re.escape(name)}(\d+)(\..*)?", path.name))]
+    return folder / f"{name}{max(numbers, default=0) + 1}"
 
 
 def train_command(
@@ -136,7 +135,12 @@ def _common(slides: Sequence[Slide], out: Path, config: Config, exclude: Sequenc
     words = ["--config", str(file)]
     if override:
         words += ["--mpp", str(slides[0].mpp)]
-    return words + [word for path in exclude for word in ("--exclude", str(path))]
+    for path in exclude:  # as they are now: the user may go on drawing
+        kept = _beside(out, "exclude") / path.name
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, kept)
+        words += ["--exclude", str(kept)]
+    return words
 
 
 def _beside(out: Path, suffix: str) -> Path:

@@ -52,6 +52,7 @@ class Drawings(QObject):
     """
 
     changed = Signal()
+    pen = Signal()  # another use is drawn by now, or none
 
     def __init__(self, viewer: Any, session: Session, layers: LayerView) -> None:
         super().__init__()
@@ -64,6 +65,7 @@ class Drawings(QObject):
         self._timer.setInterval(_RESTED_MS)
         self._timer.timeout.connect(self._rested)
         session.events.slide.connect(self._slide_changed)
+        viewer.layers.selection.events.active.connect(self._picked_up)
 
     # --- layers
 
@@ -71,10 +73,20 @@ class Drawings(QObject):
         """Return the layer of a slide, None if nothing was drawn yet."""
         return self.layers.find(f"drawn {use}", slide.path)
 
+    @property
+    def drawing(self) -> Use | None:
+        """What a click in the picture draws now, None if it draws nothing of ours."""
+        layer = self.viewer.layers.selection.active
+        drawn = layer is not None and str(getattr(layer, "mode", "")).startswith("add_")
+        return next((use for use in USES if drawn and tag(layer).get("kind") == f"drawn {use}"), None)
+
     def begin(self, use: Use) -> None:
-        """Put a pen into the user's hand: the layer of the active slide, ready for polygons."""
+        """Put a pen into the user's hand: the layer of the active slide, ready for polygons; one that is in the hand is put down."""
         slide = self.session.slide
         if slide is None:
+            return
+        if self.drawing == use:
+            self.viewer.layers.selection.active.mode = "pan_zoom"
             return
         layer = self.layer(use, slide) or self._add_layer(use, slide)
         layer.visible = True
@@ -127,7 +139,7 @@ class Drawings(QObject):
             ndim=2,
             name=f"{name} · {slide.name}",
             edge_color=colour,
-            face_color=colour + "60",
+            face_color=colour + ("60" if use == "exclusion" else "20"),  # predictions are looked at through rough regions
             edge_width=max(2.0, 0.003 * max(slide.shape_level0) * (slide.mpp or 1.0)),
             features={"kind": np.zeros(0, object)},
             feature_defaults={"kind": ""},
@@ -137,6 +149,7 @@ class Drawings(QObject):
         )
         path = str(slide.path)
         layer.events.data.connect(lambda _: self._touched(use, path))
+        layer.events.mode.connect(self._picked_up)
         return layer
 
     # --- files
@@ -160,6 +173,9 @@ class Drawings(QObject):
             return file if file.is_file() else None
 
         return keep
+
+    def _picked_up(self, _: object) -> None:
+        self.pen.emit()
 
     def _touched(self, use: Use, path: str) -> None:
         self._stale.add((use, path))

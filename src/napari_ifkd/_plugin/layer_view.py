@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from napari_ifkd.session import Session
-    from napari_ifkd.session_records import Candidate
+    from napari_ifkd.session_records import Candidate, Job
     from napari_ifkd.slides import Slide
 
 
 _SPARES = {"heat": 1, "mask": 2}
-"""Layers made while a run begins: a mask to look at and one to compare it with; whatever comes is shown in them."""
+"""Layers made while a run begins: of rounds a mask to look at and one to compare it with; whatever comes is shown in them."""
 
 
 def _now(act: Callable[[], None]) -> None:
@@ -46,13 +46,16 @@ class LayerView:
         self.viewer, self.session = viewer, session
         self._known: set[str] = set()  # paths of the predictions that were in the session
         self._later, self._hold, self._busy = later, hold, False
+        self.adding = False  # whether a layer is being added by this view
         self._blind = False
         self._sides = SideBySide(viewer)
         self._judged: tuple[tuple[str, float, float], list[Any]] = (("", 0.0, 0.0), [])
         events = session.events
         events.slide.connect(self._slide_changed)
-        for name in ("candidates", "files", "shown", "a", "b", "compare", "heat", "job"):
+        for name in ("candidates", "files", "shown", "a", "b", "compare", "heat"):
             events[name].connect(self.refresh)
+        self._at_work: str | None = None  # act of the run that is
+        events.job.connect(self._job_changed)
         for name in ("threshold", "sigma_px"):
             events[name].connect(self._remask)
         events.opacity.connect(self._reopaque)
@@ -82,12 +85,13 @@ class LayerView:
         data, options, _ = made.slide_layer(slide)
         if layer is None:
             layer = self.viewer.add_image(data, **options)
-            self.viewer.layers.move(self.viewer.layers.index(layer), 0)
         elif made.tag(layer).get("mpp") != options["metadata"][made.KEY]["mpp"] and slide.mpp is not None:
             layer.data = data
             layer.metadata = {**layer.metadata, **options["metadata"]}
             layer.scale, layer.translate, layer.units = options["scale"], options["translate"], options["units"]
             self.viewer.reset_view()
+        if self.viewer.layers.index(layer):
+            self.viewer.layers.move(self.viewer.layers.index(layer), 0)
         return layer
 
     def show_tissue(self, visible: bool) -> None:
@@ -101,8 +105,7 @@ class LayerView:
         if layer is not None:
             self.viewer.layers.remove(layer)
         data, options, _ = made.tissue_layer(slide, tissue)
-        layer = self.viewer.add_labels(data, **options)
-        layer.contour = 1
+        self._add(self.viewer.add_labels, data, options).contour = 2
 
     def _slide_changed(self, slide: Slide | None) -> None:
         if slide is not None:
@@ -114,6 +117,12 @@ class LayerView:
         self.refresh()
 
     # --- predictions
+
+    def _job_changed(self, job: Job | None) -> None:
+        at_work = job.act if job is not None and job.alive else None
+        if at_work != self._at_work:  # not at every step of its progress: what the user set of a layer stays
+            self._at_work = at_work
+            self.refresh()
 
     def hide_predictions(self, hidden: bool) -> None:
         """Hide all predictions, so that whoever judges the tissue does not see what they say, or show them again."""
@@ -184,7 +193,10 @@ class LayerView:
         job = session.job
         if session.slide is not None and job is not None and job.alive and job.act != "train":  # while nobody waits for a map
             for kind, number in _SPARES.items():
-                if len(list(self.ours(kind))) < number:
+                if kind == "heat" and not session.heat:
+                    continue
+                there = list(self.ours(kind))
+                if len(there) < (1 if job.act == "predict" and all(map(made.is_spare, there)) else number):
                     yield partial(self._add_spare, kind, session.slide)
             named = {layer.name for layer in self.viewer.layers}
             for layer in self.ours("mask"):  # napari numbers the second of a name, also when the first has another by now
@@ -272,7 +284,7 @@ class LayerView:
         gone = self._gone()
         free = [layer for layer in self.ours("mask") if layer.multiscale and made.tag(layer)["path"] not in seen]
         free.sort(key=lambda layer: (not made.is_spare(layer), layer not in gone))
-        if len(list(self.ours("mask"))) >= _SPARES["mask"] and free:
+        if free and (made.is_spare(free[0]) or len(list(self.ours("mask"))) >= _SPARES["mask"]):
             yield from made.refill(free[0], data, options)
         else:
             yield partial(self._add, self.viewer.add_labels, data, {**options, "visible": False})
@@ -312,10 +324,14 @@ class LayerView:
         # napari would select it: take the layer from under the user's hands, and arrange the window anew for its controls
         selection = self.viewer.layers.selection
         before, active = set(selection), selection.active
-        with selection.events.blocker_all():
-            layer = add(data, **options)
-            selection.active = active
-            selection.update(before)
+        self.adding = True
+        try:
+            with selection.events.blocker_all():
+                layer = add(data, **options)
+                selection.active = active
+                selection.update(before)
+        finally:
+            self.adding = False
         return layer
 
     def _remove(self, layer: Any) -> None:

@@ -13,13 +13,14 @@ from qtpy.QtCore import QObject, QTimer
 
 from napari_ifkd.errors import InputError
 from napari_ifkd.files import write_aside
-from napari_ifkd.session_records import Compare
+from napari_ifkd.session_records import BUILT_IN_TEACHER, Compare
 
 from .look import show_whole
 from .settings import slide_folder, slides_folder
 from .worker import in_thread, say_error
 
 if TYPE_CHECKING:
+    from napari_ifkd.runs.resolve import Resolved
     from napari_ifkd.session import Session
     from napari_ifkd.session_records import Candidate
     from napari_ifkd.slides import Slide
@@ -44,6 +45,7 @@ class View:
     centre, zoom : of the camera, world
     shown, a, b : predictions, as run and round
     runs : that are open for it
+    model : that was chosen: weights file, and what it is called
     """
 
     path: str
@@ -58,6 +60,7 @@ class View:
     a: Chosen | None = None
     b: Chosen | None = None
     runs: tuple[str, ...] = ()
+    model: tuple[str, str] | None = None
 
 
 class Memory(QObject):
@@ -77,18 +80,23 @@ class Memory(QObject):
         self.viewer, self.session, self.runs = viewer, session, runs
         self.recent: list[Path] = []
         self._views: dict[str, View | None] = {}
+        self._pending: dict[str, View] = {}  # views whose runs could not be opened again yet
         self._slide: Slide | None = None  # whose view is followed; None while one is restored
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(_RESTED_MS)
         self._timer.timeout.connect(self._keep)
-        for name in ("threshold", "sigma_px", "heat", "compare", "shown", "a", "b", "candidates"):
+        for name in ("threshold", "sigma_px", "heat", "compare", "shown", "a", "b", "candidates", "teacher"):
             session.events[name].connect(self._note, max_args=0)
         camera = viewer.scene.camera
         camera.events.center.connect(self._note)
         camera.events.zoom.connect(self._note)
         session.events.slide.connect(self._turn)
         in_thread(_recent, lambda found: self._listed([*self.recent, *found]), _nothing)
+
+    def folder(self) -> str:
+        """Return the folder of the slide looked at last, "" if none was."""
+        return str(self.recent[0].parent) if self.recent else ""
 
     # --- noting
 
@@ -108,6 +116,10 @@ class Memory(QObject):
         session, camera = self.session, self.viewer.scene.camera
         here = [candidate for candidate in session.candidates if candidate.slide == slide.name]
         shown, a, b = (_chosen(candidate) if candidate in here else None for candidate in (session.shown, session.a, session.b))
+        runs = [str(candidate.run) for candidate in here]
+        pending = self._pending.get(str(slide.path))
+        if pending is not None:
+            shown, a, b, runs = shown or pending.shown, a or pending.a, b or pending.b, [*pending.runs, *runs]
         return View(
             str(slide.path),
             session.threshold,
@@ -120,7 +132,8 @@ class Memory(QObject):
             shown=shown,
             a=a,
             b=b,
-            runs=tuple(dict.fromkeys(str(candidate.run) for candidate in here)),
+            runs=tuple(dict.fromkeys(runs)),
+            model=None if session.teacher is None else (str(session.teacher.path), session.teacher.label),
         )
 
     # --- restoring
@@ -138,7 +151,7 @@ class Memory(QObject):
             return
         self._listed([slide.path, *self.recent])
         known = str(slide.path)
-        if known in self._views:
+        if known in self._views:  # what was chosen since then stays: a model is of the tissue, not of one slide
             QTimer.singleShot(0, lambda: self._restore(slide, self._views[known]))
         else:
             in_thread(lambda: _read(slide), lambda view: self._restore(slide, view), lambda _: self._restore(slide, None))
@@ -146,6 +159,8 @@ class Memory(QObject):
     def _restore(self, slide: Slide, view: View | None) -> None:
         if slide is not self.session.slide:
             return
+        if view is not None and view.model is not None and str(slide.path) not in self._views:
+            self._take_model(*view.model)
         self._views[str(slide.path)] = view
         if view is None:
             if len(self.session.slides) > 1:  # napari shows the first one whole
@@ -160,7 +175,27 @@ class Memory(QObject):
             camera.zoom, camera.center = view.zoom, (0.0, *view.centre)
         self.session.look(threshold=view.threshold, sigma_px=view.sigma_px, heat=view.heat)
         open_now = {candidate.run for candidate in self.session.here()}
-        self.runs.restore([Path(run) for run in view.runs if Path(run) not in open_now], lambda: self._follow(slide, view))
+
+        def opened(tried: bool) -> None:
+            self._pending.pop(str(slide.path), None)
+            if not tried:
+                self._pending[str(slide.path)] = view
+            self._follow(slide, view)
+
+        self.runs.restore(slide, [Path(run) for run in view.runs if Path(run) not in open_now], opened)
+
+    def _take_model(self, path: str, label: str) -> None:
+        """Choose the model of the last time again, unless the user has chosen one by now."""
+
+        def chosen() -> bool:
+            return self.session.teacher is not None and self.session.teacher.label != BUILT_IN_TEACHER
+
+        def found(model: Resolved) -> None:
+            if not chosen():
+                self.session.choose_teacher(model)
+
+        if not chosen():
+            in_thread(lambda: _model(Path(path), label), found, _nothing)
 
     def _set_mpp(self, slide: Slide, mpp: float) -> None:
         try:
@@ -193,6 +228,13 @@ def _chosen(candidate: Candidate | None) -> Chosen | None:
     return None if candidate is None else (str(candidate.run), candidate.round)
 
 
+def _model(path: Path, label: str) -> Resolved:
+    from napari_ifkd.models import read_card  # which takes torch
+    from napari_ifkd.runs.resolve import Resolved
+
+    return Resolved(path, read_card(path), label)
+
+
 def _write(slide: Slide, view: View) -> None:
     write_aside(slide_folder(slide) / _FILE, json.dumps(asdict(view)))
 
@@ -206,7 +248,7 @@ def _view_in(file: Path) -> View | None:
     """Read a view; one that is damaged, or of another version, is as good as none."""
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
-        pairs = {name: data[name] and tuple(data[name]) for name in ("centre", "shown", "a", "b")}
+        pairs = {name: data[name] and tuple(data[name]) for name in ("centre", "shown", "a", "b", "model")}
         view = View(**{**data, **pairs, "runs": tuple(data["runs"])})
     except (OSError, ValueError, TypeError, KeyError):
         return None

@@ -16,6 +16,7 @@ NORMAL = "#F0E442"  # yellow
 EXCLUSION = "#999999"
 TISSUE = "#000000"
 ACTION = "#0072B2"  # blue: the button of a dock
+NOTE = "#808080"
 WARNING = "#E69F00"
 ERROR = "#D55E00"  # vermilion
 

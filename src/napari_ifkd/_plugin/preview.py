@@ -130,9 +130,12 @@ class Previewer(QObject):
                 for number, said in answers(child.stdout):
                     told: object = said
                     if isinstance(said, FieldPart):  # the first of a request stands alone, the others refine it
-                        part = _laid_upon(picture.part, said) if picture is not None and number == last else said
-                        last, picture = number, self._pictured(part)
-                        told = picture
+                        try:
+                            part = _laid_upon(picture.part, said) if picture is not None and number == last else said
+                            last, picture = number, self._pictured(part)
+                            told = picture
+                        except (ValueError, MemoryError) as error:
+                            told = f"the preview cannot be shown ({type(error).__name__}: {error}). Preview a smaller field"
                     self._came.emit(number, told)
             child.wait()
             if child is self._child and self.busy:

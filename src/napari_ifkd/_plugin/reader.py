@@ -30,6 +30,11 @@ def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerD
     return read if all(_known(p) for p in paths) else None
 
 
+def named(error: InputError) -> InputError:
+    """Return an error that calls a file by its name: a notification shows one line, and a path would fill it."""
+    return type(error)(Path(error.what).name, error.cause, error.remedy) if Path(error.what).is_absolute() else error
+
+
 def read(path: str | list[str]) -> list[LayerData]:
     """Read slides, run folders, maps and masks.
 
@@ -39,7 +44,10 @@ def read(path: str | list[str]) -> list[LayerData]:
         If one of them cannot be read.
     """
     paths = [Path(path)] if isinstance(path, str | Path) else [Path(p) for p in path]
-    return [layer for p in paths for layer in _read(p)]
+    try:
+        return [layer for p in paths for layer in _read(p)]
+    except InputError as error:
+        raise named(error) from error
 
 
 def _read(path: Path) -> list[LayerData]:

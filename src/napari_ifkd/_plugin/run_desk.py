@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_ifkd.session import Session
+    from napari_ifkd.slides import Slide
 
 AT_WORK = ("running", "paused")
 
@@ -44,11 +45,17 @@ class RunDesk:
         """Take a run up again from its last complete epoch or tile row, and follow it."""
         self._read(path, self.runner.resume)
 
-    def restore(self, paths: Sequence[Path], done: Callable[[], None]) -> None:
-        """Open runs of the active slide again, as far as they are there and no other is at work or being opened; then call `done`."""
-        job = self.session.job
-        if not paths or self._reading or (job is not None and job.alive):
-            done()
+    def restore(self, slide: Slide, paths: Sequence[Path], done: Callable[[bool], None]) -> None:
+        """Open runs of a slide again, as far as they are there and the slide stays the active one.
+
+        Parameters
+        ----------
+        slide : the active one
+        paths : of the runs
+        done : called on the Qt thread at the end, with False where nothing was tried: a run is at work, or being opened
+        """
+        if not paths or self._taken:
+            done(not paths)
             return
 
         def read() -> list[RunStory]:
@@ -60,13 +67,21 @@ class RunDesk:
             return sorted(stories, key=lambda story: story.job.act != "predict")
 
         def take(stories: list[RunStory]) -> None:
-            job = self.session.job
-            for story in stories:
-                if not self._reading and (job is None or not job.alive):
+            if self._taken:  # meanwhile
+                done(False)
+                return
+            for story in stories if slide is self.session.slide else ():
+                if all(candidate.act != story.job.act for candidate in self.session.here()):  # else the user opened another
                     self.session.take_run(story)
-            done()
+            done(True)
 
-        in_thread(read, take, lambda _: done())
+        in_thread(read, take, lambda _: done(True))
+
+    @property
+    def _taken(self) -> bool:
+        """Whether a run is at work, or being opened."""
+        job = self.session.job
+        return bool(self._reading) or (job is not None and job.alive)
 
     def delete(self, path: Path, done: Callable[[], None], failed: Callable[[Exception], None], *, forever: bool = False) -> None:
         """Move a run to the trash, or remove it.
@@ -139,6 +154,8 @@ class RunDesk:
         self.session.take_run(story)
         if story.job.alive:
             self.runner.attach(story)
+        elif story.accepted is not None:
+            self.session.look(threshold=story.accepted.threshold)
 
 
 def _at_work(folder: Path) -> list[RunSummary]:

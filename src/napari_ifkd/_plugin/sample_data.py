@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QEventLoop, QObject, Signal  # type: ignore[attr-defined] # qtpy makes it of what there is
 from qtpy.QtWidgets import QApplication
 
 from napari_ifkd import __version__
+from napari_ifkd.errors import InputError
 
 from .layers import slide_layer
 from .settings import cache_folder
@@ -15,10 +17,10 @@ from .worker import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from .layers import LayerData
 
+_AT_WORK: set[Path] = set()  # samples that are being made
 WIDTH, HEIGHT, SEED = 4096, 3072, 7
 CMU_1 = "https://openslide.cs.cmu.edu/download/openslide-testdata/Aperio/CMU-1-Small-Region.svs"
 CMU_1_SHA256 = "ed92d5a9f2e86df67640d6f92ce3e231419ce127131697fbbce42ad5e002c8a7"
@@ -35,19 +37,44 @@ def cmu_1() -> list[LayerData]:
 
 
 def _sample(ready: Path, make: Callable[[Callable[[int, int], None]], Path], doing: str) -> list[LayerData]:
-    """Return a sample as a layer; one that must be made first is made in a thread, and the window answers meanwhile."""
+    """Return a sample as a layer; one that must be made first is made in a thread, and the window answers meanwhile.
+
+    No layer comes where the window was closed meanwhile.
+
+    Raises
+    ------
+    InputError
+        If it is being made already.
+    """
     from napari_ifkd.slides import open_slide
 
     if not ready.is_file() and QApplication.instance() is not None:
-        _wait_for(make, doing)
+        if ready in _AT_WORK:
+            raise InputError(ready.name, f"is on its way already ({doing[0].lower()}{doing[1:]})", "Wait for it")
+        _AT_WORK.add(ready)
+        try:
+            if not _wait_for(make, doing):
+                return []
+        finally:
+            _AT_WORK.discard(ready)
     return [slide_layer(open_slide(make(lambda *_: None)))]
 
 
-def _wait_for(make: Callable[[Callable[[int, int], None]], Path], doing: str) -> None:
-    """Make a file in a thread while the window lives on: napari wants its layers before a sample's function returns."""
+def _wait_for(make: Callable[[Callable[[int, int], None]], Path], doing: str) -> bool:
+    """Make a file in a thread while the window lives on: napari wants its layers before a sample's function returns.
+
+    Returns
+    -------
+    bool
+        Whether it was made; not where the program is about to end.
+    """
     from napari.utils import progress
 
-    loop, relay, failures = QEventLoop(), _Relay(), list[Exception]()
+    loop, relay, made, failures = QEventLoop(), _Relay(), list[Path](), list[Exception]()
+
+    def done(path: Path) -> None:
+        made.append(path)
+        loop.quit()
 
     def failed(error: Exception) -> None:
         failures.append(error)
@@ -60,10 +87,11 @@ def _wait_for(make: Callable[[Callable[[int, int], None]], Path], doing: str) ->
             bar.update(done - bar.n)
 
         relay.told.connect(shown)
-        in_thread(lambda: make(relay.told.emit), lambda _: loop.quit(), failed)
+        in_thread(lambda: make(relay.told.emit), done, failed)
         loop.exec()
     if failures:
         raise failures[0]
+    return bool(made)
 
 
 class _Relay(QObject):

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from napari_ifkd.slides import Slide
 
 
+_APART_PX = 4  # of the screen
+
+
 class SideBySide:
     """Arrange a viewer's layers in two pictures, and as they were.
 
@@ -24,7 +27,7 @@ class SideBySide:
     def __init__(self, viewer: Any) -> None:
         self.viewer = viewer
         self._ours = False  # whether the grid is on because of us
-        self._former: tuple[int, Any] = (1, (-1, -1))
+        self._former: tuple[int, Any, float] = (1, (-1, -1), 0.0)
 
     def changes(self, slide: Slide, right: Any) -> Iterator[Callable[[], object]]:
         """Yield the steps until a layer is seen on the right, alone on the slide, and all others on the left."""
@@ -70,12 +73,12 @@ class SideBySide:
     def _split(self) -> None:
         grid = self.viewer.canvas.grid
         if not self._ours:
-            self._former = grid.stride, grid.shape
+            self._former = grid.stride, grid.shape, grid.spacing
         self._ours = True
-        grid.shape, grid.stride, grid.enabled = (1, 2), len(self.viewer.layers) - 2, True
+        grid.shape, grid.stride, grid.spacing, grid.enabled = (1, 2), len(self.viewer.layers) - 2, _APART_PX, True
 
     def _join(self) -> None:
         grid = self.viewer.canvas.grid
         grid.enabled = False
-        grid.stride, grid.shape = self._former
+        grid.stride, grid.shape, grid.spacing = self._former
         self._ours = False

@@ -16,6 +16,7 @@ from napari_ifkd.runs.folder import RunFolder
 from napari_ifkd.runs.process import ChildRun
 
 from .layers import prepare
+from .reader import named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -34,7 +35,7 @@ def say_error(error: object) -> None:
     """Show an error to the user in one sentence."""
     from napari.utils.notifications import show_error
 
-    show_error(str(error))
+    show_error(str(named(error) if isinstance(error, InputError) else error))
 
 
 def in_thread(work: Callable[[], Any], done: Callable[[Any], None], failed: Callable[[Exception], None] = say_error) -> Any:

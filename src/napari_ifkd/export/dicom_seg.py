@@ -66,7 +66,7 @@ def write_dicom_seg(path: Path, mask: FinishedMask) -> None:
         If the slide is no DICOM, or another one.
     """
     if mask.dicom is None:
-        raise ExportError("dicom-seg", "needs the slide as DICOM", "Give the folder of its instances by --slide")
+        raise ExportError("dicom-seg", "needs the slide as DICOM", "Open the folder of its instances, or give it by --slide")
     import highdicom as hd
     from highdicom.sr.coding import CodedConcept
 

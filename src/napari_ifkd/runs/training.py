@@ -111,7 +111,7 @@ def train_run(
                     train, held = ready
                 yield from _train(folder, model, train, held, masks, config, stop)
             yield RoundDone(0, None, folder.metrics(0))
-            yield RunDone(0, "the network of the last epoch; it was not scored by pixels")
+            yield RunDone(0, "the teacher, as it is after its last epoch")
 
         yield from drive(folder, "train", work, should_stop)
 

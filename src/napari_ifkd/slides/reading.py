@@ -62,7 +62,7 @@ def explain(error: Exception) -> tuple[str, str]:
     if isinstance(error, ZeroDivisionError):
         return "has an image or tile size of zero in its header", _COPY
     if isinstance(error, IndexError):
-        return f"is truncated or damaged: its directory of images cannot be read ({text})", _COPY
+        return "is truncated or damaged: its directory of images cannot be read", _COPY
     if isinstance(error, NotImplementedError):
         return f"holds an image of a kind that is not supported ({text})", _CONVERT
     if isinstance(error, OSError) and error.strerror:

@@ -17,6 +17,7 @@ from napari_ifkd.errors import AnnotationError
 from napari_ifkd.runs.folder import RunFolder
 
 from .parts import button, row, text
+from .pen import pen_style
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,6 +53,9 @@ class CorrectPage(QWidget):
         self.tumour = button("Tumour", "Paint label 2: this is tumour", lambda: self._pick(2))
         self.normal = button("Normal", "Paint label 1: this is no tumour", lambda: self._pick(1))
         self.erase = button("Take back", "Paint label 0: leave it to the network", lambda: self._pick(0))
+        for brush, colour in ((self.tumour, STUDENT), (self.normal, NORMAL), (self.erase, "transparent")):
+            brush.setCheckable(True)
+            brush.setStyleSheet(pen_style(colour))
         self.write = button(
             "Write back",
             "Write what was painted into the run's corrections: they win in every export, and teach the next round",
@@ -114,6 +118,8 @@ class CorrectPage(QWidget):
                 **place,
             )
             layer.brush_size = _BRUSH_PX
+            for event in (layer.events.mode, layer.events.selected_label):
+                event.connect(self._show_brush)
             self._viewer.layers.selection.active = layer
             self._pick(TUMOUR)
             self._show()
@@ -126,8 +132,16 @@ class CorrectPage(QWidget):
         layer = self.layer()
         if layer is not None:
             self._viewer.layers.selection.active = layer
-            layer.selected_label = label
+            layer.selected_label = label or TUMOUR
             layer.mode = "paint" if label else "erase"
+        self._show_brush()
+
+    def _show_brush(self, _: object = None) -> None:
+        """Press the button of the brush in hand."""
+        layer = self.layer()
+        label = None if layer is None else {"paint": int(layer.selected_label), "erase": 0}.get(str(layer.mode))
+        for value, brush in ((TUMOUR, self.tumour), (1, self.normal), (0, self.erase)):
+            brush.setChecked(value == label)
 
     def _write(self) -> None:
         layer, opened = self.layer(), self._open
@@ -164,13 +178,18 @@ class CorrectPage(QWidget):
         self._show()
 
     def _undo(self) -> None:
-        if not self._before:
+        last = self._last()
+        if last is None:
             return
-        slide, path, y0, x0, before = self._before.pop()
+        slide, path, y0, x0, before = self._before.pop(last)
 
         self._busy = True
         self._show()
         self._dock.in_thread(lambda: Corrections.open(path).paint(y0, x0, before), lambda _: self._rested(slide, path), self._failed)
+
+    def _last(self) -> int | None:
+        """Return which of the writes was the last one on the active slide, None if there was none."""
+        return next((at for at in reversed(range(len(self._before))) if self._before[at][0] is self._session.slide), None)
 
     def _rested(self, slide: Slide, path: Path) -> None:
         self._busy = False
@@ -207,7 +226,7 @@ class CorrectPage(QWidget):
         self.begin.setVisible(not painting)
         self.write.setEnabled(painting and idle)
         self.begin.setEnabled(self._session.shown is not None and not painting and idle)
-        self.undo.setEnabled(bool(self._before) and not painting and idle)
+        self.undo.setEnabled(self._last() is not None and not painting and idle)
 
     def _refresh(self, slide: Slide, path: Path) -> None:
         """Show all corrections of a slide, small, and tell their areas."""

@@ -34,6 +34,7 @@ ACROSS_UM = 250.0
 TABLE = "points-asked.csv"
 ANSWERS: dict[Answer, tuple[str, str]] = {"tumour": ("Tumour", "T"), "normal": ("Not tumour", "N"), "unsure": ("Unsure", "U")}
 _KIND = "counting"
+_RING, _RING_PX = 0.08, 34  # width of the ring's line, of its size; and its size on the screen
 
 
 class CountPage(QWidget):
@@ -149,8 +150,9 @@ class CountPage(QWidget):
                 symbol="disc",
                 face_color="transparent",
                 border_color="black",
-                border_width=0.05,
-                canvas_size_limits=(28, 28),
+                size=ACROSS_UM,  # so that the upper limit holds, and the ring is as large and thin at every zoom
+                border_width=_RING,
+                canvas_size_limits=(2, _RING_PX),
                 metadata={made.KEY: {"kind": _KIND, "path": str(self._slide.path)}},
                 units=None if image is None else image.units,
             )
@@ -261,11 +263,19 @@ class CountPage(QWidget):
         self.bar.setValue(self.at)
         self.accept.setVisible(self._judgement is not None and self._judgement.decides)
         if counting:
-            self.what.setText("Is the middle of the ring <b>tumour</b>? Predictions are hidden meanwhile.")
+            self.what.setText(f"Is the middle of the ring <b>tumour</b>? Predictions are hidden meanwhile.<br>{self._said()}")
         elif ready:
             self.what.setText(f"{COUNT} places, a key each: a minute says which round to accept, and how good it is.")
         else:
             self.what.setText("Distil first: points judge the rounds of a run.")
+
+    def _said(self) -> str:
+        """Tell the answer here, where one was given before; else that at the place before."""
+        here = self.points[self.at].answer
+        if here:
+            return f"You said: <b>{ANSWERS[here][0].lower()}</b>."
+        before = self.points[self.at - 1].answer if self.at else ""
+        return f"At the place before: {ANSWERS[before][0].lower()}." if before else ""
 
 
 def _card(judgement: Judgement | None, pair: tuple[int, ...], notes: list[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import CheckBox, FloatSpinBox
@@ -9,12 +10,14 @@ from qtpy.QtWidgets import QSizePolicy
 
 from napari_ifkd._plugin.measure import area_mm2
 from napari_ifkd.config import Config
+from napari_ifkd.runs.folder import RunFolder
+from napari_ifkd.runs.hints import known_of
 
 from .curve import Curve
 from .dock import Dock
 from .job_bar import JobBar
 from .offer import Offer
-from .parts import Fold, Notice, button, chosen_path, form, heading, patch_folder, setting, settings_of, text
+from .parts import Fold, Notice, allow, button, chosen_path, form, heading, in_line, patch_folder, setting, settings_of, text
 from .rounds_table import RoundsTable
 
 if TYPE_CHECKING:
@@ -27,6 +30,7 @@ class DistillDock(Dock):
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer)
         self.what = text("What the run starts from")
+        self.known = text("What you corrected and answered before counts in the next run")
         self.warning = Notice()
         self.main = form(
             setting("rounds.rounds", "Rounds"),
@@ -45,9 +49,11 @@ class DistillDock(Dock):
             max=0.99,
             step=0.01,
             label="Area prior",
-            tooltip="Known mean tumour share of positive tiles, 0 to 1; 0 is not known",
+            tooltip="Mean tumour share of tiles that hold tumour, 0 to 1, if you know it: the best single figure to choose rounds by",
         )
+        self.area_prior.native.setSpecialValueText("not known")
         self.advanced = form(
+            self.area_prior,
             setting("student.name", "Student", none="as the teacher", leave_out=("encoder-mil", "custom")),  # these need more than a name
             setting("rounds.learning_rate", "Learning rate"),
             setting("rounds.batch", "Batch"),
@@ -56,9 +62,9 @@ class DistillDock(Dock):
             setting("tiles.negative_below", "Negative below"),
             setting("rounds.robust.averaged_views", "Average views"),
             setting("acceptance.max_area_shift", "Area veto"),
-            self.area_prior,
             setting("seed", "Seed"),
         )
+        in_line(self.main, self.advanced)
         fold = Fold("Advanced", "More settings; the defaults are sensible", self.advanced.native)
         self.fold = fold.button
         self.run = button(
@@ -72,6 +78,7 @@ class DistillDock(Dock):
         self.add(
             self.offer,
             self.what,
+            self.known,
             self.all_slides.native,
             self.patches.native,
             self.warning,
@@ -80,8 +87,10 @@ class DistillDock(Dock):
             self.run,
             self.progress,
         )
-        self.add(heading("Rounds"), self.table, self.reason, self.curve)
+        self.whose = heading("Rounds")
+        self.add(self.whose, self.table, self.reason, self.curve)
         self._areas: dict[int, float] = {}
+        self._asked = 0  # how many times for areas; the last counts
         self._excluded: BaseGeometry | None = None
         self.table.round_selected.connect(self.session.show_round)
         self.listen("offer", to=self.offer.update_offer)
@@ -89,7 +98,8 @@ class DistillDock(Dock):
         self.hear(self.bench.drawings.changed, self._show_job)
         self.hear(self.bench.drawings.changed, self._exclude)
         self.listen("slide", "slides", "teacher", "job", "given", to=self._show_job)
-        self.listen("rounds", "shown", to=self._show_rounds)
+        self.listen("rounds", "run", "shown", to=self._show_rounds)
+        self.listen("shown", "job", to=self._look_back)
         self.listen("candidates", "slide", "threshold", "sigma_px", to=self._measure)
         self.listen("curve", to=self._show_curve)
         self.bench.viewer.events.theme.connect(self._show_theme)
@@ -100,6 +110,24 @@ class DistillDock(Dock):
         """Return the settings of the form."""
         return Config().replaced(**settings_of(self.main, self.advanced), **{"acceptance.area_prior": float(self.area_prior.value) or None})
 
+    def showEvent(self, event: Any) -> None:
+        """Look at what was corrected and answered meanwhile."""
+        super().showEvent(event)
+        self._look_back()
+
+    def _look_back(self) -> None:
+        shown, slide, job = self.session.shown, self.session.slide, self.session.job
+        if shown is None or slide is None or (job is not None and job.alive):
+            self.known.hide()
+            return
+
+        def found(known: str) -> None:
+            if shown is self.session.shown:
+                self.known.setText(f"Its {known} count too, as {shown.run.name} has them." if known else "")
+                self.known.setVisible(bool(known))
+
+        self.in_thread(lambda: known_of(RunFolder(shown.run), slide), found, lambda _: None)
+
     def _run(self) -> None:
         self.bench.distill(self.settings(), all_slides=self._several, patches=chosen_path(self.patches))
 
@@ -108,8 +136,8 @@ class DistillDock(Dock):
         return len(self.session.slides) > 1 and bool(self.all_slides.value)
 
     def _show_job(self) -> None:
-        job, slide, teacher = self.session.job, self.session.slide, self.session.teacher
-        self.run.setEnabled(slide is not None and slide.mpp is not None and teacher is not None and not (job and job.alive))
+        slide, teacher = self.session.slide, self.session.teacher
+        allow(self.run, self.lacking())
         self.progress.update_job()
         self.warning.say(self.session.warning())
         self.all_slides.native.setVisible(len(self.session.slides) > 1)
@@ -130,6 +158,7 @@ class DistillDock(Dock):
 
     def _show_rounds(self) -> None:
         session, shown = self.session, self.session.shown
+        self.whose.setText(f"<b>Rounds</b> of {escape(session.run.name)}" if session.run is not None else "<b>Rounds</b>")
         self.table.show_rounds(session.rounds, self._areas)
         index = shown.round if shown is not None and shown.act == "distill" else None
         self.table.select_round(index)
@@ -145,12 +174,11 @@ class DistillDock(Dock):
         maps = {c.round: c.found for c in session.here() if c.act == "distill"}
         threshold, sigma_px, excluded = session.threshold, session.sigma_px, self.bench.drawings.excluded()
         self._excluded = excluded
+        self._asked += 1
+        asked = self._asked
 
         def measured(areas: dict[int, float]) -> None:
-            if (threshold, sigma_px) == (
-                session.threshold,
-                session.sigma_px,
-            ) and excluded is self._excluded:  # else a later call is under way
+            if asked == self._asked:  # else a later call is under way
                 self._areas = areas
                 self._show_rounds()
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.compat import isalive
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QScrollArea, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtWidgets import QAbstractSlider, QAbstractSpinBox, QComboBox, QScrollArea, QScrollBar, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_ifkd._plugin.bench import bench_of
 from napari_ifkd._plugin.worker import in_thread, say_error
@@ -16,7 +16,20 @@ from napari_ifkd._plugin.worker import in_thread, say_error
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+AT_WORK = "a run is at work; wait for it, or cancel it"
 _WIDTH = 322  # the names of six tabs
+_FIELDS = (QAbstractSpinBox, QComboBox, QAbstractSlider)
+
+
+class _Still(QObject):
+    """Lets the wheel scroll the dock, whatever lies below the mouse: no setting is changed by scrolling past."""
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Leave the wheel to whom the field is part of."""
+        if event is not None and event.type() == QEvent.Type.Wheel:
+            event.ignore()
+            return True
+        return super().eventFilter(watched, event)
 
 
 class Dock(QScrollArea):
@@ -46,6 +59,7 @@ class Dock(QScrollArea):
         self.column.setContentsMargins(8, 6, 8, 6)
         self.column.setSpacing(6)
         self.setWidget(column)
+        self._still = _Still(self)
 
     def add(self, *parts: QWidget) -> None:
         """Add parts below the ones there are."""
@@ -62,6 +76,17 @@ class Dock(QScrollArea):
         """Call `to` whenever a psygnal signal is emitted, until the dock is gone."""
         signal.connect(to, max_args=0)
         self._connections.append((signal, to))
+
+    def lacking(self, *, idle: bool = True) -> str:
+        """Return what a prediction still needs, "" if nothing; `idle` if no other run may be at work."""
+        slide, job = self.session.slide, self.session.job
+        if slide is None:
+            return "no slide is open (Slide dock)"
+        if slide.mpp is None:
+            return "the resolution of the slide is not known: give it in the Slide dock"
+        if self.session.teacher is None:
+            return "no model is chosen (Teacher dock)"
+        return AT_WORK if idle and job is not None and job.alive else ""
 
     def in_thread(self, work: Callable[[], Any], done: Callable[[Any], None], failed: Callable[[Exception], None] = say_error) -> None:
         """Do something in a thread, then say so on the Qt thread, unless the dock was closed meanwhile."""
@@ -94,6 +119,10 @@ class Dock(QScrollArea):
     def showEvent(self, event: Any) -> None:
         """Tell the bench which window the dock is part of by now."""
         self.bench.shown_in(self.window())
+        for kind in _FIELDS:
+            for field in self.findChildren(kind):
+                if not isinstance(field, QScrollBar):
+                    field.installEventFilter(self._still)
         super().showEvent(event)
 
     def closeEvent(self, event: Any) -> None:

@@ -12,6 +12,7 @@ from napari_ifkd.errors import Cancelled
 from napari_ifkd.slides.artefacts import find_artefacts
 
 from .parts import button, row, text
+from .pen import PEN_HELP, Pen
 
 if TYPE_CHECKING:
     from napari_ifkd.slides import Slide
@@ -33,7 +34,7 @@ class Exclusions(QWidget):
         self._dock, self._drawings, self._session = dock, dock.bench.drawings, dock.session
         self._at_work: Event | None = None
         self.check = button("Check quality", "Look for pen, folds and blur, and suggest to exclude them; remove what is wrong", self._check)
-        self.draw = button("Draw", "Draw polygons round what nobody is to look at; Delete removes the selected one", self._draw)
+        self.draw = Pen(dock, "exclusion", "Draw", "Draw polygons round what nobody is to look at; Delete removes the selected one")
         self.clear = button("Clear", "Exclude nothing on this slide", self._clear)
         self.told = text("What is left out of bags, maps, areas and exports")
         layout = QVBoxLayout(self)
@@ -44,6 +45,7 @@ class Exclusions(QWidget):
         self._said = ""
         dock.listen("slide", to=self._forget)
         dock.hear(self._drawings.changed, self._show)
+        dock.hear(self._drawings.pen, self._show)
 
     def _check(self) -> None:
         slide = self._session.slide
@@ -73,11 +75,6 @@ class Exclusions(QWidget):
             self._drawings.add("exclusion", slide, ((one.kind, one.geometry) for one in new))
         self._show()
 
-    def _draw(self) -> None:
-        self._said = ""
-        self._drawings.begin("exclusion")
-        self._show()
-
     def _clear(self) -> None:
         slide = self._session.slide
         if slide is not None:
@@ -98,7 +95,8 @@ class Exclusions(QWidget):
         self.check.setText("Stop the check" if self._at_work is not None else "Check quality")
         self.draw.setEnabled(slide is not None)
         self.clear.setEnabled(count > 0)
-        said = [self._said] if self._said else []
+        drawing = self._drawings.drawing == "exclusion"
+        said = [PEN_HELP] if drawing else [self._said] if self._said else []
         if slide is not None and count:
             geometry = self._drawings.geometry("exclusion", slide)
             area = 0.0 if geometry is None else geometry.area * (slide.mpp or 1.0) ** 2 / 1e6

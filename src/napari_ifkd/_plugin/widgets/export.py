@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from napari_ifkd.errors import Cancelled
 from .bring_in import BringIn
 from .dock import Dock
 from .export_options import FormatChoice, OptionsForm
-from .parts import Fold, Notice, button, heading, row, text
+from .parts import Fold, Notice, allow, button, heading, row, text
 
 _TOLD_MS = 150  # between two looks at how far an export is
 
@@ -63,11 +64,18 @@ class ExportDock(Dock):
         self.options.changed.connect(self._show)
         self.destroyed.connect(self._stop.set)
         self.listen("slide", "shown", "threshold", "sigma_px", to=self._show)
+        self.listen("slide", to=self._forget)
         self.column.addStretch(1)
+
+    def _forget(self) -> None:
+        if not self._busy:  # what was written was of another slide
+            self.result.setText("")
+            self.open_folder.hide()
 
     def _show(self) -> None:
         session, shown = self.session, self.session.shown
-        self.export.setEnabled(shown is not None and not self._busy and bool(self.formats.value))
+        lacking = "there is no prediction on this slide yet" if shown is None else "" if self.formats.value else "no format is ticked"
+        allow(self.export, "an export is at work" if self._busy else lacking)
         if shown is None:
             self.what.setText("No prediction on this slide yet.")
             self.warning.say(None)
@@ -144,7 +152,7 @@ class ExportDock(Dock):
     def _done(self, written: list[Path]) -> None:
         self._written = written[0].parent
         self.open_folder.show()
-        self._end(f"Written to {self._written.name}:<br>" + "<br>".join(f"• {path.name}" for path in written))
+        self._end(f"Written to {escape(str(self._written))}:<br>" + "<br>".join(f"• {path.name}" for path in written))
 
     def _failed(self, error: Exception) -> None:
         self._end("Cancelled; nothing half is left." if isinstance(error, Cancelled) else "")

@@ -23,10 +23,12 @@ class JobBar(QWidget):
     ----------
     bench : of the viewer
     acts : such as "predict", "distill"
+    warned : whether the dock itself tells that the network does not know the slide
     """
 
-    def __init__(self, bench: Bench, *acts: str) -> None:
+    def __init__(self, bench: Bench, *acts: str, warned: bool = True) -> None:
         super().__init__()
+        self._warned = warned
         self.bench, self.session, self.acts = bench, bench.session, acts
         self.bar = QProgressBar()
         self.bar.setTextVisible(True)
@@ -79,8 +81,8 @@ class JobBar(QWidget):
         self.line.setText(job_line(job))
         self.line.setVisible(bool(self.line.text()))
         notice = self.session.notice
-        self.warned.say(notice if notice != self.session.warning() else None)  # the dock says that one already
-        self.error.say(job.message if job.state == "failed" else None, error=True)
+        self.warned.say(None if self._warned and notice == self.session.warning() else notice, "note")
+        self.error.say(job.message if job.state == "failed" else None, "error")
 
     def _resume(self) -> None:
         if self.session.job is not None:
@@ -107,6 +109,8 @@ def job_line(job: Job) -> str:
             return "\n".join(part for part in (first, " · ".join(pace)) if part)
         case "cancelling":
             return "Stopping …"
+        case "done" if job.act == "train":
+            return "Trained, and chosen as the model: preview a field, then predict."
         case "done":
             return f"Done: {job.message}" if job.message else "Done."
         case "cancelled":

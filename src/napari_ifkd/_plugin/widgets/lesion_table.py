@@ -75,7 +75,8 @@ class LesionModel(QAbstractTableModel):
     def data(self, index: QModelIndex, role: int = _ROLE.DisplayRole) -> Any:
         """Return what a cell shows."""
         if role == _ROLE.TextAlignmentRole:
-            return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+            across = Qt.AlignmentFlag.AlignHCenter if index.column() == len(COLUMNS) - 1 else Qt.AlignmentFlag.AlignRight
+            return int(across | Qt.AlignmentFlag.AlignVCenter)
         if role != _ROLE.DisplayRole or not index.isValid():
             return None
         lesion, word = self._rows[index.row()]

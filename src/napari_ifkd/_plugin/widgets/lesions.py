@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import shapely
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QVBoxLayout, QWidget
@@ -18,18 +19,20 @@ from napari_ifkd.export.corrected import corrections_for
 from napari_ifkd.export.lesions import lesions_of, verdicts_for, verdicts_on
 from napari_ifkd.runs.folder import RunFolder
 
-from .lesion_table import Lesion, LesionModel
+from .lesion_table import COLUMNS, Lesion, LesionModel
 from .parts import button, row, shortcut, text
 
 if TYPE_CHECKING:
-    from shapely.geometry.base import BaseGeometry
+    from shapely.geometry import Polygon
 
     from napari_ifkd.annotations.verdicts import Word
     from napari_ifkd.session_records import Candidate
 
     from .dock import Dock
 
-_KIND = "verdicts"
+_KIND, _OUTLINE = "verdicts", "lesion"
+_MARK_PX = 44
+_EDGE = 0.006  # width of the outline, of what is seen across
 _ROOM = 2.5  # how much more than the lesion is to be seen
 _LEAST_UM = 120.0
 
@@ -46,7 +49,7 @@ class LesionsPage(QWidget):
         super().__init__()
         self._dock, self._session, self._viewer = dock, dock.session, dock.bench.viewer
         self._of: tuple[Candidate, float, float] | None = None  # whose lesions are listed, at which threshold and smoothing
-        self._shapes: dict[Lesion, BaseGeometry] = {}  # px of the map
+        self._shapes: dict[Lesion, Polygon] = {}  # px of the map
         self._left_out: list[Lesion] = []
         self._busy = False
         self.what = text("Whose lesions these are")
@@ -64,6 +67,8 @@ class LesionsPage(QWidget):
         assert chosen is not None
         head.setSortIndicator(0, Qt.SortOrder.DescendingOrder)
         head.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+        head.setSectionResizeMode(len(COLUMNS) - 1, QHeaderView.ResizeMode.Fixed)
+        head.resizeSection(len(COLUMNS) - 1, _MARK_PX)
         side.setDefaultSectionSize(22)
         chosen.currentRowChanged.connect(lambda current, _: self._go(current.row()))
         self.table.setMinimumHeight(150)
@@ -96,7 +101,7 @@ class LesionsPage(QWidget):
             return
         self._session.set_compare("off")  # it is this mask that is judged
 
-        def work() -> tuple[list[Lesion], list[Word | None], list[BaseGeometry]]:
+        def work() -> tuple[list[Lesion], list[Word | None], list[Polygon]]:
             found, run = shown.found, RunFolder(shown.run)
             outlines = lesions_of(found, threshold, sigma_px, corrections_for(run, found))
             pixel_mm2 = found.pixel_size_um_yx[0] * found.pixel_size_um_yx[1] / 1e6
@@ -111,7 +116,7 @@ class LesionsPage(QWidget):
             words = verdicts_on(outlines, verdicts_for(run, found), found.scale_yx)
             return lesions, words, [outline.polygon for outline in outlines]
 
-        def listed(found: tuple[list[Lesion], list[Word | None], list[BaseGeometry]]) -> None:
+        def listed(found: tuple[list[Lesion], list[Word | None], list[Polygon]]) -> None:
             self._busy = False
             if (shown, threshold, sigma_px) == (self._session.shown, self._session.threshold, self._session.sigma_px):
                 self._of = shown, threshold, sigma_px
@@ -144,11 +149,15 @@ class LesionsPage(QWidget):
         slide = self._session.slide
         if slide is None or not 0 <= at < self.model.rowCount():
             return
-        lesion = self.model.lesion(at)
-        left, top, right, bottom = lesion.box
-        across = max(_LEAST_UM, _ROOM * max(right - left, bottom - top) * (slide.mpp or 1.0))
-        go_to(slide, self._viewer, (left + right) / 2, (top + bottom) / 2, across)
+        left, top, right, bottom = self.model.lesion(at).box
+        go_to(slide, self._viewer, (left + right) / 2, (top + bottom) / 2, self._across(self.model.lesion(at)))
         self._show()
+
+    def _across(self, lesion: Lesion) -> float:
+        """Return how much is seen of a slide when a lesion is looked at, um."""
+        left, top, right, bottom = lesion.box
+        mpp = 1.0 if self._session.slide is None else self._session.slide.mpp or 1.0
+        return max(_LEAST_UM, _ROOM * max(right - left, bottom - top) * mpp)
 
     def _judge(self, word: Word) -> None:
         at, of = self._row(), self._of
@@ -192,9 +201,12 @@ class LesionsPage(QWidget):
         else:
             self.what.setText(f"<b>{count:,}</b> lesions of <b>{session.shown.label}</b> at threshold {session.threshold:.2f}")
         rejected = [lesion for lesion, word in judged if word == "reject"]
-        said = f"{len(judged)} judged, {len(rejected)} rejected: mask and exports leave these out." if judged else "None is judged yet."
+        said = f"{len(judged)} judged." if judged else "None is judged yet."
+        if rejected:
+            said += f" {len(rejected)} rejected: mask and exports leave {'them' if len(rejected) > 1 else 'it'} out."
         self.told.setText(said if self._of is not None else "")
         self._mark(judged)
+        self._outline()
         if self._of is not None and rejected != self._left_out:
             self._left_out = rejected
             self._leave_out(*self._of, rejected)
@@ -208,6 +220,29 @@ class LesionsPage(QWidget):
                 self._dock.bench.layers.show_judged(shown, threshold, sigma_px, levels)
 
         self._dock.in_thread(lambda: made.without(made.mask_levels(found, threshold, sigma_px), found, shapely.union_all(shapes)), done)
+
+    def _outline(self) -> None:
+        """Draw round the lesion that is picked."""
+        slide, at = self._session.slide, self._row()
+        layer: Any = next(iter(self._dock.bench.layers.ours(_OUTLINE)), None)
+        if slide is None or self._of is None or not 0 <= at < self.model.rowCount():
+            if layer is not None:
+                self._viewer.layers.remove(layer)
+            return
+        lesion, found = self.model.lesion(at), self._of[0].found
+        place = made.placement(slide.mpp, found.scale_yx)
+        ring = np.asarray(self._shapes[lesion].exterior.simplify(0.5).coords)[:, ::-1] - 0.5
+        width = _EDGE * self._across(lesion) / place["scale"][0]
+        if layer is not None and np.array_equal(layer.data[0], ring):
+            return
+        if layer is None:
+            active = self._viewer.layers.selection.active
+            layer = self._viewer.add_shapes(
+                ndim=2, name="Lesion picked", metadata={made.KEY: {"kind": _OUTLINE, "path": str(slide.path)}}, **place
+            )
+            self._viewer.layers.selection.active = active
+        layer.data = []
+        layer.add_paths([ring], edge_color="black", edge_width=width)
 
     def _mark(self, judged: list[tuple[Lesion, Word]]) -> None:
         """Show the verdicts on the slide."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _ACROSS = 3
 MODES: dict[Compare, tuple[str, str]] = {
-    "off": ("Off", "Look at one prediction, the one above"),
+    "off": ("Single", "Look at one prediction, the one above"),
     "overlay": ("Overlay", "Both masks, one upon the other"),
     "contours": ("Contours", "The outlines of both masks"),
     "side by side": ("Side by side", "A on the left, B on the right; they move together"),

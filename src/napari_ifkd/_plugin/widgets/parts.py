@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import floor, log10
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
 from magicgui.types import FileDialogMode
@@ -13,7 +13,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeySequence, QShortcut  # type: ignore[attr-defined] # qtpy has it there for every Qt
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
-from napari_ifkd._plugin.palette import ACTION, ERROR, WARNING
+from napari_ifkd._plugin.palette import ACTION, ERROR, NOTE, WARNING
 from napari_ifkd.config import Config
 
 if TYPE_CHECKING:
@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 
     from magicgui.widgets import Widget
     from pydantic.fields import FieldInfo
+
+    from napari_ifkd.runs.resolve import Resolved
+
+
+_DOES = "does"  # property of a button: its tooltip where it can be pressed
+_NOTICES = {"note": NOTE, "warning": WARNING, "error": ERROR}
 
 
 def heading(text: str) -> QLabel:
@@ -42,25 +48,25 @@ def text(tooltip: str = "") -> QLabel:
 
 
 class Notice(QLabel):
-    """A line that catches the eye, in amber or red, readable in both themes; hidden while it has nothing to say."""
+    """A line that catches the eye, in grey, amber or red, readable in both themes; hidden while it has nothing to say."""
 
     def __init__(self) -> None:
         super().__init__()
         self.setWordWrap(True)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
-        self._said: tuple[str | None, bool] = (None, False)
+        self._said: tuple[str | None, str] = (None, "")
         self.hide()
 
-    def say(self, message: str | None, *, error: bool = False) -> None:
+    def say(self, message: str | None, kind: Literal["note", "warning", "error"] = "warning") -> None:
         """Show a message, or nothing."""
-        if self._said == (message, error):  # a style sheet costs time, and this is called several times a second
+        if self._said == (message, kind):  # a style sheet costs time, and this is called several times a second
             return
-        self._said = (message, error)
-        red, green, blue = (int((ERROR if error else WARNING)[i : i + 2], 16) for i in (1, 3, 5))
+        self._said = (message, kind)
+        red, green, blue = (int(_NOTICES[kind][i : i + 2], 16) for i in (1, 3, 5))
         self.setStyleSheet(
             f"background: rgba({red}, {green}, {blue}, 60); border-left: 3px solid rgb({red}, {green}, {blue}); padding: 5px;"
         )
-        self.setText(f"⚠ {message}" if message else "")
+        self.setText(f"{'ⓘ' if kind == 'note' else '⚠'} {message}" if message else "")
         self.setVisible(bool(message))
 
 
@@ -68,6 +74,7 @@ def button(label: str, tooltip: str, clicked: Callable[[], object], *, main: boo
     """Return a button; the main one of a dock is filled with colour."""
     made = QPushButton(label)
     made.setToolTip(tooltip)
+    made.setProperty(_DOES, tooltip)
     made.clicked.connect(lambda: clicked())
     if main:
         made.setStyleSheet(
@@ -75,6 +82,13 @@ def button(label: str, tooltip: str, clicked: Callable[[], object], *, main: boo
             "QPushButton:disabled {background: rgba(128, 128, 128, 70); color: rgba(128, 128, 128, 255);}"
         )
     return made
+
+
+def allow(made: QPushButton, why_not: str = "") -> None:
+    """Enable a button of :func:`button`; or let its tooltip say why it cannot be pressed now."""
+    made.setEnabled(not why_not)
+    does = made.property(_DOES)
+    made.setToolTip(f"{does}.\n\nNot now: {why_not}" if why_not else does)
 
 
 def row(*parts: QWidget, stretch: Sequence[int] = ()) -> QWidget:
@@ -112,14 +126,19 @@ def form(*widgets: Widget) -> Container[Any]:
     made: Container[Any] = Container(widgets=widgets, labels=True)
     made.margins = (0, 0, 0, 0)
     made.native.layout().setSpacing(4)
-    labels = [part for part in made.native.findChildren(QLabel) if part.text() in {widget.label for widget in widgets}]
-    width = max((part.fontMetrics().horizontalAdvance(part.text()) for part in labels), default=0)
-    for part in labels:  # one column; the margin is for the font of the theme
-        part.setFixedWidth(int(1.2 * width) + 8)
+    in_line(made)
     for box in made.native.findChildren(QComboBox):  # a long choice must not push the dock wider than it is
         box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         box.setMinimumContentsLength(6)
     return made
+
+
+def in_line(*forms: Container[Any]) -> None:
+    """Let the fields of forms begin at one line."""
+    labels = [part for each in forms for part in each.native.findChildren(QLabel) if part.text() in {widget.label for widget in each}]
+    width = max((part.fontMetrics().horizontalAdvance(part.text()) for part in labels), default=0)
+    for part in labels:  # the margin is for the font of the theme
+        part.setFixedWidth(int(1.2 * width) + 8)
 
 
 class Fold(QWidget):
@@ -173,6 +192,29 @@ def setting(dotted: str, label: str, *, leave_out: Sequence[str] = (), none: str
         return SpinBox(value=default, min=int(low or 0), max=int(high or 100_000), **options)
     step = 10.0 ** -_decimals(default)
     return FloatSpinBox(value=default, min=low or 0.0, max=1e6 if high is None else high, step=step, **options)
+
+
+def offer(box: ComboBox, choices: Sequence[tuple[str, Any]], value: Any, empty: str) -> None:
+    """Let a list offer things, without telling so; one that is chosen and not among them is none.
+
+    Parameters
+    ----------
+    box : the list
+    choices : name and value of each
+    value : the chosen one
+    empty : what to show while nothing is chosen
+    """
+    known = any(value == choice for _, choice in choices)
+    with box.changed.blocked():
+        box.choices = [*([] if known else [(empty, None)]), *choices]
+        box.value = value if known else None
+
+
+def resolved(ref: str | Path) -> Resolved:
+    """Find a network, for a thread: what looks for it takes torch, which is long in coming."""
+    from napari_ifkd.runs.resolve import resolve_model
+
+    return resolve_model(ref)
 
 
 def patch_folder(tooltip: str, hint: str) -> FileEdit:

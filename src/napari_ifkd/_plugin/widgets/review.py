@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from functools import partial
 from html import escape
 from pathlib import Path
 from time import monotonic as _now
 from typing import TYPE_CHECKING, Any
 
-from magicgui.widgets import ComboBox, FloatSlider
+from magicgui.widgets import ComboBox
 from qtpy.QtCore import QSignalBlocker, Qt, QTimer
-from qtpy.QtWidgets import QCheckBox, QFileDialog, QSizePolicy, QSlider, QTabWidget
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QLabel, QSizePolicy, QSlider, QTabWidget
 
 from napari_ifkd._plugin.brought import MASK_FILES
 from napari_ifkd._plugin.compared import file_candidate
@@ -21,13 +22,15 @@ from napari_ifkd._plugin.settings import runs_folder
 from napari_ifkd._plugin.worker import say_error
 from napari_ifkd.config import Config
 from napari_ifkd.errors import InputError
+from napari_ifkd.runs.folder import RunFolder
 
 from .correct import CorrectPage
 from .count import CountPage
 from .dock import Dock
 from .lesions import LesionsPage
+from .look_sliders import LookSliders
 from .modes import Modes
-from .parts import Notice, button, column, form, row, shortcut, text
+from .parts import Notice, button, column, form, offer, resolved, row, shortcut, text
 
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
@@ -50,7 +53,7 @@ class ReviewDock(Dock):
 
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer)
-        self.shown = ComboBox(choices=[], nullable=True, label="Show", tooltip="The prediction looked at: the teacher's or that of a round")
+        self.shown = ComboBox(choices=[("none", None)], label="Show", tooltip="The prediction looked at: the teacher's or that of a round")
         self.steps = QSlider(Qt.Orientation.Horizontal)
         self.steps.setToolTip("From the teacher through the rounds. Keys , and .")
         self.steps.setPageStep(1)
@@ -58,12 +61,12 @@ class ReviewDock(Dock):
         self.about = text("What is known of this round")
         self.warning = Notice()
         self.mode = Modes()
-        self.a = ComboBox(choices=[], nullable=True, label="A", tooltip="First prediction, orange")
-        self.b = ComboBox(choices=[], nullable=True, label="B", tooltip="Second prediction, blue")
-        self.opacity = FloatSlider(
-            value=self.session.opacity, min=0.05, max=1, step=0.05, label="Opacity", tooltip="How strongly predictions cover the slide"
-        )
+        self.a = ComboBox(choices=[("none", None)], label="A", tooltip="First prediction, orange")
+        self.b = ComboBox(choices=[("none", None)], label="B", tooltip="Second prediction, blue")
+        sliders = LookSliders(self, "threshold", "opacity")
+        self.threshold, self.opacity = sliders["threshold"], sliders["opacity"]
         self.legend = text("Colours of the comparison")
+        self.place = text("Which of the places where A and B differ is seen")
         self.numbers = text("Agreement of A and B over the whole slide, at the present threshold")
         self.accept = button(
             "Accept",
@@ -72,8 +75,19 @@ class ReviewDock(Dock):
             main=True,
         )
         self.accepted = text("What was accepted")
-        self.add(form(self.shown).native, self.steps, self.about, self.warning, self.accept, self.accepted)
-        self.in_field = QCheckBox("Of the visible field")
+        self.reuse = button("Go on from it", "Make what was accepted the model: the next distillation takes it as teacher", self._reuse)
+        self.accept.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)  # however long it is, the dock stays as wide
+        self.add(
+            form(self.shown).native,
+            self.steps,
+            form(self.threshold).native,
+            self.about,
+            self.warning,
+            self.accept,
+            self.accepted,
+            self.reuse,
+        )
+        self.in_field = QCheckBox("Agreement of the visible field only")
         self.in_field.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
         self.in_field.setToolTip("Agreement of A and B where you look, and not over the whole slide")
         self.last = button("◀ Differs", "Go to the place before, of those where A and B differ most. Key Shift+D", lambda: self._differ(-1))
@@ -101,6 +115,7 @@ class ReviewDock(Dock):
                 self.file,
                 form(self.opacity).native,
                 self.jumps,
+                self.place,
                 self.legend,
                 self.in_field,
                 self.numbers,
@@ -122,14 +137,12 @@ class ReviewDock(Dock):
         camera = self.bench.viewer.scene.camera
         camera.events.center.connect(self._look_elsewhere)
         camera.events.zoom.connect(self._look_elsewhere)
-        self.opacity.changed.connect(lambda value: self.session.look(opacity=float(value)))
         self.listen("candidates", "files", "slide", "shown", "a", "b", to=self._show_choices)
-        self.listen("shown", "rounds", "accepted", "threshold", to=self._show_round)
+        self.listen("shown", "rounds", "accepted", "threshold", "teacher", to=self._show_round)
         self.listen("a", "b", "threshold", "sigma_px", to=self._forget_places)
         self.hear(self.bench.drawings.changed, self._exclude)
         self.listen("slide", to=self._exclude)
         self.listen("a", "b", "compare", "threshold", "sigma_px", to=self._measure)
-        self.listen("opacity", to=self._show_opacity)
 
     # --- picking
 
@@ -196,6 +209,7 @@ class ReviewDock(Dock):
             return
         if self._places is None:
             asked, excluded = (a, b, session.threshold, session.sigma_px), self._excluded
+            _say(self.place, "Looking for where they differ …")
 
             def found(places: list[tuple[float, float]]) -> None:
                 if asked == (session.a, session.b, session.threshold, session.sigma_px):
@@ -206,6 +220,9 @@ class ReviewDock(Dock):
         elif self._places:
             self._at = (self._at + by) % len(self._places)
             go_to(slide, self.bench.viewer, *self._places[self._at], _ACROSS_UM)
+            _say(self.place, f"Place {self._at + 1} of {len(self._places)}, in the middle of the picture.")
+        else:
+            _say(self.place, "They differ nowhere.")
 
     def _exclude(self) -> None:
         excluded = self.bench.drawings.excluded()
@@ -216,6 +233,7 @@ class ReviewDock(Dock):
 
     def _forget_places(self) -> None:
         self._places, self._at = None, -1
+        _say(self.place, "")
 
     def _look_elsewhere(self, _: Any = None) -> None:
         if self.in_field.isChecked():
@@ -229,15 +247,18 @@ class ReviewDock(Dock):
         except (InputError, OSError) as error:
             say_error(error)
 
+    def _reuse(self) -> None:
+        shown = self.session.shown
+        if shown is not None:
+            self.in_thread(lambda: resolved(shown.run), self.session.choose_teacher)
+
     # --- showing
 
     def _show_choices(self) -> None:
         session = self.session
         here, there = session.here(), session.comparable()
         for box, value, offered in ((self.shown, session.shown, here), (self.a, session.a, there), (self.b, session.b, there)):
-            with box.changed.blocked():
-                box.choices = [(candidate.label, candidate) for candidate in offered]
-                box.value = value if value in offered else None
+            offer(box, [(candidate.label, candidate) for candidate in offered], value, "none")
         self.mode.setEnabled(session.a is not None and session.b is not None)
         self.file.setEnabled(session.slide is not None and session.slide.mpp is not None)
         self.file.setText("Compare with a file …")
@@ -254,33 +275,37 @@ class ReviewDock(Dock):
             self.about.setText("No prediction on this slide yet: predict in the Teacher dock, or run rounds in the Distill dock.")
             self.warning.say(None)
             self.accepted.setText("")
+            self.reuse.hide()
             return
-        self.accept.setText(f"Accept {shown.label} at threshold {session.threshold:.2f}")
+        what = f"round {shown.round}" if shown.round else "the teacher"
+        self.accept.setText(f"Accept {what} at threshold {session.threshold:.2f}")
         done = next((r for r in session.rounds if shown.act == "distill" and r.index == shown.round), None)
         self.about.setText(
             done.decision.reason if done is not None and done.decision is not None else "The network as it came, before any round."
         )
         self.warning.say(shown.warnings[0] if shown.warnings else None)
-        accepted = session.accepted
+        accepted = session.accepted_of(shown)
+        self.reuse.setVisible(accepted is not None and shown.act == "distill")
+        if accepted is not None:
+            teacher, path = session.teacher, RunFolder(shown.run).model_path(accepted.round)
+            chosen = teacher is not None and teacher.path == path
+            self.reuse.setEnabled(not chosen)
+            self.reuse.setText("It is the model of the Teacher dock" if chosen else "Go on from it")
         if accepted is not None:
             name = f"round {accepted.round}" if accepted.round else "the teacher"
             by = "" if accepted.by == "user" else f" by {accepted.by}"
-            when = f"{accepted.time[:16].replace('T', ' ')} UTC"
+            when = f"{datetime.fromisoformat(accepted.time).astimezone():%Y-%m-%d %H:%M}"
             told = f"✓ Accepted{by}: {name} at threshold {accepted.threshold:.2f}, {when}"
             self.accepted.setText(f"{told}<br>{escape(accepted.reason)}" if accepted.reason else told)
         else:
             self.accepted.setText("Nothing accepted yet.")
-
-    def _show_opacity(self) -> None:
-        with self.opacity.changed.blocked():
-            self.opacity.value = self.session.opacity
 
     def _measure(self) -> None:
         session = self.session
         self.mode.show_mode(session.compare)
         a, b, mode = session.a, session.b, session.compare
         self.jumps.setEnabled(a is not None and b is not None)
-        self.legend.setText(_legend(a, b, mode))
+        _say(self.legend, _legend(a, b, mode))
         self.numbers.setText("")
         if a is None or b is None:
             return
@@ -303,6 +328,12 @@ class ReviewDock(Dock):
             self.numbers.setText("A and B were made at different resolutions: no agreement can be told.")
 
 
+def _say(label: QLabel, words: str) -> None:
+    """Tell something, or leave no gap."""
+    label.setText(words)
+    label.setVisible(bool(words))
+
+
 def _legend(a: Candidate | None, b: Candidate | None, mode: str) -> str:
     if a is None or b is None or mode == "off":
         return ""
@@ -314,7 +345,8 @@ def _legend(a: Candidate | None, b: Candidate | None, mode: str) -> str:
         "a": [first],
         "b": [second],
     }.get(mode, [first, second])
-    return "<br>".join(f"<span style='color:{colour}'>■</span> {name}" for colour, name in parts)
+    told = [f"<span style='color:{colour}'>■</span> {name}" for colour, name in parts]
+    return "<br>".join([*told, "Where both lie, the colours mix."] if mode == "overlay" else told)
 
 
 def _numbers(found: Agreement) -> str:

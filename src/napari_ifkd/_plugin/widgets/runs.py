@@ -37,7 +37,7 @@ class RunsDock(Dock):
         self.resume = button("Resume", "Go on from the last complete epoch or tile row", self._resume)
         self.delete = button("Delete …", "Move the run to the trash", self._ask_delete)
         self.card = text("The run that is picked")
-        self.progress = JobBar(self.bench, "predict", "distill", "train")
+        self.progress = JobBar(self.bench, "predict", "distill", "train", warned=False)
         self.add(self.offer, self.progress, row(self.where, self.refresh, stretch=(1, 0)), self.table)
         self.add(row(self.open, self.resume, self.delete, stretch=(1, 1, 1)), self.card)
         self.column.addStretch(1)

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from magicgui.widgets import CheckBox, FloatSpinBox, RadioButtons
+from magicgui.widgets import CheckBox, ComboBox, FloatSpinBox, RadioButtons
 from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton
 
 from napari_ifkd._plugin.reader import SLIDES
@@ -17,7 +17,7 @@ from napari_ifkd.errors import InputError
 from .dock import Dock
 from .exclusions import Exclusions
 from .offer import Offer
-from .parts import Fold, Notice, button, form, heading, row, text
+from .parts import Fold, Notice, button, form, heading, offer, row, text
 
 if TYPE_CHECKING:
     from napari_ifkd.slides import Slide, Tissue
@@ -37,11 +37,14 @@ class SlideDock(Dock):
         self.recent.setToolTip("Slides you looked at before: each comes back as you left it")
         self.recent_menu = QMenu(self.recent)
         self.recent.setMenu(self.recent_menu)
+        self.which = ComboBox(choices=[("none", None)], label="Slide", tooltip="Which of the open slides is looked at")
+        self.which_row = form(self.which).native
+        self.refused = Notice()
         self.card = text("What the file says; label and macro pictures are never read")
         self.card.setObjectName("slide card")
         self.notice = Notice()
         self.mpp = FloatSpinBox(
-            value=0.5, min=0.05, max=20, step=0.01, label="Resolution", tooltip="um/px of the finest level: about 0.25 for 40x, 0.5 for 20x"
+            value=0.5, min=0.05, max=20, step=0.01, label="µm/px", tooltip="um/px of the finest level: about 0.25 for 40x, 0.5 for 20x"
         )
         self.use_mpp = button("Use", "Take this resolution instead of the file's", self._override)
         self.mpp_row = row(form(self.mpp).native, self.use_mpp, stretch=(1, 0))
@@ -64,6 +67,8 @@ class SlideDock(Dock):
             self.stranger,
             self.adopt,
             row(self.open, self.recent, self.open_run, stretch=(2, 0, 1)),
+            self.refused,
+            self.which_row,
             self.card,
             self.notice,
             self.mpp_row,
@@ -71,29 +76,55 @@ class SlideDock(Dock):
         )
         self.exclusions = Exclusions(self)
         self.exclusions_fold = Fold("Exclusions", "Pen, folds, blur: what nobody is to look at", self.exclusions)
-        self.add(heading("Predict in"), self.region.native, self.exclusions_fold)
+        self.shapes = text("Where shapes layers come from")
+        self.shapes.setText("Draw on a shapes layer of your own: the pentagon button above the layer list makes one.")
+        self.add(heading("Predict in"), self.region.native, self.shapes, self.exclusions_fold)
         self.outline.changed.connect(self.bench.layers.show_tissue)
         self.region.value = self.session.region
         self.region.changed.connect(self.session.set_region)
+        self.listen("region", to=lambda: self.shapes.setVisible(self.session.region == "shapes"))
         self.listen("offer", to=self.offer.update_offer)
         self.listen("slide", "tissue", to=self._show)
+        self.which.changed.connect(self._pick)
+        self.listen("slide", "slides", to=self._list)
+        self.bench.refused.connect(self._refuse)
+        self.listen("slides", to=lambda: self.refused.say(None))
         self.hear(self.bench.strangers.changed, self._show_stranger)
         self._show_stranger()
         self.hear(self.bench.memory.changed, self._list_recent)
         self._list_recent()
         self.column.addStretch(1)
 
+    def _pick(self, slide: Slide | None) -> None:
+        if slide is None:
+            return
+        layer = self.bench.layers.find("slide", slide.path)
+        if layer is not None:
+            self.bench.viewer.layers.selection.active = layer
+        self.session.activate(slide)
+
+    def _list(self) -> None:
+        slides = self.session.slides
+        names = [slide.name for slide in slides]
+        told = [(slide.name if names.count(slide.name) == 1 else f"{slide.name} ({slide.path.parent})", slide) for slide in slides]
+        offer(self.which, told, self.session.slide, "none")
+        self.which_row.setVisible(len(slides) > 1)
+
+    def _refuse(self, why: str) -> None:
+        self.refused.say(why, "error")
+
     def _choose_slide(self) -> None:
         patterns = " ".join(f"*{suffix}" for suffix in SLIDES)
-        path, _ = QFileDialog.getOpenFileName(self, "Open a slide", "", f"Slides ({patterns})")
+        path, _ = QFileDialog.getOpenFileName(self, "Open a slide", self.bench.memory.folder(), f"Slides ({patterns})")
         if path:
             self.bench.open(Path(path))
 
     def _adopt(self) -> None:
         path = self.bench.strangers.path
         if path is not None:
-            self.bench.strangers.send_away(path)
             self.bench.open(path)
+            if any(slide.path.resolve() == path for slide in self.session.slides):  # else nothing would be left of it
+                self.bench.strangers.send_away(path)
 
     def _show_stranger(self) -> None:
         path = self.bench.strangers.path
@@ -126,7 +157,7 @@ class SlideDock(Dock):
         self.outline.enabled = slide is not None
         self.mpp_row.setVisible(slide is not None and slide.mpp_source != "file")
         if slide is None:
-            self.card.setText("No slide yet. Open one, drop one onto the window,<br>or try <i>File, Open Sample</i>.")
+            self.card.setText("No slide yet. Open one, drop one onto the window, or try <i>File, Open Sample</i>.")
             self.notice.say(None)
             return
         self.card.setText(card(slide, tissue))

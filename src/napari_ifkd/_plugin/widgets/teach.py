@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_ifkd._plugin.drawn import USES
 from napari_ifkd.annotations import Region, Regions
@@ -13,8 +13,10 @@ from napari_ifkd.bags import count_region_tiles
 from napari_ifkd.config import Config
 from napari_ifkd.slides import Slide, Tissue, find_tissue
 
+from .dock import AT_WORK
 from .job_bar import JobBar
-from .parts import button, chosen_path, form, patch_folder, row, setting, settings_of, text
+from .parts import Fold, allow, button, chosen_path, form, in_line, patch_folder, row, setting, settings_of, text
+from .pen import PEN_HELP, Pen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from .teacher import TeacherDock
 
+_HELP = "Draw roughly round tumour, and round tissue without: on this slide, and on others. A few dozen tiles of each are a start."
 _SMALL = 0.5  # width of the network: a few regions teach no large one
 
 
@@ -43,24 +46,21 @@ class Teach(QWidget):
         self._at_work, self._stale = False, False  # one count at a time; whether what is being counted changed meanwhile
         self._tissues: WeakKeyDictionary[Slide, Tissue] = WeakKeyDictionary()
         self.what = text("How to teach")
-        self.what.setText("Draw roughly round tumour, and round tissue without: on this slide, and on others.")
-        self.draw: dict[Use, QPushButton] = {
-            "tumour": button(
-                USES["tumour"][0], "Draw polygons in which most places hold some tumour", lambda: self._drawings.begin("tumour")
-            ),
-            "normal": button(USES["normal"][0], "Draw polygons in which there is no tumour at all", lambda: self._drawings.begin("normal")),
+        self.draw: dict[Use, Pen] = {
+            "tumour": Pen(dock, "tumour", USES["tumour"][0], "Draw polygons in which most places hold some tumour"),
+            "normal": Pen(dock, "normal", USES["normal"][0], "Draw polygons in which there is no tumour at all"),
         }
-        for use, made in self.draw.items():
-            made.setStyleSheet(f"QPushButton {{border-left: 6px solid {USES[use][2]};}}")
         self.patches = patch_folder("Folder of labelled patches to learn from, instead of regions or besides", "or a patch folder")
+        self.epochs = form(setting("stage1.epochs", "Epochs"))
         self.form = form(
             setting("network.name", "Network", leave_out=("encoder-mil", "custom")),  # these need more than a name
             setting("network.width", "Width"),
-            setting("stage1.epochs", "Epochs"),
             setting("tiles.size_px", "Tile, px"),
             setting("tiles.mpp", "µm/px"),
         )
         self.form["network.width"].value = _SMALL
+        in_line(self.epochs, self.form)
+        self.fold = Fold("Advanced", "The network and its tiles; the defaults are sensible", self.form.native)
         self.train = button("Train", "Learn a teacher from these image-level labels, in a process of its own", self._train, main=True)
         self.progress = JobBar(dock.bench, "train")
         self.told = text("What there is to learn from")
@@ -72,7 +72,8 @@ class Teach(QWidget):
             row(self.draw["tumour"], self.draw["normal"], stretch=(1, 1)),
             self.patches.native,
             self.told,
-            self.form.native,
+            self.epochs.native,
+            self.fold,
             self.train,
             self.progress,
         ):
@@ -83,12 +84,17 @@ class Teach(QWidget):
         self.form["tiles.size_px"].changed.connect(lambda _: self._drawn())
         self.form["tiles.mpp"].changed.connect(lambda _: self._drawn())
         dock.hear(self._drawings.changed, self._drawn)
+        dock.hear(self._drawings.pen, self._help)
+        self._help()
+
+    def _help(self) -> None:
+        self.what.setText(PEN_HELP if self._drawings.drawing in self.draw else _HELP)
 
     def _train(self) -> None:
         self._dock.bench.train(self._asked(), chosen_path(self.patches))
 
     def _asked(self) -> Config:
-        return Config().replaced(**settings_of(self.form))
+        return Config().replaced(**settings_of(self.epochs, self.form))
 
     def _drawn(self) -> None:
         """Count the tiles anew, after the count that is at work if there is one."""
@@ -142,15 +148,16 @@ class Teach(QWidget):
         both = all(counts.values()) or folder is not None
         for made in self.draw.values():
             made.setEnabled(session.slide is not None)
-        self.train.setEnabled(both and not (job and job.alive))
+        lacking = "" if both else "regions of both kinds are needed, or a patch folder"
+        allow(self.train, lacking or (AT_WORK if job is not None and job.alive else ""))
         if any(counts.values()):
             names = [f"{count} with" if use == "tumour" else f"{count} without" for use, count in counts.items()]
             on = f" on {slides} slides" if slides > 1 else ""
-            lacking = "" if both else "<br>Both kinds are needed."
+            missing = "" if both else "<br>Both kinds are needed."
             tiles = "" if self._tiles is None else f"<br>Tiles: {self._tiles[0]} with and {self._tiles[1]} without."
             if self._tiles is not None and any(count and not held for count, held in zip(counts.values(), self._tiles, strict=True)):
                 tiles += " <b>Draw larger, or take smaller tiles.</b>"
-            self.told.setText(f"Regions: {' and '.join(names)} tumour{on}.{tiles}{lacking}")
+            self.told.setText(f"Regions: {' and '.join(names)} tumour{on}.{tiles}{missing}")
         else:
             self.told.setText("" if folder is not None else "Nothing is drawn yet.")
         self.progress.update_job()

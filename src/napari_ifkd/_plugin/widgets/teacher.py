@@ -6,8 +6,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from magicgui.widgets import CheckBox, ComboBox, FloatSlider
-from qtpy.QtCore import QTimer
+from magicgui.widgets import CheckBox, ComboBox
 from qtpy.QtWidgets import QFileDialog, QInputDialog
 
 from napari_ifkd._plugin.settings import device, offered_devices, runs_folder, set_device
@@ -17,13 +16,16 @@ from napari_ifkd.session_records import BUILT_IN_TEACHER
 
 from .dock import Dock
 from .job_bar import JobBar
-from .parts import Fold, Notice, button, form, heading, row, shortcut, text
+from .look_sliders import LookSliders
+from .parts import Fold, Notice, allow, button, form, heading, offer, resolved, row, shortcut, text
 from .teach import Teach
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from napari_ifkd.runs.resolve import Resolved
 
-_LIVE_MS = 60
+_NO_MODEL = "none"
 _HUB_FORMS = ("hf-hub:ORGANISATION/REPOSITORY, @REVISION and #FILE.safetensors if you like,", "https://...safetensors#sha256=HASH")
 
 
@@ -33,9 +35,10 @@ class TeacherDock(Dock):
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer)
         session = self.session
+        self._names: list[str] = []  # of the networks to choose from
         self._asked = 0  # how many networks were asked for; the last one counts
         self.model = ComboBox(
-            choices=[], nullable=True, label="Model", tooltip="The network that predicts: built in, or of your models folder"
+            choices=[(_NO_MODEL, None)], label="Model", tooltip="The network that predicts: built in, or of your models folder"
         )
         self.file = button("From file …", "Take a weights file (.safetensors)", self._choose_file)
         self.hub = button(
@@ -60,25 +63,8 @@ class TeacherDock(Dock):
         self.previewed = text("What the preview is at")
         self.progress = JobBar(self.bench, "predict")
         self.heat = CheckBox(value=session.heat, text="Heat map", tooltip="Show the probability itself below the mask")
-        self.threshold = FloatSlider(
-            value=session.threshold,
-            min=0.01,
-            max=0.99,
-            step=0.01,
-            label="Threshold",
-            tooltip="From this probability on a pixel is tumour; seen at once",
-        )
-        self.smoothing = FloatSlider(
-            value=session.sigma_px,
-            min=0,
-            max=10,
-            step=0.5,
-            label="Smoothing",
-            tooltip="Gaussian before the threshold, px of the map; seen at once",
-        )
-        self.opacity = FloatSlider(
-            value=session.opacity, min=0.05, max=1, step=0.05, label="Opacity", tooltip="How strongly predictions cover the slide"
-        )
+        sliders = LookSliders(self, "threshold", "sigma_px", "opacity")
+        self.threshold, self.smoothing, self.opacity = sliders["threshold"], sliders["sigma_px"], sliders["opacity"]
         self.add(
             form(self.model, self.device).native,
             row(self.file, self.hub, self.from_run, stretch=(1, 1, 1)),
@@ -92,34 +78,33 @@ class TeacherDock(Dock):
         self.teach = Teach(self)
         self.teach_fold = Fold("Teach it yourself", "Train a small teacher from rough regions, or from a patch folder", self.teach)
         self.add(self.teach_fold, heading("Prediction"), self.heat.native, form(self.threshold, self.smoothing, self.opacity).native)
-        self._settle = QTimer(self)  # a slider being dragged must not ask for a mask at every pixel
-        self._settle.setSingleShot(True)
-        self._settle.setInterval(_LIVE_MS)
-        self._settle.timeout.connect(self._apply_look)
-        for slider in (self.threshold, self.smoothing, self.opacity, self.heat):
-            slider.changed.connect(self._look_changed)
+        self.heat.changed.connect(lambda heat: session.look(heat=bool(heat)))
         self.model.changed.connect(self._choose_named)
         self.device.changed.connect(set_device)
         self.listen("teacher", "slide", to=self._show_teacher)
         self.listen("job", "teacher", "slide", to=self._show_job)
         self.hear(self.bench.previewer.told, self._show_preview)
         self._show_preview()
-        self.listen("threshold", "sigma_px", "opacity", "heat", to=self._show_look)
+        self.listen("heat", to=self._show_heat)
         self.column.addStretch(1)
         self.in_thread(_known_models, self._offer)
         self.in_thread(offered_devices, self._offer_devices)
+        self.hear(self.bench.device_changed, lambda: self._offer_devices(map(str, self.device.choices)))
 
     # --- which network
 
     def _offer(self, names: list[str]) -> None:
         chosen = self.session.teacher
-        with self.model.changed.blocked():
-            self.model.choices = [*names, *([chosen.label] if chosen is not None and chosen.label not in names else [])]
-            self.model.value = chosen.label if chosen is not None else None
+        self._names = [*names, *([chosen.label] if chosen is not None and chosen.label not in names else [])]
+        self._list_models()
         if chosen is None and names and not self._asked:
-            self._choose_named(BUILT_IN_TEACHER if BUILT_IN_TEACHER in names else names[0])
+            self.choose(BUILT_IN_TEACHER if BUILT_IN_TEACHER in names else names[0], default=True)
 
-    def _offer_devices(self, names: list[str]) -> None:
+    def _list_models(self) -> None:
+        chosen = self.session.teacher
+        offer(self.model, [(name, name) for name in self._names], None if chosen is None else chosen.label, _NO_MODEL)
+
+    def _offer_devices(self, names: Iterable[str]) -> None:
         with self.device.changed.blocked():
             self.device.choices = list(dict.fromkeys((*names, device())))
             self.device.value = device()
@@ -143,18 +128,18 @@ class TeacherDock(Dock):
         if path:
             self.choose(Path(path))
 
-    def choose(self, ref: str | Path) -> None:
-        """Choose a network by name, file or run; it may have to be fetched, so the window does not wait for it."""
+    def choose(self, ref: str | Path, *, default: bool = False) -> None:
+        """Choose a network by name, file or run, by default unless there is one; it may have to be fetched: the window does not wait."""
         self._asked += 1
         asked = self._asked
 
         def found(teacher: Resolved) -> None:
-            if asked == self._asked:  # else another was asked for meanwhile
+            if asked == self._asked and not (default and self.session.teacher is not None):  # else another came meanwhile
                 self.session.choose_teacher(teacher)
                 self._show_teacher()
 
         self.card.setText(f"Getting {escape(str(ref))} …")
-        self.in_thread(lambda: _resolve(ref), found, self._not_chosen)
+        self.in_thread(lambda: resolved(ref), found, self._not_chosen)
 
     def _not_chosen(self, error: Exception) -> None:
         say_error(error)
@@ -166,10 +151,9 @@ class TeacherDock(Dock):
         if teacher is None:
             self.card.setText("No network chosen yet.")
             return
-        if teacher.label not in self.model.choices:
-            self.model.choices = [*self.model.choices, teacher.label]
-        with self.model.changed.blocked():
-            self.model.value = teacher.label
+        if teacher.label not in self._names:
+            self._names.append(teacher.label)
+        self._list_models()
         self.card.setText(card(teacher))
 
     # --- predicting
@@ -178,11 +162,8 @@ class TeacherDock(Dock):
         self.bench.predict(Config())
 
     def _show_job(self) -> None:
-        job, slide = self.session.job, self.session.slide
-        self.predict.setEnabled(
-            slide is not None and slide.mpp is not None and self.session.teacher is not None and not (job and job.alive)
-        )
-        self.preview.setEnabled(slide is not None and slide.mpp is not None and self.session.teacher is not None)
+        allow(self.predict, self.lacking())
+        allow(self.preview, self.lacking(idle=False))
         self.progress.update_job()
 
     def _show_preview(self) -> None:
@@ -192,27 +173,9 @@ class TeacherDock(Dock):
 
     # --- how it looks
 
-    def _look_changed(self) -> None:
-        self._settle.start()
-
-    def _apply_look(self) -> None:
-        self.session.look(
-            threshold=float(self.threshold.value),
-            sigma_px=float(self.smoothing.value),
-            opacity=float(self.opacity.value),
-            heat=bool(self.heat.value),
-        )
-
-    def _show_look(self) -> None:
-        session = self.session
-        for widget, value in (
-            (self.threshold, session.threshold),
-            (self.smoothing, session.sigma_px),
-            (self.opacity, session.opacity),
-            (self.heat, session.heat),
-        ):
-            with widget.changed.blocked():
-                widget.value = value
+    def _show_heat(self) -> None:
+        with self.heat.changed.blocked():
+            self.heat.value = self.session.heat
 
 
 def card(teacher: Resolved) -> str:
@@ -231,9 +194,3 @@ def _known_models() -> list[str]:
     from napari_ifkd.models import list_models
 
     return [entry.name for entry in list_models() if entry.available]
-
-
-def _resolve(ref: str | Path) -> Resolved:
-    from napari_ifkd.runs.resolve import resolve_model
-
-    return resolve_model(ref)

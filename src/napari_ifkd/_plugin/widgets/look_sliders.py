@@ -1,0 +1,72 @@
+"""Sliders of how predictions look, the same in every dock: what one says, all say."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from magicgui.widgets import FloatSlider
+from qtpy.QtCore import QObject, QTimer
+
+if TYPE_CHECKING:
+    from .dock import Dock
+
+_LIVE_MS = 60
+_SLIDERS: dict[str, dict[str, Any]] = {
+    "threshold": {
+        "label": "Threshold",
+        "min": 0.01,
+        "max": 0.99,
+        "step": 0.01,
+        "tooltip": "From this probability on a pixel is tumour; seen at once",
+    },
+    "sigma_px": {
+        "label": "Smoothing",
+        "min": 0,
+        "max": 10,
+        "step": 0.5,
+        "tooltip": "Gaussian before the threshold, px of the map; seen at once",
+    },
+    "opacity": {"label": "Opacity", "min": 0.05, "max": 1, "step": 0.05, "tooltip": "How strongly predictions cover the slide"},
+}
+
+
+class LookSliders(QObject):
+    """Sliders bound to fields of the session.
+
+    Parameters
+    ----------
+    dock : they are part of
+    names : of the fields: threshold, sigma_px, opacity
+    """
+
+    def __init__(self, dock: Dock, *names: str) -> None:
+        super().__init__(dock)
+        self._session = dock.session
+        self.sliders = {name: FloatSlider(value=getattr(dock.session, name), **_SLIDERS[name]) for name in names}
+        self._settle = QTimer(self)  # a slider being dragged must not ask for a mask at every pixel
+        self._settle.setSingleShot(True)
+        self._settle.setInterval(_LIVE_MS)
+        self._settle.timeout.connect(self._apply)
+        self._moved: set[str] = set()
+        for name, slider in self.sliders.items():
+            slider.changed.connect(partial(self._move, name))
+        dock.listen(*names, to=self._show)
+
+    def __getitem__(self, name: str) -> FloatSlider:
+        """Return a slider, to be laid out."""
+        return self.sliders[name]
+
+    def _move(self, name: str, _: float) -> None:
+        self._moved.add(name)
+        self._settle.start()
+
+    def _apply(self) -> None:
+        look: dict[str, Any] = {name: round(float(self.sliders[name].value), 2) for name in self._moved}
+        self._moved.clear()
+        self._session.look(**look)
+
+    def _show(self) -> None:
+        for name, slider in self.sliders.items():
+            with slider.changed.blocked():
+                slider.value = getattr(self._session, name)
