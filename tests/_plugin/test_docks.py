@@ -125,3 +125,9 @@ def test_the_keys_are_shown_by_the_menu(window: Any) -> None:
     assert "Preview the visible field" in dialog.text.text()
     dialog.buttons.button(dialog.buttons.StandardButton.Close).click()
     window.wait(lambda: not window.dialogs("KeysDialog"))
+
+
+def test_tabs_have_room_for_their_names(window: Any) -> None:
+    """However a dock is opened: napari names it after the package too."""
+    for name, dock in window.docks.items():
+        assert dock.parentWidget().windowTitle() == name

@@ -31,8 +31,6 @@ def show_keys() -> None:
 def add_docks(viewer: Any) -> dict[str, Any]:
     """Open the docks as tabs on the right and return them by name, as napari's dock widgets."""
     docks = {name: viewer.window.add_plugin_dock_widget(PACKAGE, name, tabify=index > 0)[0] for index, name in enumerate(DOCKS)}
-    for name, dock in docks.items():
-        dock.setWindowTitle(name)  # six tabs have no room for the package's name
     docks[DOCKS[0]].show()
     docks[DOCKS[0]].raise_()
     return docks

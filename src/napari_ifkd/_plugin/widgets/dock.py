@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, QObject, Qt
-from qtpy.QtWidgets import QAbstractSlider, QAbstractSpinBox, QComboBox, QScrollArea, QScrollBar, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QAbstractSlider,
+    QAbstractSpinBox,
+    QComboBox,
+    QDockWidget,
+    QScrollArea,
+    QScrollBar,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_ifkd._plugin.bench import bench_of
 from napari_ifkd._plugin.worker import in_thread, say_error
@@ -60,6 +70,13 @@ class Dock(QScrollArea):
         self.column.setSpacing(6)
         self.setWidget(column)
         self._still = _Still(self)
+
+    def event(self, event: QEvent | None) -> bool:
+        """Name the tab briefly once there is one: six have no room for the package's name."""
+        parent = self.parentWidget()
+        if event is not None and event.type() == QEvent.Type.ParentChange and isinstance(parent, QDockWidget):
+            parent.setWindowTitle(type(self).__name__.removesuffix("Dock"))
+        return bool(super().event(event))
 
     def add(self, *parts: QWidget) -> None:
         """Add parts below the ones there are."""
