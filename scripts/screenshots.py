@@ -114,6 +114,7 @@ def _take(arguments: argparse.Namespace, scratch: Path) -> None:
     export.folder.value = scratch / "masks"
     export.export.click()
     _until(lambda: "Written" in export.result.text())
+    export.result.setText(export.result.text().replace(str(scratch), "~"))
     camera.take("Export", "export")
     export.bring_fold.button.click()
     export.ensureWidgetVisible(export.bring_in.bring)

@@ -9,6 +9,7 @@ import pytest
 from qtpy.QtGui import QShortcut
 from qtpy.QtWidgets import QAbstractButton, QComboBox, QSlider, QTabBar
 
+from napari_ifkd._plugin.docks import DOCKS
 from napari_ifkd.config import Config
 
 
@@ -131,3 +132,19 @@ def test_tabs_have_room_for_their_names(window: Any) -> None:
     """However a dock is opened: napari names it after the package too."""
     for name, dock in window.docks.items():
         assert dock.parentWidget().windowTitle() == name
+
+
+def test_the_menu_opens_all_docks(make_napari_viewer: Any, qtbot: Any) -> None:
+    from napari._app_model import get_app_model
+    from qtpy.QtWidgets import QDockWidget
+
+    viewer = make_napari_viewer(show=True)
+    get_app_model().commands.execute_command("napari-ifkd.show_docks")
+
+    def docks() -> list[Any]:
+        found = viewer.window._qt_window.findChildren(QDockWidget)
+        return [dock for dock in found if dock.windowTitle() in DOCKS]
+
+    qtbot.waitUntil(lambda: len(docks()) == len(DOCKS), timeout=60_000)
+    qtbot.wait(50)
+    assert [dock.windowTitle() for dock in docks() if not dock.visibleRegion().isEmpty()] == ["Slide"]

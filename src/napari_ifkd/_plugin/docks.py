@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Any
 from .settings import PACKAGE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from napari.viewer import Viewer
 
 DOCKS = ("Slide", "Teacher", "Distill", "Review", "Export", "Runs")
+_BETWEEN_MS = 20  # so that the menu goes, and each dock is seen while the next is made
 
 
 def show_docks(viewer: Viewer) -> None:
     """Open the docks as tabs, the Slide dock in front."""
-    add_docks(viewer)
+    _open_next(viewer, DOCKS, {})
 
 
 def show_keys() -> None:
@@ -30,7 +33,24 @@ def show_keys() -> None:
 
 def add_docks(viewer: Any) -> dict[str, Any]:
     """Open the docks as tabs on the right and return them by name, as napari's dock widgets."""
-    docks = {name: viewer.window.add_plugin_dock_widget(PACKAGE, name, tabify=index > 0)[0] for index, name in enumerate(DOCKS)}
+    docks = {name: _open(viewer, name) for name in DOCKS}
+    _front(docks)
+    return docks
+
+
+def _open_next(viewer: Any, names: Sequence[str], docks: dict[str, Any]) -> None:
+    from qtpy.QtCore import QTimer
+
+    if docks:
+        _front(docks)
+    if names:
+        QTimer.singleShot(_BETWEEN_MS, lambda: _open_next(viewer, names[1:], {**docks, names[0]: _open(viewer, names[0])}))
+
+
+def _open(viewer: Any, name: str) -> Any:
+    return viewer.window.add_plugin_dock_widget(PACKAGE, name, tabify=name != DOCKS[0])[0]
+
+
+def _front(docks: dict[str, Any]) -> None:
     docks[DOCKS[0]].show()
     docks[DOCKS[0]].raise_()
-    return docks
