@@ -214,7 +214,7 @@ def test_patches_with_masks_judge_a_run_of_patches(drawn_patches: Path, drawn_te
     events = list(distill_run([drawn_patches], drawn_teacher, tmp_path / "run", config, reference=[drawn_patches]))
     run = RunFolder.open(tmp_path / "run")
     assert isinstance(events[-1], RunDone)
-    assert "reference masks of 1 patch folder, 0.0246 mm2 in 24 blocks" in events[-1].reason  # 24 patches of 32 px
+    assert "reference masks of 1 patch folder, 0.0246 mm² in 24 blocks" in events[-1].reason  # 24 patches of 32 px
     assert any("of 6 groups" in e.message for e in events if isinstance(e, Warned))
     assert run.accepted is not None
     assert run.accepted.by == "reference"
