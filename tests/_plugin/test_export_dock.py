@@ -36,6 +36,7 @@ def dock(window: Any, tmp_path: Path, drawn_slide: Path, write_map: Callable[...
     window.wait(lambda: window.session.shown is not None)
     window.session.look(sigma_px=0)
     dock = window.docks["Export"]
+    assert dock.folder.value == drawn_slide.parent / "masks" / "run"  # no run writes over another's files
     dock.folder.value = tmp_path / "masks"
     return dock
 

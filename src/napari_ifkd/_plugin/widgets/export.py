@@ -33,7 +33,10 @@ class ExportDock(Dock):
         self.warning = Notice()
         self.formats, self.options = FormatChoice(), OptionsForm()
         self.fold = Fold("Options", "Threshold, smallest lesion, simplification, resolution, version of OME-Zarr", self.options)
-        self.folder = FileEdit(mode=FileDialogMode.EXISTING_DIRECTORY, tooltip="Where the files go; it is made if need be")
+        self.folder = FileEdit(
+            mode=FileDialogMode.EXISTING_DIRECTORY,
+            tooltip="Where the files go; it is made if need be, and files of the same name in it are replaced",
+        )
         self.folder.choose_btn.text = "…"
         self.folder.choose_btn.tooltip = "Choose another folder"
         self.export = button(
@@ -59,6 +62,7 @@ class ExportDock(Dock):
         self._timer.setInterval(_TOLD_MS)
         self._timer.timeout.connect(self._show_progress)
         self._written: Path | None = None
+        self._own: Path | None = None  # the folder that was proposed
         self.folder.changed.connect(self._show)
         self.formats.changed.connect(self._show)
         self.options.changed.connect(self._show)
@@ -83,10 +87,10 @@ class ExportDock(Dock):
         threshold = self.options.threshold_or(session.threshold)
         self.what.setText(f"<b>{shown.label}</b> of {shown.slide}<br>threshold {threshold:.2f}, smoothing {session.sigma_px:g} px")
         self.warning.say(f"{shown.warnings[0]} The files carry this warning." if shown.warnings else None)
-        if str(self.folder.value) in ("", "."):
-            slide = session.slide
+        if str(self.folder.value) in ("", ".", str(self._own)) and session.slide is not None:
+            self._own = session.slide.path.parent / "masks" / shown.run.name  # so that no run writes over another's files
             with self.folder.changed.blocked():
-                self.folder.value = slide.path.parent / "masks" if slide is not None else Path.home()
+                self.folder.value = self._own
 
     def _export(self) -> None:
         from napari_ifkd.export import export_run
