@@ -115,6 +115,8 @@ def _take(arguments: argparse.Namespace, scratch: Path) -> None:
     export.export.click()
     _until(lambda: "Written" in export.result.text())
     export.result.setText(export.result.text().replace(str(scratch), "~"))
+    with export.folder.changed.blocked():
+        export.folder.line_edit.value = "~/masks"
     camera.take("Export", "export")
     export.bring_fold.button.click()
     export.ensureWidgetVisible(export.bring_in.bring)

@@ -257,7 +257,7 @@ class LesionsPage(QWidget):
         if layer is None:
             image, active = self._dock.bench.layers.find("slide", slide.path), self._viewer.layers.selection.active
             layer = self._viewer.add_points(
-                places, name="Verdicts on lesions", canvas_size_limits=(14, 14), border_width=0,
+                places, name="Verdicts on lesions", size=_LEAST_UM, canvas_size_limits=(1, 14), border_width=0,
                 metadata={made.KEY: {"kind": _KIND, "path": str(slide.path)}}, units=None if image is None else image.units,
             )  # fmt: skip
             self._viewer.layers.selection.active = active
