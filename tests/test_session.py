@@ -223,12 +223,18 @@ def test_a_new_run_takes_the_place_of_the_former(drawn_slide: Path, tmp_path: Pa
     assert session.shown in session.candidates
 
 
+def with_teacher(path: Path, slide: Path) -> RunFolder:
+    """Make a run on a slide that has its teacher, and no map yet."""
+    run = RunFolder.create(path, "distill", Config(), {"data": [str(slide)], "mpp": None})
+    run.model_path(0).parent.mkdir(parents=True)
+    run.model_path(0).touch()
+    return run
+
+
 def test_the_end_of_a_run_shows_what_was_accepted(drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None]) -> None:
     session = Session()
     slide = session.open(drawn_slide)
-    run = RunFolder.create(tmp_path / "run", "distill", Config(), {"data": [str(drawn_slide)], "mpp": None})
-    run.model_path(0).parent.mkdir(parents=True)
-    run.model_path(0).touch()
+    run = with_teacher(tmp_path / "run", drawn_slide)
     session.begin("distill", run.path)
     write_map(run.map_path(0, slide.path), slide)
     session.apply(MapReady(0, slide.name, "rounds/00/maps/tiny.zarr"))
@@ -276,9 +282,7 @@ def test_a_map_that_cannot_be_opened_becomes_a_notice(tmp_path: Path) -> None:
 def test_a_run_on_disk_is_looked_at_and_accepted(drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None]) -> None:
     session = Session()
     slide = session.open(drawn_slide)
-    run = RunFolder.create(tmp_path / "run", "distill", Config(), {"data": [str(drawn_slide)], "mpp": None})
-    run.model_path(0).parent.mkdir(parents=True)
-    run.model_path(0).touch()
+    run = with_teacher(tmp_path / "run", drawn_slide)
     write_map(run.map_path(0, slide.path), slide)
     run.append(MapReady(0, slide.name, "rounds/00/maps/tiny.zarr"))
     session.take_run(RunStory.read(run.path))

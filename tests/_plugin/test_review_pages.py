@@ -341,6 +341,10 @@ def test_painted_corrections_are_written_shown_and_taken_back(window: Any, revie
     window.click("Review", correct.discard)
     assert correct.layer() is None
     assert Corrections.open(path).area_mm2() == area
+    here = window.session.shown
+    window.session.show(replace(here, run=here.run.parent / "another"))  # its corrections were not written
+    assert not correct.undo.isEnabled()
+    window.session.show(here)
     window.click("Review", correct.undo)
     window.wait(lambda: Corrections.open(path).is_empty)
     window.wait(lambda: not window.ours("corrections"))

@@ -188,8 +188,10 @@ class CorrectPage(QWidget):
         self._dock.in_thread(lambda: Corrections.open(path).paint(y0, x0, before), lambda _: self._rested(slide, path), self._failed)
 
     def _last(self) -> int | None:
-        """Return which of the writes was the last one on the active slide, None if there was none."""
-        return next((at for at in reversed(range(len(self._before))) if self._before[at][0] is self._session.slide), None)
+        """Return which of the writes was the last one into the corrections that are shown, None if there was none."""
+        shown = self._session.shown
+        path = None if shown is None else RunFolder(shown.run).corrections_path(shown.slide)
+        return next((at for at in reversed(range(len(self._before))) if self._before[at][1] == path), None)
 
     def _rested(self, slide: Slide, path: Path) -> None:
         self._busy = False
