@@ -67,10 +67,11 @@ class Bench:
     """
 
     device_changed = Signal()  # in Preferences, or in a dock
-    refused = Signal(str)  # a file was not opened, and why
+    refused = Signal()  # a file was not opened; see `refusal`
 
     def __init__(self, viewer: Any) -> None:
         self.viewer = viewer
+        self.refusal = ""  # why the last file that was refused was not opened
         self.session = Session()
         self.layers = LayerView(viewer, self.session, partial(QTimer.singleShot, _BETWEEN_CHANGES_MS), self._hold_canvas)
         self.drawings = Drawings(viewer, self.session, self.layers)
@@ -112,7 +113,8 @@ class Bench:
             else:
                 self.session.open(path)
         except InputError as error:
-            self.refused.emit(str(named(error)))
+            self.refusal = str(named(error))
+            self.refused.emit()
             say_error(error)
 
     def dropped(self, path: Path) -> None:

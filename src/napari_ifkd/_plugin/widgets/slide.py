@@ -87,8 +87,8 @@ class SlideDock(Dock):
         self.listen("slide", "tissue", to=self._show)
         self.which.changed.connect(self._pick)
         self.listen("slide", "slides", to=self._list)
-        self.bench.refused.connect(self._refuse)
-        self.listen("slides", to=lambda: self.refused.say(None))
+        self.hear(self.bench.refused, lambda: self.refused.say(self.bench.refusal, "error"))
+        self.listen("slide", "slides", to=lambda: self.refused.say(None))
         self.hear(self.bench.strangers.changed, self._show_stranger)
         self._show_stranger()
         self.hear(self.bench.memory.changed, self._list_recent)
@@ -109,9 +109,6 @@ class SlideDock(Dock):
         told = [(slide.name if names.count(slide.name) == 1 else f"{slide.name} ({slide.path.parent})", slide) for slide in slides]
         offer(self.which, told, self.session.slide, "none")
         self.which_row.setVisible(len(slides) > 1)
-
-    def _refuse(self, why: str) -> None:
-        self.refused.say(why, "error")
 
     def _choose_slide(self) -> None:
         patterns = " ".join(f"*{suffix}" for suffix in SLIDES)
