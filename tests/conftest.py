@@ -138,10 +138,10 @@ def drawn_teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def write_map() -> Callable[..., None]:
-    """Return a function (path, slide, values=None) that writes a map at 2 level-0 px per px: a square of .8 in .1, or the values given."""
+    """Return a function (path, slide, values=None, **facts) that writes a map at 2 level-0 px per px: a square of .8 in .1, or values."""
     from napari_ifkd.inference.map_writer import MapWriter
 
-    def write(path: Path, slide: Any, values: np.ndarray | None = None) -> None:
+    def write(path: Path, slide: Any, values: np.ndarray | None = None, **facts: Any) -> None:
         height, width = slide.shape_level0[0] // 2, slide.shape_level0[1] // 2
         if values is None:
             values = np.full((height, width), 25, np.uint8)
@@ -156,6 +156,6 @@ def write_map() -> Callable[..., None]:
         }
         with MapWriter(path, values.shape) as writer:
             writer.append(values)
-            writer.complete({**about, "warnings": []}, lambda: None)
+            writer.complete({**about, "warnings": [], **facts}, lambda: None)
 
     return write

@@ -97,6 +97,29 @@ def test_a_run_is_followed_event_by_event(drawn_slide: Path, tmp_path: Path, wri
     assert session.shown == session.here()[1]
 
 
+def test_a_round_that_took_a_prediction_over_stands_for_both(drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None]) -> None:
+    session = Session()
+    slide = session.open(drawn_slide)
+
+    def told(act: str, identity: str) -> None:
+        out = tmp_path / f"{act}-{identity}"
+        session.begin(act, out)
+        write_map(out / "rounds/00/maps/tiny.zarr", slide, identity=identity)
+        session.apply(MapReady(0, slide.name, "rounds/00/maps/tiny.zarr"))
+        session.apply(RunDone(0, ""))
+
+    told("predict", "one")
+    predicted = session.shown
+    told("distill", "another")
+    assert [c.label for c in session.here()] == ["Teacher (drawn)", "Round 0 (teacher)"]
+    told("distill", "one")
+    assert [c.label for c in session.here()] == ["Round 0 (teacher)"]
+    assert session.shown in session.here()
+    assert session.a in session.here()
+    session.forget_run(tmp_path / "distill-one")
+    assert session.here() == (predicted,)
+
+
 @pytest.mark.parametrize(("event", "state"), [(RunCancelled(), "cancelled"), (RunFailed("out of memory"), "failed")])
 def test_a_run_can_end_otherwise(event: Any, state: str, tmp_path: Path) -> None:
     session = Session()

@@ -23,7 +23,7 @@ class RunStarted(Event):
 class Progress(Event):
     """Work done so far in one stage."""
 
-    stage: str  # such as "teacher map", "bags", "training", "student map"
+    stage: str  # such as "teacher map", "scoring tiles", "training", "round 1 of 3: map"
     done: int
     total: int
     unit: str = "tiles"

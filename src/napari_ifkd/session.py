@@ -176,7 +176,12 @@ class Session:
 
     def here(self) -> tuple[Candidate, ...]:
         """Return the predictions on the active slide, in order."""
-        return tuple(c for c in self.candidates if self.slide is not None and c.slide == self.slide.name)
+        return tuple(c for c in self.predictions() if self.slide is not None and c.slide == self.slide.name)
+
+    def predictions(self) -> tuple[Candidate, ...]:
+        """Return the predictions on all slides, in order; a round 0 that took over the map of a prediction stands for both."""
+        taken_over = {c.found.identity for c in self.candidates if c.act == "distill" and c.round == 0 and c.found.identity}
+        return tuple(c for c in self.candidates if c.act == "distill" or c.found.identity not in taken_over)
 
     def comparable(self) -> tuple[Candidate, ...]:
         """Return what may be compared on the active slide: the predictions, and what other programs marked."""

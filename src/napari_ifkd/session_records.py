@@ -80,6 +80,7 @@ class Job:
     seconds_left: float | None = None
     device_mb: float | None = None  # MiB
     message: str = ""
+    recommended: int | None = None  # the round, once a distillation is done
 
     @property
     def alive(self) -> bool:
@@ -112,7 +113,7 @@ class Job:
             case RunContinued() if self.state == "paused":
                 return replace(self, state="running")
             case RunDone():
-                return Job(self.act, self.out, "done", "done", message=event.reason)
+                return Job(self.act, self.out, "done", "done", message=event.reason, recommended=event.accepted_round)
             case RunCancelled():
                 return Job(self.act, self.out, "cancelled", "cancelled")
             case RunFailed():

@@ -47,6 +47,13 @@ def choose(window: Any, dock: Any, *names: str) -> None:
             window.click("Export", box)
 
 
+def test_a_format_that_the_slide_does_not_suit_is_grey(window: Any, dock: Any) -> None:
+    box = dock.formats.boxes["dicom-seg"]
+    assert not box.isEnabled()
+    assert "the slide as DICOM" in box.toolTip()
+    assert all(other.isEnabled() for name, other in dock.formats.boxes.items() if name != "dicom-seg")
+
+
 def test_options_are_kept_to(window: Any, dock: Any, tmp_path: Path) -> None:
     choose(window, dock, "geojson.gz", "ome-tiff", "png", "csv")
     window.click("Export", dock.fold.button)

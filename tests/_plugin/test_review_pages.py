@@ -284,6 +284,41 @@ def test_lesions_are_listed_sorted_and_judged(window: Any, reviewed: Any, tmp_pa
     assert not window.ours("verdicts") or len(window.ours("verdicts")[0].data) <= 1
 
 
+def test_small_lesions_are_not_listed_and_the_outline_goes_with_the_page(window: Any, reviewed: Any) -> None:
+    lesions = page(window, reviewed, "Lesions")
+    window.click("Review", lesions.list)
+    window.wait(lambda: lesions.model.rowCount() == 3)
+    lesions.table.sortByColumn(0, lesions.table.horizontalHeader().sortIndicatorOrder().AscendingOrder)
+    areas = [lesions.model.lesion(i).area_mm2 for i in range(3)]
+    window.click("Review", lesions.next)
+    assert window.ours("lesion")
+    lesions.least.setValue(round((areas[0] + areas[1]) / 2 * 1e6))
+    assert [lesions.model.lesion(i).area_mm2 for i in range(lesions.model.rowCount())] == areas[1:]  # sorted as before
+    assert "and 1 smaller" in lesions.what.text()
+    lesions.least.setValue(0)
+    assert lesions.model.rowCount() == 3
+    window.click("Review", lesions.next)
+    assert window.ours("lesion")
+    page(window, reviewed, "Compare")
+    assert not window.ours("lesion")
+    page(window, reviewed, "Lesions")
+    assert window.ours("lesion")
+
+
+@pytest.mark.parametrize(("marked", "said"), [(5.2, "higher threshold"), (0.4, "lower threshold"), (2.0, "")])
+def test_the_card_says_so_where_the_advice_marks_more_or_less_than_the_points_allow(marked: float, said: str) -> None:
+    from napari_ifkd._plugin.widgets.count import _card
+    from napari_ifkd.evidence import Interval
+    from napari_ifkd.runs.judgement import Judgement, RoundFigures
+
+    near = Interval(0.5, 0.4, 0.6)
+    figures = RoundFigures(0, "the teacher", Interval(0.23, 0.2, 0.3), 0.9, marked, near, near, near)
+    tumour = Interval(2.8, 1.4, 4.2)
+    judgement = Judgement("points", "30 points", (figures,), figures, True, True, "It is best.", near, tumour)
+    assert ("choose a" in _card(judgement, (0,), [])) == bool(said)
+    assert said in _card(judgement, (0,), [])
+
+
 def test_twenty_thousand_lesions_are_no_burden(window: Any, reviewed: Any) -> None:
     from napari_ifkd._plugin.widgets.lesion_table import Lesion
 

@@ -72,7 +72,8 @@ def test_from_slide_to_export_by_clicks(
     assert [r.index for r in session.rounds][-2:] == [1, 2]
     assert len(session.curve) == 2
     assert distill.table.rowCount() == len(session.rounds)
-    assert {c.round for c in session.here() if c.act == "distill"} == {0, 1, 2}
+    assert [c.label for c in session.here()] == ["Round 0 (teacher)", "Round 1", "Round 2"]  # the first took the prediction over
+    assert "is recommended" in distill.progress.line.text()
     assert len(window.ours("mask")) == 2  # what is shown, and what was before: napari's layers are used again
 
     # look at a round by its row
@@ -146,7 +147,7 @@ def _radio() -> Any:
 
 
 def test_rounds_on_two_slides_patches_and_drawn_regions(
-    window: Any, drawn_slide: Path, drawn_patches: Path, drawn_teacher: Path, tmp_path: Path
+    window: Any, drawn_slide: Path, drawn_patches: Path, drawn_teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = tmp_path / "other.tif"
     shutil.copy(drawn_slide, other)
@@ -161,6 +162,14 @@ def test_rounds_on_two_slides_patches_and_drawn_regions(
     window.bench.drawings.add("tumour", session.slide, [("", shapely.box(165, 32, 288, 160))])
     window.wait(lambda: "1 drawn region" in distill.what.text())
     assert "2 slides" in distill.what.text()
+    with monkeypatch.context() as patched:
+        asked: list[list[str]] = []
+        patched.setattr(window.bench.runner, "start", lambda act, command, out: asked.append(command()))
+        for used in (False, True):
+            window.click("Distill", distill.use_drawn)
+            assert ("drawn region" in distill.what.text()) == used
+            window.click("Distill", distill.run)
+            assert ("--regions" in asked[-1]) == used
     distill.patches.value = drawn_patches
     distill.main["rounds.rounds"].value = distill.main["rounds.epochs"].value = 1
     distill.advanced["rounds.robust.averaged_views"].value = False

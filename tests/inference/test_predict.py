@@ -102,6 +102,27 @@ def test_coarse_levels_are_means(make_slide, tissue_like, network, card, drain, 
     assert coarse[550, 0] == np.floor(fine[1100, :2].mean() + 0.5)
 
 
+def test_a_map_that_would_come_out_the_same_is_copied(make_slide, tissue_like, network, card, drain, tmp_path):
+    slide, settings = make_slide(tissue_like(200, 200)), Config().replaced(**EVERYWHERE)
+    card = card.model_copy(update={"weights_sha256": "a" * 64})
+    _, first = drain(predict_map(slide, network, card, tmp_path / "first.zarr", settings))
+    made = [tmp_path / "gone.zarr", first.path]
+    events, second = drain(predict_map(slide, network, card, tmp_path / "second.zarr", settings, made=made))
+    assert not [event for event in events if isinstance(event, Progress)]
+    assert second.attributes == first.attributes
+    for ours, theirs in zip(second.levels, first.levels, strict=True):
+        np.testing.assert_array_equal(ours[:], theirs[:])
+    others = (
+        (card.model_copy(update={"weights_sha256": "b" * 64}), settings, None),
+        (card, settings.replaced(**{"inference.overlap": 0.5}), None),
+        (card, settings, shapely.box(0, 0, 100, 100)),
+    )
+    for number, (other, wanted, region) in enumerate(others):
+        out = tmp_path / f"{number}.zarr"
+        events, _ = drain(predict_map(slide, network, other, out, wanted, region=region, made=made))
+        assert [event for event in events if isinstance(event, Progress)]
+
+
 def half_glass(tissue_like):
     pixels = np.full((320, 320, 3), 243, np.uint8)
     pixels[60:260, 40:200] = tissue_like(200, 160)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import yaml
 
 from napari_ifkd.annotations.points import read_points
 from napari_ifkd.config import Config, load_config
 from napari_ifkd.errors import BagError, InputError, RunError
-from napari_ifkd.events import EpochDone, Event, MapReady, RoundDone, RunCancelled, RunDone, Warned
+from napari_ifkd.events import EpochDone, Event, MapReady, Progress, RoundDone, RunCancelled, RunDone, Warned
+from napari_ifkd.inference import open_map
 from napari_ifkd.models import load_model, weights_hash
-from napari_ifkd.runs.acts import distill_run, resume_run
+from napari_ifkd.runs.acts import distill_run, predict_run, resume_run
 from napari_ifkd.runs.folder import RunFolder
 from napari_ifkd.runs.resolve import chosen_round, resolve_model
 
@@ -54,6 +56,24 @@ def test_slide_with_truth(drawn_slide: Path, drawn_teacher: Path, tmp_path: Path
     assert resolve_model(tmp_path / "run").label == "round 1 of run"
 
 
+def test_the_map_of_a_prediction_is_not_made_again(drawn_slide: Path, drawn_teacher: Path, tmp_path: Path, config: Config) -> None:
+    list(predict_run([drawn_slide], drawn_teacher, tmp_path / "predicted", config))
+    run = RunFolder.open(tmp_path / "predicted")
+    stages = {}
+    for name, teacher, judged in (("new", drawn_teacher, None), ("same", drawn_teacher, run.path), ("run", run.path, None)):
+        events = distill_run([drawn_slide], teacher, tmp_path / name, config, judged=judged, should_stop=lambda: False)
+        stages[name] = {event.stage for event in events if isinstance(event, Progress)}
+    assert "teacher map" in stages["new"]
+    assert "teacher map" not in stages["same"] | stages["run"]
+    assert hashes(tmp_path / "new") == hashes(tmp_path / "same") == hashes(tmp_path / "run")
+    for name in ("same", "run"):
+        np.testing.assert_array_equal(map_of(tmp_path / name), map_of(tmp_path / "new"))
+
+
+def map_of(out: Path) -> np.ndarray:
+    return open_map(RunFolder(out).maps(0)["tiny.tif"]).levels[0][:]
+
+
 def test_truth_changes_nothing_but_the_scores(drawn_slide: Path, drawn_teacher: Path, tmp_path: Path, config: Config) -> None:
     """Pixel truth never trains or chooses: weights and decisions are those of a run without it."""
     truth = drawn_slide.parent / "truth.tif"
@@ -87,7 +107,7 @@ def test_resumed_run_is_bit_equal_wherever_it_stopped(drawn_patches: Path, drawn
 def test_stopped_while_a_round_makes_its_map(drawn_slide: Path, drawn_teacher: Path, tmp_path: Path, config: Config) -> None:
     events = distill_run([drawn_slide], drawn_teacher, tmp_path / "run", config)
     for event in events:
-        if getattr(event, "stage", "") == "student map, round 1":
+        if getattr(event, "stage", "") == "round 1 of 2: map":
             break
     events.close()
     run = RunFolder(tmp_path / "run")

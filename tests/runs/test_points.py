@@ -80,7 +80,7 @@ def test_points_decide_at_the_end_of_a_run_and_the_reason_says_so(run: RunFolder
     end, _, other = _run_with(run, drawn_slide, tmp_path / "run")
     assert end.reason.startswith("By points: ")
     assert "30 answered points" in end.reason
-    assert "Without points: " in end.reason
+    assert "Had there been no points: " in end.reason
     accepted = other.accepted
     assert accepted is not None
     assert (accepted.by, accepted.round) == ("points", end.accepted_round)

@@ -175,7 +175,7 @@ def test_a_run_ends_by_its_reference_and_says_so(
     end, accepted = events[-1], run.accepted
     assert isinstance(end, RunDone)
     assert end.reason.startswith("By reference masks: ")
-    assert "Without reference masks: " in end.reason
+    assert "Had there been no reference masks: " in end.reason
     assert accepted is not None
     assert (accepted.by, accepted.round) == ("reference", end.accepted_round)
     assert accepted.reason

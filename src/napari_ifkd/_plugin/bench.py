@@ -139,14 +139,15 @@ class Bench:
         except InputError as error:
             say_error(error)
 
-    def distill(self, config: Config, *, all_slides: bool = False, patches: Path | None = None) -> None:
+    def distill(self, config: Config, *, all_slides: bool = False, patches: Path | None = None, use_drawn: bool = True) -> None:
         """Distil the chosen teacher, as a run of its own; an error is told to the user.
 
         Parameters
         ----------
         config : settings
-        all_slides : on all open slides, and not the active one alone; rough regions drawn on them count
+        all_slides : on all open slides, and not the active one alone
         patches : folder of labelled patches to learn from too
+        use_drawn : rough regions drawn on the slides label their tiles
         """
         session = self.session
         try:
@@ -159,7 +160,7 @@ class Bench:
             tiles = {"tiles.size_px": card.tile_px, "tiles.mpp": card.mpp} if card is not None else {}
             asked = config.replaced(device=device(), **tiles)
             given, judged = session.given_here(), session.shown.run if session.shown is not None else None
-            drawn, keep = self._drawn(slides), self._keeper(slides)
+            drawn, keep = self._drawn(slides) if use_drawn else {}, self._keeper(slides)
             self.runner.start(
                 "distill",
                 lambda: distill_command(

@@ -272,7 +272,7 @@ class LayerView:
 
     def _gone(self) -> list[Any]:
         """Return layers of predictions that left the session; what napari's reader brought, and is still being read, is not gone."""
-        wanted = {str(c.path) for c in (*self.session.candidates, *self.session.files)}
+        wanted = {str(c.path) for c in (*self.session.predictions(), *self.session.files)}
         layers = [(layer, made.tag(layer)["path"]) for layer in self.ours("mask", "heat") if not made.is_spare(layer)]
         self._known = wanted | {path for _, path in layers if path in self._known}
         return [layer for layer, path in layers if path in self._known - wanted]

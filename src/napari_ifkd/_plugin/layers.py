@@ -30,6 +30,7 @@ LayerData = tuple[Any, dict[str, Any], str]
 KEY = "napari_ifkd"
 _MOST_PIXELS = 4_000_000  # a level of a map up to this size is kept in memory
 _SPARE_PX = 256
+_OUTLINED_PX = 400
 _MOST_SIDE_PX = 4096  # of corrections that are shown
 SPARE_NAMES = {"mask": "Mask · being made", "heat": "Heat map · being made"}
 MICROMETRES, PIXELS = ("um", "um"), ("pixel", "pixel")
@@ -81,7 +82,10 @@ def tissue_layer(slide: Slide, tissue: Tissue) -> LayerData:
         "opacity": 0.9,
         **placement(slide.mpp, tissue.scale_yx),
     }
-    return tissue.mask.astype(np.uint8), options, "labels"
+    levels = [tissue.mask.astype(np.uint8)]
+    while max(levels[-1].shape) > _OUTLINED_PX:  # seen from afar too, the outline is a line: it is as wide as px of a level
+        levels.append(levels[-1][::2, ::2])
+    return as_data(levels), {**options, **_pyramid(levels)}, "labels"
 
 
 def heat_layer(candidate: Candidate, opacity: float) -> LayerData:

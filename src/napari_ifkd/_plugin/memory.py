@@ -170,11 +170,11 @@ class Memory(QObject):
         if slide.mpp is None and view.mpp is not None:
             self._set_mpp(slide, view.mpp)
             return
-        camera = self.viewer.scene.camera
+        session, camera = self.session, self.viewer.scene.camera
         if view.centre is not None and view.zoom is not None:
             camera.zoom, camera.center = view.zoom, (0.0, *view.centre)
-        self.session.look(threshold=view.threshold, sigma_px=view.sigma_px, heat=view.heat)
-        open_now = {candidate.run for candidate in self.session.here()}
+        session.look(threshold=view.threshold, sigma_px=view.sigma_px, heat=view.heat)
+        open_now = {candidate.run for candidate in session.candidates if candidate.slide == slide.name}
 
         def opened(tried: bool) -> None:
             self._pending.pop(str(slide.path), None)

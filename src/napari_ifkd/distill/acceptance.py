@@ -50,7 +50,10 @@ def decide(
         return Decision(False, criterion, evidence, f"The teacher stays: {'; and '.join(objections)}.")
     # the bags, not the slide: its whole area may have moved more
     near = "about as much" if settings.area_prior is None else "nearly the known tumour share, or is nearer to it"
-    reason = f"The student becomes the teacher: in positive validation bags it marks {near}, and it tells bags apart as well."
+    reason = (
+        f"The student becomes the teacher: on the tumour tiles kept aside for checking it marks {near}, "
+        "and it tells tiles with and without tumour apart as well."
+    )
     return Decision(True, criterion, evidence, reason)
 
 
@@ -62,7 +65,7 @@ def diverged(epoch: int) -> Decision:
 def _area(settings: AcceptanceConfig, first: Scores, teacher: Scores, student: Scores, centred: bool) -> str | None:
     """Return what speaks against the student's mean positive area, if anything does."""
     if "positive_area" not in student or "positive_area" not in first:
-        return "there are no positive validation bags to check the marked area on"
+        return "no tumour tiles were kept aside to check the marked area on"
     area, wanted = student["positive_area"], settings.area_prior or first["positive_area"]
     shift = _shift(area, wanted)
     if abs(shift) <= settings.max_area_shift:
@@ -72,19 +75,19 @@ def _area(settings: AcceptanceConfig, first: Scores, teacher: Scores, student: S
     grown = "more" if shift > 0 else "less"
     of = "the known tumour share" if settings.area_prior is not None else "the first teacher, centred" if centred else "the first teacher"
     return (
-        f"the student marks {abs(shift):.0%} {grown} of the positive bags than {of} ({area:.1%} against {wanted:.1%}), "
-        f"beyond the {settings.max_area_shift:.0%} allowed"
+        f"on the tumour tiles kept aside for checking the student marks {abs(shift):.0%} {grown} than {of} "
+        f"({area:.1%} against {wanted:.1%}), beyond the {settings.max_area_shift:.0%} allowed"
     )
 
 
 def _accuracy(settings: AcceptanceConfig, first: Scores, teacher: Scores, student: Scores, bags: int) -> str | None:
     if "bag_accuracy" not in student or "bag_accuracy" not in teacher:
-        return "there are no validation bags to check its accuracy on"
+        return "no tiles were kept aside to check its accuracy on"
     best = max(teacher["bag_accuracy"], first["bag_accuracy"])  # else many small falls would add up unseen
     allowed = max(settings.max_accuracy_drop, 1 / bags)
     if student["bag_accuracy"] >= best - allowed - 1e-9:
         return None
-    return f"the student tells fewer bags apart ({student['bag_accuracy']:.1%} against {best:.1%})"
+    return f"the student is right less often about which tiles hold tumour ({student['bag_accuracy']:.1%} against {best:.1%})"
 
 
 def _shift(area: float, wanted: float) -> float:

@@ -225,7 +225,7 @@ def _check(pair: TeacherStudent, train: Bags, val: Bags, config: Config) -> Gene
     if not train.negatives:
         yield Warned("There are no negative bags: nothing holds the marked area down but the teacher's own map")
     if not val.positives and settings.mode == "robust" and config.acceptance.rule == "cautious":
-        yield Warned("There are no positive validation bags, so the cautious rule cannot accept any student")
+        yield Warned("No tumour tiles could be kept aside for checking, so the cautious rule cannot accept any student")
 
 
 def check_networks(teacher: MILModel | None, student: MILModel, settings: RoundConfig) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_ifkd import __version__
-from napari_ifkd.errors import Cancelled, SlideError
+from napari_ifkd.errors import Cancelled, InputError, SlideError
 from napari_ifkd.events import Event, Warned
+from napari_ifkd.files import durable_folder
 from napari_ifkd.models import pick_device
 from napari_ifkd.pace import Pace
 from napari_ifkd.slides import find_tissue, tile_grid
@@ -20,11 +22,12 @@ from .coverage import Coverage
 from .domain import domain_warning
 from .map_writer import MapWriter, map_facts
 from .predictor import Predictor
+from .probability_map import open_map
 from .reader import TileReader
 from .standing import Keeper, Standing, forget_standing, identity_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     from shapely.geometry.base import BaseGeometry
 
@@ -52,6 +55,7 @@ def predict_map(
     should_stop: Callable[[], bool] = lambda: False,
     stage: str = "predict",
     keep: bool = False,
+    made: Sequence[Path] = (),
 ) -> Generator[Event, None, ProbabilityMap]:
     """Predict a whole slide.
 
@@ -67,6 +71,7 @@ def predict_map(
     stage : name of the work in Progress events
     keep : keep an unfinished map aside, and go on with the one that an earlier call kept; the result is that of an uninterrupted one, to
         the bit on the CPU, and rows of tiles that were complete are not predicted again. One process at a time may do so
+    made : maps that were made before: one that follows from all the same is copied, and nothing is predicted
 
     Yields
     ------
@@ -112,13 +117,17 @@ def predict_map(
         if should_stop():
             raise Cancelled
 
+    identity = _identity(slide, card, config, coverage, origins)
+    for former in made:
+        if not Path(out).exists() and _copy_same(former, Path(out), identity):
+            return open_map(out)
     device = pick_device(config.device)
     predictor = Predictor(model, device, config.precision)
     together = max(1, settings.batch * card.tile_px**2 // size**2) * (_GPU_TIMES if device.type == "cuda" else 1)
     blender = BandBlender(shape, size, size - grid.stride_px)
     keeper, standing, done = None, None, 0
     if keep:
-        keeper = Keeper(Path(out), _identity(slide, card, config, coverage, origins))
+        keeper = Keeper(Path(out), identity)
         standing = keeper.kept()
     if standing is not None:
         blender.top, blender.sums, blender.weights, done = standing.top, standing.sums, standing.weights, standing.tiles
@@ -149,11 +158,24 @@ def predict_map(
         finish(shape[0])
         facts = map_facts(slide, card.mpp, config, coverage) | {
             "tile_px": working_tile(card),
+            "identity": identity,
             "model": {"name": card.name, "weights_sha256": card.weights_sha256, "domain": card.domain},
         }
-        made = writer.complete({**facts, "warnings": warnings, "domain_warning": foreign}, check)
+        found = writer.complete({**facts, "warnings": warnings, "domain_warning": foreign}, check)
     forget_standing(Path(out))
-    return made
+    return found
+
+
+def _copy_same(former: Path, out: Path, identity: str) -> bool:
+    """Copy a map if it follows from all that an identity is of; tell whether it did and could be copied."""
+    try:
+        if open_map(former).identity != identity:
+            return False
+        with durable_folder(out) as aside:
+            shutil.copytree(former, aside, dirs_exist_ok=True)
+    except (InputError, OSError):  # gone or damaged; where nothing can be written, the prediction will tell
+        return False
+    return True
 
 
 def working_tile(card: ModelCard) -> int:

@@ -33,6 +33,7 @@ class ProbabilityMap:
     scale_yx : level-0 px of the slide per px of the map
     slide : identity of the slide (name, size_bytes, quick_hash, shape_level0, mpp, mpp_source)
     model : name, weights_sha256 and domain of the network
+    identity : hash of all that it follows from, "" if that is not known
     warnings : what whoever looks at the map must know
     domain_warning : the one of them that says the network does not know this kind of slide, else None
     attributes : everything stored with it
@@ -44,6 +45,7 @@ class ProbabilityMap:
         self.scale_yx: tuple[float, float] = (float(attributes["scale_yx"][0]), float(attributes["scale_yx"][1]))
         self.slide: dict[str, Any] = dict(attributes["slide"])
         self.model: dict[str, Any] = dict(attributes.get("model", {}))
+        self.identity = str(attributes.get("identity", ""))
         self.warnings: list[str] = [str(w) for w in attributes.get("warnings", [])]
         self.domain_warning: str | None = attributes.get("domain_warning") or None
         origin = attributes.get("bounds_origin_yx_level0") or (0, 0)

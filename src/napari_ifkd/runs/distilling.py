@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ from napari_ifkd.annotations.points import write_points
 from napari_ifkd.bags import Bags, join_bags, read_patches, slide_bags, split_groups
 from napari_ifkd.distill import distill
 from napari_ifkd.errors import InputError
-from napari_ifkd.events import Event, RoundDone, Warned
+from napari_ifkd.events import Event, Progress, RoundDone, Warned
 from napari_ifkd.inference import open_map
 from napari_ifkd.models import pick_device, seed_everything
 from napari_ifkd.slides import find_tissue
@@ -23,7 +24,7 @@ from .recommending import recommend
 from .reference import References
 from .reference_f1 import ReferenceF1
 from .regions import keep_exclusions, read_run_regions
-from .rounds import Rounds
+from .rounds import Rounds, stage_of
 from .stop import never
 from .teachers import FileTeacher, find_teacher
 from .threads import use_threads
@@ -73,6 +74,7 @@ def distill_run(
     reference : masks that choose round and threshold at the end, see :class:`~napari_ifkd.runs.reference.References`; nothing learns from
         them
     judged : another run, whose corrections and answered points of these slides go on in this one, as those of a run given as `teacher` do
+        A map that either made of a slide is taken over where the teacher's would come out the same
     mpp : um/px of the finest level, for slides that do not say it
     should_stop : asked at least once a second
 
@@ -124,13 +126,18 @@ def distill_run(
             model=first.facts(),
         )
         check_same_slides(folder, slides)
-        if not folder.journal.size():  # it has not begun: from here on these are the user's to change
+        begun = folder.journal.size() > 0
+        former = [
+            RunFolder.open(other)
+            for other in (judged, teacher)
+            if other is not None and ((other is judged and not begun) or (Path(other) / "run.yaml").is_file())
+        ]
+        if not begun:  # from here on these are the user's to change
             keep_exclusions(folder, slides, drawn.exclusions)
             if answered is not None:
                 write_points(folder.points, answered)
-            for former in (judged, teacher):
-                if former is not None and (former is judged or (Path(former) / "run.yaml").is_file()):
-                    inherit(RunFolder.open(former), folder)
+            for other in former:
+                inherit(other, folder)
 
         def work(stop: Callable[[], bool]) -> Generator[Event, None, None]:
             if resolved_config != config:
@@ -145,7 +152,7 @@ def distill_run(
             first.keep(folder)
             card = first.card(folder, resolved_config, slides, patches)
             seen = None if references is None else ReferenceF1(references, slides, resolved_config, drawn.exclusions, stop)
-            rounds = Rounds(folder, slides, resolved_config, first, card, mask, seen, stop)
+            rounds = Rounds(folder, slides, resolved_config, first, card, mask, seen, former, stop)
             outcome = yield from _distill(folder, slides, patches, resolved_config, first, student, rounds, drawn, stop)
             yield from recommend(
                 folder,
@@ -210,6 +217,7 @@ def _distill(
         on_round=rounds.keep,
         hints=hints,
     )
+    at = 0 if state is None else int(state["round"])
     while True:
         try:
             event = next(events)
@@ -220,6 +228,9 @@ def _distill(
             yield Warned(hints.notes.pop(0))
         if isinstance(event, RoundDone):
             yield from rounds.finish(event)
+            at = event.index + 1
+        elif isinstance(event, Progress) and at:
+            yield replace(event, stage=stage_of(at, config, event.stage))
         else:
             yield event
     return outcome

@@ -117,6 +117,7 @@ def map_slide(
     *,
     region: BaseGeometry | None = None,
     stage: str = "map",
+    made: Sequence[Path] = (),
 ) -> Generator[Event, None, None]:
     """Make the map of a slide in a round, unless it is there; say so when it is. What the run excludes is not looked at.
 
@@ -128,6 +129,7 @@ def map_slide(
     should_stop : asked at least once a second
     region : where to predict, (x, y) in level-0 px; None is everywhere
     stage : what its progress is called
+    made : maps of other runs: one that would come out the same is copied
     """
     wanted = None if region is None or region.is_empty else region
     exclusion = exclusions_of(folder, [slide]).get(slide.name)
@@ -136,7 +138,17 @@ def map_slide(
         index,
         slide,
         lambda path: predict_map(
-            slide, model, card, path, config, region=wanted, exclusion=exclusion, should_stop=should_stop, stage=stage, keep=True
+            slide,
+            model,
+            card,
+            path,
+            config,
+            region=wanted,
+            exclusion=exclusion,
+            should_stop=should_stop,
+            stage=stage,
+            keep=True,
+            made=made,
         ),
     )
 

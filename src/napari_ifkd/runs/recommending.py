@@ -84,7 +84,7 @@ def recommend(
     first, *others = judgements
     put_down(folder, first)
     told = " ".join([first.told(), *(f"For comparison, {other.told()}" for other in others)])
-    yield RunDone(first.chosen.round, f"{told} Without {_kinds(judgements)}: {outcome.reason}")
+    yield RunDone(first.chosen.round, f"{told} Had there been no {_kinds(judgements)}: {outcome.reason}")
 
 
 def _criterion(config: Config) -> str:

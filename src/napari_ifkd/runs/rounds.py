@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_ifkd.distill.fixed import FixedTeacher
 from napari_ifkd.distill.kd import structure_of
+from napari_ifkd.distill.rounds import rounds_of
 from napari_ifkd.events import Decision, Event, MapReady, RoundDone, Warned
 from napari_ifkd.inference import open_map
 from napari_ifkd.models import ModelCard, load_model, save_model
@@ -14,7 +15,7 @@ from napari_ifkd.models import ModelCard, load_model, save_model
 from .predicting import map_slide
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Sequence
 
     from napari_ifkd.config import Config
     from napari_ifkd.models import MILModel
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
     from .reference_f1 import ReferenceF1
     from .teachers import Teacher
     from .truth import Truth
+
+
+def stage_of(index: int, config: Config, stage: str) -> str:
+    """Return what a stage of a round is called, such as "round 1 of 3: training"."""
+    return f"round {index} of {rounds_of(config.rounds)}: {stage}"
 
 
 class Rounds:
@@ -38,6 +44,7 @@ class Rounds:
     card : what the students' cards say of it
     truth : scores the maps of the one slide, after all is decided; None where there is none
     reference : tells how far a round agrees with the reference masks, after it was decided about; None where there are none
+    former : other runs, which may have made the teacher's maps already
     should_stop : asked at least once a second
     """
 
@@ -50,10 +57,11 @@ class Rounds:
         card: ModelCard,
         truth: Truth | None,
         reference: ReferenceF1 | None,
+        former: Sequence[RunFolder],
         should_stop: Callable[[], bool],
     ) -> None:
         self.folder, self.slides, self.config, self.teacher, self.card = folder, slides, config, teacher, card
-        self.truth, self.reference, self.should_stop = truth, reference, should_stop
+        self.truth, self.reference, self.former, self.should_stop = truth, reference, former, should_stop
         events = folder.events()
         self._told = {event.index for event in events if isinstance(event, RoundDone)}
         self._told_maps = {(event.round, event.slide) for event in events if isinstance(event, MapReady)}
@@ -97,13 +105,16 @@ class Rounds:
             self._told_maps.add((index, slide.name))
 
     def _teacher_map(self, slide: Slide) -> Generator[Event, None, None]:
-        return self.teacher.map_slide(self.folder, slide, self.config, self.should_stop)
+        made = [path for run in self.former for index in run.rounds() if (path := run.maps(index).get(slide.name)) is not None]
+        return self.teacher.map_slide(self.folder, slide, self.config, self.should_stop, made)
 
     def _student_maps(self, index: int) -> Callable[[Slide], Generator[Event, None, None]]:
         model, card = load_model(self.folder.model_path(index))
 
         def make(slide: Slide) -> Generator[Event, None, None]:
-            return map_slide(self.folder, index, slide, model, card, self.config, self.should_stop, stage=f"student map, round {index}")
+            return map_slide(
+                self.folder, index, slide, model, card, self.config, self.should_stop, stage=stage_of(index, self.config, "map")
+            )
 
         return make
 

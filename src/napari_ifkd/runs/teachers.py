@@ -66,8 +66,10 @@ class Teacher(Protocol):
         """Keep in round 0 what the run needs of it."""
         ...
 
-    def map_slide(self, folder: RunFolder, slide: Slide, config: Config, should_stop: Callable[[], bool]) -> Generator[Event, None, None]:
-        """Make its map of a slide, unless it is there; say so when it is."""
+    def map_slide(
+        self, folder: RunFolder, slide: Slide, config: Config, should_stop: Callable[[], bool], made: Sequence[Path] = ()
+    ) -> Generator[Event, None, None]:
+        """Make its map of a slide, unless it is there, or copy the one of those `made` before that is the same; say so when it is."""
         ...
 
     def ready(self, folder: RunFolder, train: Bags, held: Bags, config: Config) -> MILModel | FixedTeacher:
@@ -131,10 +133,12 @@ class NetworkTeacher:
         """Copy it into the run."""
         keep_teacher(folder, self.resolved)
 
-    def map_slide(self, folder: RunFolder, slide: Slide, config: Config, should_stop: Callable[[], bool]) -> Generator[Event, None, None]:
+    def map_slide(
+        self, folder: RunFolder, slide: Slide, config: Config, should_stop: Callable[[], bool], made: Sequence[Path] = ()
+    ) -> Generator[Event, None, None]:
         """Predict the slide."""
         model, card = load_model(folder.model_path(0))
-        yield from map_slide(folder, 0, slide, model, card, config, should_stop, stage="teacher map")
+        yield from map_slide(folder, 0, slide, model, card, config, should_stop, stage="teacher map", made=made)
 
     def ready(self, folder: RunFolder, train: Bags, held: Bags, config: Config) -> MILModel:
         """Load the run's copy."""
@@ -191,7 +195,9 @@ class FileTeacher:
         """Write rounds/00/teacher.json."""
         folder.write_file_teacher(self.facts())
 
-    def map_slide(self, folder: RunFolder, slide: Slide, config: Config, should_stop: Callable[[], bool]) -> Generator[Event, None, None]:
+    def map_slide(
+        self, folder: RunFolder, slide: Slide, config: Config, should_stop: Callable[[], bool], made: Sequence[Path] = ()
+    ) -> Generator[Event, None, None]:
         """Bring the masks of the slide to the working resolution, as a map."""
         source, exclusion = self.masks.of_slide(slide), exclusions_of(folder, [slide]).get(slide.name)
         yield from keep_map(

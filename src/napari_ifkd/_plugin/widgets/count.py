@@ -299,7 +299,18 @@ def _card(judgement: Judgement | None, pair: tuple[int, ...], notes: list[str]) 
     advice = "Keep the teacher" if judgement.kept else f"Accept {judgement.chosen.name}"
     head = f"<b>{advice}</b> at threshold {judgement.chosen.threshold.value:.2f}" if judgement.decides else "<b>Not decided</b>"
     by = TOLD_BY[judgement.by]
+    if (off := _off(judgement)) and judgement.decides:
+        said.append(f"<span style='color:#E69F00'>⚠</span> {off}")
     return "<br>".join([f"{head}, by {by}.<br>{judgement.reason}", f"<table>{table}</table>In brackets: 95 % intervals.{truly}", *said])
+
+
+def _off(judgement: Judgement) -> str:
+    """Say so where the mask that is advised is larger or smaller than the points allow: F1 may still be best there."""
+    tumour, marked = judgement.tumour_mm2, judgement.chosen.marked_mm2
+    if tumour is None or marked is None or tumour.low <= marked <= tumour.high:
+        return ""
+    how, other = ("more", "higher") if marked > tumour.high else ("less", "lower")
+    return f"This marks {how} than the points say is tumour ({marked:.3g} mm²). If the area matters, choose a {other} threshold."
 
 
 def _interval(value: Interval) -> str:

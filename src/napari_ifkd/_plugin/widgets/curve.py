@@ -21,7 +21,7 @@ class Curve(pyqtgraph.GraphicsLayoutWidget):  # type: ignore[misc]  # pyqtgraph 
         super().__init__()
         self.setFixedHeight(190)
         self.setToolTip(
-            "Above: mean training loss of a bag. Below: agreement of the student's masks with the teacher's on validation bags (F1)"
+            "Above: mean training loss of a tile. Below: how far the student's masks agree with the teacher's on tiles kept aside (F1)"
         )
         self.loss = self._plot(0, "loss", TEACHER)
         self.agreement = self._plot(1, "agreement", STUDENT)

@@ -41,7 +41,11 @@ class DistillDock(Dock):
         self.all_slides = CheckBox(
             value=False, text="On all open slides", tooltip="Learn from the tiles of every open slide, and map them all"
         )
-        self.all_slides.native.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)  # a click beside the text is none
+        self.use_drawn = CheckBox(
+            value=True, text="Drawn regions count too", tooltip="Tiles in the regions drawn in the Teacher dock get the label of the region"
+        )
+        for box in (self.all_slides, self.use_drawn):
+            box.native.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)  # a click beside the text is none
         self.patches = patch_folder("Folder of labelled patches to learn from too", "and a patch folder")
         self.area_prior = FloatSpinBox(
             value=0,
@@ -80,6 +84,7 @@ class DistillDock(Dock):
             self.what,
             self.known,
             self.all_slides.native,
+            self.use_drawn.native,
             self.patches.native,
             self.warning,
             self.main.native,
@@ -94,7 +99,8 @@ class DistillDock(Dock):
         self._excluded: BaseGeometry | None = None
         self.table.round_selected.connect(self.session.show_round)
         self.listen("offer", to=self.offer.update_offer)
-        self.all_slides.changed.connect(lambda _: self._show_job())
+        for box in (self.all_slides, self.use_drawn):
+            box.changed.connect(lambda _: self._show_job())
         self.hear(self.bench.drawings.changed, self._show_job)
         self.hear(self.bench.drawings.changed, self._exclude)
         self.listen("slide", "slides", "teacher", "job", "given", to=self._show_job)
@@ -129,7 +135,9 @@ class DistillDock(Dock):
         self.in_thread(lambda: known_of(RunFolder(shown.run), slide), found, lambda _: None)
 
     def _run(self) -> None:
-        self.bench.distill(self.settings(), all_slides=self._several, patches=chosen_path(self.patches))
+        self.bench.distill(
+            self.settings(), all_slides=self._several, patches=chosen_path(self.patches), use_drawn=bool(self.use_drawn.value)
+        )
 
     @property
     def _several(self) -> bool:
@@ -141,17 +149,18 @@ class DistillDock(Dock):
         self.progress.update_job()
         self.warning.say(self.session.warning())
         self.all_slides.native.setVisible(len(self.session.slides) > 1)
+        given, slides = self.session.given_here(), self.session.slides if self._several else (slide,)
+        drawn = sum(self.bench.drawings.count(use, each) for use in ("tumour", "normal") for each in slides if each is not None)
+        self.use_drawn.native.setVisible(drawn > 0 and "regions" not in given)
         if slide is None:
             self.what.setText("Open a slide first.")
         elif teacher is None:
             self.what.setText("Choose a teacher first.")
         else:
-            given, slides = self.session.given_here(), self.session.slides if self._several else (slide,)
-            drawn = sum(self.bench.drawings.count(use, each) for use in ("tumour", "normal") for each in slides)
             if "regions" in given:
                 by = f"regions of {given['regions'].name} and by "
             else:
-                by = f"{drawn} drawn region{'s' * (drawn > 1)} and by " if drawn else ""
+                by = f"{drawn} drawn region{'s' * (drawn > 1)} and by " if drawn and self.use_drawn.value else ""
             chooses = f" <b>{given['reference'].name}</b> chooses the round." if "reference" in given else ""
             where = f"<b>{len(slides)} slides</b>" if self._several else f"<b>{slide.name}</b>"
             self.what.setText(f"Tiles of {where}, labelled by {by}<b>{teacher.label}</b>.{chooses}")

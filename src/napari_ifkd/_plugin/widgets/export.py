@@ -69,6 +69,7 @@ class ExportDock(Dock):
         self.destroyed.connect(self._stop.set)
         self.listen("slide", "shown", "threshold", "sigma_px", to=self._show)
         self.listen("slide", to=self._forget)
+        self.listen("slide", to=lambda: self.formats.suit(self.session.slide))
         self.column.addStretch(1)
 
     def _forget(self) -> None:

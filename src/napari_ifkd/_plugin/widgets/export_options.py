@@ -6,14 +6,16 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from psygnal import Signal
-from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QGridLayout, QLabel, QSizePolicy, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QGridLayout, QLabel, QWidget
 
 from napari_ifkd.export import FORMATS, ExportOptions
 
-from .parts import row
+from .parts import row, spin
 
 if TYPE_CHECKING:
     from typing import Any
+
+    from napari_ifkd.slides import Slide
 
 _CHOSEN = ("geojson", "ome-tiff")
 _UM2 = {"µm²": 1.0, "mm²": 1e6}
@@ -27,18 +29,29 @@ class FormatChoice(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.boxes: dict[str, QCheckBox] = {}
+        self._lacking: dict[str, str] = {}  # what a format needs that is not installed
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setVerticalSpacing(3)
         for index, (name, known) in enumerate(FORMATS.items()):
             box = QCheckBox(known.label)
-            missing = known.needs is not None and find_spec(known.needs[0]) is None
-            box.setToolTip(known.what + (f'.\nNeeds: pip install "napari-ifkd[{known.needs[1]}]"' if missing and known.needs else ""))
-            box.setEnabled(not missing)
+            if known.needs is not None and find_spec(known.needs[0]) is None:
+                self._lacking[name] = f'pip install "napari-ifkd[{known.needs[1]}]"'
             box.setChecked(name in _CHOSEN)
             box.toggled.connect(lambda _: self.changed.emit())
             grid.addWidget(box, index // 2, index % 2)
             self.boxes[name] = box
+        self.suit(None)
+
+    def suit(self, slide: Slide | None) -> None:
+        """Offer the formats in which a slide's mask can be written; the others are grey, and say why."""
+        foreign = slide is not None and slide.vendor != "dicom"
+        for name, box in self.boxes.items():
+            needs = self._lacking.get(name) or ("the slide as DICOM" if name == "dicom-seg" and foreign else "")
+            box.setToolTip(f"{FORMATS[name].what}.\nNeeds: {needs}" if needs else FORMATS[name].what)
+            box.setEnabled(not needs)
+            if needs:
+                box.setChecked(False)
 
     @property
     def value(self) -> list[str]:
@@ -56,18 +69,18 @@ class OptionsForm(QWidget):
         default = ExportOptions()
         self.own = QCheckBox("Own threshold")
         self.own.setToolTip("Cut the mask at another threshold than the one shown")
-        self.threshold = _spin(0.0, 1.0, 0.05, 2, 0.5, "From this probability on a pixel is tumour")
+        self.threshold = spin(0.0, 1.0, 0.05, 2, 0.5, "From this probability on a pixel is tumour")
         self.threshold.setEnabled(False)
-        self.area = _spin(0.0, 1e9, 100.0, 4, default.min_area_um2, "Leave smaller lesions out of every format", "all")
+        self.area = spin(0.0, 1e9, 100.0, 4, default.min_area_um2, "Leave smaller lesions out of every format", "all")
         self.unit = QComboBox()
         self.unit.addItems(list(_UM2))
         self.unit.setToolTip("Unit of the smallest lesion")
         self.unit.setFixedWidth(72)
-        self.simplify = _spin(
+        self.simplify = spin(
             0.0, 1000.0, 0.5, 2, default.simplify_um, "Outlines may deviate so much; none keeps every pixel's edge", "none"
         )
         self.simplify.setSuffix(" µm")
-        self.mpp = _spin(0.0, 1000.0, 0.25, 3, 0.0, "Resolution of the label images, OME-TIFF and OME-Zarr", "as the map")
+        self.mpp = spin(0.0, 1000.0, 0.25, 3, 0.0, "Resolution of the label images, OME-TIFF and OME-Zarr", "as the map")
         self.mpp.setSuffix(" µm/px")
         self.version = QComboBox()
         self.version.addItems(["0.5", "0.4"])
@@ -114,15 +127,3 @@ class OptionsForm(QWidget):
         self._unit = unit
         self.area.setSingleStep(100.0 if _UM2[unit] == 1 else 0.01)
         self.area.setValue(value)
-
-
-def _spin(low: float, high: float, step: float, decimals: int, value: float, tooltip: str, at_low: str = "") -> QDoubleSpinBox:
-    made = QDoubleSpinBox()
-    made.setRange(low, high)
-    made.setDecimals(decimals)
-    made.setSingleStep(step)
-    made.setValue(value)
-    made.setToolTip(tooltip)
-    made.setSpecialValueText(at_low)
-    made.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)  # the widest number it may hold must not widen the dock
-    return made

@@ -80,6 +80,7 @@ class JobBar(QWidget):
             self.bar.setValue(0)
         self.line.setText(job_line(job))
         self.line.setVisible(bool(self.line.text()))
+        self.line.setToolTip(job.message if job.state == "done" else "")
         notice = self.session.notice
         self.warned.say(None if self._warned and notice == self.session.warning() else notice, "note")
         self.error.say(job.message if job.state == "failed" else None, "error")
@@ -111,8 +112,11 @@ def job_line(job: Job) -> str:
             return "Stopping …"
         case "done" if job.act == "train":
             return "Trained, and chosen as the model: preview a field, then predict."
+        case "done" if job.act == "distill":
+            best = f"Round {job.recommended}" if job.recommended else "The teacher as it came"
+            return f"Done. {best} is recommended: compare, correct and accept in the Review dock."
         case "done":
-            return f"Done: {job.message}" if job.message else "Done."
+            return "Done. Set the threshold below; rounds of distillation, in the Distill dock, come next."
         case "cancelled":
             return "Cancelled; what was complete is kept."
         case "interrupted":
@@ -129,7 +133,7 @@ def rate(per_second: float) -> str:
 def time_left(seconds: float) -> str:
     """Say how long a stage still takes."""
     if seconds < 60:
-        return f"about {max(1, round(seconds))} s left"
+        return f"about {max(1, round(seconds))} s left of this step"
     if seconds < 3600:
-        return f"about {round(seconds / 60)} min left"
-    return f"about {seconds / 3600:.1f} h left"
+        return f"about {round(seconds / 60)} min left of this step"
+    return f"about {seconds / 3600:.1f} h left of this step"

@@ -44,11 +44,23 @@ class LesionModel(QAbstractTableModel):
     def __init__(self) -> None:
         super().__init__()
         self._rows: list[tuple[Lesion, Word | None]] = []
+        self._small: list[tuple[Lesion, Word | None]] = []  # which are not shown
+        self._least = 0.0
 
     def show(self, lesions: Sequence[Lesion], words: Sequence[Word | None]) -> None:
         """Show other lesions, the largest first."""
+        self._take(list(zip(lesions, words, strict=True)))
+
+    def leave_out(self, below_mm2: float) -> None:
+        """Show no lesion smaller than this; verdicts on them stand."""
+        self._least = below_mm2
+        self._take([*self._rows, *self._small])
+
+    def _take(self, rows: list[tuple[Lesion, Word | None]]) -> None:
         self.beginResetModel()
-        self._rows = sorted(zip(lesions, words, strict=True), key=lambda row: -row[0].area_mm2)
+        rows.sort(key=lambda row: -row[0].area_mm2)
+        self._rows = [row for row in rows if row[0].area_mm2 >= self._least]
+        self._small = rows[len(self._rows) :]
         self.endResetModel()
 
     def lesion(self, row: int) -> Lesion:
@@ -62,7 +74,12 @@ class LesionModel(QAbstractTableModel):
 
     def judged(self) -> list[tuple[Lesion, Word]]:
         """Return the lesions that were judged."""
-        return [(lesion, word) for lesion, word in self._rows if word is not None]
+        return [(lesion, word) for lesion, word in (*self._rows, *self._small) if word is not None]
+
+    @property
+    def small(self) -> int:
+        """How many lesions are too small to be shown."""
+        return len(self._small)
 
     def rowCount(self, parent: QModelIndex | None = None) -> int:
         """Return how many lesions there are."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import shapely
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QLabel, QTableView, QVBoxLayout, QWidget
 
 from napari_ifkd._plugin import layers as made
 from napari_ifkd._plugin.look import go_to
@@ -20,7 +20,7 @@ from napari_ifkd.export.lesions import lesions_of, verdicts_for, verdicts_on
 from napari_ifkd.runs.folder import RunFolder
 
 from .lesion_table import COLUMNS, Lesion, LesionModel
-from .parts import button, row, shortcut, text
+from .parts import button, row, shortcut, spin, text
 
 if TYPE_CHECKING:
     from shapely.geometry import Polygon
@@ -54,6 +54,11 @@ class LesionsPage(QWidget):
         self._busy = False
         self.what = text("Whose lesions these are")
         self.list = button("List lesions", "Find the lesions of the prediction looked at, at its present threshold", self._list, main=True)
+        self.least = spin(
+            0.0, 1e9, 100.0, 0, 0.0, "List no smaller lesions; the mask and exports keep them (Export dock, Options)", "list all"
+        )
+        self.least.setSuffix(" µm²")
+        self.least.setKeyboardTracking(False)
         self.model = LesionModel()
         self.table = QTableView()
         self.table.setModel(self.model)
@@ -81,7 +86,10 @@ class LesionsPage(QWidget):
         layout.setContentsMargins(2, 6, 2, 2)
         layout.setSpacing(6)
         self.steps = row(self.before, self.next, self.accept, self.reject, stretch=(0, 0, 1, 1))
-        for part in (self.what, self.list, self.table, self.steps, self.told):
+        label = QLabel("Smallest")
+        label.setToolTip(self.least.toolTip())
+        self.smallest = row(label, self.least, stretch=(0, 1))
+        for part in (self.what, self.list, self.smallest, self.table, self.steps, self.told):
             layout.addWidget(part, 20 if part is self.table else 0)
         layout.addStretch(1)
         acts = {
@@ -91,6 +99,7 @@ class LesionsPage(QWidget):
             "R": lambda: self._judge("reject"),
         }
         self.keys = {key: shortcut(self.steps, key, act) for key, act in acts.items()}
+        self.least.valueChanged.connect(self._leave_small_out)
         dock.listen("slide", "shown", "threshold", "sigma_px", to=self._show)
 
     # --- finding
@@ -136,6 +145,23 @@ class LesionsPage(QWidget):
         say_error(error)
 
     # --- going and judging
+
+    def _leave_small_out(self, um2: float) -> None:
+        head = self.table.horizontalHeader()
+        assert head is not None
+        self.model.leave_out(um2 / 1e6)
+        self.table.sortByColumn(head.sortIndicatorSection(), head.sortIndicatorOrder())
+        self._show()
+
+    def showEvent(self, event: Any) -> None:
+        """Outline the lesion that is picked."""
+        super().showEvent(event)
+        self._outline()
+
+    def hideEvent(self, event: Any) -> None:
+        """Take the outline away: who looks at something else has no use for it."""
+        super().hideEvent(event)
+        self._outline()
 
     def _row(self) -> int:
         return int(self.table.currentIndex().row())
@@ -189,6 +215,7 @@ class LesionsPage(QWidget):
         self.list.setEnabled(session.shown is not None and not self._busy)
         self.list.setVisible(self._of is None)
         self.table.setVisible(self._of is not None)
+        self.smallest.setVisible(self._of is not None)
         self.steps.setVisible(self._of is not None)
         for part in (self.accept, self.reject):
             part.setEnabled(0 <= self._row() < count)
@@ -199,7 +226,8 @@ class LesionsPage(QWidget):
         elif self._of is None:
             self.what.setText(f"The lesions of <b>{session.shown.label}</b> at threshold {session.threshold:.2f}, one by one.")
         else:
-            self.what.setText(f"<b>{count:,}</b> lesions of <b>{session.shown.label}</b> at threshold {session.threshold:.2f}")
+            small = f", and {self.model.small:,} smaller ones" if self.model.small else ""
+            self.what.setText(f"<b>{count:,}</b> lesions of <b>{session.shown.label}</b> at threshold {session.threshold:.2f}{small}")
         rejected = [lesion for lesion, word in judged if word == "reject"]
         said = f"{len(judged)} judged." if judged else "None is judged yet."
         if rejected:
@@ -225,7 +253,7 @@ class LesionsPage(QWidget):
         """Draw round the lesion that is picked."""
         slide, at = self._session.slide, self._row()
         layer: Any = next(iter(self._dock.bench.layers.ours(_OUTLINE)), None)
-        if slide is None or self._of is None or not 0 <= at < self.model.rowCount():
+        if slide is None or self._of is None or not self.isVisible() or not 0 <= at < self.model.rowCount():
             if layer is not None:
                 self._viewer.layers.remove(layer)
             return

@@ -11,7 +11,7 @@ from magicgui.types import FileDialogMode
 from magicgui.widgets import CheckBox, ComboBox, Container, FileEdit, FloatSpinBox, SpinBox
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeySequence, QShortcut  # type: ignore[attr-defined] # qtpy has it there for every Qt
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
 from napari_ifkd._plugin.palette import ACTION, ERROR, NOTE, WARNING
 from napari_ifkd.config import Config
@@ -118,6 +118,19 @@ def shortcut(page: QWidget, key: str, act: Callable[[], object]) -> QShortcut:
     """Let a key act while a page is seen, wherever in the window the keyboard is; typing into a field stays typing."""
     made = QShortcut(QKeySequence(key), page)
     made.activated.connect(lambda: act())
+    return made
+
+
+def spin(low: float, high: float, step: float, decimals: int, value: float, tooltip: str, at_low: str = "") -> QDoubleSpinBox:
+    """Return a field for a number; `at_low` is what its least value is called."""
+    made = QDoubleSpinBox()
+    made.setRange(low, high)
+    made.setDecimals(decimals)
+    made.setSingleStep(step)
+    made.setValue(value)
+    made.setToolTip(tooltip)
+    made.setSpecialValueText(at_low)
+    made.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)  # the widest number it may hold must not widen the dock
     return made
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _COLUMNS = {
     "Round": "0 is the teacher as it came",
     "Decision": "Whether the student took the teacher's role",
-    "Agree": "F1 between the masks of student and teacher on validation bags",
+    "Agree": "F1 of the masks of student and teacher on tiles kept aside for checking; over the whole slide: the Review dock",
     "mm²": "Area of the mask on this slide at the present threshold",
     "F1": "Mask against the reference masks, where they know; masks that also choose the round flatter it",
 }
