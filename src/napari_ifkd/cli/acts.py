@@ -170,7 +170,10 @@ def distill(
     ] = None,
     judged: Annotated[
         Path | None,
-        typer.Option(help="another run, whose corrections and answered points go on in this one", metavar="RUN"),
+        typer.Option(
+            help="another run, whose corrections and answered points go on in this one; its map by the same teacher is taken over",
+            metavar="RUN",
+        ),
     ] = None,
     area_prior: Annotated[float | None, typer.Option(help="known mean tumour share of positive bags, 0 to 1")] = None,
     mpp: Mpp = None,
