@@ -37,7 +37,7 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from napari_ifkd._plugin import settings
 
     monkeypatch.setattr(settings, "runs_folder", lambda: tmp_path / "runs")
-    for module in ("bench", "widgets.review", "widgets.slide", "widgets.teacher"):
+    for module in ("bench", "widgets.compare", "widgets.slide", "widgets.teacher"):
         monkeypatch.setattr(f"napari_ifkd._plugin.{module}.runs_folder", lambda: tmp_path / "runs")
     monkeypatch.setattr("napari_ifkd._plugin.sample_data.cache_folder", lambda: tmp_path / "cache")
     monkeypatch.setenv("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "2"))

@@ -37,35 +37,35 @@ def test_from_one_disagreement_to_the_next_and_back(window: Any, reviewed: Any, 
     page(window, reviewed, "Compare")
     a, b = session.here()
     session.set_pair(a, b)
-    window.wait(lambda: "F1" in reviewed.numbers.text())
-    window.click("Review", reviewed.next)
-    window.wait(lambda: bool(reviewed._places))
+    window.wait(lambda: "F1" in reviewed.compare.numbers.text())
+    window.click("Review", reviewed.compare.next)
+    window.wait(lambda: bool(reviewed.compare._places))
     values = [np.asarray(c.found.levels[0]) >= 128 for c in (a, b)]
     y, x = np.nonzero(values[0] != values[1])  # the second round marks 20 columns more, all within one square of 200 um
     mpp = session.slide.mpp
     middle = [((n.mean() + 0.5) * scale - 0.5) * mpp for n, scale in zip((y, x), a.found.scale_yx, strict=True)]
-    assert len(reviewed._places) == 1
+    assert len(reviewed.compare._places) == 1
     assert np.allclose(window.viewer.scene.camera.center[-2:], middle, atol=0.5)
-    assert reviewed.place.text().startswith("Place 1 of 1")
+    assert reviewed.compare.place.text().startswith("Place 1 of 1")
     window.viewer.reset_view()
     window.key("Shift+D")
     assert np.allclose(window.viewer.scene.camera.center[-2:], middle, atol=0.5)
 
-    whole = reviewed.numbers.text()
-    window.click("Review", reviewed.in_field)
+    whole = reviewed.compare.numbers.text()
+    window.click("Review", reviewed.compare.in_field)
     window.viewer.scene.camera.zoom = 100  # now all that is seen is what B alone marks
-    window.wait(lambda: "F1 0.000" in reviewed.numbers.text())
-    window.click("Review", reviewed.in_field)
-    window.wait(lambda: reviewed.numbers.text() == whole)
+    window.wait(lambda: "F1 0.000" in reviewed.compare.numbers.text())
+    window.click("Review", reviewed.compare.in_field)
+    window.wait(lambda: reviewed.compare.numbers.text() == whole)
 
     clock = [1000.0]
-    monkeypatch.setattr("napari_ifkd._plugin.widgets.review._now", lambda: clock[0])
+    monkeypatch.setattr("napari_ifkd._plugin.widgets.compare._now", lambda: clock[0])
     session.set_compare("overlay")
     for wanted in ("a", "b"):
         clock[0] += 1
-        window.click("Review", reviewed.flick)
+        window.click("Review", reviewed.compare.flick)
         assert session.compare == wanted
-        assert reviewed.mode.buttons[wanted].isChecked()
+        assert reviewed.compare.mode.buttons[wanted].isChecked()
         window.wait(lambda wanted=wanted: [tag(layer)["round"] for layer in window.ours("mask") if layer.visible] == ["ab".index(wanted)])
     for wanted in ("b", "a", "a"):  # a held key repeats faster than the eye follows
         clock[0] += 0.2
@@ -77,7 +77,7 @@ def test_side_by_side_moves_together_and_ends_as_it_was(window: Any, reviewed: A
     session, viewer = window.session, window.viewer
     viewer.add_points([(0.0, 0.0)], name="of the user")
     a, b = session.here()
-    window.click("Review", reviewed.mode.buttons["side by side"])
+    window.click("Review", reviewed.compare.mode.buttons["side by side"])
     window.wait(lambda: viewer.canvas.grid.enabled and window.bench.layers.settled)
 
     def seen(side: int) -> set[tuple[str, object]]:
@@ -88,10 +88,10 @@ def test_side_by_side_moves_together_and_ends_as_it_was(window: Any, reviewed: A
     assert viewer.canvas.grid.actual_shape(viewer.layers) == (1, 2)
     assert {("slide", None), ("mask", a.round)} <= seen(0)
     assert seen(1) == {("twin", None), ("mask", b.round)}
-    assert "left" in reviewed.legend.text()
-    reviewed._differ(1)
-    window.wait(lambda: bool(reviewed._places))
-    x, y = reviewed._places[0]
+    assert "left" in reviewed.compare.legend.text()
+    reviewed.compare._differ(1)
+    window.wait(lambda: bool(reviewed.compare._places))
+    x, y = reviewed.compare._places[0]
     field = field_px(session.slide, viewer)
     assert np.allclose(((field[0] + field[2]) / 2, (field[1] + field[3]) / 2), (x, y), atol=1)
     assert (field[2] - field[0]) / (field[3] - field[1]) == pytest.approx(viewer.canvas.size[1] / 2 / viewer.canvas.size[0])
@@ -101,7 +101,7 @@ def test_side_by_side_moves_together_and_ends_as_it_was(window: Any, reviewed: A
     session.set_pair(b, a)
     window.wait(lambda: window.bench.layers.settled)
     assert seen(1) == {("twin", None), ("mask", a.round)}
-    window.click("Review", reviewed.mode.buttons["off"])
+    window.click("Review", reviewed.compare.mode.buttons["off"])
     window.wait(lambda: window.bench.layers.settled)
     assert not viewer.canvas.grid.enabled
     assert not window.ours("twin")
@@ -114,12 +114,12 @@ def test_uncertainty_is_greatest_at_the_threshold(window: Any, reviewed: Any) ->
     values = np.asarray(b.found.levels[0]) / 255
     for threshold in (0.5, 0.8):
         session.look(threshold=threshold)
-        window.click("Review", reviewed.mode.buttons["uncertainty"])
+        window.click("Review", reviewed.compare.mode.buttons["uncertainty"])
         (layer,) = window.ours("uncertainty")
         wanted = np.where(values < threshold, values / threshold, (1 - values) / (1 - threshold))
         assert np.allclose(np.asarray(layer.data[0]) / 255, wanted, atol=0.005)
         assert not [mask for mask in window.ours("mask", "heat") if mask.visible]
-    window.click("Review", reviewed.mode.buttons["overlay"])
+    window.click("Review", reviewed.compare.mode.buttons["overlay"])
     assert not window.ours("uncertainty")
 
 
@@ -150,23 +150,23 @@ def test_a_file_of_another_program_is_compared(
     (tmp_path / "bad.geojson").write_text("{")
     for name in ("bad.geojson", "by hand.geojson"):
         monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_, name=name: (str(tmp_path / name), ""))
-        window.click("Review", reviewed.file)
-        window.wait(lambda: reviewed.file.isEnabled())
+        window.click("Review", reviewed.compare.file)
+        window.wait(lambda: reviewed.compare.file.isEnabled())
     assert len(said) == 1
     assert "bad.geojson" in said[0]
     assert session.b.label == "by hand.geojson"
     assert session.b not in session.here()  # nothing that a run could accept
     session.set_pair(a, session.b)
-    window.click("Review", reviewed.mode.buttons["overlay"])
+    window.click("Review", reviewed.compare.mode.buttons["overlay"])
     window.wait(lambda: len([layer for layer in window.ours("mask") if layer.visible]) == 2)
     masks = {tag(layer)["act"]: np.asarray(layer.data[0]) for layer in window.ours("mask") if layer.visible}
     assert set(masks) == {"distill", "file"}
     inside = np.zeros_like(marked)
     inside[int(top // 2) : int(bottom // 2), int(left // 2) : int(right // 2)] = True
     assert (masks["file"] == inside).mean() > 0.999
-    window.wait(lambda: "F1" in reviewed.numbers.text())
+    window.wait(lambda: "F1" in reviewed.compare.numbers.text())
     session.show(session.here()[0])
-    assert "by hand.geojson" in reviewed.legend.text()
+    assert "by hand.geojson" in reviewed.compare.legend.text()
 
 
 def test_thirty_points_say_which_round(window: Any, reviewed: Any) -> None:
@@ -393,20 +393,20 @@ def test_each_choice_of_compare_shows_what_it_says(window: Any, reviewed: Any) -
     for index, one in enumerate((first, second)):
         window.choose("Review", reviewed.shown, index)
         assert session.shown is one
-    window.choose("Review", reviewed.a, 1)
-    window.choose("Review", reviewed.b, 0)
+    window.choose("Review", reviewed.compare.a, 1)
+    window.choose("Review", reviewed.compare.b, 0)
     assert (session.a, session.b) == (second, first)
     for mode, one in (("a", second), ("b", first)):
-        window.click("Review", reviewed.mode.buttons[mode])
+        window.click("Review", reviewed.compare.mode.buttons[mode])
         assert session.compare == mode
         assert [tag(layer)["round"] for layer in window.ours("mask") if layer.visible] == [one.round]
     for part in (QSlider, QAbstractSpinBox):
         before = session.opacity
-        window.use("Review", reviewed.opacity.native.findChild(part))
+        window.use("Review", reviewed.compare.opacity.native.findChild(part))
         window.wait(lambda before=before: session.opacity != before)
     window.wait(lambda: all(layer.opacity == pytest.approx(session.opacity) for layer in window.ours("mask") if layer.visible))
-    window.wait(lambda: "F1" in reviewed.numbers.text())
-    for turn in (reviewed.last, reviewed.last):  # the first looks for the places
+    window.wait(lambda: "F1" in reviewed.compare.numbers.text())
+    for turn in (reviewed.compare.last, reviewed.compare.last):  # the first looks for the places
         window.viewer.reset_view()
         seen = np.asarray(window.viewer.scene.camera.center[-2:])
         window.click("Review", turn)
@@ -421,17 +421,17 @@ def test_what_is_excluded_later_counts_no_more(window: Any, reviewed: Any) -> No
     session, table = window.session, window.docks["Distill"].table
     a, b = session.here()
     session.set_pair(a, b)
-    window.wait(lambda: "F1" in reviewed.numbers.text() and "B only 0 mm²" not in reviewed.numbers.text())
+    window.wait(lambda: "F1" in reviewed.compare.numbers.text() and "B only 0 mm²" not in reviewed.compare.numbers.text())
     window.wait(lambda: table.item(0, 3).text() != "")
     before = [float(table.item(row, 3).text()) for row in (0, 1)]
     width = session.slide.shape_level0[1]
     window.bench.drawings.add("exclusion", session.slide, [("pen", shapely.box(0, 0, width, 140))])  # all but the small square
-    window.wait(lambda: "B only 0 mm²" in reviewed.numbers.text())
+    window.wait(lambda: "B only 0 mm²" in reviewed.compare.numbers.text())
     window.wait(lambda: [float(table.item(row, 3).text()) for row in (0, 1)] < before)
     window.click("Slide", window.docks["Slide"].exclusions_fold.button)
     window.click("Slide", window.docks["Slide"].exclusions.clear)
     window.wait(lambda: [float(table.item(row, 3).text()) for row in (0, 1)] == before)
-    window.wait(lambda: "F1" in reviewed.numbers.text() and "B only 0 mm²" not in reviewed.numbers.text())
+    window.wait(lambda: "F1" in reviewed.compare.numbers.text() and "B only 0 mm²" not in reviewed.compare.numbers.text())
 
 
 def test_the_round_that_is_shown_is_accepted(window: Any, reviewed: Any) -> None:

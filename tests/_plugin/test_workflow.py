@@ -85,7 +85,7 @@ def test_from_slide_to_export_by_clicks(
 
     # compare
     for mode, layers in (("overlay", 2), ("contours", 2), ("disagreement", 0)):
-        window.click("Review", review.mode.buttons[mode])
+        window.click("Review", review.compare.mode.buttons[mode])
         assert session.compare == mode
         masks = [layer for layer in window.ours("mask") if layer.visible]
         assert len(masks) == layers
@@ -93,8 +93,8 @@ def test_from_slide_to_export_by_clicks(
     (disagreement,) = window.ours("disagreement")
     values = np.unique(np.asarray(disagreement.data[0] if disagreement.multiscale else disagreement.data))
     assert set(values) <= {0, 1, 2, 3}
-    window.wait(lambda: "F1" in review.numbers.text())
-    window.click("Review", review.mode.buttons["off"])
+    window.wait(lambda: "F1" in review.compare.numbers.text())
+    window.click("Review", review.compare.mode.buttons["off"])
     assert not window.ours("disagreement")
 
     # accept

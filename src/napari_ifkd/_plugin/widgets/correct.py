@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_ifkd._plugin import layers as made
 from napari_ifkd._plugin.look import field_px
@@ -16,6 +15,7 @@ from napari_ifkd.annotations.corrections import TUMOUR
 from napari_ifkd.errors import AnnotationError
 from napari_ifkd.runs.folder import RunFolder
 
+from .page import Page
 from .parts import button, row, text
 from .pen import pen_style
 
@@ -34,7 +34,7 @@ _KIND = "correcting"
 _HELP = "Paint what is wrong: label 2 is tumour, 1 is normal, 0 takes a correction back. The brush, undo and colours are napari's own."
 
 
-class CorrectPage(QWidget):
+class CorrectPage(Page):
     """Paint corrections of the visible field, and write them into the run.
 
     Parameters
@@ -43,8 +43,7 @@ class CorrectPage(QWidget):
     """
 
     def __init__(self, dock: Dock) -> None:
-        super().__init__()
-        self._dock, self._session, self._viewer = dock, dock.session, dock.bench.viewer
+        super().__init__(dock)
         self._open: tuple[Slide, Path, float, int, int] | None = None  # slide, corrections, um/px, and the corner of what is painted
         self._before: list[tuple[Slide, Path, int, int, NDArray[np.uint8]]] = []  # to take the last writes back
         self._busy = False
@@ -65,13 +64,8 @@ class CorrectPage(QWidget):
         self.discard = button("Discard", "Remove the layer; nothing of it is written", self._discard)
         self.undo = button("Undo last write", "Put the corrections back as they were before the last Write back", self._undo)
         self.told = text("The corrections of this slide")
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(2, 6, 2, 2)
-        layout.setSpacing(6)
         self.brushes = row(self.tumour, self.normal, self.erase)
-        for part in (self.what, self.begin, self.brushes, row(self.write, self.discard, stretch=(1, 0)), self.undo, self.told):
-            layout.addWidget(part)
-        layout.addStretch(1)
+        self.fill(self.what, self.begin, self.brushes, row(self.write, self.discard, stretch=(1, 0)), self.undo, self.told)
         self._viewer.layers.events.removed.connect(self._removed)
         self.destroyed.connect(lambda: self._viewer.layers.events.removed.disconnect(self._removed))
         dock.listen("slide", "shown", to=self._show)

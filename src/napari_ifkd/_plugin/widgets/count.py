@@ -16,6 +16,7 @@ from napari_ifkd.runs.answers import ask, take_answers
 from napari_ifkd.runs.judgement import TOLD_BY
 from napari_ifkd.runs.points import opened_evidence
 
+from .page import Page
 from .parts import button, row, shortcut, text
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ _KIND = "counting"
 _RING, _RING_PX = 0.08, 34  # width of the ring's line, of its size; and its size on the screen
 
 
-class CountPage(QWidget):
+class CountPage(Page):
     """Ask about places, one after the other; judge the rounds by the answers.
 
     Parameters
@@ -50,8 +51,7 @@ class CountPage(QWidget):
     """
 
     def __init__(self, dock: Dock) -> None:
-        super().__init__()
-        self._dock, self._session, self._viewer = dock, dock.session, dock.bench.viewer
+        super().__init__(dock)
         self.points: list[Point] = []
         self.at, self._busy, self._writing, self._unwritten = 0, False, False, False
         self._slide: Slide | None = None
@@ -77,18 +77,13 @@ class CountPage(QWidget):
         self.bar.setFormat("%v of %m")
         self.card = text("What the answers say of each round, with 95 % intervals")
         self.accept = button("Accept the advice", "Write down the round and threshold that the points recommend", self._accept)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(2, 6, 2, 2)
-        layout.setSpacing(6)
         self.asking = QWidget()
         inside = QVBoxLayout(self.asking)
         inside.setContentsMargins(0, 0, 0, 0)
         inside.addWidget(row(*self.answers.values()))
         inside.addWidget(row(self.back, self.finish))
         inside.addWidget(self.bar)
-        for part in (self.what, self.start, self.asking, self.card, self.accept):
-            layout.addWidget(part)
-        layout.addStretch(1)
+        self.fill(self.what, self.start, self.asking, self.card, self.accept)
         acts: dict[str, Callable[[], object]] = {key: partial(self._answer, answer) for answer, (_, key) in ANSWERS.items()}
         self.keys = {key: shortcut(self.asking, key, act) for key, act in {**acts, "B": self._back, "Backspace": self._back}.items()}
         dock.listen("slide", "run", "shown", to=self._show)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import shapely
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QLabel, QTableView, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QLabel, QTableView
 
 from napari_ifkd._plugin import layers as made
 from napari_ifkd._plugin.look import go_to
@@ -20,6 +20,7 @@ from napari_ifkd.export.lesions import lesions_of, verdicts_for, verdicts_on
 from napari_ifkd.runs.folder import RunFolder
 
 from .lesion_table import COLUMNS, Lesion, LesionModel
+from .page import Page
 from .parts import button, row, shortcut, spin, text
 
 if TYPE_CHECKING:
@@ -37,17 +38,11 @@ _ROOM = 2.5  # how much more than the lesion is to be seen
 _LEAST_UM = 120.0
 
 
-class LesionsPage(QWidget):
-    """List the lesions of the prediction looked at, and judge them.
-
-    Parameters
-    ----------
-    dock : it is part of
-    """
+class LesionsPage(Page):
+    """List the lesions of the prediction looked at, and judge them."""
 
     def __init__(self, dock: Dock) -> None:
-        super().__init__()
-        self._dock, self._session, self._viewer = dock, dock.session, dock.bench.viewer
+        super().__init__(dock)
         self._of: tuple[Candidate, float, float] | None = None  # whose lesions are listed, at which threshold and smoothing
         self._shapes: dict[Lesion, Polygon] = {}  # px of the map
         self._left_out: list[Lesion] = []
@@ -82,16 +77,11 @@ class LesionsPage(QWidget):
         self.accept = button("✓ Accept (A)", "This lesion is right. Key A", lambda: self._judge("accept"))
         self.reject = button("✗ Reject (R)", "This is no lesion: the mask and exports leave it out. Key R", lambda: self._judge("reject"))
         self.told = text("How many were judged")
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(2, 6, 2, 2)
-        layout.setSpacing(6)
         self.steps = row(self.before, self.next, self.accept, self.reject, stretch=(0, 0, 1, 1))
         label = QLabel("Smallest")
         label.setToolTip(self.least.toolTip())
         self.smallest = row(label, self.least, stretch=(0, 1))
-        for part in (self.what, self.list, self.smallest, self.table, self.steps, self.told):
-            layout.addWidget(part, 20 if part is self.table else 0)
-        layout.addStretch(1)
+        self.fill(self.what, self.list, self.smallest, self.table, self.steps, self.told, tall=self.table)
         acts = {
             "J": lambda: self._step(1),
             "K": lambda: self._step(-1),

@@ -102,18 +102,6 @@ def row(*parts: QWidget, stretch: Sequence[int] = ()) -> QWidget:
     return made
 
 
-def column(*parts: QWidget) -> QWidget:
-    """Return parts one below the other, with room left below."""
-    made = QWidget()
-    layout = QVBoxLayout(made)
-    layout.setContentsMargins(2, 6, 2, 2)
-    layout.setSpacing(6)
-    for part in parts:
-        layout.addWidget(part)
-    layout.addStretch(1)
-    return made
-
-
 def shortcut(page: QWidget, key: str, act: Callable[[], object]) -> QShortcut:
     """Let a key act while a page is seen, wherever in the window the keyboard is; typing into a field stays typing."""
     made = QShortcut(QKeySequence(key), page)

@@ -1,51 +1,30 @@
-"""The Review dock: look at any round, compare two predictions, accept one."""
+"""The Review dock: look at any round and accept one; its pages compare, count points, list lesions and correct."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from functools import partial
 from html import escape
-from pathlib import Path
-from time import monotonic as _now
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import ComboBox
-from qtpy.QtCore import QSignalBlocker, Qt, QTimer
-from qtpy.QtWidgets import QCheckBox, QFileDialog, QLabel, QSizePolicy, QSlider, QTabWidget
+from qtpy.QtCore import QSignalBlocker, Qt
+from qtpy.QtWidgets import QSizePolicy, QSlider, QTabWidget
 
-from napari_ifkd._plugin.brought import MASK_FILES
-from napari_ifkd._plugin.compared import file_candidate
-from napari_ifkd._plugin.look import field_px, go_to
-from napari_ifkd._plugin.measure import Agreement, agreement, disagreements, same_grid
-from napari_ifkd._plugin.palette import BOTH, STUDENT, TEACHER
-from napari_ifkd._plugin.settings import runs_folder
 from napari_ifkd._plugin.worker import say_error
-from napari_ifkd.config import Config
 from napari_ifkd.errors import InputError
 from napari_ifkd.runs.folder import RunFolder
 
+from .compare import ComparePage
 from .correct import CorrectPage
 from .count import CountPage
 from .dock import Dock
 from .lesions import LesionsPage
 from .look_sliders import LookSliders
-from .modes import Modes
-from .parts import Notice, button, column, form, offer, resolved, row, shortcut, text
+from .parts import Notice, button, form, offer, resolved, shortcut, text
 
 if TYPE_CHECKING:
-    from shapely.geometry.base import BaseGeometry
-
     from napari_ifkd.session_records import Candidate
-
-_FLICKER_S = 0.3
-_RESTED_MS = 400  # after the view moved
-_ACROSS_UM = 300.0
-_PAGES = {
-    "Compare": "Two predictions, one against the other",
-    "Points": "Answer thirty places: which round is best, and how good is it?",
-    "Lesions": "The lesions one by one: jump to them, accept or reject them",
-    "Correct": "Paint what is wrong",
-}
 
 
 class ReviewDock(Dock):
@@ -60,14 +39,7 @@ class ReviewDock(Dock):
         self.steps.setTickPosition(QSlider.TickPosition.TicksBelow)
         self.about = text("What is known of this round")
         self.warning = Notice()
-        self.mode = Modes()
-        self.a = ComboBox(choices=[("none", None)], label="A", tooltip="First prediction, orange")
-        self.b = ComboBox(choices=[("none", None)], label="B", tooltip="Second prediction, blue")
-        sliders = LookSliders(self, "threshold", "opacity")
-        self.threshold, self.opacity = sliders["threshold"], sliders["opacity"]
-        self.legend = text("Colours of the comparison")
-        self.place = text("Which of the places where A and B differ is seen")
-        self.numbers = text("Agreement of A and B over the whole slide, at the present threshold")
+        self.threshold = LookSliders(self, "threshold")["threshold"]
         self.accept = button(
             "Accept",
             "Write down that this round is the one to use; exports and a teacher taken from this run then use it",
@@ -87,62 +59,24 @@ class ReviewDock(Dock):
             self.accepted,
             self.reuse,
         )
-        self.in_field = QCheckBox("Agreement of the visible field only")
-        self.in_field.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
-        self.in_field.setToolTip("Agreement of A and B where you look, and not over the whole slide")
-        self.last = button("◀ Differs", "Go to the place before, of those where A and B differ most. Key Shift+D", lambda: self._differ(-1))
-        self.next = button("Differs ▶ (D)", "Go to the next place, from where A and B differ most. Key D", lambda: self._differ(1))
-        self.flick = button("A / B (F)", "Show A, then B; hold the key F to flicker between them", self._flick)
-        self.jumps = row(self.last, self.next, self.flick)
-        self.file = button("Compare with a file …", "Take a mask or regions of another program as B", self._ask_file)
-        comparing = {"D": lambda: self._differ(1), "Shift+D": lambda: self._differ(-1), "F": self._flick}
-        self.keys = {key: shortcut(self.jumps, key, act) for key, act in comparing.items()}
-        self.keys |= {key: shortcut(self, key, partial(self._step, by)) for key, by in ((",", -1), (".", 1))}
-        self._places: list[tuple[float, float]] | None = None  # where A and B differ, None where nobody looked for them
-        self._at, self._flicked = -1, 0.0
-        self._excluded: BaseGeometry | None = None  # on the active slide
-        self._moved = QTimer(self)
-        self._moved.setSingleShot(True)
-        self._moved.setInterval(_RESTED_MS)
-        self._moved.timeout.connect(self._measure)
-        self.count, self.lesions, self.correct = CountPage(self), LesionsPage(self), CorrectPage(self)
+        self.keys = {key: shortcut(self, key, partial(self._step, by)) for key, by in ((",", -1), (".", 1))}
+        self.compare, self.count, self.lesions, self.correct = ComparePage(self), CountPage(self), LesionsPage(self), CorrectPage(self)
         self.pages = QTabWidget()
         self.pages.setToolTip("What to do with the prediction: compare it, count points, judge its lesions, correct it")
-        pages = {
-            "Compare": column(
-                self.mode,
-                form(self.a, self.b).native,
-                self.file,
-                form(self.opacity).native,
-                self.jumps,
-                self.place,
-                self.legend,
-                self.in_field,
-                self.numbers,
-            ),
-            "Points": self.count,
-            "Lesions": self.lesions,
-            "Correct": self.correct,
-        }
-        for name, page in pages.items():
+        pages = (
+            (self.compare, "Compare", "Two predictions, one against the other"),
+            (self.count, "Points", "Answer thirty places: which round is best, and how good is it?"),
+            (self.lesions, "Lesions", "The lesions one by one: jump to them, accept or reject them"),
+            (self.correct, "Correct", "Paint what is wrong"),
+        )
+        for index, (page, name, does) in enumerate(pages):
             self.pages.addTab(page, name)
-            self.pages.setTabToolTip(self.pages.count() - 1, _PAGES[name])
+            self.pages.setTabToolTip(index, does)
         self.add(self.pages)
         self.steps.valueChanged.connect(self._slide_to)
         self.shown.changed.connect(self._pick_shown)
-        self.a.changed.connect(self._pick_pair)
-        self.b.changed.connect(self._pick_pair)
-        self.mode.picked.connect(self._pick_mode)
-        self.in_field.toggled.connect(lambda _: self._measure())
-        camera = self.bench.viewer.scene.camera
-        camera.events.center.connect(self._look_elsewhere)
-        camera.events.zoom.connect(self._look_elsewhere)
-        self.listen("candidates", "files", "slide", "shown", "a", "b", to=self._show_choices)
+        self.listen("candidates", "slide", "shown", to=self._show_choices)
         self.listen("shown", "rounds", "accepted", "threshold", "teacher", to=self._show_round)
-        self.listen("a", "b", "threshold", "sigma_px", to=self._forget_places)
-        self.hear(self.bench.drawings.changed, self._exclude)
-        self.listen("slide", to=self._exclude)
-        self.listen("a", "b", "compare", "threshold", "sigma_px", to=self._measure)
 
     # --- picking
 
@@ -162,83 +96,6 @@ class ReviewDock(Dock):
         if at < len(here):
             self._pick_shown(here[at])
 
-    def _ask_file(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(self, "Compare with a file", "", MASK_FILES)
-        if path:
-            self.compare_file(Path(path))
-
-    def compare_file(self, path: Path) -> None:
-        """Read what another program marked on the active slide, and compare with it."""
-        slide, a = self.session.slide, self.session.a
-        if slide is None:
-            return
-        mpp = Config().tiles.mpp if a is None else a.found.mpp
-        folder, threshold, sigma_px = runs_folder() / "compared", self.session.threshold, self.session.sigma_px
-
-        def failed(error: Exception) -> None:
-            self._show_choices()
-            say_error(error)
-
-        self.file.setEnabled(False)
-        self.file.setText("Reading …")
-        self.in_thread(lambda: file_candidate(path, slide, folder, mpp, threshold, sigma_px), self.session.compare_file, failed)
-
-    def _pick_pair(self, _: Any) -> None:
-        self.session.set_pair(self.a.value, self.b.value)
-
-    def _pick_mode(self, mode: Any) -> None:
-        a, b = self.session.a, self.session.b
-        if mode == "disagreement" and a is not None and b is not None and not same_grid(a.found, b.found):
-            say_error("A and B were made at different resolutions, so they cannot be compared pixel by pixel. Use Overlay or Contours.")
-            mode = "overlay"
-        self.session.set_compare(mode)
-
-    def _flick(self) -> None:
-        """Show the other of A and B; a held key repeats, and flickers at a pace that the eye can follow."""
-        session, now = self.session, _now()
-        if None in (session.a, session.b) or now - self._flicked < _FLICKER_S:
-            return
-        self._flicked = now
-        session.set_compare("b" if session.compare == "a" else "a")
-
-    def _differ(self, by: int) -> None:
-        """Go to where A and B differ; the places are looked for when first asked."""
-        session = self.session
-        a, b, slide = session.a, session.b, session.slide
-        if a is None or b is None or slide is None or not same_grid(a.found, b.found):
-            return
-        if self._places is None:
-            asked, excluded = (a, b, session.threshold, session.sigma_px), self._excluded
-            _say(self.place, "Looking for where they differ …")
-
-            def found(places: list[tuple[float, float]]) -> None:
-                if asked == (session.a, session.b, session.threshold, session.sigma_px):
-                    self._places, self._at = places, -1
-                    self._differ(1)
-
-            self.in_thread(lambda: disagreements(a.found, b.found, asked[2], asked[3], excluded), found)
-        elif self._places:
-            self._at = (self._at + by) % len(self._places)
-            go_to(slide, self.bench.viewer, *self._places[self._at], _ACROSS_UM)
-            _say(self.place, f"Place {self._at + 1} of {len(self._places)}, in the middle of the picture.")
-        else:
-            _say(self.place, "They differ nowhere.")
-
-    def _exclude(self) -> None:
-        excluded = self.bench.drawings.excluded()
-        if excluded != self._excluded:
-            self._excluded = excluded
-            self._forget_places()
-            self._measure()
-
-    def _forget_places(self) -> None:
-        self._places, self._at = None, -1
-        _say(self.place, "")
-
-    def _look_elsewhere(self, _: Any = None) -> None:
-        if self.in_field.isChecked():
-            self._moved.start()
-
     def _accept(self) -> None:
         candidate = self.session.shown
         try:
@@ -255,17 +112,12 @@ class ReviewDock(Dock):
     # --- showing
 
     def _show_choices(self) -> None:
-        session = self.session
-        here, there = session.here(), session.comparable()
-        for box, value, offered in ((self.shown, session.shown, here), (self.a, session.a, there), (self.b, session.b, there)):
-            offer(box, [(candidate.label, candidate) for candidate in offered], value, "none")
-        self.mode.setEnabled(session.a is not None and session.b is not None)
-        self.file.setEnabled(session.slide is not None and session.slide.mpp is not None)
-        self.file.setText("Compare with a file …")
+        shown, here = self.session.shown, self.session.here()
+        offer(self.shown, [(candidate.label, candidate) for candidate in here], shown, "none")
         self.steps.setVisible(len(here) > 1)
         with QSignalBlocker(self.steps):
             self.steps.setRange(0, max(0, len(here) - 1))
-            self.steps.setValue(here.index(session.shown) if session.shown in here else 0)
+            self.steps.setValue(here.index(shown) if shown in here else 0)
 
     def _show_round(self) -> None:
         session, shown = self.session, self.session.shown
@@ -299,59 +151,3 @@ class ReviewDock(Dock):
             self.accepted.setText(f"{told}<br>{escape(accepted.reason)}" if accepted.reason else told)
         else:
             self.accepted.setText("Nothing accepted yet.")
-
-    def _measure(self) -> None:
-        session = self.session
-        self.mode.show_mode(session.compare)
-        a, b, mode = session.a, session.b, session.compare
-        self.jumps.setEnabled(a is not None and b is not None)
-        _say(self.legend, _legend(a, b, mode))
-        self.numbers.setText("")
-        if a is None or b is None:
-            return
-        maps = a.found, b.found
-        asked = (a, b, session.threshold, session.sigma_px)
-        slide, here, excluded = session.slide, self.in_field.isChecked(), self._excluded
-        field = field_px(slide, self.bench.viewer) if here and slide is not None else None
-
-        def measured(found: Agreement) -> None:
-            if (
-                here == self.in_field.isChecked()
-                and excluded is self._excluded
-                and asked == (session.a, session.b, session.threshold, session.sigma_px)
-            ):
-                self.numbers.setText(_numbers(found))
-
-        if same_grid(*maps):
-            self.in_thread(lambda: agreement(*maps, asked[2], asked[3], field, excluded), measured)
-        else:
-            self.numbers.setText("A and B were made at different resolutions: no agreement can be told.")
-
-
-def _say(label: QLabel, words: str) -> None:
-    """Tell something, or leave no gap."""
-    label.setText(words)
-    label.setVisible(bool(words))
-
-
-def _legend(a: Candidate | None, b: Candidate | None, mode: str) -> str:
-    if a is None or b is None or mode == "off":
-        return ""
-    first, second = (TEACHER, escape(a.label)), (STUDENT, escape(b.label))
-    parts = {
-        "side by side": [(TEACHER, f"left: {first[1]}"), (STUDENT, f"right: {second[1]}")],
-        "disagreement": [(TEACHER, f"{first[1]} only"), (STUDENT, f"{second[1]} only"), (BOTH, "both")],
-        "uncertainty": [(BOTH, f"{second[1]} is unsure, the darker the more")],
-        "a": [first],
-        "b": [second],
-    }.get(mode, [first, second])
-    told = [f"<span style='color:{colour}'>■</span> {name}" for colour, name in parts]
-    return "<br>".join([*told, "Where both lie, the colours mix."] if mode == "overlay" else told)
-
-
-def _numbers(found: Agreement) -> str:
-    f1 = "both are empty" if found.f1 is None else f"<b>F1 {found.f1:.3f}</b>"
-    return (
-        f"Agreement of A and B: {f1}<br>A only {found.a_only_mm2:.3g} mm²<br>B only {found.b_only_mm2:.3g} mm²"
-        f"<br>both {found.both_mm2:.3g} mm²"
-    )

@@ -1,0 +1,227 @@
+"""The page that compares two predictions: modes, the places where they differ most, agreement, files of other programs."""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+from time import monotonic as _now
+from typing import TYPE_CHECKING, Any
+
+from magicgui.widgets import ComboBox
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QLabel, QSizePolicy
+
+from napari_ifkd._plugin.brought import MASK_FILES
+from napari_ifkd._plugin.compared import file_candidate
+from napari_ifkd._plugin.look import field_px, go_to
+from napari_ifkd._plugin.measure import Agreement, agreement, disagreements, same_grid
+from napari_ifkd._plugin.palette import BOTH, STUDENT, TEACHER
+from napari_ifkd._plugin.settings import runs_folder
+from napari_ifkd._plugin.worker import say_error
+from napari_ifkd.config import Config
+
+from .look_sliders import LookSliders
+from .modes import Modes
+from .page import Page
+from .parts import button, form, offer, row, shortcut, text
+
+if TYPE_CHECKING:
+    from shapely.geometry.base import BaseGeometry
+
+    from napari_ifkd.session_records import Candidate
+
+    from .dock import Dock
+
+_FLICKER_S = 0.3
+_RESTED_MS = 400  # after the view moved
+_ACROSS_UM = 300.0
+
+
+class ComparePage(Page):
+    """Look at two predictions, one against the other."""
+
+    def __init__(self, dock: Dock) -> None:
+        super().__init__(dock)
+        self.mode = Modes()
+        self.a = ComboBox(choices=[("none", None)], label="A", tooltip="First prediction, orange")
+        self.b = ComboBox(choices=[("none", None)], label="B", tooltip="Second prediction, blue")
+        self.opacity = LookSliders(dock, "opacity")["opacity"]
+        self.legend = text("Colours of the comparison")
+        self.place = text("Which of the places where A and B differ is seen")
+        self.numbers = text("Agreement of A and B over the whole slide, at the present threshold")
+        self.in_field = QCheckBox("Agreement of the visible field only")
+        self.in_field.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
+        self.in_field.setToolTip("Agreement of A and B where you look, and not over the whole slide")
+        self.last = button("◀ Differs", "Go to the place before, of those where A and B differ most. Key Shift+D", lambda: self._differ(-1))
+        self.next = button("Differs ▶ (D)", "Go to the next place, from where A and B differ most. Key D", lambda: self._differ(1))
+        self.flick = button("A / B (F)", "Show A, then B; hold the key F to flicker between them", self._flick)
+        self.jumps = row(self.last, self.next, self.flick)
+        self.file = button("Compare with a file …", "Take a mask or regions of another program as B", self._ask_file)
+        comparing = {"D": lambda: self._differ(1), "Shift+D": lambda: self._differ(-1), "F": self._flick}
+        self.keys = {key: shortcut(self.jumps, key, act) for key, act in comparing.items()}
+        self._places: list[tuple[float, float]] | None = None  # where A and B differ, None where nobody looked for them
+        self._at, self._flicked = -1, 0.0
+        self._excluded: BaseGeometry | None = None  # on the active slide
+        self._moved = QTimer(self)
+        self._moved.setSingleShot(True)
+        self._moved.setInterval(_RESTED_MS)
+        self._moved.timeout.connect(self._measure)
+        pair, opacity = form(self.a, self.b).native, form(self.opacity).native
+        self.fill(self.mode, pair, self.file, opacity, self.jumps, self.place, self.legend, self.in_field, self.numbers)
+        self.a.changed.connect(self._pick_pair)
+        self.b.changed.connect(self._pick_pair)
+        self.mode.picked.connect(self._pick_mode)
+        self.in_field.toggled.connect(lambda _: self._measure())
+        camera = self._viewer.scene.camera
+        camera.events.center.connect(self._look_elsewhere)
+        camera.events.zoom.connect(self._look_elsewhere)
+        dock.listen("candidates", "files", "slide", "shown", "a", "b", to=self._show_choices)
+        dock.listen("a", "b", "threshold", "sigma_px", to=self._forget_places)
+        dock.hear(self._dock.bench.drawings.changed, self._exclude)
+        dock.listen("slide", to=self._exclude)
+        dock.listen("a", "b", "compare", "threshold", "sigma_px", to=self._measure)
+
+    # --- picking
+
+    def _ask_file(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(self, "Compare with a file", "", MASK_FILES)
+        if path:
+            self.compare_file(Path(path))
+
+    def compare_file(self, path: Path) -> None:
+        """Read what another program marked on the active slide, and compare with it."""
+        slide, a = self._session.slide, self._session.a
+        if slide is None:
+            return
+        mpp = Config().tiles.mpp if a is None else a.found.mpp
+        folder, threshold, sigma_px = runs_folder() / "compared", self._session.threshold, self._session.sigma_px
+
+        def failed(error: Exception) -> None:
+            self._show_choices()
+            say_error(error)
+
+        self.file.setEnabled(False)
+        self.file.setText("Reading …")
+        self._dock.in_thread(lambda: file_candidate(path, slide, folder, mpp, threshold, sigma_px), self._session.compare_file, failed)
+
+    def _pick_pair(self, _: Any) -> None:
+        self._session.set_pair(self.a.value, self.b.value)
+
+    def _pick_mode(self, mode: Any) -> None:
+        a, b = self._session.a, self._session.b
+        if mode == "disagreement" and a is not None and b is not None and not same_grid(a.found, b.found):
+            say_error("A and B were made at different resolutions, so they cannot be compared pixel by pixel. Use Overlay or Contours.")
+            mode = "overlay"
+        self._session.set_compare(mode)
+
+    def _flick(self) -> None:
+        """Show the other of A and B; a held key repeats, and flickers at a pace that the eye can follow."""
+        session, now = self._session, _now()
+        if None in (session.a, session.b) or now - self._flicked < _FLICKER_S:
+            return
+        self._flicked = now
+        session.set_compare("b" if session.compare == "a" else "a")
+
+    def _differ(self, by: int) -> None:
+        """Go to where A and B differ; the places are looked for when first asked."""
+        session = self._session
+        a, b, slide = session.a, session.b, session.slide
+        if a is None or b is None or slide is None or not same_grid(a.found, b.found):
+            return
+        if self._places is None:
+            asked, excluded = (a, b, session.threshold, session.sigma_px), self._excluded
+            _say(self.place, "Looking for where they differ …")
+
+            def found(places: list[tuple[float, float]]) -> None:
+                if asked == (session.a, session.b, session.threshold, session.sigma_px):
+                    self._places, self._at = places, -1
+                    self._differ(1)
+
+            self._dock.in_thread(lambda: disagreements(a.found, b.found, asked[2], asked[3], excluded), found)
+        elif self._places:
+            self._at = (self._at + by) % len(self._places)
+            go_to(slide, self._viewer, *self._places[self._at], _ACROSS_UM)
+            _say(self.place, f"Place {self._at + 1} of {len(self._places)}, in the middle of the picture.")
+        else:
+            _say(self.place, "They differ nowhere.")
+
+    def _exclude(self) -> None:
+        excluded = self._dock.bench.drawings.excluded()
+        if excluded != self._excluded:
+            self._excluded = excluded
+            self._forget_places()
+            self._measure()
+
+    def _forget_places(self) -> None:
+        self._places, self._at = None, -1
+        _say(self.place, "")
+
+    def _look_elsewhere(self, _: Any = None) -> None:
+        if self.in_field.isChecked():
+            self._moved.start()
+
+    # --- showing
+
+    def _show_choices(self) -> None:
+        session = self._session
+        for box, value in ((self.a, session.a), (self.b, session.b)):
+            offer(box, [(candidate.label, candidate) for candidate in session.comparable()], value, "none")
+        self.mode.setEnabled(session.a is not None and session.b is not None)
+        self.file.setEnabled(session.slide is not None and session.slide.mpp is not None)
+        self.file.setText("Compare with a file …")
+
+    def _measure(self) -> None:
+        session = self._session
+        self.mode.show_mode(session.compare)
+        a, b, mode = session.a, session.b, session.compare
+        self.jumps.setEnabled(a is not None and b is not None)
+        _say(self.legend, _legend(a, b, mode))
+        self.numbers.setText("")
+        if a is None or b is None:
+            return
+        maps = a.found, b.found
+        asked = (a, b, session.threshold, session.sigma_px)
+        slide, here, excluded = session.slide, self.in_field.isChecked(), self._excluded
+        field = field_px(slide, self._viewer) if here and slide is not None else None
+
+        def measured(found: Agreement) -> None:
+            if (
+                here == self.in_field.isChecked()
+                and excluded is self._excluded
+                and asked == (session.a, session.b, session.threshold, session.sigma_px)
+            ):
+                self.numbers.setText(_numbers(found))
+
+        if same_grid(*maps):
+            self._dock.in_thread(lambda: agreement(*maps, asked[2], asked[3], field, excluded), measured)
+        else:
+            self.numbers.setText("A and B were made at different resolutions: no agreement can be told.")
+
+
+def _say(label: QLabel, words: str) -> None:
+    """Tell something, or leave no gap."""
+    label.setText(words)
+    label.setVisible(bool(words))
+
+
+def _legend(a: Candidate | None, b: Candidate | None, mode: str) -> str:
+    if a is None or b is None or mode == "off":
+        return ""
+    first, second = (TEACHER, escape(a.label)), (STUDENT, escape(b.label))
+    parts = {
+        "side by side": [(TEACHER, f"left: {first[1]}"), (STUDENT, f"right: {second[1]}")],
+        "disagreement": [(TEACHER, f"{first[1]} only"), (STUDENT, f"{second[1]} only"), (BOTH, "both")],
+        "uncertainty": [(BOTH, f"{second[1]} is unsure, the darker the more")],
+        "a": [first],
+        "b": [second],
+    }.get(mode, [first, second])
+    told = [f"<span style='color:{colour}'>■</span> {name}" for colour, name in parts]
+    return "<br>".join([*told, "Where both lie, the colours mix."] if mode == "overlay" else told)
+
+
+def _numbers(found: Agreement) -> str:
+    f1 = "both are empty" if found.f1 is None else f"<b>F1 {found.f1:.3f}</b>"
+    return (
+        f"Agreement of A and B: {f1}<br>A only {found.a_only_mm2:.3g} mm²<br>B only {found.b_only_mm2:.3g} mm²"
+        f"<br>both {found.both_mm2:.3g} mm²"
+    )
