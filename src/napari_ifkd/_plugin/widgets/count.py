@@ -12,9 +12,6 @@ from napari_ifkd._plugin import layers as made
 from napari_ifkd._plugin.look import go_to
 from napari_ifkd._plugin.worker import say_error
 from napari_ifkd.annotations.points import read_points, write_points
-from napari_ifkd.runs.answers import ask, take_answers
-from napari_ifkd.runs.judgement import TOLD_BY
-from napari_ifkd.runs.points import opened_evidence
 
 from .page import Page
 from .parts import button, row, shortcut, text
@@ -96,6 +93,9 @@ class CountPage(Page):
             return
 
         def work() -> list[Point]:
+            from napari_ifkd.runs.answers import ask, take_answers  # with scipy's statistics: a second that the window need not wait
+            from napari_ifkd.runs.points import opened_evidence
+
             table = run / TABLE
             if table.is_file():  # one that was not finished goes on
                 there = read_points(table, unanswered=True)
@@ -193,6 +193,9 @@ class CountPage(Page):
             return
 
         def work() -> tuple[Judgement | None, list[str]]:
+            from napari_ifkd.runs.answers import take_answers
+            from napari_ifkd.runs.points import opened_evidence
+
             with opened_evidence(run, slide.path) as evidence:
                 write_points(run / TABLE, points)
                 take_answers(evidence.folder, evidence.slides, run / TABLE)
@@ -274,6 +277,8 @@ class CountPage(Page):
 
 
 def _card(judgement: Judgement | None, pair: tuple[int, ...], notes: list[str]) -> str:
+    from napari_ifkd.runs.judgement import TOLD_BY
+
     said = [f"<span style='color:#E69F00'>⚠</span> {note}" for note in notes]
     if judgement is None:
         return "<br>".join([*said, "No answer can judge."])
