@@ -30,6 +30,7 @@ class Progress(Event):
     per_second: float | None = None
     seconds_left: float | None = None
     device_mb: float | None = None  # MiB: the most the GPU held for this process so far; None without a GPU
+    run_left: float | None = None  # s: until the run is done, as far as can be told
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ def leave_out(seconds: float) -> None:
     _left_out_s += seconds
 
 
-def _now() -> float:
+def now() -> float:
+    """Return the seconds of a clock that stands still while a run waits for its user."""
     return time.monotonic() - _left_out_s
 
 
@@ -36,7 +37,7 @@ class Pace:
     def __init__(self, stage: str, total: int, unit: str = "tiles", done: int = 0, every_s: float = 0.25) -> None:
         self.stage, self.total, self.unit, self.done, self.every_s = stage, total, unit, done, every_s
         self._told: float | None = None  # the first call tells at once
-        self._marks: deque[tuple[float, int]] = deque([(_now(), done)], maxlen=64)  # some seconds: a recent rate, yet a calm one
+        self._marks: deque[tuple[float, int]] = deque([(now(), done)], maxlen=64)  # some seconds: a recent rate, yet a calm one
 
     def add(self, count: int) -> Progress | None:
         """Count `count` more units; return an event where one is due."""
@@ -45,16 +46,16 @@ class Pace:
     def at(self, done: int) -> Progress | None:
         """Set the count; return an event where one is due (always on the last unit)."""
         self.done = done
-        now = _now()
-        if done < self.total and self._told is not None and now - self._told < self.every_s:
+        at = now()
+        if done < self.total and self._told is not None and at - self._told < self.every_s:
             return None
-        self._told = now
+        self._told = at
         since, before = self._marks[0]
-        seconds, here = now - since, done - before
-        self._marks.append((now, done))
+        seconds, here = at - since, done - before
+        self._marks.append((at, done))
         rate = here / seconds if here > 0 and seconds > 0.05 else None
         left = (self.total - done) / rate if rate else None
-        return Progress(self.stage, done, self.total, self.unit, rate, left, _device_mb())
+        return Progress(self.stage, done, self.total, self.unit, rate, left, device_mb=_device_mb())
 
 
 def _device_mb() -> float | None:

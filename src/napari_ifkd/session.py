@@ -268,7 +268,7 @@ class Session:
         if isinstance(event, MapReady):
             self._drop_former(story.job)
             self._add(c for c in story.candidates if (c.round, c.slide) == (event.round, event.slide))
-        elif isinstance(event, RunDone) and story.job.act == "distill":  # end on the round that the run recommends
+        elif isinstance(event, RunDone) and story.job.act == "distill" and not self._comparing:  # end on the round it recommends
             self.show_round(event.accepted_round)
             if self.accepted is not None:
                 self.look(threshold=self.accepted.threshold)
@@ -333,12 +333,20 @@ class Session:
         if not here:
             return
         last = here[-1]
+        if last.act == "distill" and self._comparing:  # under the user's eyes
+            self._choose_pair()
+            return
         if last.act == "predict":
             self.compare = "off"  # else it would not be seen
         if last.act == "distill":  # what a run is about: its rounds against its teacher
             self.set_pair(*((self.a, last) if last.round else (last, self.b)))
         self.shown = last
         self._choose_pair()
+
+    @property
+    def _comparing(self) -> bool:
+        here = self.here()
+        return self.compare != "off" and self.shown in here and None not in (self.a, self.b)
 
     def _drop_former(self, job: Job) -> None:
         if job.act == "distill":

@@ -78,6 +78,7 @@ class Job:
     unit: str = ""
     per_second: float | None = None
     seconds_left: float | None = None
+    run_left: float | None = None  # s, of the whole run
     device_mb: float | None = None  # MiB
     message: str = ""
     recommended: int | None = None  # the round, once a distillation is done
@@ -106,6 +107,7 @@ class Job:
                     unit=event.unit,
                     per_second=event.per_second,
                     seconds_left=event.seconds_left,
+                    run_left=event.run_left,
                     device_mb=event.device_mb,
                 )
             case RunPaused() if self.state in ("running", "pausing"):

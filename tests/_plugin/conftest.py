@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -200,12 +201,27 @@ class Window:
         from qtpy.QtGui import QKeySequence
         from qtpy.QtTest import QTest
 
+        QTest.keySequence(self._picture(), QKeySequence(name))
+
+    @contextmanager
+    def held(self, name: str) -> Iterator[None]:
+        """Hold a key meanwhile."""
+        from qtpy.QtCore import Qt
+        from qtpy.QtTest import QTest
+
+        canvas, key = self._picture(), getattr(Qt.Key, f"Key_{name}")
+        QTest.keyPress(canvas, key)
+        yield
+        QTest.keyRelease(canvas, key)
+
+    def _picture(self) -> Any:
+        """Return the canvas, with the keyboard."""
         window, canvas = self.viewer.window._qt_window, self.viewer.window._qt_viewer.canvas.native
         if not window.isActiveWindow():  # there may be no window manager that does it
             window.windowHandle().requestActivate()
             self.qtbot.waitUntil(window.isActiveWindow, timeout=5000)
         canvas.setFocus()
-        QTest.keySequence(canvas, QKeySequence(name))
+        return canvas
 
     def press(self, button: Any) -> None:
         """Click a button with the mouse."""

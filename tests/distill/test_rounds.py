@@ -53,7 +53,7 @@ def test_events_of_two_rounds(train: Bags, val: Bags, config: Config, network: N
     assert all(e.decision.switched and e.decision.criterion == "always" for e in rounds[1:])
     assert [(e.round, e.epoch) for e in events if isinstance(e, EpochDone)] == [(1, 1), (1, 2), (2, 1), (2, 2)]
     assert {"bag_accuracy", "positive_area", "negative_area", "agreement"} <= set(rounds[1].scores)
-    assert {e.stage for e in events if isinstance(e, Progress)} == {"teacher maps", "training"}
+    assert {e.stage for e in events if isinstance(e, Progress)} == {"asking the teacher", "training"}
     assert [s[0] for s in seen] == [0, 1, 2]
     assert outcome.accepted_round == 2
     assert weights_hash(outcome.model) == seen[-1][1]
@@ -407,7 +407,7 @@ def test_the_teacher_may_be_asked_about_negatives(train: Bags, val: Bags, config
     for hard in (True, False):
         settings = config.replaced(**{"rounds.robust.hard_negatives": hard, "rounds.rounds": 1, "rounds.epochs": 1})
         events, _ = finish(distill(network(0), network(1), train, val, settings))
-        totals[hard] = next(e.total for e in events if isinstance(e, Progress) and e.stage == "teacher maps")
+        totals[hard] = next(e.total for e in events if isinstance(e, Progress) and e.stage == "asking the teacher")
     assert totals == {True: 8, False: 16}
 
 
@@ -430,7 +430,7 @@ def test_each_round_asks_for_its_corrections_and_maps_them(train: Bags, val: Bag
     states: list[dict] = []
     events, whole = finish(distill(network(0), network(1), train, val, config, hints=hints, on_epoch=states.append))
     assert asked == [1, 2]
-    totals = [e.total for e in events if isinstance(e, Progress) and e.stage == "teacher maps"]
+    totals = [e.total for e in events if isinstance(e, Progress) and e.stage == "asking the teacher"]
     assert set(totals) == {8, 11}, "the teacher is asked about the tiles too"
     _, plain = finish(distill(network(0), network(1), train, val, config))
     assert not same_weights(plain.model.state_dict(), whole.model.state_dict())

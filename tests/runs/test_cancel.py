@@ -73,7 +73,7 @@ def test_while_the_teacher_answers_for_its_images(drawn_config: Path, drawn_teac
     out = tmp_path / "run"
     child = ChildRun.start(["distill", patches, "--teacher", drawn_teacher, "--out", out, "--config", config], out)
     try:
-        in_stage(child, "round 1 of 2: teacher maps")
+        in_stage(child, "round 1 of 2: asking the teacher")
         took = cancelled_in(child)
     finally:
         child.cancel()

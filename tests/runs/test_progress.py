@@ -49,5 +49,5 @@ def test_of_a_training(config: Config, drawn_patches: Path, tmp_path: Path) -> N
 
 def test_of_a_distillation(config: Config, drawn_slide: Path, drawn_teacher: Path, tmp_path: Path) -> None:
     told = stages(distill_run([drawn_slide], drawn_teacher, tmp_path / "run", config))
-    of_rounds = {f"round {index} of 2: {stage}" for index in (1, 2) for stage in ("teacher maps", "training", "map")}
+    of_rounds = {f"round {index} of 2: {stage}" for index in (1, 2) for stage in ("asking the teacher", "training", "map")}
     assert {"teacher map", "scoring tiles", "reading tiles", *of_rounds} <= set(told)

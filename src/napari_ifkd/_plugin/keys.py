@@ -8,7 +8,7 @@ KEYS: dict[str, dict[str, str]] = {
     "Review, Compare": {
         "D": "To the next place, of those where A and B differ most",
         "Shift+D": "To the place before",
-        "F": "A, then B; held it flickers between them",
+        "F": "held: A and B in turn; let go, and all is as before",
     },
     "Review, Points": {
         "T": "It is tumour",

@@ -48,6 +48,7 @@ class LayerView:
         self._later, self._hold, self._busy = later, hold, False
         self.adding = False  # whether a layer is being added by this view
         self._blind = False
+        self._hidden: list[Any] = []  # layers that are hidden meanwhile
         self._sides = SideBySide(viewer)
         self._judged: tuple[tuple[str, float, float], list[Any]] = (("", 0.0, 0.0), [])
         events = session.events
@@ -126,7 +127,13 @@ class LayerView:
 
     def hide_predictions(self, hidden: bool) -> None:
         """Hide all predictions, so that whoever judges the tissue does not see what they say, or show them again."""
-        for layer in self.ours("corrections", "verdicts", "brought"):  # nor what a person said of them
+        if hidden:
+            kinds = ("corrections", "verdicts", "brought", "drawn tumour", "drawn normal")  # nor what a person said of it
+            seen = [layer for layer in self.ours(*kinds) if layer.visible]
+            self._hidden += seen
+        else:
+            seen, self._hidden = [layer for layer in self._hidden if layer in self.viewer.layers], []
+        for layer in seen:
             layer.visible = not hidden
         self._blind = hidden
         self.refresh()

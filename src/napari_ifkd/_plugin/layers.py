@@ -32,7 +32,7 @@ _MOST_PIXELS = 4_000_000  # a level of a map up to this size is kept in memory
 _SPARE_PX = 256
 _OUTLINED_PX = 400
 _MOST_SIDE_PX = 4096  # of corrections that are shown
-SPARE_NAMES = {"mask": "Mask · being made", "heat": "Heat map · being made"}
+SPARE_NAMES = {"mask": "Next mask · being made", "heat": "Next heat map · being made"}
 MICROMETRES, PIXELS = ("um", "um"), ("pixel", "pixel")
 _LONG_NAMES = {"um": "micrometer", "pixel": "pixel"}  # as napari tells them
 

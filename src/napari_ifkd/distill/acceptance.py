@@ -49,10 +49,11 @@ def decide(
     if objections:
         return Decision(False, criterion, evidence, f"The teacher stays: {'; and '.join(objections)}.")
     # the bags, not the slide: its whole area may have moved more
-    near = "about as much" if settings.area_prior is None else "nearly the known tumour share, or is nearer to it"
+    wanted = settings.area_prior or first["positive_area"]
+    near = "about as much" if settings.area_prior is None else "nearly the known tumour share, or nearer to it than before"
     reason = (
-        f"The student becomes the teacher: on the tumour tiles kept aside for checking it marks {near}, "
-        "and it tells tiles with and without tumour apart as well."
+        f"The student becomes the teacher: of the tumour tiles kept aside for checking it marks {near} ({student['positive_area']:.0%}, "
+        f"{wanted:.0%} wanted; the whole slide may differ more), and it tells tiles with and without tumour apart as well."
     )
     return Decision(True, criterion, evidence, reason)
 
@@ -75,7 +76,7 @@ def _area(settings: AcceptanceConfig, first: Scores, teacher: Scores, student: S
     grown = "more" if shift > 0 else "less"
     of = "the known tumour share" if settings.area_prior is not None else "the first teacher, centred" if centred else "the first teacher"
     return (
-        f"on the tumour tiles kept aside for checking the student marks {abs(shift):.0%} {grown} than {of} "
+        f"of the tumour tiles kept aside for checking the student marks {abs(shift):.0%} {grown} than {of} "
         f"({area:.1%} against {wanted:.1%}), beyond the {settings.max_area_shift:.0%} allowed"
     )
 

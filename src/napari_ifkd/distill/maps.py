@@ -78,10 +78,10 @@ def teacher_maps(
         If ``should_stop`` says so.
     """
     device, size = pick_device(config.device), bags.images.shape[1:3]
-    portion = portion or Portion("teacher maps")
+    portion = portion or Portion("asking the teacher")
     fused = MapStore(rows, len(bags), size, device)
     side_maps: MapStore | None = None
-    pace = Pace("teacher maps", len(rows), "images")
+    pace = Pace("asking the teacher", len(rows), "images")
     for index, outputs in forward(teacher, bags.images, rows, config, averaged=averaged, should_stop=should_stop, portion=portion):
         yield from portion.told()
         fused.put(index, outputs[0])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from napari_ifkd.annotations.points import write_points
 from napari_ifkd.bags import Bags, join_bags, read_patches, slide_bags, split_groups
 from napari_ifkd.distill import distill
+from napari_ifkd.distill.rounds import rounds_of
 from napari_ifkd.errors import InputError
 from napari_ifkd.events import Event, Progress, RoundDone, Warned
 from napari_ifkd.inference import open_map
@@ -24,7 +25,7 @@ from .recommending import recommend
 from .reference import References
 from .reference_f1 import ReferenceF1
 from .regions import keep_exclusions, read_run_regions
-from .rounds import Rounds, stage_of
+from .rounds import RoundClock, Rounds, stage_of
 from .stop import never
 from .teachers import FileTeacher, find_teacher
 from .threads import use_threads
@@ -218,6 +219,7 @@ def _distill(
         hints=hints,
     )
     at = 0 if state is None else int(state["round"])
+    clock = RoundClock(rounds_of(config.rounds), at, whole=state is None)
     while True:
         try:
             event = next(events)
@@ -227,10 +229,12 @@ def _distill(
         while hints.notes:
             yield Warned(hints.notes.pop(0))
         if isinstance(event, RoundDone):
-            yield from rounds.finish(event)
+            for told in rounds.finish(event):
+                yield clock.told(told) if isinstance(told, Progress) else told
             at = event.index + 1
+            clock.begin(at)
         elif isinstance(event, Progress) and at:
-            yield replace(event, stage=stage_of(at, config, event.stage))
+            yield clock.told(replace(event, stage=stage_of(at, config, event.stage)))
         else:
             yield event
     return outcome

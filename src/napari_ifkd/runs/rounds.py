@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from napari_ifkd.distill.fixed import FixedTeacher
 from napari_ifkd.distill.kd import structure_of
 from napari_ifkd.distill.rounds import rounds_of
-from napari_ifkd.events import Decision, Event, MapReady, RoundDone, Warned
+from napari_ifkd.events import Decision, Event, MapReady, Progress, RoundDone, Warned
 from napari_ifkd.inference import open_map
 from napari_ifkd.models import ModelCard, load_model, save_model
+from napari_ifkd.pace import now
 
 from .predicting import map_slide
 
@@ -30,6 +31,35 @@ if TYPE_CHECKING:
 def stage_of(index: int, config: Config, stage: str) -> str:
     """Return what a stage of a round is called, such as "round 1 of 3: training"."""
     return f"round {index} of {rounds_of(config.rounds)}: {stage}"
+
+
+class RoundClock:
+    """Tells how long a run still takes, once a round is done: each takes as long as those before.
+
+    Parameters
+    ----------
+    rounds : of the run
+    at : the round at work, 0 for what comes before the first
+    whole : whether the run sees it from its beginning
+    """
+
+    def __init__(self, rounds: int, at: int, *, whole: bool) -> None:
+        self._rounds, self._at, self._began, self._whole = rounds, at, now(), whole
+        self._took: list[float] = []  # s, of each round
+
+    def begin(self, at: int) -> None:
+        """Take note that another round begins."""
+        if self._at and self._whole:
+            self._took.append(now() - self._began)
+        self._at, self._began, self._whole = at, now(), True
+
+    def told(self, event: Progress) -> Progress:
+        """Return an event of the round at work with what is left of the run."""
+        if not self._took:
+            return event
+        each = sum(self._took) / len(self._took)
+        here = max(each - (now() - self._began), event.seconds_left or 0.0)
+        return dataclasses.replace(event, run_left=here + max(0, self._rounds - self._at) * each)
 
 
 class Rounds:

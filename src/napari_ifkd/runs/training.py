@@ -174,6 +174,7 @@ def _train(
             scores = event.scores
         yield event
     kind = "patches" if train.origins is None else "tiles"
+    aside = f"; {len(held)} more were kept aside to check it" if len(held) else ""
     labels = "image-level labels only" if masks is None else "pixel masks (fully supervised)"
     card = ModelCard(
         name=folder.path.resolve().name,
@@ -181,8 +182,8 @@ def _train(
         mpp=train.mpp,
         tile_px=int(train.images.shape[1]),
         normalisation=model.normalisation,
-        trained_on=f"{train.source}: {train.positives} positive and {train.negatives} negative {kind}, {labels}",
-        notes=f"{_recipe(config.stage1)}, {config.stage1.epochs} epochs, seed {config.seed}; {len(held)} {kind} held out",
+        trained_on=f"{train.source}: {train.positives} positive and {train.negatives} negative {kind}, {labels}{aside}",
+        notes=f"{_recipe(config.stage1)}, {config.stage1.epochs} epochs, seed {config.seed}",
     )
     folder.write_metrics(0, scores)  # first: a round counts as there once its network is
     save_model(folder.model_path(0), model, card)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from html import escape
 from pathlib import Path
-from time import monotonic as _now
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import ComboBox
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QLabel, QSizePolicy
 
 from napari_ifkd._plugin.brought import MASK_FILES
@@ -16,14 +15,17 @@ from napari_ifkd._plugin.compared import file_candidate
 from napari_ifkd._plugin.look import field_px, go_to
 from napari_ifkd._plugin.measure import Agreement, agreement, disagreements, same_grid
 from napari_ifkd._plugin.palette import BOTH, STUDENT, TEACHER
+from napari_ifkd._plugin.reader import named
 from napari_ifkd._plugin.settings import runs_folder
 from napari_ifkd._plugin.worker import say_error
 from napari_ifkd.config import Config
+from napari_ifkd.errors import InputError
 
+from .flicker import Flicker
 from .look_sliders import LookSliders
 from .modes import Modes
 from .page import Page
-from .parts import button, form, offer, row, shortcut, text
+from .parts import Notice, button, form, offer, row, shortcut, text
 
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
 
     from .dock import Dock
 
-_FLICKER_S = 0.3
 _RESTED_MS = 400  # after the view moved
 _ACROSS_UM = 300.0
 
@@ -54,20 +55,24 @@ class ComparePage(Page):
         self.in_field.setToolTip("Agreement of A and B where you look, and not over the whole slide")
         self.last = button("◀ Differs", "Go to the place before, of those where A and B differ most. Key Shift+D", lambda: self._differ(-1))
         self.next = button("Differs ▶ (D)", "Go to the next place, from where A and B differ most. Key D", lambda: self._differ(1))
-        self.flick = button("A / B (F)", "Show A, then B; hold the key F to flicker between them", self._flick)
+        self.flick = button(
+            "A / B (F)", "Show A, then B. Hold the key F to flicker between them: let go, and all is as before", self._flick
+        )
+        self.flicker = Flicker(self, self._session, Qt.Key.Key_F)
         self.jumps = row(self.last, self.next, self.flick)
+        self.refused = Notice()
         self.file = button("Compare with a file …", "Take a mask or regions of another program as B", self._ask_file)
-        comparing = {"D": lambda: self._differ(1), "Shift+D": lambda: self._differ(-1), "F": self._flick}
+        comparing = {"D": lambda: self._differ(1), "Shift+D": lambda: self._differ(-1), "F": self.flicker.begin}
         self.keys = {key: shortcut(self.jumps, key, act) for key, act in comparing.items()}
         self._places: list[tuple[float, float]] | None = None  # where A and B differ, None where nobody looked for them
-        self._at, self._flicked = -1, 0.0
+        self._at = -1
         self._excluded: BaseGeometry | None = None  # on the active slide
         self._moved = QTimer(self)
         self._moved.setSingleShot(True)
         self._moved.setInterval(_RESTED_MS)
         self._moved.timeout.connect(self._measure)
         pair, opacity = form(self.a, self.b).native, form(self.opacity).native
-        self.fill(self.mode, pair, self.file, opacity, self.jumps, self.place, self.legend, self.in_field, self.numbers)
+        self.fill(self.mode, pair, self.file, self.refused, opacity, self.jumps, self.place, self.legend, self.in_field, self.numbers)
         self.a.changed.connect(self._pick_pair)
         self.b.changed.connect(self._pick_pair)
         self.mode.picked.connect(self._pick_mode)
@@ -79,6 +84,7 @@ class ComparePage(Page):
         dock.listen("a", "b", "threshold", "sigma_px", to=self._forget_places)
         dock.hear(self._dock.bench.drawings.changed, self._exclude)
         dock.listen("slide", to=self._exclude)
+        dock.listen("slide", to=lambda: self.refused.say(None))
         dock.listen("a", "b", "compare", "threshold", "sigma_px", to=self._measure)
 
     # --- picking
@@ -98,8 +104,9 @@ class ComparePage(Page):
 
         def failed(error: Exception) -> None:
             self._show_choices()
-            say_error(error)
+            self.refused.say(str(named(error) if isinstance(error, InputError) else error), "error")
 
+        self.refused.say(None)
         self.file.setEnabled(False)
         self.file.setText("Reading …")
         self._dock.in_thread(lambda: file_candidate(path, slide, folder, mpp, threshold, sigma_px), self._session.compare_file, failed)
@@ -113,14 +120,13 @@ class ComparePage(Page):
             say_error("A and B were made at different resolutions, so they cannot be compared pixel by pixel. Use Overlay or Contours.")
             mode = "overlay"
         self._session.set_compare(mode)
+        alone = {"a": a, "b": b}.get(mode)
+        if alone in self._session.here():  # what is seen is what the dock speaks of, and accepts
+            self._session.show(alone)
 
     def _flick(self) -> None:
-        """Show the other of A and B; a held key repeats, and flickers at a pace that the eye can follow."""
-        session, now = self._session, _now()
-        if None in (session.a, session.b) or now - self._flicked < _FLICKER_S:
-            return
-        self._flicked = now
-        session.set_compare("b" if session.compare == "a" else "a")
+        """Show the other of A and B."""
+        self._pick_mode("b" if self._session.compare == "a" else "a")
 
     def _differ(self, by: int) -> None:
         """Go to where A and B differ; the places are looked for when first asked."""

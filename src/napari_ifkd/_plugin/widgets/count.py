@@ -32,6 +32,7 @@ ACROSS_UM = 250.0
 TABLE = "points-asked.csv"
 ANSWERS: dict[Answer, tuple[str, str]] = {"tumour": ("Tumour", "T"), "normal": ("Not tumour", "N"), "unsure": ("Unsure", "U")}
 _KIND = "counting"
+_COLUMNS = 3  # rounds that the card has room for
 _RING, _RING_PX = 0.08, 34  # width of the ring's line, of its size; and its size on the screen
 
 
@@ -54,6 +55,7 @@ class CountPage(Page):
         self._slide: Slide | None = None
         self._run: Path | None = None
         self._judgement: Judgement | None = None
+        self._left: tuple[tuple[float, ...], float] | None = None  # where the camera was before
         self.what = text("What the count is for")
         self.start = button(
             f"Count {COUNT} points",
@@ -73,7 +75,7 @@ class CountPage(Page):
         self.bar.setToolTip("Places answered")
         self.bar.setFormat("%v of %m")
         self.card = text("What the answers say of each round, with 95 % intervals")
-        self.accept = button("Accept the advice", "Write down the round and threshold that the points recommend", self._accept)
+        self.accept = button("Accept the advice", "Write down the round and threshold that the points recommend", self._accept, main=True)
         self.asking = QWidget()
         inside = QVBoxLayout(self.asking)
         inside.setContentsMargins(0, 0, 0, 0)
@@ -109,6 +111,8 @@ class CountPage(Page):
                 return asked
 
         self._busy, self._slide, self._run, self._judgement = True, slide, run, None
+        camera = self._viewer.scene.camera
+        self._left = tuple(camera.center), float(camera.zoom)
         self.card.setText("Reading the maps and choosing places …")
         self._show()
         self._dock.in_thread(work, self._asked, self._failed)
@@ -211,7 +215,9 @@ class CountPage(Page):
     def _stop(self) -> None:
         if self.points:
             self._dock.bench.layers.hide_predictions(False)
-        self.points, self.at = [], 0
+        if self._left is not None and self._session.slide is self._slide:  # back to where it began
+            self._viewer.scene.camera.center, self._viewer.scene.camera.zoom = self._left
+        self.points, self.at, self._left = [], 0, None
         for layer in list(self._dock.bench.layers.ours(_KIND)):
             self._viewer.layers.remove(layer)
         self._show()
@@ -282,26 +288,27 @@ def _card(judgement: Judgement | None, pair: tuple[int, ...], notes: list[str]) 
     said = [f"<span style='color:#E69F00'>⚠</span> {note}" for note in notes]
     if judgement is None:
         return "<br>".join([*said, "No answer can judge."])
-    shown = [figures for figures in judgement.rounds if figures.round in pair] or list(judgement.rounds)
-    if judgement.chosen not in shown:
-        shown.append(judgement.chosen)
+    told_of = judgement.rounds if len(judgement.rounds) <= _COLUMNS else [f for f in judgement.rounds if f.round in pair]
+    shown = list(told_of if judgement.chosen in told_of else [*told_of, judgement.chosen])
     rows = [
         ("", *(f"<b>{'Teacher' if f.round == 0 else f'Round {f.round}'}</b>" for f in shown)),
         ("F1", *(_interval(f.f1) for f in shown)),
         ("Precision", *(_interval(f.precision) for f in shown)),
         ("Recall", *(_interval(f.recall) for f in shown)),
-        ("Threshold", *(f"{f.threshold.value:.2f}" for f in shown)),
-        ("Area, mm²", *(_area(f) for f in shown)),
+        ("Threshold", *(f"{f.threshold.value:.3g}" for f in shown)),
+        ("mm²", *(_area(f) for f in shown)),
     ]
-    table = "".join("<tr>" + "".join(f"<td style='padding-right:9px'>{cell}</td>" for cell in line) + "</tr>" for line in rows)
+    table = "".join("<tr>" + "".join(f"<td style='padding-right:7px'>{cell}</td>" for cell in line) + "</tr>" for line in rows)
     tumour = judgement.tumour_mm2
     truly = f"<br>Tumour by the points: {tumour.value:.3g} mm² ({tumour.low:.3g} to {tumour.high:.3g})" if tumour is not None else ""
     advice = "Keep the teacher" if judgement.kept else f"Accept {judgement.chosen.name}"
-    head = f"<b>{advice}</b> at threshold {judgement.chosen.threshold.value:.2f}" if judgement.decides else "<b>Not decided</b>"
+    head = f"<b>{advice}</b> at threshold {judgement.chosen.threshold.value:.3g}" if judgement.decides else "<b>Not decided</b>"
     by = TOLD_BY[judgement.by]
     if (off := _off(judgement)) and judgement.decides:
         said.append(f"<span style='color:#E69F00'>⚠</span> {off}")
-    return "<br>".join([f"{head}, by {by}.<br>{judgement.reason}", f"<table>{table}</table>In brackets: 95 % intervals.{truly}", *said])
+    return "<br>".join(
+        [f"{head}, by {by}.<br>{judgement.reason}", f"<table>{table}</table>In small figures: 95 % intervals.{truly}", *said]
+    )
 
 
 def _off(judgement: Judgement) -> str:
@@ -314,7 +321,11 @@ def _off(judgement: Judgement) -> str:
 
 
 def _interval(value: Interval) -> str:
-    return f"{value.value:.2f} ({value.low:.2f}-{value.high:.2f})"
+    return f"{value.value:.2f}<br><small>{_short(value.low)}-{_short(value.high)}</small>"
+
+
+def _short(value: float) -> str:
+    return f"{value:.2f}".removeprefix("0")
 
 
 def _area(figures: RoundFigures) -> Any:

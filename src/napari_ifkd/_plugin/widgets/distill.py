@@ -172,7 +172,16 @@ class DistillDock(Dock):
         index = shown.round if shown is not None and shown.act == "distill" else None
         self.table.select_round(index)
         done = next((r for r in session.rounds if r.index == index), None)
-        self.reason.setText(done.decision.reason if done is not None and done.decision is not None else "")
+        reason = done.decision.reason if done is not None and done.decision is not None else ""
+        self.reason.setText(" ".join(part for part in (reason, self._growth(index)) if part))
+
+    def _growth(self, index: int | None) -> str:
+        """Say so where the mask of a round covers much more or less of the slide than the teacher's."""
+        first, area = self._areas.get(0), self._areas.get(index or 0)
+        if not first or not area or abs(area / first - 1) <= Config().acceptance.max_area_shift:
+            return ""
+        more = "more" if area > first else "less"
+        return f"<b>On this slide it marks {abs(area / first - 1):.0%} {more} than the teacher</b>: look whether it is right there."
 
     def _exclude(self) -> None:
         if self.bench.drawings.excluded() != self._excluded:

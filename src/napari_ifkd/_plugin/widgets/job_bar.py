@@ -104,7 +104,7 @@ def job_line(job: Job) -> str:
                 return f"{first}\nPauses after this batch …"
             if job.state == "paused":
                 return f"{first}\nPaused: it waits, with all it has in memory."
-            pace = [time_left(job.seconds_left)] if job.seconds_left is not None else []
+            pace = [time_left(job)] if job.seconds_left is not None and job.done < job.total else []
             pace += [f"{rate(job.per_second)} {job.unit}/s"] if job.per_second else []
             pace += [f"{job.device_mb:,.0f} MiB of GPU"] if job.device_mb is not None else []
             return "\n".join(part for part in (first, " · ".join(pace)) if part)
@@ -130,10 +130,15 @@ def rate(per_second: float) -> str:
     return f"{per_second:.2g}" if per_second < 10 else f"{per_second:,.0f}"
 
 
-def time_left(seconds: float) -> str:
-    """Say how long a stage still takes."""
+def time_left(job: Job) -> str:
+    """Say how long a job still takes: its step, where it has several, and the whole as far as can be told."""
+    step = f"about {_long(job.seconds_left or 0.0)} left"
+    if job.act != "distill":
+        return step
+    return f"{step} of this step" + (f", {_long(job.run_left)} of the run" if job.run_left is not None else "")
+
+
+def _long(seconds: float) -> str:
     if seconds < 60:
-        return f"about {max(1, round(seconds))} s left of this step"
-    if seconds < 3600:
-        return f"about {round(seconds / 60)} min left of this step"
-    return f"about {seconds / 3600:.1f} h left of this step"
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"

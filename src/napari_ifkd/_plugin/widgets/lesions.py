@@ -214,10 +214,10 @@ class LesionsPage(Page):
         elif self._busy and self._of is None:
             self.what.setText("Finding the lesions …")
         elif self._of is None:
-            self.what.setText(f"The lesions of <b>{session.shown.label}</b> at threshold {session.threshold:.2f}, one by one.")
+            self.what.setText(f"The lesions of <b>{session.shown.label}</b> at threshold {session.threshold:.3g}, one by one.")
         else:
             small = f", and {self.model.small:,} smaller ones" if self.model.small else ""
-            self.what.setText(f"<b>{count:,}</b> lesions of <b>{session.shown.label}</b> at threshold {session.threshold:.2f}{small}")
+            self.what.setText(f"<b>{count:,}</b> lesions of <b>{session.shown.label}</b> at threshold {session.threshold:.3g}{small}")
         rejected = [lesion for lesion, word in judged if word == "reject"]
         said = f"{len(judged)} judged." if judged else "None is judged yet."
         if rejected:

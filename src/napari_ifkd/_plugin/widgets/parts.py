@@ -36,9 +36,11 @@ def heading(text: str) -> QLabel:
     return label
 
 
-def text(tooltip: str = "") -> QLabel:
-    """Return a label for running text that wraps, with selectable words."""
+def text(tooltip: str = "", *, lines: int = 0) -> QLabel:
+    """Return a label for running text that wraps, with selectable words; up to so many lines, what lies below does not move."""
     label = QLabel()
+    label.setAlignment(Qt.AlignmentFlag.AlignTop)
+    label.setMinimumHeight(lines * label.fontMetrics().lineSpacing())
     label.setWordWrap(True)
     label.setTextFormat(Qt.TextFormat.RichText)
     label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
@@ -66,7 +68,7 @@ class Notice(QLabel):
         self.setStyleSheet(
             f"background: rgba({red}, {green}, {blue}, 60); border-left: 3px solid rgb({red}, {green}, {blue}); padding: 5px;"
         )
-        self.setText(f"{'ⓘ' if kind == 'note' else '⚠'} {message}" if message else "")
+        self.setText(message if message and kind == "note" else f"⚠ {message}" if message else "")
         self.setVisible(bool(message))
 
 

@@ -130,7 +130,7 @@ class ReviewDock(Dock):
             self.reuse.hide()
             return
         what = f"round {shown.round}" if shown.round else "the teacher"
-        self.accept.setText(f"Accept {what} at threshold {session.threshold:.2f}")
+        self.accept.setText(f"Accept {what} at threshold {session.threshold:.3g}")
         done = next((r for r in session.rounds if shown.act == "distill" and r.index == shown.round), None)
         self.about.setText(
             done.decision.reason if done is not None and done.decision is not None else "The network as it came, before any round."
@@ -147,7 +147,7 @@ class ReviewDock(Dock):
             name = f"round {accepted.round}" if accepted.round else "the teacher"
             by = "" if accepted.by == "user" else f" by {accepted.by}"
             when = f"{datetime.fromisoformat(accepted.time).astimezone():%Y-%m-%d %H:%M}"
-            told = f"✓ Accepted{by}: {name} at threshold {accepted.threshold:.2f}, {when}"
+            told = f"✓ Accepted{by}: {name} at threshold {accepted.threshold:.3g}, {when}"
             self.accepted.setText(f"{told}<br>{escape(accepted.reason)}" if accepted.reason else told)
         else:
             self.accepted.setText("Nothing accepted yet.")

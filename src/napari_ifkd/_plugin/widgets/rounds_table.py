@@ -61,7 +61,13 @@ class RoundsTable(QTableWidget):
         self.setRowCount(len(rounds))
         for row, done in enumerate(rounds):
             agreement, f1, area = done.scores.get("agreement"), _f1(done), areas.get(done.index)
-            values = (str(done.index), _decision(done), _number(agreement, ".2f"), _number(area, ".3g"), _number(f1, ".3f"))
+            values = (
+                str(done.index),
+                _decision(done),
+                _number(agreement, ".2f"),
+                _number(area, "#.3g" if area is not None and area < 1000 else ",.0f"),
+                _number(f1, ".3f"),
+            )
             reason = done.decision.reason if done.decision is not None else "The teacher as it came"
             for column, value in enumerate(values):
                 item = QTableWidgetItem(value)

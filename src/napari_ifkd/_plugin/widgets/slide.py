@@ -181,8 +181,8 @@ def card(slide: Slide, tissue: Tissue | None) -> str:
     stored = getattr(slide, "stored_levels", len(slide.levels))
     built = len(slide.levels) - stored
     facts.append(("Levels", f"{stored}{f' + {built} built' if built else ''}"))
-    facts.append(("Objective", f"{slide.objective:g}{TIMES}" if slide.objective else "not told"))
-    facts.append(("Vendor", slide.vendor or "not told"))
+    facts.append(("Objective", f"{slide.objective:g}{TIMES}" if slide.objective else "not in the file"))
+    facts.append(("Vendor", slide.vendor or "not in the file"))
     if tissue is None:
         facts.append(("Tissue", "looking …"))
     elif not tissue.found:

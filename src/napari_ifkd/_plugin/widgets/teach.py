@@ -45,7 +45,7 @@ class Teach(QWidget):
         self._tiles: tuple[int, int] | None = None  # with and without tumour; None while they are counted
         self._at_work, self._stale = False, False  # one count at a time; whether what is being counted changed meanwhile
         self._tissues: WeakKeyDictionary[Slide, Tissue] = WeakKeyDictionary()
-        self.what = text("How to teach")
+        self.what = text("How to teach", lines=3)
         self.draw: dict[Use, Pen] = {
             "tumour": Pen(dock, "tumour", USES["tumour"][0], "Draw polygons in which most places hold some tumour"),
             "normal": Pen(dock, "normal", USES["normal"][0], "Draw polygons in which there is no tumour at all"),
@@ -63,7 +63,7 @@ class Teach(QWidget):
         self.fold = Fold("Advanced", "The network and its tiles; the defaults are sensible", self.form.native)
         self.train = button("Train", "Learn a teacher from these image-level labels, in a process of its own", self._train, main=True)
         self.progress = JobBar(dock.bench, "train")
-        self.told = text("What there is to learn from")
+        self.told = text("What there is to learn from", lines=3)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 0, 0, 0)
         layout.setSpacing(4)

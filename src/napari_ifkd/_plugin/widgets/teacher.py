@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from napari_ifkd.runs.resolve import Resolved
 
 _NO_MODEL = "none"
+_PREVIEW = "<i>Preview</i> tells of what you see, at once; <i>Predict</i> of the slide, as the Slide dock says where."
 _HUB_FORMS = ("hf-hub:ORGANISATION/REPOSITORY, @REVISION and #FILE.safetensors if you like,", "https://...safetensors#sha256=HASH")
 
 
@@ -60,7 +61,7 @@ class TeacherDock(Dock):
             self.bench.previewer.look,
         )
         self.key = shortcut(self.preview, "W", self.bench.previewer.look)
-        self.previewed = text("What the preview is at")
+        self.previewed = text("What the preview is at", lines=2)
         self.progress = JobBar(self.bench, "predict")
         self.heat = CheckBox(value=session.heat, text="Heat map", tooltip="Show the probability itself below the mask")
         sliders = LookSliders(self, "threshold", "sigma_px", "opacity")
@@ -71,8 +72,8 @@ class TeacherDock(Dock):
             self.card,
             self.warning,
             self.preview,
-            self.previewed,
             self.predict,
+            self.previewed,
             self.progress,
         )
         self.teach = Teach(self)
@@ -167,9 +168,7 @@ class TeacherDock(Dock):
         self.progress.update_job()
 
     def _show_preview(self) -> None:
-        state = self.bench.previewer.state
-        self.previewed.setText(state)
-        self.previewed.setVisible(bool(state))
+        self.previewed.setText(self.bench.previewer.state or _PREVIEW)
 
     # --- how it looks
 
