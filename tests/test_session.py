@@ -120,6 +120,29 @@ def test_a_round_that_took_a_prediction_over_stands_for_both(drawn_slide: Path, 
     assert session.here() == (predicted,)
 
 
+def test_a_comparison_stays_under_the_eyes_when_a_round_comes(drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None]) -> None:
+    session = Session()
+    slide = session.open(drawn_slide)
+    session.begin("distill", tmp_path)
+
+    def round_done(index: int) -> None:
+        write_map(tmp_path / f"rounds/0{index}/maps/tiny.zarr", slide)
+        session.apply(MapReady(index, slide.name, f"rounds/0{index}/maps/tiny.zarr"))
+        session.apply(RoundDone(index, None))
+
+    round_done(0)
+    round_done(1)
+    seen = session.shown, session.a, session.b
+    session.set_compare("overlay")
+    round_done(2)
+    session.apply(RunDone(2, ""))
+    assert (session.shown, session.a, session.b) == seen
+    assert len(session.here()) == 3
+    session.set_compare("off")
+    round_done(3)
+    assert session.shown == session.here()[3]
+
+
 @pytest.mark.parametrize(("event", "state"), [(RunCancelled(), "cancelled"), (RunFailed("out of memory"), "failed")])
 def test_a_run_can_end_otherwise(event: Any, state: str, tmp_path: Path) -> None:
     session = Session()

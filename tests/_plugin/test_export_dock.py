@@ -75,6 +75,7 @@ def test_options_are_kept_to(window: Any, dock: Any, tmp_path: Path) -> None:
     wanted = np.zeros((256, 320), np.uint8)
     wanted[40:120, 40:120] = 1  # the small one is below 100 um2
     np.testing.assert_array_equal(image, wanted)
+    assert "1 smaller than asked for" in dock.result.text()
     told = json.loads((tmp_path / "masks" / "tiny_round0.provenance.json").read_text())
     assert (told["threshold"], told["min_area_um2"], told["mpp"]) == (0.55, pytest.approx(100), 1.0)
 

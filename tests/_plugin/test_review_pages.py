@@ -388,6 +388,43 @@ def test_painted_corrections_are_written_shown_and_taken_back(window: Any, revie
     assert not correct.undo.isEnabled()
 
 
+def test_what_comes_while_a_field_is_open_stays_and_what_is_painted_is_not_forgotten(
+    window: Any, reviewed: Any, tmp_path: Path, said: list[str]
+) -> None:
+    session, correct, export = window.session, page(window, reviewed, "Correct"), window.docks["Export"]
+    path = RunFolder(session.run).corrections_path(session.slide.name)
+    window.viewer.reset_view()
+    window.click("Review", correct.begin)
+    window.wait(lambda: correct.layer() is not None)
+    export.folder.value = tmp_path / "masks"
+    correct.layer().paint((30, 40), 2)
+    window.click("Export", export.export)  # not without what was just painted
+    assert "Write back or Discard" in export.result.text()
+    assert len(said) == 1
+    assert not (tmp_path / "masks").exists()
+
+    drawn = {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [[[20, 20], [60, 20], [60, 60], [20, 60], [20, 20]]]}}
+    drawn["properties"] = {"classification": {"name": "Tumor"}}
+    (tmp_path / "drawn.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": [drawn]}))
+    bring = export.bring_in
+    window.click("Export", export.bring_fold.button)
+    bring.file.value = tmp_path / "drawn.geojson"
+    bring.use.setCurrentText("Corrections")
+    window.click("Export", bring.bring)
+    window.wait(lambda: "mm² tumour" in correct.told.text())
+    brought = Corrections.open(path).area_mm2(2)
+    page(window, reviewed, "Correct")
+    window.click("Review", correct.write)
+    window.wait(lambda: correct.layer() is None and correct.write.isHidden())
+    assert Corrections.open(path).area_mm2(2) > brought
+    for left in (brought, 0.0):  # the painting, then what was brought in
+        window.wait(correct.undo.isEnabled)
+        window.click("Review", correct.undo)
+        window.wait(lambda left=left: (Corrections.open(path).area_mm2(2) if path.is_dir() else 0.0) == pytest.approx(left))
+    window.click("Export", export.export)
+    window.wait(lambda: "Written" in export.result.text())
+
+
 def test_each_choice_of_compare_shows_what_it_says(window: Any, reviewed: Any) -> None:
     session = window.session
     page(window, reviewed, "Compare")

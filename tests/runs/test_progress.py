@@ -11,6 +11,7 @@ from napari_ifkd import pace
 from napari_ifkd.config import Config, load_config
 from napari_ifkd.events import Event, Progress
 from napari_ifkd.runs.acts import distill_run, train_run
+from napari_ifkd.runs.rounds import RoundClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 def config(drawn_config: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     """Tiny settings, on a machine that takes a third of a second for whatever is counted, so that each is told."""
     ticks = count(step=0.3)
-    monkeypatch.setattr(pace, "_now", lambda: next(ticks))
+    monkeypatch.setattr(pace, "now", lambda: next(ticks))
     return load_config(drawn_config)
 
 
@@ -51,3 +52,33 @@ def test_of_a_distillation(config: Config, drawn_slide: Path, drawn_teacher: Pat
     told = stages(distill_run([drawn_slide], drawn_teacher, tmp_path / "run", config))
     of_rounds = {f"round {index} of 2: {stage}" for index in (1, 2) for stage in ("asking the teacher", "training", "map")}
     assert {"teacher map", "scoring tiles", "reading tiles", *of_rounds} <= set(told)
+    first, second = ([event for stage, events in told.items() if stage.startswith(f"round {k} ") for event in events] for k in (1, 2))
+    assert all(event.run_left is None for event in first)  # nobody knows yet how long a round takes
+    assert all(event.run_left is not None and event.run_left >= (event.seconds_left or 0) for event in second)
+
+
+def test_what_is_left_of_a_run_is_what_its_rounds_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(pace, "now", lambda: clock[0])
+    rest = RoundClock(4, 0, whole=True)
+    training = Progress("round", 1, 10, seconds_left=5.0)
+
+    def told(at: float) -> float | None:
+        clock[0] = at
+        return rest.told(training).run_left
+
+    def begins(round: int, at: float) -> None:
+        clock[0] = at
+        rest.begin(round)
+
+    begins(1, 50.0)
+    assert told(60.0) is None
+    begins(2, 150.0)  # the first took 100 s
+    assert told(180.0) == pytest.approx(70 + 2 * 100)
+    assert told(249.0) == pytest.approx(5 + 2 * 100)  # the step knows better
+    begins(3, 350.0)  # the second took 200 s
+    assert told(360.0) == pytest.approx(140 + 150)
+    resumed = RoundClock(4, 2, whole=False)  # it did not see how long the second took
+    clock[0] = 400.0
+    resumed.begin(3)
+    assert resumed.told(training).run_left is None

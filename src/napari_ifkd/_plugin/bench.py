@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from napari.settings import get_plugin_settings
 from psygnal import Signal
 from qtpy.compat import isalive
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     from napari_ifkd.config import Config
     from napari_ifkd.slides import Slide, Tissue
 
+    from .undo import Undo
+
 _BETWEEN_CHANGES_MS = 10  # of layers: time for whatever the user does meanwhile
 _benches: weakref.WeakValueDictionary[int, Bench] = weakref.WeakValueDictionary()
 
@@ -68,8 +71,10 @@ class Bench:
 
     device_changed = Signal()  # in Preferences, or in a dock
     refused = Signal()  # a file was not opened; see `refusal`
+    judged = Signal()  # a person corrected, answered or judged something
 
     def __init__(self, viewer: Any) -> None:
+        self.undos: list[Undo] = []  # of corrections, the last one last
         self.viewer = viewer
         self.refusal = ""  # why the last file that was refused was not opened
         self.session = Session()
@@ -151,6 +156,7 @@ class Bench:
         """
         session = self.session
         try:
+            self.require_written()
             slide, teacher = self._needed()
             slides = [slide, *(other for other in session.slides if other is not slide)] if all_slides else [slide]
             for other in slides:
@@ -203,6 +209,11 @@ class Bench:
         if teacher is None:
             raise InputError("teacher", "none is chosen", "Choose one in the Teacher dock")
         return slide, teacher.path
+
+    def require_written(self) -> None:
+        """Raise InputError where something is painted that does not count yet."""
+        if any(not np.array_equal(layer.data, tag(layer)["before"]) for layer in self.layers.ours("correcting")):
+            raise InputError("corrections", "are painted and not written back", "Press Write back or Discard in Review, Correct")
 
     # --- what happens in the viewer
 

@@ -117,8 +117,10 @@ def write_mask(
                 facts = {**facts, "verdicts": {word: said.count(word) for word in ("accept", "reject")}}
             if options.min_area_um2 > 0:
                 least_px = options.min_area_um2 / (source.pixel_size_um_yx[0] * source.pixel_size_um_yx[1])
-                store.erase([outline.polygon for outline in outlines if outline.area_px < least_px])
+                small = [outline.polygon for outline in outlines if outline.area_px < least_px]
+                store.erase(small)
                 outlines = [outline for outline in outlines if outline.area_px >= least_px]
+                facts = {**facts, "smaller_left_out": len(small)}
             image = store
             if options.mpp is not None:
                 shape = _shape_at(source, options.mpp)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from napari_ifkd import pace
 from napari_ifkd.distill.fixed import FixedTeacher
 from napari_ifkd.distill.kd import structure_of
 from napari_ifkd.distill.rounds import rounds_of
 from napari_ifkd.events import Decision, Event, MapReady, Progress, RoundDone, Warned
 from napari_ifkd.inference import open_map
 from napari_ifkd.models import ModelCard, load_model, save_model
-from napari_ifkd.pace import now
 
 from .predicting import map_slide
 
@@ -44,21 +44,21 @@ class RoundClock:
     """
 
     def __init__(self, rounds: int, at: int, *, whole: bool) -> None:
-        self._rounds, self._at, self._began, self._whole = rounds, at, now(), whole
+        self._rounds, self._at, self._began, self._whole = rounds, at, pace.now(), whole
         self._took: list[float] = []  # s, of each round
 
     def begin(self, at: int) -> None:
         """Take note that another round begins."""
         if self._at and self._whole:
-            self._took.append(now() - self._began)
-        self._at, self._began, self._whole = at, now(), True
+            self._took.append(pace.now() - self._began)
+        self._at, self._began, self._whole = at, pace.now(), True
 
     def told(self, event: Progress) -> Progress:
         """Return an event of the round at work with what is left of the run."""
         if not self._took:
             return event
         each = sum(self._took) / len(self._took)
-        here = max(each - (now() - self._began), event.seconds_left or 0.0)
+        here = max(each - (pace.now() - self._began), event.seconds_left or 0.0)
         return dataclasses.replace(event, run_left=here + max(0, self._rounds - self._at) * each)
 
 

@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QLineEdit, QSizePolicy, QVBoxLa
 
 from napari_ifkd._plugin.brought import MASK_FILES, brought_layer
 from napari_ifkd._plugin.settings import runs_folder
+from napari_ifkd._plugin.undo import Before, Undo
 from napari_ifkd._plugin.worker import say_error
 from napari_ifkd.annotations import read_regions
 from napari_ifkd.annotations.images import is_image
@@ -60,7 +61,7 @@ class BringIn(QWidget):
         self.use.addItems(list(USES))
         self.use.setToolTip("\n".join(f"{name}: {what}" for name, (_, what) in USES.items()))
         self.tumour = QLineEdit()
-        self.tumour.setPlaceholderText("class that means tumour")
+        self.tumour.setPlaceholderText("tumour class")
         self.tumour.setToolTip("Class that means tumour, where it is not called so; several with commas between. Empty: Tumor, positive, …")
         self.rest = QCheckBox("All else is normal")
         self.rest.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
@@ -106,11 +107,14 @@ class BringIn(QWidget):
         if slide is None:
             return
         classes = [name for name in self.tumour.text().split(",") if name.strip()]
-        rest = self.rest.isChecked()
+        rest, bench = self.rest.isChecked(), self._dock.bench
 
         def work() -> tuple[Any, str, Path]:
             if kind == "corrections" and shown is not None:
-                painted, notes = import_corrections(path, slide, RunFolder.open(shown.run), tumour=classes, rest_is_normal=rest)
+                run = RunFolder.open(shown.run)
+                before = Before(run.corrections_path(slide.name))
+                painted, notes = import_corrections(path, slide, run, tumour=classes, rest_is_normal=rest)
+                bench.undos.append(Undo(slide, run.corrections_path(slide.name), before.restore))
                 said = f"Corrections: {painted.area_mm2(2):.3g} mm² tumour, {painted.area_mm2(1):.3g} mm² normal"
                 return None, "<br>".join([said, *notes]), path
             if kind == "reference":  # read now: a bad file is told before a run begins
@@ -145,6 +149,7 @@ class BringIn(QWidget):
             self._dock.session.give(kind, path)  # type: ignore[arg-type] # one of the two
         self.told.setText(said)
         self._show()
+        self._dock.bench.judged.emit()
         self.done.emit()
 
     def _failed(self, error: Exception) -> None:

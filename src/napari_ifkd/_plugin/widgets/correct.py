@@ -9,6 +9,7 @@ import numpy as np
 from napari_ifkd._plugin import layers as made
 from napari_ifkd._plugin.look import field_px
 from napari_ifkd._plugin.palette import NORMAL, STUDENT
+from napari_ifkd._plugin.undo import Undo
 from napari_ifkd._plugin.worker import say_error
 from napari_ifkd.annotations import Corrections
 from napari_ifkd.annotations.corrections import TUMOUR
@@ -45,7 +46,6 @@ class CorrectPage(Page):
     def __init__(self, dock: Dock) -> None:
         super().__init__(dock)
         self._open: tuple[Slide, Path, float, int, int] | None = None  # slide, corrections, um/px, and the corner of what is painted
-        self._before: list[tuple[Slide, Path, int, int, NDArray[np.uint8]]] = []  # to take the last writes back
         self._busy = False
         self.what = text("What is corrected, and where")
         self.begin = button("Correct this field", "Make a labels layer of the visible field, and choose napari's brush", self._begin)
@@ -62,13 +62,18 @@ class CorrectPage(Page):
             main=True,
         )
         self.discard = button("Discard", "Remove the layer; nothing of it is written", self._discard)
-        self.undo = button("Undo last write", "Put the corrections back as they were before the last Write back", self._undo)
+        self.undo = button(
+            "Undo last write",
+            "Put the corrections back as they were before the last Write back, or before a file was brought in",
+            self._undo,
+        )
         self.told = text("The corrections of this slide")
         self.brushes = row(self.tumour, self.normal, self.erase)
         self.fill(self.what, self.begin, self.brushes, row(self.write, self.discard, stretch=(1, 0)), self.undo, self.told)
         self._viewer.layers.events.removed.connect(self._removed)
         self.destroyed.connect(lambda: self._viewer.layers.events.removed.disconnect(self._removed))
         dock.listen("slide", "shown", to=self._show)
+        dock.hear(dock.bench.judged, self._show)
 
     # --- painting
 
@@ -106,7 +111,7 @@ class CorrectPage(Page):
             layer = self._viewer.add_labels(
                 values,
                 name=f"Correct · {slide.name}",
-                metadata={made.KEY: {"kind": _KIND, "path": str(path)}},
+                metadata={made.KEY: {"kind": _KIND, "path": str(path), "before": values.copy()}},
                 colormap=made.label_colours({1: NORMAL, TUMOUR: STUDENT}),
                 opacity=0.7,
                 **place,
@@ -142,19 +147,19 @@ class CorrectPage(Page):
         if layer is None or opened is None:
             return
         slide, path, _, y0, x0 = opened
-        values = np.asarray(layer.data).astype(np.uint8)
+        values, as_read = np.asarray(layer.data).astype(np.uint8), made.tag(layer)["before"]
         if (values > TUMOUR).any():
             say_error(AnnotationError("corrections", "hold labels above 2", "Paint with 1 (normal), 2 (tumour) or 0 (take back)"))
             return
 
         def work() -> NDArray[np.uint8]:
             corrections = Corrections.open(path)
-            before = corrections.read(y0, x0, *values.shape)
-            corrections.paint(y0, x0, values)
+            before = corrections.read(y0, x0, *values.shape)  # which others may have changed meanwhile
+            corrections.paint(y0, x0, np.where(values != as_read, values, before))
             return before
 
         def written(before: NDArray[np.uint8]) -> None:
-            self._before.append((slide, path, y0, x0, before))
+            self._dock.bench.undos.append(Undo(slide, path, lambda: Corrections.open(path).paint(y0, x0, before)))
             self._open = None
             self._viewer.layers.remove(layer)
             self._viewer.layers.selection.active = self._dock.bench.layers.find("slide", slide.path)
@@ -175,22 +180,24 @@ class CorrectPage(Page):
         last = self._last()
         if last is None:
             return
-        slide, path, y0, x0, before = self._before.pop(last)
+        undo = self._dock.bench.undos.pop(last)
 
         self._busy = True
         self._show()
-        self._dock.in_thread(lambda: Corrections.open(path).paint(y0, x0, before), lambda _: self._rested(slide, path), self._failed)
+        self._dock.in_thread(undo.act, lambda _: self._rested(undo.slide, undo.path), self._failed)
 
     def _last(self) -> int | None:
         """Return which of the writes was the last one into the corrections that are shown, None if there was none."""
         shown = self._session.shown
         path = None if shown is None else RunFolder(shown.run).corrections_path(shown.slide)
-        return next((at for at in reversed(range(len(self._before))) if self._before[at][1] == path), None)
+        undos = self._dock.bench.undos
+        return next((at for at in reversed(range(len(undos))) if undos[at].path == path), None)
 
     def _rested(self, slide: Slide, path: Path) -> None:
         self._busy = False
         self._buttons()
         self._refresh(slide, path)
+        self._dock.bench.judged.emit()
 
     def _failed(self, error: Exception) -> None:
         self._busy = False

@@ -226,6 +226,7 @@ class CountPage(Page):
         self._busy = False
         self._judgement, notes = found
         self.card.setText(_card(self._judgement, self._pair(), notes))
+        self._dock.bench.judged.emit()
         self._show()
 
     def _pair(self) -> tuple[int, ...]:

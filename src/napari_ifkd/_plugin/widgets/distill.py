@@ -103,8 +103,9 @@ class DistillDock(Dock):
             box.changed.connect(lambda _: self._show_job())
         self.hear(self.bench.drawings.changed, self._show_job)
         self.hear(self.bench.drawings.changed, self._exclude)
+        self.hear(self.bench.judged, self._look_back)
         self.listen("slide", "slides", "teacher", "job", "given", to=self._show_job)
-        self.listen("rounds", "run", "shown", to=self._show_rounds)
+        self.listen("rounds", "run", "shown", "accepted", to=self._show_rounds)
         self.listen("shown", "job", to=self._look_back)
         self.listen("candidates", "slide", "threshold", "sigma_px", to=self._measure)
         self.listen("curve", to=self._show_curve)
@@ -168,7 +169,7 @@ class DistillDock(Dock):
     def _show_rounds(self) -> None:
         session, shown = self.session, self.session.shown
         self.whose.setText(f"<b>Rounds</b> of {escape(session.run.name)}" if session.run is not None else "<b>Rounds</b>")
-        self.table.show_rounds(session.rounds, self._areas)
+        self.table.show_rounds(session.rounds, self._areas, None if session.accepted is None else session.accepted.round)
         index = shown.round if shown is not None and shown.act == "distill" else None
         self.table.select_round(index)
         done = next((r for r in session.rounds if r.index == index), None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from datetime import datetime
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QProgressBar
 
 from napari_ifkd._plugin.worker import say_error
-from napari_ifkd.errors import Cancelled
+from napari_ifkd.errors import Cancelled, InputError
+from napari_ifkd.files import read_json
 
 from .bring_in import BringIn
 from .dock import Dock
@@ -99,6 +101,12 @@ class ExportDock(Dock):
         session, shown, folder = self.session, self.session.shown, Path(str(self.folder.value))
         if shown is None:
             return
+        try:
+            self.bench.require_written()
+        except InputError as error:
+            self.result.setText(escape(str(error)))
+            say_error(error)
+            return
         formats, options, threshold = self.formats.value, self.options.value, self.options.threshold_or(session.threshold)
         sigma_px, places = session.sigma_px, [slide.path for slide in session.slides]
         keep = (lambda: None) if session.slide is None else self.bench.drawings.keeper(session.slide)
@@ -157,7 +165,8 @@ class ExportDock(Dock):
     def _done(self, written: list[Path]) -> None:
         self._written = written[0].parent
         self.open_folder.show()
-        self._end(f"Written to {escape(str(self._written))}:<br>" + "<br>".join(f"• {path.name}" for path in written))
+        lines = [f"Written to {escape(str(self._written))} at {datetime.now():%H:%M:%S}:", *(f"• {path.name}" for path in written)]
+        self._end("<br>".join([*lines, *_left_out(written)]))
 
     def _failed(self, error: Exception) -> None:
         self._end("Cancelled; nothing half is left." if isinstance(error, Cancelled) else "")
@@ -165,5 +174,13 @@ class ExportDock(Dock):
             say_error(error)
 
     def _open_folder(self) -> None:
-        if self._written is not None:
-            QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._written)))
+        if self._written is not None and not QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._written))):
+            say_error(f"No file manager could be started. The files are in {self._written}")
+
+
+def _left_out(written: list[Path]) -> list[str]:
+    """Say what the files leave out, as their provenance tells."""
+    facts: dict[str, Any] = next((read_json(path) or {} for path in written if path.name.endswith(".provenance.json")), {})
+    rejected, small = facts.get("verdicts", {}).get("reject", 0), facts.get("smaller_left_out", 0)
+    parts = [f"{rejected} rejected lesion{'s' * (rejected > 1)}"] * bool(rejected) + [f"{small:,} smaller than asked for"] * bool(small)
+    return [f"Left out: {' and '.join(parts)}."] if parts else []

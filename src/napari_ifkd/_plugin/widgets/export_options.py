@@ -71,7 +71,7 @@ class OptionsForm(QWidget):
         self.own.setToolTip("Cut the mask at another threshold than the one shown")
         self.threshold = spin(0.0, 1.0, 0.05, 2, 0.5, "From this probability on a pixel is tumour")
         self.threshold.setEnabled(False)
-        self.area = spin(0.0, 1e9, 100.0, 4, default.min_area_um2, "Leave smaller lesions out of every format", "all")
+        self.area = spin(0.0, 1e9, 100.0, 0, default.min_area_um2, "Leave smaller lesions out of every format", "all")
         self.unit = QComboBox()
         self.unit.addItems(list(_UM2))
         self.unit.setToolTip("Unit of the smallest lesion")
@@ -125,5 +125,6 @@ class OptionsForm(QWidget):
         """Keep the area when its unit changes."""
         value = self.area.value() * _UM2[self._unit] / _UM2[unit]
         self._unit = unit
+        self.area.setDecimals(0 if _UM2[unit] == 1 else 4)
         self.area.setSingleStep(100.0 if _UM2[unit] == 1 else 0.01)
         self.area.setValue(value)

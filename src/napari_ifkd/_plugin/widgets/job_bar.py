@@ -49,7 +49,7 @@ class JobBar(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
-        for part in (self.bar, self.line, self.error, self.warned, self._buttons):
+        for part in (self.bar, self.line, self._buttons, self.error, self.warned):
             layout.addWidget(part)
 
     def update_job(self) -> None:

@@ -189,6 +189,7 @@ class LesionsPage(Page):
             self.model.judge(at, word)
             self._step(1)
             self._show()
+            self._dock.bench.judged.emit()
 
         self._busy = True  # one after the other: each reads what the last one wrote
         self._dock.in_thread(lambda: write_verdicts(path, [*read_verdicts(path), verdict]), done, self._failed)

@@ -24,7 +24,7 @@ class Offer(QWidget):
         super().__init__()
         self.bench, self.session = bench, bench.session
         self.notice = Notice()
-        self.follow = button("Follow it", "Open its slide and show the run as it goes on", self._follow)
+        self.follow = button("Follow it", "Open its slide and show the run as it goes on", self._follow, main=True)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
@@ -39,7 +39,7 @@ class Offer(QWidget):
             return
         what = {"distill": "A distillation", "predict": "A prediction", "train": "A training"}.get(run.act, "A run")
         of = f" of {run.slides[0]}" if run.slides else ""
-        self.notice.say(f"{what}{of} is {'paused' if run.status == 'paused' else 'still at work'}: {run.name}")
+        self.notice.say(f"{what}{of} is {'paused' if run.status == 'paused' else 'still at work'}: {run.name}", "note")
 
     def _follow(self) -> None:
         if self.session.offer is not None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from napari_ifkd.events import RoundDone
 
 _COLUMNS = {
-    "Round": "0 is the teacher as it came",
+    "Round": "0 is the teacher as it came; ✓ was accepted",
     "Decision": "Whether the student took the teacher's role",
     "Agree": "F1 of the masks of student and teacher on tiles kept aside for checking; over the whole slide: the Review dock",
     "mm²": "Area of the mask on this slide at the present threshold",
@@ -48,13 +48,14 @@ class RoundsTable(QTableWidget):
         self._rounds: list[int] = []
         self.itemSelectionChanged.connect(self._picked)
 
-    def show_rounds(self, rounds: Sequence[RoundDone], areas: Mapping[int, float]) -> None:
+    def show_rounds(self, rounds: Sequence[RoundDone], areas: Mapping[int, float], accepted: int | None = None) -> None:
         """Fill the table.
 
         Parameters
         ----------
         rounds : what is known of each
         areas : mm² of its mask on the active slide
+        accepted : the round that was accepted, which is marked
         """
         self._rounds = [r.index for r in rounds]
         self.blockSignals(True)
@@ -62,7 +63,7 @@ class RoundsTable(QTableWidget):
         for row, done in enumerate(rounds):
             agreement, f1, area = done.scores.get("agreement"), _f1(done), areas.get(done.index)
             values = (
-                str(done.index),
+                f"{done.index} ✓" if done.index == accepted else str(done.index),
                 _decision(done),
                 _number(agreement, ".2f"),
                 _number(area, "#.3g" if area is not None and area < 1000 else ",.0f"),

@@ -13,7 +13,7 @@ from napari_ifkd.runs.listing import list_runs
 from .dock import Dock
 from .job_bar import JobBar
 from .offer import Offer
-from .parts import button, row, text
+from .parts import allow, button, row, text
 from .runs_table import RunsTable, run_card
 
 if TYPE_CHECKING:
@@ -96,7 +96,9 @@ class RunsDock(Dock):
     def _show_picked(self) -> None:
         run = self.table.run()
         alive = run is not None and run.status in _ALIVE
-        self.open.setEnabled(run is not None)
+        job = self.session.job
+        other = job is not None and job.alive and run is not None and run.path != job.out
+        allow(self.open, "pick a run first" if run is None else "a run is at work, and one is followed at a time" if other else "")
         self.resume.setEnabled(run is not None and run.status in ("cancelled", "failed", "interrupted"))
         self.delete.setEnabled(run is not None and not alive)
         self.card.setText(run_card(run) if run is not None else "Pick a run." if self.table.rowCount() else "No runs yet.")
