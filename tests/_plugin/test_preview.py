@@ -34,6 +34,9 @@ def test_the_field_is_shown_where_it_lies_and_follows_the_threshold(opened: Any)
     previewed(opened)
     (heat,), (mask,) = opened.ours("preview heat"), opened.ours("preview mask")
     assert heat.units == next(opened.bench.layers.ours("slide")).units
+    for wanted in (True, False):  # as a prediction would look
+        opened.use("Teacher", dock.heat)
+        assert (heat.visible, mask.contour) == (wanted, 2 if wanted else 0)
 
     def says(layer: Any, x: float, y: float) -> int:
         row, column = layer.world_to_data((y - 0.5, x - 0.5))  # 1 um/px

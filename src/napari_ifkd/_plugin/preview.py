@@ -79,6 +79,8 @@ class Previewer(QObject):
         self._came.connect(self._take)
         for name in ("threshold", "sigma_px"):
             session.events[name].connect(self._remask, max_args=0)
+        for name in ("heat", "opacity"):
+            session.events[name].connect(self._dress, max_args=0)
         session.events.slide.connect(self._gone)
         session.events.candidates.connect(self._gone)
 
@@ -192,9 +194,16 @@ class Previewer(QObject):
         look = {**made.heat_look(self.session.opacity), "multiscale": False}
         self.viewer.add_image(values, name="Preview", metadata=tags[0], **look, **options)
         colours = made.label_colours({1: TEACHER})
-        outline = self.viewer.add_labels(mask, name="Preview · mask", metadata=tags[1], colormap=colours, **options)
-        outline.contour = 2
+        self.viewer.add_labels(mask, name="Preview · mask", metadata=tags[1], colormap=colours, **options)
         self.viewer.layers.selection.active = selected
+        self._dress()
+
+    def _dress(self) -> None:
+        """Let the preview look as a prediction would: the mask, and where asked for the heat map below its outline."""
+        for layer in self.layers.ours("preview heat"):
+            layer.visible, layer.opacity = self.session.heat, self.session.opacity
+        for layer in self.layers.ours("preview mask"):
+            layer.contour, layer.opacity = (2, 1.0) if self.session.heat else (0, self.session.opacity)
 
     def _remask(self) -> None:
         """Make the mask anew, as the session says by now."""
