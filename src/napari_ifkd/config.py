@@ -147,7 +147,8 @@ class RoundConfig(Settings):
     epochs: int = Field(10, ge=1, description="epochs in a round")
     mode: Mode = Field(
         "robust",
-        description="robust is ours, paper the paper's, released what its program does; oeem trains once on the fixed pseudo-mask",
+        description="robust, recommended, resists the teacher's errors; paper is as published; released is what its program does; "
+        "oeem trains once on the fixed pseudo-mask",
     )
     structure: Structure = Field("fusion", description="which outputs of the teacher teach which of the student's")
     batch: int = Field(32, ge=2, description="bags in a batch, half of each class where both exist")

@@ -14,15 +14,16 @@ import tifffile
 
 from napari_ifkd.annotations import Corrections, rasterize, read_mask, read_regions
 from napari_ifkd.annotations.corrections import NORMAL, TUMOUR
+from napari_ifkd.annotations.told import provenance_in
 from napari_ifkd.cli import main
 from napari_ifkd.config import Config
 from napari_ifkd.errors import AnnotationError, ExportError, RunError
 from napari_ifkd.events import MapReady
 from napari_ifkd.export import ExportOptions, export_map
 from napari_ifkd.export.incoming import Incoming, import_corrections, import_mask
-from napari_ifkd.export.told import provenance_in
 from napari_ifkd.inference import open_map
 from napari_ifkd.runs.folder import RunFolder
+from napari_ifkd.runs.reference import ReferenceMask
 from napari_ifkd.slides import open_slide
 
 if TYPE_CHECKING:
@@ -91,6 +92,22 @@ def test_what_goes_out_comes_back(name: str, version: str, tmp_path: Path, slide
         assert told["imported"]["file"] == path.name
         assert told["slide"]["quick_hash"] == slide.quick_hash
         assert json.loads(written[-1].read_text())["files"] == [written[0].name]
+
+
+@pytest.mark.parametrize("name", ["geojson", "asap", "ome-tiff", "ome-zarr"])
+def test_what_was_made_of_another_slide_is_refused(name: str, tmp_path: Path, slide: Slide, write_map: Callable[..., None]) -> None:
+    """Its outlines would lie somewhere on this one, and count."""
+    write_map(tmp_path / "map.zarr", slide)
+    path = export_map(open_map(tmp_path / "map.zarr"), tmp_path / "out", [name], threshold=0.5, sigma_px=0)[0]
+    pixels = np.full((768, 1024, 3), 200, np.uint8)
+    tifffile.imwrite(tmp_path / "other.tif", pixels, photometric="rgb", tile=(256, 256), resolution=(2e4, 2e4), resolutionunit="CENTIMETER")
+    with open_slide(tmp_path / "other.tif") as other:
+        for take in (lambda: Incoming(path, other), lambda: ReferenceMask(path, other)):
+            with pytest.raises(AnnotationError, match=f"was made of another slide .{slide.name}") as error:
+                take()
+            assert path.name in str(error.value)
+    with Incoming(path, slide), ReferenceMask(path, slide):
+        pass
 
 
 def test_another_programs_labels_keep_their_grid(tmp_path: Path, slide: Slide) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from napari_ifkd.annotations import rasterize, read_mask, read_regions
 from napari_ifkd.annotations.images import is_image, level0_scale
+from napari_ifkd.annotations.told import check_slide
 from napari_ifkd.errors import InputError
 
 from .layers import KEY, LayerData, label_colours, placement
@@ -43,6 +44,8 @@ def brought_layer(path: Path, slide: Slide | None) -> LayerData:
         "colormap": label_colours(_COLOURS),
         "opacity": 0.6,
     }
+    if slide is not None and path.exists():
+        check_slide(path, slide)
     if is_image(path):
         with read_mask(path) as mask:
             step = max(1, -(-max(mask.shape) // (2 * _LONGEST_PX)))

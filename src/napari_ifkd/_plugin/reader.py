@@ -89,7 +89,7 @@ def _is_mask(path: Path) -> bool:
         return True
     if path.is_dir():
         return is_zarr_group(path) and holds_labels(path)
-    from napari_ifkd.export.told import provenance_in
+    from napari_ifkd.annotations.told import provenance_in
 
     if path.suffix.lower() not in (".tif", ".tiff", ".png") or not path.is_file():
         return False

@@ -20,8 +20,8 @@ def info(
     as_json: AsJson = False,
 ) -> None:
     """Tell size, levels, resolution and tissue of a slide; or where a mask or map comes from."""
+    from napari_ifkd.annotations.told import provenance_in
     from napari_ifkd.console import flat, say_json, say_table
-    from napari_ifkd.export.told import provenance_in
 
     facts = provenance_in(file)
     if facts is None:

@@ -18,6 +18,7 @@ from shapely.geometry import mapping
 from napari_ifkd.annotations import Corrections, Region, Regions, read_mask, read_regions
 from napari_ifkd.annotations.corrections import LEAVE, NORMAL, TUMOUR
 from napari_ifkd.annotations.images import is_image, level0_scale
+from napari_ifkd.annotations.told import check_slide
 from napari_ifkd.bags import annotated
 from napari_ifkd.bags.annotated import Drawn, Labels
 from napari_ifkd.errors import AnnotationError, ExportError, RunError
@@ -69,6 +70,8 @@ class Incoming:
         self.notes: list[str] = []
         self.regions: Regions | None = None
         self._mask: Mask | None = None
+        if self.path.exists():  # else reading it tells
+            check_slide(self.path, slide)
         if not is_image(self.path):
             self.regions = self._classified(read_regions(self.path, slide), tumour)
             return

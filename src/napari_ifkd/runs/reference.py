@@ -16,6 +16,7 @@ from napari_ifkd.annotations import read_mask, read_regions
 from napari_ifkd.annotations.images import is_image, level0_scale
 from napari_ifkd.annotations.region import Region
 from napari_ifkd.annotations.regions import Regions
+from napari_ifkd.annotations.told import check_slide
 from napari_ifkd.bags import read_patch_masks, read_patches
 from napari_ifkd.bags.annotated import EXCLUDED, TUMOUR, Drawn
 from napari_ifkd.errors import AnnotationError
@@ -58,6 +59,8 @@ class ReferenceMask:
         self.path, self._slide = path, slide
         self._mask: Mask | None = None
         self._regions: Regions | None = None
+        if path.exists():
+            check_slide(path, slide)
         if is_image(path):
             self._mask = read_mask(path)
             try:

@@ -161,3 +161,4 @@ class BringIn(QWidget):
     def _forget(self) -> None:
         for use in list(self._dock.session.given_here()):
             self._dock.session.give(use, None)
+        self.told.setText("")

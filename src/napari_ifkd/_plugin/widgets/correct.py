@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 _MOST_PX = 4096  # of a side that is painted at once
 _BRUSH_PX = 24
 _KIND = "correcting"
-_HELP = "Paint what is wrong: label 2 is tumour, 1 is normal, 0 takes a correction back. The brush, undo and colours are napari's own."
+_HELP = (
+    "Paint over what is wrong, as <i>Tumour</i> or <i>Normal</i>; <i>Take back</i> rubs out. "
+    "Brush size, undo (Ctrl+Z) and colours are napari's own."
+)
 
 
 class CorrectPage(Page):

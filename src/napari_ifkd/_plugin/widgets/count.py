@@ -82,10 +82,22 @@ class CountPage(Page):
         inside.addWidget(row(*self.answers.values()))
         inside.addWidget(row(self.back, self.finish))
         inside.addWidget(self.bar)
-        self.fill(self.what, self.start, self.asking, self.card, self.accept)
+        self.fill(self.what, self.start, self.asking, self.accept, self.card)
         acts: dict[str, Callable[[], object]] = {key: partial(self._answer, answer) for answer, (_, key) in ANSWERS.items()}
         self.keys = {key: shortcut(self.asking, key, act) for key, act in {**acts, "B": self._back, "Backspace": self._back}.items()}
         dock.listen("slide", "run", "shown", to=self._show)
+
+    def showEvent(self, event: Any) -> None:
+        """Hide what predictions say, while places are asked about."""
+        super().showEvent(event)
+        if self.points:
+            self._dock.bench.layers.hide_predictions(True)
+
+    def hideEvent(self, event: Any) -> None:
+        """Show them to who looks at something else meanwhile."""
+        super().hideEvent(event)
+        if self.points:
+            self._dock.bench.layers.hide_predictions(False)
 
     # --- asking
 
@@ -266,7 +278,10 @@ class CountPage(Page):
         self.back.setEnabled(self.at > 0)
         self.bar.setRange(0, max(1, len(self.points)))
         self.bar.setValue(self.at)
-        self.accept.setVisible(self._judgement is not None and self._judgement.decides)
+        advised = self._judgement.chosen if self._judgement is not None and self._judgement.decides else None
+        self.accept.setVisible(advised is not None)
+        if advised is not None:
+            self.accept.setText(f"Accept {advised.name} at threshold {advised.threshold.value:.3g}")
         if counting:
             self.what.setText(f"Is the middle of the ring <b>tumour</b>? Predictions are hidden meanwhile.<br>{self._said()}")
         elif ready:

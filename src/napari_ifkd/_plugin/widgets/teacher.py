@@ -28,7 +28,11 @@ if TYPE_CHECKING:
 
 _NO_MODEL = "none"
 _PREVIEW = "<i>Preview</i> tells of what you see, at once; <i>Predict</i> of the slide, as the Slide dock says where."
-_HUB_FORMS = ("hf-hub:ORGANISATION/REPOSITORY, @REVISION and #FILE.safetensors if you like,", "https://...safetensors#sha256=HASH")
+_HUB_HELP = (
+    "Whoever publishes a network tells its name on Hugging Face, such as hf-hub:organisation/repository\n"
+    "(a version: @v2; one of several files: #file.safetensors),\n"
+    "or an address with the hash of the file: https://...safetensors#sha256=..."
+)
 
 
 class TeacherDock(Dock):
@@ -122,7 +126,7 @@ class TeacherDock(Dock):
             self.choose(Path(path))
 
     def _choose_hub(self) -> None:
-        ref, ok = QInputDialog.getText(self, "Take a network from a hub", f"{_HUB_FORMS[0]}\nor {_HUB_FORMS[1]}")
+        ref, ok = QInputDialog.getText(self, "Take a network from a hub", _HUB_HELP)
         if ok and ref.strip():
             self.choose(ref.strip())
 

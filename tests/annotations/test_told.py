@@ -12,12 +12,12 @@ import pytest
 import tifffile
 
 from napari_ifkd.annotations import Corrections
+from napari_ifkd.annotations.told import provenance_in
 from napari_ifkd.cli import main
 from napari_ifkd.config import Config
 from napari_ifkd.errors import ExportError
 from napari_ifkd.events import MapReady
 from napari_ifkd.export import FORMATS, export_run
-from napari_ifkd.export.told import provenance_in
 from napari_ifkd.runs.acts import predict_run
 from napari_ifkd.runs.folder import RunFolder
 from napari_ifkd.slides import open_slide

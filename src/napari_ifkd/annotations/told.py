@@ -13,10 +13,12 @@ import tifffile
 import zarr
 
 from napari_ifkd.annotations.zarr_labels import is_zarr_group
-from napari_ifkd.errors import ExportError
+from napari_ifkd.errors import AnnotationError, ExportError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from napari_ifkd.slides import Slide
 
 KEY = "napari_ifkd"
 _HEAD = 2**22  # bytes in which the provenance of a text file lies, which stands at its beginning
@@ -49,6 +51,19 @@ def provenance_in(path: str | Path) -> dict[str, Any] | None:
     except Exception:  # noqa: BLE001 - decoders raise many kinds for a foreign or broken file: it tells nothing of ours
         inside = None
     return inside if inside is not None else _beside(path)
+
+
+def check_slide(path: str | Path, slide: Slide) -> None:
+    """Refuse a file of ours that was made of another slide: its outlines would lie somewhere.
+
+    Raises
+    ------
+    AnnotationError
+        If it says so. Files of other programs do not say.
+    """
+    told = (provenance_in(path) or {}).get("slide")
+    if isinstance(told, dict) and told.get("quick_hash") not in (None, slide.quick_hash):
+        raise AnnotationError(path, f"was made of another slide ({told.get('name')}; this one is {slide.name})", "Open that slide first")
 
 
 def _inside(path: Path) -> dict[str, Any] | None:
