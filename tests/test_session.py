@@ -116,8 +116,16 @@ def test_a_round_that_took_a_prediction_over_stands_for_both(drawn_slide: Path, 
     assert [c.label for c in session.here()] == ["Round 0 (teacher)"]
     assert session.shown in session.here()
     assert session.a in session.here()
+    session.set_compare("overlay")
+    told("predict", "one")  # once more the same: it is seen as round 0
+    assert [c.label for c in session.here()] == ["Round 0 (teacher)"]
+    assert (session.shown, session.compare) == (session.here()[0], "off")
+    told("predict", "two")
+    assert session.shown.label == "Teacher (drawn)"
+    told("predict", "one")  # takes the place of what is shown, and is seen as round 0
+    assert session.shown.label == "Round 0 (teacher)"
     session.forget_run(tmp_path / "distill-one")
-    assert session.here() == (predicted,)
+    assert [c.label for c in session.here()] == [predicted.label]
 
 
 def test_a_comparison_stays_under_the_eyes_when_a_round_comes(drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None]) -> None:

@@ -21,7 +21,7 @@ from .session_story import RunStory
 from .slides import Slide, Tissue, open_slide
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from .inference import ProbabilityMap
     from .runs.accepted import Accepted
@@ -329,19 +329,28 @@ class Session:
         predicted = {c.slide for c in new if c.act == "predict"}  # a slide has one prediction: the last
         kept = (c for c in self.candidates if c not in new and not (c.act == "predict" and c.slide in predicted))
         self.candidates = tuple(sorted((*kept, *new), key=lambda c: (c.act != "predict", c.slide, c.round)))
-        here = [candidate for candidate in new if candidate in self.here()]
+        there = self.here()
+        # a prediction that equals the round 0 that is open is seen as that
+        same = {c.found.identity: c for c in there if c.act == "distill" and c.round == 0 and c.found.identity}
+        here = [c if c in there else same[c.found.identity] for c in new if c in there or self._taken_over(c, same)]
         if not here:
+            if self.shown is not None and self.shown not in there:
+                self.shown = None
             return
-        last = here[-1]
-        if last.act == "distill" and self._comparing:  # under the user's eyes
+        last, predicted_now = here[-1], new[-1].act == "predict"
+        if last.act == "distill" and self._comparing and not predicted_now:  # under the user's eyes
             self._choose_pair()
             return
-        if last.act == "predict":
+        if predicted_now:
             self.compare = "off"  # else it would not be seen
-        if last.act == "distill":  # what a run is about: its rounds against its teacher
+        if last.act == "distill" and not predicted_now:  # what a run is about: its rounds against its teacher
             self.set_pair(*((self.a, last) if last.round else (last, self.b)))
         self.shown = last
         self._choose_pair()
+
+    def _taken_over(self, candidate: Candidate, same: Mapping[str, Candidate]) -> bool:
+        active = self.slide is not None and candidate.slide == self.slide.name
+        return active and candidate.act == "predict" and candidate.found.identity in same
 
     @property
     def _comparing(self) -> bool:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from napari_ifkd.slides import Slide
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Undo:
     """One act that can be taken back.
 
@@ -43,9 +43,17 @@ class Before:
 
     def restore(self) -> None:
         """Put them in their place again."""
-        aside = self._path.with_name(f".{self._path.name}.undo")
+        aside, old = (self._path.with_name(f".{self._path.name}.{end}.part") for end in ("new", "old"))
         if self._kept is not None:
             copy_corrections(self._kept, aside)
-        shutil.rmtree(self._path, ignore_errors=True)
-        if self._kept is not None:
-            aside.rename(self._path)
+        shutil.rmtree(old, ignore_errors=True)
+        if self._path.exists():
+            self._path.rename(old)  # at once: a run that reads them meanwhile must not find a half
+        try:
+            if self._kept is not None:
+                aside.rename(self._path)
+        except OSError:
+            if old.exists():
+                old.rename(self._path)
+            raise
+        shutil.rmtree(old, ignore_errors=True)

@@ -113,7 +113,11 @@ class BringIn(QWidget):
             if kind == "corrections" and shown is not None:
                 run = RunFolder.open(shown.run)
                 before = Before(run.corrections_path(slide.name))
-                painted, notes = import_corrections(path, slide, run, tumour=classes, rest_is_normal=rest)
+                try:
+                    painted, notes = import_corrections(path, slide, run, tumour=classes, rest_is_normal=rest)
+                except BaseException:
+                    before.restore()  # it may have painted a part
+                    raise
                 bench.undos.append(Undo(slide, run.corrections_path(slide.name), before.restore))
                 said = f"Corrections: {painted.area_mm2(2):.3g} mm² tumour, {painted.area_mm2(1):.3g} mm² normal"
                 return None, "<br>".join([said, *notes]), path

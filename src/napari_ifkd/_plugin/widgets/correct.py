@@ -183,11 +183,16 @@ class CorrectPage(Page):
         last = self._last()
         if last is None:
             return
-        undo = self._dock.bench.undos.pop(last)
+        undos = self._dock.bench.undos
+        undo = undos[last]
+
+        def undone(_: object) -> None:
+            undos.remove(undo)
+            self._rested(undo.slide, undo.path)
 
         self._busy = True
         self._show()
-        self._dock.in_thread(undo.act, lambda _: self._rested(undo.slide, undo.path), self._failed)
+        self._dock.in_thread(undo.act, undone, self._failed)
 
     def _last(self) -> int | None:
         """Return which of the writes was the last one into the corrections that are shown, None if there was none."""

@@ -141,7 +141,7 @@ class CountPage(Page):
     def _next(self) -> None:
         """Go to the place that is asked about; at the end, judge."""
         self._show()
-        if self.points:
+        if self.points and self.isVisible():
             self._dock.bench.layers.hide_predictions(True)
         if self.points and self.at >= len(self.points):
             self._finish()
@@ -304,7 +304,7 @@ def _card(judgement: Judgement | None, pair: tuple[int, ...], notes: list[str]) 
     said = [f"<span style='color:#E69F00'>⚠</span> {note}" for note in notes]
     if judgement is None:
         return "<br>".join([*said, "No answer can judge."])
-    told_of = judgement.rounds if len(judgement.rounds) <= _COLUMNS else [f for f in judgement.rounds if f.round in pair]
+    told_of = judgement.rounds if len(judgement.rounds) <= _COLUMNS else [f for f in judgement.rounds if f.round in (pair or (0,))]
     shown = list(told_of if judgement.chosen in told_of else [*told_of, judgement.chosen])
     rows = [
         ("", *(f"<b>{'Teacher' if f.round == 0 else f'Round {f.round}'}</b>" for f in shown)),

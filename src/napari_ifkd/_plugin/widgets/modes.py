@@ -22,8 +22,8 @@ MODES: dict[Compare, tuple[str, str]] = {
     "side by side": ("Side by side", "A on the left, B on the right; they move together"),
     "disagreement": ("Disagreement", "Where only A, only B, or both see tumour"),
     "uncertainty": ("Uncertainty", "Where B is unsure: the nearer its probability is to the threshold, the darker"),
-    "a": ("Show A", "The mask of A alone. The key F goes from A to B and back"),
-    "b": ("Show B", "The mask of B alone. The key F goes from B to A and back"),
+    "a": ("Show A", "The mask of A alone. Hold the key F to see A and B in turn"),
+    "b": ("Show B", "The mask of B alone. Hold the key F to see A and B in turn"),
 }
 
 

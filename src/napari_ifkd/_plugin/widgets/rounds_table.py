@@ -66,7 +66,7 @@ class RoundsTable(QTableWidget):
                 f"{done.index} ✓" if done.index == accepted else str(done.index),
                 _decision(done),
                 _number(agreement, ".2f"),
-                _number(area, "#.3g" if area is not None and area < 1000 else ",.0f"),
+                _number(area, "#.3g" if area is not None and area < 99.95 else ",.0f"),
                 _number(f1, ".3f"),
             )
             reason = done.decision.reason if done.decision is not None else "The teacher as it came"
