@@ -69,11 +69,21 @@ def quiet() -> None:
 
 
 @pytest.fixture
-def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def said(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """Return what the user was told of errors."""
+    from napari_ifkd._plugin.trouble import TROUBLE
+
     told: list[str] = []
-    monkeypatch.setattr("napari.utils.notifications.show_error", told.append)
-    return told
+
+    def hear() -> None:
+        if TROUBLE.message:
+            told.append(TROUBLE.message)
+
+    TROUBLE.changed.connect(hear)
+    monkeypatch.setattr("napari.utils.notifications.show_error", lambda message: told[-1:] == [message] or told.append(message))
+    yield told
+    TROUBLE.changed.disconnect(hear)
+    TROUBLE.clear()
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from napari_ifkd._plugin.layer_view import LayerView
 from napari_ifkd._plugin.measure import agreement, area_mm2, disagreements
 from napari_ifkd._plugin.region import region_geometry
 from napari_ifkd.errors import AnnotationError
-from napari_ifkd.events import MapReady, Progress, RunDone
+from napari_ifkd.events import MapReady, Progress, RoundDone, RunDone
 from napari_ifkd.session import Session
 from napari_ifkd.slides import find_tissue
 
@@ -134,6 +134,54 @@ def test_the_layers_move_to_another_slide(scene: Any, tmp_path: Path, write_map:
     assert len(seen) == 2
     for layer in seen:
         assert (np.abs(layer.extent.world - image.extent.world) <= np.asarray(layer.scale)).all(), layer.name
+
+
+def test_layers_of_slides_with_and_without_resolution_have_one_unit(scene: Any, tmp_path: Path) -> None:
+    """Where units differ, napari draws without any and warns of it at each change."""
+    viewer, session, _ = scene
+    here = session.slide
+    tifffile.imwrite(tmp_path / "bare.tif", np.full((300, 500, 3), 220, np.uint8), photometric="rgb", tile=(64, 64))
+    session.open(tmp_path / "bare.tif")
+    assert {str(unit) for layer in viewer.layers for unit in layer.units} == {"pixel"}
+    session.activate(here)
+    assert {str(unit) for layer in viewer.layers for unit in layer.units} == {"micrometer"}
+
+
+def test_what_was_hidden_on_one_slide_does_not_appear_on_another(scene: Any, tmp_path: Path) -> None:
+    viewer, session, view = scene
+    layers = {
+        kind: viewer.add_labels(np.ones((9, 9), np.uint8), metadata={made.KEY: {"kind": kind, "path": str(session.slide.path)}})
+        for kind in ("drawn tumour", "preview mask")
+    }
+    view.hide_predictions(True)
+    assert view.blind
+    assert not any(layer.visible for layer in layers.values())
+    tifffile.imwrite(tmp_path / "bare.tif", np.full((300, 500, 3), 220, np.uint8), photometric="rgb", tile=(64, 64))
+    here = session.slide
+    session.open(tmp_path / "bare.tif")
+    view.hide_predictions(False)
+    assert not any(layer.visible for layer in layers.values())
+    session.activate(here)
+    view.hide_predictions(True)
+    layers["preview mask"].visible = True
+    view.hide_predictions(True)
+    view.hide_predictions(False)
+    assert [layer.visible for layer in layers.values()] == [False, True]
+
+
+def test_a_name_that_became_free_is_given_without_a_number(scene: Any, tmp_path: Path, write_map: Callable[..., None]) -> None:
+    viewer, session, view = scene
+    names = {layer.name for layer in view.ours("mask")}
+    session.begin("distill", tmp_path / "next")  # rounds of another run, with the same names
+    for index in (0, 1):
+        write_map(tmp_path / f"next/rounds/0{index}/maps/tiny.zarr", session.slide)
+        session.apply(MapReady(index, session.slide.name, f"rounds/0{index}/maps/tiny.zarr"))
+        session.apply(RoundDone(index, None))
+    session.apply(RunDone(1, ""))
+    session.show_round(0)
+    session.show_round(1)
+    assert not [layer.name for layer in viewer.layers if "[" in layer.name]
+    assert {layer.name for layer in view.ours("mask")} <= names
 
 
 def test_layers_change_one_a_turn_and_are_drawn_when_all_are_there(

@@ -251,6 +251,8 @@ def test_a_picture_that_is_no_slide_stays_what_it_is(window: Any, tmp_path: Path
     window.wait(slide.adopt.isVisible)
     window.click("Slide", slide.adopt)
     assert "deep.tif" in said[0]
-    assert slide.refused.isVisible()
-    assert said[0] in slide.refused.text()
+    assert slide.trouble.isVisible()
+    assert said[0] in slide.trouble.notice.text()
+    window.click("Slide", slide.trouble.dismiss)
+    assert not slide.trouble.isVisible()
     assert [layer.name for layer in window.viewer.layers] == ["deep"]

@@ -18,9 +18,11 @@ from napari_ifkd._plugin.look import field_px
 from napari_ifkd.annotations import Corrections
 from napari_ifkd.annotations.points import read_points
 from napari_ifkd.annotations.verdicts import read_verdicts
+from napari_ifkd.events import MapReady, RunDone
 from napari_ifkd.runs.folder import RunFolder
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -154,8 +156,8 @@ def test_a_file_of_another_program_is_compared(window: Any, reviewed: Any, tmp_p
         monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_, name=name: (str(tmp_path / name), ""))
         window.click("Review", reviewed.compare.file)
         window.wait(lambda: reviewed.compare.file.isEnabled())
-        assert reviewed.compare.refused.isVisible() == (name == "bad.geojson")
-        assert (name in reviewed.compare.refused.text()) == (name == "bad.geojson")
+        assert reviewed.trouble.isVisible() == (name == "bad.geojson")
+        assert (name in reviewed.trouble.notice.text()) == (name == "bad.geojson")
     assert session.b.label == "by hand.geojson"
     assert session.b not in session.here()  # nothing that a run could accept
     session.set_pair(a, session.b)
@@ -211,6 +213,12 @@ def test_thirty_points_say_which_round(window: Any, reviewed: Any) -> None:
     assert session.accepted is not None
     assert session.accepted.round == count._judgement.chosen.round
     assert session.accepted.threshold == count._judgement.chosen.threshold.value
+    said, slide = count.card.text(), session.slide
+    session.activate(None)  # what was answered comes back with its slide and run
+    assert count.card.text() == ""
+    session.activate(slide)
+    window.wait(lambda: count.card.text() == said)
+    assert count.accept.isVisible()
 
 
 def test_a_count_that_was_left_goes_on_where_it_was(window: Any, reviewed: Any) -> None:
@@ -369,6 +377,12 @@ def test_painted_corrections_are_written_shown_and_taken_back(window: Any, revie
     assert area > 0
     window.wait(lambda: len(window.ours("corrections")) == 1)
     (shown,) = window.ours("corrections")
+    page(window, reviewed, "Compare")
+    window.click("Review", reviewed.compare.corrections)
+    assert not shown.visible
+    shown.visible = True  # by the eye in the list of layers
+    assert reviewed.compare.corrections.isChecked()
+    page(window, reviewed, "Correct")
     spot = np.argwhere(np.asarray(shown.data) == 2).mean(0)
     assert np.allclose(shown.data_to_world(spot), layer.data_to_world((30, 40)), atol=np.max(shown.scale))
     window.click("Review", correct.begin)  # again: what was painted is there
@@ -386,6 +400,34 @@ def test_painted_corrections_are_written_shown_and_taken_back(window: Any, revie
     window.wait(lambda: Corrections.open(path).is_empty)
     window.wait(lambda: not window.ours("corrections"))
     assert not correct.undo.isEnabled()
+    page(window, reviewed, "Compare")
+    assert not reviewed.compare.corrections.isVisible()
+
+
+def test_what_is_painted_on_a_prediction_goes_to_the_run_that_took_it_over(
+    window: Any, tmp_path: Path, drawn_slide: Path, write_map: Callable[..., None]
+) -> None:
+    session, dock = window.session, window.docks["Review"]
+    slide = session.open(drawn_slide)
+
+    def told(act: str) -> None:
+        session.begin(act, tmp_path / act)
+        write_map(tmp_path / act / "rounds/00/maps/tiny.zarr", slide, identity="the same")
+        session.apply(MapReady(0, slide.name, "rounds/00/maps/tiny.zarr"))
+        session.apply(RunDone(0, ""))
+
+    told("predict")
+    window.viewer.reset_view()
+    correct = page(window, dock, "Correct")
+    window.click("Review", correct.begin)
+    window.wait(lambda: correct.layer() is not None)
+    told("distill")
+    correct.layer().paint((30, 40), 2)
+    window.click("Review", correct.write)
+    window.wait(lambda: "mm² tumour" in correct.told.text() and correct.layer() is None)
+    assert session.shown.run == tmp_path / "distill"
+    assert Corrections.open(RunFolder(tmp_path / "distill").corrections_path(slide.name)).read(30, 40, 1, 1)[0, 0] == 2
+    assert Corrections.open(RunFolder(tmp_path / "predict").corrections_path(slide.name)).is_empty
 
 
 def test_what_comes_while_a_field_is_open_stays_and_what_is_painted_is_not_forgotten(

@@ -15,15 +15,18 @@ import tifffile
 from napari_ifkd.annotations import Corrections, rasterize, read_mask, read_regions
 from napari_ifkd.annotations.corrections import NORMAL, TUMOUR
 from napari_ifkd.annotations.told import provenance_in
+from napari_ifkd.bags.annotated import open_annotated
 from napari_ifkd.cli import main
 from napari_ifkd.config import Config
 from napari_ifkd.errors import AnnotationError, ExportError, RunError
 from napari_ifkd.events import MapReady
 from napari_ifkd.export import ExportOptions, export_map
 from napari_ifkd.export.incoming import Incoming, import_corrections, import_mask
-from napari_ifkd.inference import open_map
+from napari_ifkd.inference import open_file_map, open_map
 from napari_ifkd.runs.folder import RunFolder
 from napari_ifkd.runs.reference import ReferenceMask
+from napari_ifkd.runs.regions import read_run_regions
+from napari_ifkd.runs.truth import Truth
 from napari_ifkd.slides import open_slide
 
 if TYPE_CHECKING:
@@ -102,8 +105,25 @@ def test_what_was_made_of_another_slide_is_refused(name: str, tmp_path: Path, sl
     pixels = np.full((768, 1024, 3), 200, np.uint8)
     tifffile.imwrite(tmp_path / "other.tif", pixels, photometric="rgb", tile=(256, 256), resolution=(2e4, 2e4), resolutionunit="CENTIMETER")
     with open_slide(tmp_path / "other.tif") as other:
-        for take in (lambda: Incoming(path, other), lambda: ReferenceMask(path, other)):
-            with pytest.raises(AnnotationError, match=f"was made of another slide .{slide.name}") as error:
+        takers: list[Callable[[], object]] = [
+            lambda: Incoming(path, other),
+            lambda: ReferenceMask(path, other),
+            lambda: open_file_map(path, other, 1.0),
+            lambda: open_annotated(path, other, 1.0),
+            lambda: Truth(path, other),
+        ]
+        if name in ("geojson", "asap"):
+            folder, called = RunFolder(tmp_path / "no run"), path.with_name(path.name.replace(slide.path.stem, other.path.stem))
+            path.rename(called)  # they are matched by name
+            path = called
+            takers = [
+                lambda: Incoming(path, other),
+                lambda: read_run_regions(folder, [other], regions=[path]),
+                lambda: read_run_regions(folder, [other], exclude=[path]),
+                *takers[1:4],
+            ]
+        for take in takers:
+            with pytest.raises((AnnotationError, RunError), match=f"of another slide .{slide.name}") as error:
                 take()
             assert path.name in str(error.value)
     with Incoming(path, slide), ReferenceMask(path, slide):

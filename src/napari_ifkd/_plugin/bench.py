@@ -29,11 +29,12 @@ from .layer_view import LayerView
 from .layers import is_spare, tag
 from .memory import Memory
 from .preview import Previewer
-from .reader import get_reader, named
+from .reader import get_reader
 from .region import region_geometry
 from .run_desk import RunDesk
 from .settings import PACKAGE, device, runs_folder
 from .strangers import Strangers
+from .undo import Undos
 from .warm_up import warm_up
 from .worker import Runner, in_thread, say_error
 
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
     from napari_ifkd.config import Config
     from napari_ifkd.slides import Slide, Tissue
 
-    from .undo import Undo
 
 _BETWEEN_CHANGES_MS = 10  # of layers: time for whatever the user does meanwhile
 _benches: weakref.WeakValueDictionary[int, Bench] = weakref.WeakValueDictionary()
@@ -70,13 +70,12 @@ class Bench:
     """
 
     device_changed = Signal()  # in Preferences, or in a dock
-    refused = Signal()  # a file was not opened; see `refusal`
-    judged = Signal()  # a person corrected, answered or judged something
+    corrected = Signal()  # the corrections of a slide changed
+    judged = Signal()  # a person answered points, or judged lesions
 
     def __init__(self, viewer: Any) -> None:
-        self.undos: list[Undo] = []  # of corrections, the last one last
+        self.undos = Undos()
         self.viewer = viewer
-        self.refusal = ""  # why the last file that was refused was not opened
         self.session = Session()
         self.layers = LayerView(viewer, self.session, partial(QTimer.singleShot, _BETWEEN_CHANGES_MS), self._hold_canvas)
         self.drawings = Drawings(viewer, self.session, self.layers)
@@ -118,8 +117,6 @@ class Bench:
             else:
                 self.session.open(path)
         except InputError as error:
-            self.refusal = str(named(error))
-            self.refused.emit()
             say_error(error)
 
     def dropped(self, path: Path) -> None:

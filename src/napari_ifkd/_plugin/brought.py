@@ -44,7 +44,7 @@ def brought_layer(path: Path, slide: Slide | None) -> LayerData:
         "colormap": label_colours(_COLOURS),
         "opacity": 0.6,
     }
-    if slide is not None and path.exists():
+    if slide is not None:
         check_slide(path, slide)
     if is_image(path):
         with read_mask(path) as mask:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_ifkd.annotations.told import check_slide
 from napari_ifkd.config import Config
 from napari_ifkd.inference import open_map, write_file_map
 from napari_ifkd.session_records import Candidate
@@ -33,7 +32,6 @@ def file_candidate(path: Path, slide: Slide, folder: Path, mpp: float, threshold
     InputError
         If it cannot be read, or does not fit the slide.
     """
-    check_slide(path, slide)
     config = Config().replaced(**{"tiles.mpp": mpp, "inference.tissue_only": False})  # all of what it marks, also on glass
     out = folder / f"{path.name}-on-{slide.name}-{path.stat().st_mtime_ns:x}-{mpp:g}"
     if not (out / "map.zarr").exists():

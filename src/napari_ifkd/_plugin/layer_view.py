@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +75,11 @@ class LayerView:
         return next((layer for layer in self.ours(kind) if made.tag(layer)["path"] == str(path)), None)
 
     @property
+    def blind(self) -> bool:
+        """Whether predictions are hidden from whoever judges the tissue."""
+        return self._blind
+
+    @property
     def settled(self) -> bool:
         """Whether all layers are as the session says."""
         return not self._busy
@@ -111,11 +117,18 @@ class LayerView:
     def _slide_changed(self, slide: Slide | None) -> None:
         if slide is not None:
             self.show_slide(slide)
+            self._agree_on_units(made.PIXELS if slide.mpp is None else made.MICROMETRES)
         for layer in self.ours("slide"):
             layer.visible = slide is not None and made.tag(layer)["path"] == str(slide.path)
         for layer in self.ours("tissue"):
             layer.visible = False
         self.refresh()
+
+    def _agree_on_units(self, units: tuple[str, str]) -> None:
+        """Let all our layers have the units of the active slide: where some differ, napari draws without any, and warns of it."""
+        for layer in self.viewer.layers:
+            if made.tag(layer):
+                layer.units = units
 
     # --- predictions
 
@@ -128,15 +141,20 @@ class LayerView:
     def hide_predictions(self, hidden: bool) -> None:
         """Hide all predictions, so that whoever judges the tissue does not see what they say, or show them again."""
         if hidden:
-            kinds = ("corrections", "verdicts", "brought", "drawn tumour", "drawn normal")  # nor what a person said of it
-            seen = [layer for layer in self.ours(*kinds) if layer.visible]
+            said = "corrections", "verdicts", "brought", "drawn tumour", "drawn normal"  # nor what a person said of it
+            seen = [layer for layer in self.ours(*said, "preview heat", "preview mask") if layer.visible]
             self._hidden += seen
         else:
-            seen, self._hidden = [layer for layer in self._hidden if layer in self.viewer.layers], []
+            seen, self._hidden = [layer for layer in self._hidden if layer in self.viewer.layers and self._of_active(layer)], []
         for layer in seen:
             layer.visible = not hidden
         self._blind = hidden
         self.refresh()
+
+    def _of_active(self, layer: Any) -> bool:
+        """Return whether a layer is of the active slide: those of files go when another becomes active, those of slides stay."""
+        known, slide = made.tag(layer), self.session.slide
+        return known["kind"] in ("corrections", "brought") or (slide is not None and known["path"] == str(slide.path))
 
     def show_judged(self, candidate: Candidate, threshold: float, sigma_px: float, levels: list[Any]) -> None:
         """Show a prediction, at this threshold and smoothing, with a mask from which something was taken: its levels."""
@@ -194,6 +212,7 @@ class LayerView:
             yield from self._sides.changes(session.slide, right)
         else:
             yield from self._sides.undo()
+        yield from self._names()
         for layer, look in self._looks():
             if made.unlike(layer, look):
                 yield partial(made.style, layer, look)
@@ -205,14 +224,18 @@ class LayerView:
                 there = list(self.ours(kind))
                 if len(there) < (1 if job.act == "predict" and all(map(made.is_spare, there)) else number):
                     yield partial(self._add_spare, kind, session.slide)
-            named = {layer.name for layer in self.viewer.layers}
-            for layer in self.ours("mask"):  # napari numbers the second of a name, also when the first has another by now
-                if made.is_spare(layer) and made.SPARE_NAMES["mask"] not in named:
-                    yield partial(setattr, layer, "name", made.SPARE_NAMES["mask"])
         else:
             for layer in self.ours(*_SPARES):
                 if made.is_spare(layer):
                     yield partial(self._remove, layer)
+
+    def _names(self) -> Iterator[Callable[[], object]]:
+        """Yield the changes of names that napari numbered while another layer had the name."""
+        taken = {layer.name for layer in self.viewer.layers}
+        for layer in self.ours("mask", "heat"):
+            bare = re.sub(r" \[\d+\]$", "", layer.name)
+            if bare not in taken:
+                yield partial(setattr, layer, "name", bare)
 
     def _looks(self) -> list[tuple[Any, dict[str, Any]]]:
         """Return how our layers should look; those that are to be seen first."""

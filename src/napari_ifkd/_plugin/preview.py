@@ -101,6 +101,9 @@ class Previewer(QObject):
         slide, teacher = self.session.slide, self.session.teacher
         if slide is None or teacher is None or slide.mpp is None:
             return
+        if self.layers.blind:
+            self._say("Not while points are counted.")
+            return
         self._number += 1
         self._say("Loading the network …" if self._child is None else "Looking …")
         asked, box, keep = self._number, field_px(slide, self.viewer), self.drawings.keeper(slide)
@@ -121,7 +124,8 @@ class Previewer(QObject):
                 child = self._child = _start()
                 threading.Thread(target=self._listen, args=(child,), daemon=True, name="preview").start()
             assert child.stdin is not None
-            send(child.stdin, request)
+            with suppress(OSError):  # it just ended: who listens to it says so
+                send(child.stdin, request)
 
     def _listen(self, child: subprocess.Popen[bytes]) -> None:
         """Make pictures of what the process answers; in a thread, to the end of the process."""

@@ -69,6 +69,7 @@ def _wait_for(make: Callable[[Callable[[int, int], None]], Path], doing: str) ->
         Whether it was made; not where the program is about to end.
     """
     from napari.utils import progress
+    from napari.utils.notifications import show_info
 
     loop, relay, made, failures = QEventLoop(), _Relay(), list[Path](), list[Exception]()
 
@@ -80,6 +81,7 @@ def _wait_for(make: Callable[[Callable[[int, int], None]], Path], doing: str) ->
         failures.append(error)
         loop.quit()
 
+    show_info(f"{doing}: it opens by itself.")
     with progress(total=0, desc=doing) as bar:
 
         def shown(done: int, total: int) -> None:

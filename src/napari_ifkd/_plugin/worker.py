@@ -17,6 +17,7 @@ from napari_ifkd.runs.process import ChildRun
 
 from .layers import prepare
 from .reader import named
+from .trouble import TROUBLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -32,10 +33,17 @@ _PROGRESS_S = 1.0  # each step shown draws the window, and with it the canvas, a
 
 
 def say_error(error: object) -> None:
-    """Show an error to the user in one sentence."""
+    """Show an error to the user: in the dock that is seen, in full; else in napari's corner."""
+    message = str(named(error) if isinstance(error, InputError) else error)
+    if not TROUBLE.say(message):
+        toast(message)
+
+
+def toast(message: str) -> None:
+    """Show an error in napari's corner."""
     from napari.utils.notifications import show_error
 
-    show_error(str(named(error) if isinstance(error, InputError) else error))
+    show_error(message)
 
 
 def in_thread(work: Callable[[], Any], done: Callable[[Any], None], failed: Callable[[Exception], None] = say_error) -> Any:
@@ -169,7 +177,7 @@ class Runner:
             event, found = told
             self.session.apply(event, found)
             if isinstance(event, RunFailed):
-                say_error(event.message)
+                toast(event.message)  # docks of runs show it as long as it is the last run
 
     def _lost(self, error: Exception) -> None:
         self._take((RunFailed(str(error)), None))

@@ -59,8 +59,10 @@ def check_slide(path: str | Path, slide: Slide) -> None:
     Raises
     ------
     AnnotationError
-        If it says so. Files of other programs do not say.
+        If it says so. Files of other programs do not say; that a file is missing, its reader says.
     """
+    if not Path(path).exists():
+        return
     told = (provenance_in(path) or {}).get("slide")
     if isinstance(told, dict) and told.get("quick_hash") not in (None, slide.quick_hash):
         raise AnnotationError(path, f"was made of another slide ({told.get('name')}; this one is {slide.name})", "Open that slide first")

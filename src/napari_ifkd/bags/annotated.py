@@ -9,7 +9,9 @@ import shapely
 
 from napari_ifkd.annotations import rasterize, read_mask, read_regions
 from napari_ifkd.annotations.images import is_image, level0_scale
+from napari_ifkd.annotations.told import check_slide
 from napari_ifkd.errors import AnnotationError
+from napari_ifkd.slides import Slide
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
     from napari_ifkd.annotations import Mask, Regions
-    from napari_ifkd.slides import Picture, Slide
+    from napari_ifkd.slides import Picture
 
 NOTHING, TUMOUR, EXCLUDED = 0, 1, 2
 
@@ -131,6 +133,8 @@ def open_annotated(path: Path | None, scene: Slide | Picture, mpp: float) -> Ann
     """
     if path is None:
         return NoTumour()
+    if isinstance(scene, Slide):
+        check_slide(path, scene)
     scale = scene.working_scale(mpp)
     if is_image(path):
         mask = read_mask(path)

@@ -180,8 +180,10 @@ class Learning:
             hints = None
         taught = lesson(self.train, hints)
         if hints is not None and (held := self._held_out(hints.bags)):
-            told = "1 corrected tile lies" if held == 1 else f"{held} corrected tiles lie"
-            yield Warned(f"{told} in what is held out for validation, which flatters the student of round {index}")
+            told = "1 corrected tile is" if held == 1 else f"{held} corrected tiles are"
+            yield Warned(
+                f"{told} learnt from and among those that judge round {index} too, so the student looks a little better than it is"
+            )
         teacher = self.pair.teacher
         if hints is None or not isinstance(teacher, FixedTeacher) or teacher.of_bags is not None:
             return taught

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy.stats import norm, t
+from scipy.special import ndtr, ndtri, stdtrit  # scipy.stats takes a second to import, in each run anew
 
 from .calibration import calibrate
 from .measures import Estimates, Interval, Measure, ratio
@@ -45,7 +45,7 @@ class _Gain:
 
     def __call__(self, pair: tuple[int, int], over: tuple[int, int]) -> tuple[float, float]:
         gain, sd = float(self._value[pair] - self._value[over]), float(self._sd(self._at(*pair), self._at(*over)))
-        return gain, float(norm.cdf(gain / sd)) if sd > 0 else 0.5
+        return gain, float(ndtr(gain / sd)) if sd > 0 else 0.5
 
     def sd_behind_best(self) -> Floats:
         """Return the standard deviation of how far each pair is behind its candidate's best one, ``(C, J)``."""
@@ -85,7 +85,7 @@ def estimate(frame: Frame, answers: Answers, seed: int = 0) -> Estimates:
     tumour = np.clip(plain.tumour + residual.sum(), 0, size)
     hit = np.clip(plain.hit + marks @ residual, 0, np.minimum(frame.marked, tumour))
     corrected = _Totals(hit, tumour)
-    quantile = float(t.ppf(_TAIL, max(n - 1, 1)))
+    quantile = float(stdtrit(max(n - 1, 1), _TAIL))
 
     def measured(of: _Measured, pull: Floats) -> Measure:
         """Join the two estimates of a measure whose derivative with respect to a point's truth is `pull`, ``(C, J, n)``."""
@@ -153,7 +153,7 @@ def _residuals(frame: Frame, answers: Answers, model: Calibration) -> tuple[Floa
 def _thresholds(frame: Frame, f1: Floats, sd_behind: Floats) -> tuple[Interval, ...]:
     """Return the best threshold of each candidate, and from the first to the last one that is not surely behind it in F1."""
     grid = np.asarray(frame.thresholds)
-    near = f1.max(axis=1, keepdims=True) - f1 <= norm.ppf(_TAIL) * sd_behind
+    near = f1.max(axis=1, keepdims=True) - f1 <= ndtri(_TAIL) * sd_behind
     return tuple(
         Interval(float(grid[row.argmax()]), float(grid[close].min()), float(grid[close].max())) for row, close in zip(f1, near, strict=True)
     )

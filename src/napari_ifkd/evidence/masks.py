@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.stats import t
+from scipy.special import ndtri, stdtr, stdtrit  # scipy.stats takes a second to import, in each run anew
 
 from .frame import THRESHOLDS
 from .measures import Estimates, Interval, Measure, ratio
@@ -134,7 +134,7 @@ def estimate_on_masks(counts: BlockCounts, evidence: str, seed: int = 0) -> Esti
         return Measure(centre, np.clip(centre - half, 0, 1), np.clip(centre + half, 0, 1))
 
     share = values["area"]
-    half = float(t.ppf(0.975, np.inf) * heavier * share.std()) if known else 1.0
+    half = float(ndtri(0.975) * heavier * share.std()) if known else 1.0
     whole = float(value["area"].item())
     return Estimates(
         f1=measured("f1"),
@@ -161,7 +161,7 @@ def _measures(hit: Floats, marked: Floats, tumour: Floats, size: Floats) -> dict
 def _heavier_tails(blocks: int) -> float:
     """Return by which factor intervals are wider for few blocks: draws of them vary too little, and the standard deviation is a guess."""
     few = max(blocks - 1, 1)
-    return float(t.ppf(0.975, few) / t.ppf(0.975, np.inf) * np.sqrt(1 + 1 / few))
+    return float(stdtrit(few, 0.975) / ndtri(0.975) * np.sqrt(1 + 1 / few))
 
 
 def _thresholds(grid: tuple[float, ...], f1: Floats, drawn: Floats) -> tuple[Interval, ...]:
@@ -176,6 +176,6 @@ def _compare(f1: Floats, drawn: Floats, freedom: int) -> Callable[[Pair, Pair], 
     def compare(pair: Pair, over: Pair) -> tuple[float, float]:
         gain = float(f1[pair] - f1[over])
         sd = float((drawn[:, *pair] - drawn[:, *over]).std())
-        return gain, float(t.cdf(gain / sd, freedom)) if sd > 0 and freedom else 0.5
+        return gain, float(stdtr(freedom, gain / sd)) if sd > 0 and freedom else 0.5
 
     return compare

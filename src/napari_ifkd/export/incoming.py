@@ -70,8 +70,7 @@ class Incoming:
         self.notes: list[str] = []
         self.regions: Regions | None = None
         self._mask: Mask | None = None
-        if self.path.exists():  # else reading it tells
-            check_slide(self.path, slide)
+        check_slide(self.path, slide)
         if not is_image(self.path):
             self.regions = self._classified(read_regions(self.path, slide), tumour)
             return

@@ -11,6 +11,7 @@ import shapely
 
 from napari_ifkd.annotations import rasterize, read_regions
 from napari_ifkd.annotations.images import ImageFile, is_image, level0_scale, open_image
+from napari_ifkd.annotations.told import check_slide
 from napari_ifkd.errors import AnnotationError, RunError
 
 from .probability_map import ProbabilityMap, open_map
@@ -230,6 +231,8 @@ def open_file_map(path: str | Path, slide: Slide | None = None, mpp: float | Non
                 path, f"is the map of another slide ({found.slide.get('name')}), not of {slide.name}", "Give the map of this slide"
             )
         return found
+    if slide is not None:
+        check_slide(path, slide)
     if path.exists() and not is_image(path):
         if slide is None:
             raise AnnotationError(path, "is no image, and drawn regions mean nothing without their slide", "Give the slide too")

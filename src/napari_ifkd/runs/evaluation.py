@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_ifkd.annotations import read_mask
+from napari_ifkd.annotations.told import check_slide
 from napari_ifkd.distill import Evaluation
 from napari_ifkd.distill.evaluate import evaluate_map
 from napari_ifkd.distill.evaluate_patches import evaluate_patch_maps, evaluate_patches
@@ -81,6 +82,8 @@ def evaluate_map_of(
         found = open_file_map(path, opened, config.tiles.mpp)
         if isinstance(found, FileMap):
             stack.enter_context(found)
+        if opened is not None:
+            check_slide(truth, opened)
         mask = stack.enter_context(read_mask(truth))
         return evaluate_map(found, mask, 0.5, config.inference.sigma_px)
 

@@ -59,8 +59,7 @@ class ReferenceMask:
         self.path, self._slide = path, slide
         self._mask: Mask | None = None
         self._regions: Regions | None = None
-        if path.exists():
-            check_slide(path, slide)
+        check_slide(path, slide)
         if is_image(path):
             self._mask = read_mask(path)
             try:

@@ -12,6 +12,7 @@ from shapely.affinity import translate
 from shapely.geometry import mapping
 
 from napari_ifkd.annotations import read_regions
+from napari_ifkd.annotations.told import check_slide
 from napari_ifkd.errors import AnnotationError
 from napari_ifkd.files import cannot_write, write_aside
 
@@ -69,11 +70,15 @@ def read_run_regions(
         If a file belongs to no slide, or cannot be read.
     """
     named = {slide.name: slide for slide in slides}
-    weak = {name: read_regions(path, named[name]) for name, path in _matched(regions, slides, option).items()}
+    weak = {}
+    for name, path in _matched(regions, slides, option).items():
+        check_slide(path, named[name])
+        weak[name] = read_regions(path, named[name])
     if folder.exists:
         return RunRegions(weak, exclusions_of(folder, slides))
     parts: dict[str, list[BaseGeometry]] = {name: [found.exclusion] for name, found in weak.items()}
     for name, path in exclusion_files(exclude, slides).items():
+        check_slide(path, named[name])
         parts.setdefault(name, []).append(all_of(path, named[name]))
     unions = {name: shapely.union_all(of_slide) for name, of_slide in parts.items()}
     return RunRegions(weak, {name: union for name, union in unions.items() if not union.is_empty})

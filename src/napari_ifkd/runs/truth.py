@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari_ifkd.annotations import read_mask
+from napari_ifkd.annotations.told import check_slide
 from napari_ifkd.distill.evaluate import evaluate_map
 
 if TYPE_CHECKING:
@@ -26,11 +27,12 @@ class Truth:
     Raises
     ------
     AnnotationError
-        If it cannot be read.
+        If it cannot be read, or was made of another slide.
     """
 
     def __init__(self, path: Path, slide: Slide) -> None:
         self.path, self.slide_name = path, slide.name
+        check_slide(path, slide)
         read_mask(path).close()  # better now than after the first round
 
     def scores(self, pmap: ProbabilityMap, config: Config) -> dict[str, float]:

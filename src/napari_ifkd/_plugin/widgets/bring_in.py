@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QLineEdit, QSizePolicy, QVBoxLa
 
 from napari_ifkd._plugin.brought import MASK_FILES, brought_layer
 from napari_ifkd._plugin.settings import runs_folder
-from napari_ifkd._plugin.undo import Before, Undo
+from napari_ifkd._plugin.undo import Before
 from napari_ifkd._plugin.worker import say_error
 from napari_ifkd.annotations import read_regions
 from napari_ifkd.annotations.images import is_image
@@ -25,6 +25,8 @@ from napari_ifkd.runs.reference import ReferenceMask
 from .parts import button, row, text
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .dock import Dock
 
 USES = {
@@ -112,15 +114,18 @@ class BringIn(QWidget):
         def work() -> tuple[Any, str, Path]:
             if kind == "corrections" and shown is not None:
                 run = RunFolder.open(shown.run)
-                before = Before(run.corrections_path(slide.name))
-                try:
-                    painted, notes = import_corrections(path, slide, run, tumour=classes, rest_is_normal=rest)
-                except BaseException:
-                    before.restore()  # it may have painted a part
-                    raise
-                bench.undos.append(Undo(slide, run.corrections_path(slide.name), before.restore))
-                said = f"Corrections: {painted.area_mm2(2):.3g} mm² tumour, {painted.area_mm2(1):.3g} mm² normal"
-                return None, "<br>".join([said, *notes]), path
+
+                def paint() -> tuple[str, Callable[[], None]]:
+                    before = Before(run.corrections_path(slide.name))
+                    try:
+                        painted, notes = import_corrections(path, slide, run, tumour=classes, rest_is_normal=rest)
+                    except BaseException:
+                        before.restore()  # it may have painted a part
+                        raise
+                    said = f"Corrections: {painted.area_mm2(2):.3g} mm² tumour, {painted.area_mm2(1):.3g} mm² normal"
+                    return "<br>".join([said, *notes]), before.restore
+
+                return None, bench.undos.act(run.corrections_path(slide.name), paint), path
             if kind == "reference":  # read now: a bad file is told before a run begins
                 with ReferenceMask(path, slide):
                     pass
@@ -153,7 +158,8 @@ class BringIn(QWidget):
             self._dock.session.give(kind, path)  # type: ignore[arg-type] # one of the two
         self.told.setText(said)
         self._show()
-        self._dock.bench.judged.emit()
+        if kind == "corrections":
+            self._dock.bench.corrected.emit()
         self.done.emit()
 
     def _failed(self, error: Exception) -> None:

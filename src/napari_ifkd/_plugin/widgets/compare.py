@@ -7,25 +7,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import ComboBox
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import QSignalBlocker, Qt, QTimer
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QLabel, QSizePolicy
 
 from napari_ifkd._plugin.brought import MASK_FILES
 from napari_ifkd._plugin.compared import file_candidate
+from napari_ifkd._plugin.layers import tag
 from napari_ifkd._plugin.look import field_px, go_to
 from napari_ifkd._plugin.measure import Agreement, agreement, disagreements, same_grid
 from napari_ifkd._plugin.palette import BOTH, STUDENT, TEACHER
-from napari_ifkd._plugin.reader import named
 from napari_ifkd._plugin.settings import runs_folder
 from napari_ifkd._plugin.worker import say_error
 from napari_ifkd.config import Config
-from napari_ifkd.errors import InputError
 
 from .flicker import Flicker
 from .look_sliders import LookSliders
 from .modes import Modes
 from .page import Page
-from .parts import Notice, button, form, offer, row, shortcut, text
+from .parts import button, form, offer, row, shortcut, text
 
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
@@ -53,6 +52,10 @@ class ComparePage(Page):
         self.in_field = QCheckBox("Agreement of the visible field only")
         self.in_field.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
         self.in_field.setToolTip("Agreement of A and B where you look, and not over the whole slide")
+        self.corrections = QCheckBox("Show corrections")
+        self.corrections.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
+        self.corrections.setChecked(True)
+        self.corrections.setToolTip("Show what was corrected on this slide above the predictions, which do not know of it")
         self.last = button("◀ Differs", "Go to the place before, of those where A and B differ most. Key Shift+D", lambda: self._differ(-1))
         self.next = button("Differs ▶ (D)", "Go to the next place, from where A and B differ most. Key D", lambda: self._differ(1))
         self.flick = button(
@@ -60,7 +63,6 @@ class ComparePage(Page):
         )
         self.flicker = Flicker(self, self._session, Qt.Key.Key_F)
         self.jumps = row(self.last, self.next, self.flick)
-        self.refused = Notice()
         self.file = button("Compare with a file …", "Take a mask or regions of another program as B", self._ask_file)
         comparing = {"D": lambda: self._differ(1), "Shift+D": lambda: self._differ(-1), "F": self.flicker.begin}
         self.keys = {key: shortcut(self.jumps, key, act) for key, act in comparing.items()}
@@ -72,11 +74,16 @@ class ComparePage(Page):
         self._moved.setInterval(_RESTED_MS)
         self._moved.timeout.connect(self._measure)
         pair, opacity = form(self.a, self.b).native, form(self.opacity).native
-        self.fill(self.mode, pair, self.file, self.refused, opacity, self.jumps, self.place, self.legend, self.in_field, self.numbers)
+        self.fill(self.mode, pair, self.file, opacity, self.jumps, self.place, self.legend, self.corrections, self.in_field, self.numbers)
         self.a.changed.connect(self._pick_pair)
         self.b.changed.connect(self._pick_pair)
         self.mode.picked.connect(self._pick_mode)
         self.in_field.toggled.connect(lambda _: self._measure())
+        self.corrections.toggled.connect(self._show_corrections)
+        self._viewer.layers.events.inserted.connect(self._layer_came)
+        self._viewer.layers.events.removed.connect(self._offer_corrections)
+        self.destroyed.connect(self._deafen)
+        self._offer_corrections()
         camera = self._viewer.scene.camera
         camera.events.center.connect(self._look_elsewhere)
         camera.events.zoom.connect(self._look_elsewhere)
@@ -84,7 +91,6 @@ class ComparePage(Page):
         dock.listen("a", "b", "threshold", "sigma_px", to=self._forget_places)
         dock.hear(self._dock.bench.drawings.changed, self._exclude)
         dock.listen("slide", to=self._exclude)
-        dock.listen("slide", to=lambda: self.refused.say(None))
         dock.listen("a", "b", "compare", "threshold", "sigma_px", to=self._measure)
 
     # --- picking
@@ -104,9 +110,8 @@ class ComparePage(Page):
 
         def failed(error: Exception) -> None:
             self._show_choices()
-            self.refused.say(str(named(error) if isinstance(error, InputError) else error), "error")
+            say_error(error)
 
-        self.refused.say(None)
         self.file.setEnabled(False)
         self.file.setText("Reading …")
         self._dock.in_thread(lambda: file_candidate(path, slide, folder, mpp, threshold, sigma_px), self._session.compare_file, failed)
@@ -165,6 +170,28 @@ class ComparePage(Page):
     def _look_elsewhere(self, _: Any = None) -> None:
         if self.in_field.isChecked():
             self._moved.start()
+
+    def _show_corrections(self, shown: bool) -> None:
+        for layer in self._dock.bench.layers.ours("corrections"):
+            layer.visible = shown
+
+    def _layer_came(self, event: Any) -> None:
+        layer = event.value
+        if tag(layer).get("kind") == "corrections":
+            layer.visible = self.corrections.isChecked()
+            layer.events.visible.connect(self._offer_corrections)  # who closes the eye of the layer has hidden them here too
+            self._offer_corrections()
+
+    def _offer_corrections(self, _: Any = None) -> None:
+        layer = next(self._dock.bench.layers.ours("corrections"), None)
+        self.corrections.setVisible(layer is not None)
+        if layer is not None:
+            with QSignalBlocker(self.corrections):
+                self.corrections.setChecked(layer.visible)
+
+    def _deafen(self) -> None:
+        self._viewer.layers.events.inserted.disconnect(self._layer_came)
+        self._viewer.layers.events.removed.disconnect(self._offer_corrections)
 
     # --- showing
 

@@ -9,7 +9,6 @@ import numpy as np
 from napari_ifkd._plugin import layers as made
 from napari_ifkd._plugin.look import field_px
 from napari_ifkd._plugin.palette import NORMAL, STUDENT
-from napari_ifkd._plugin.undo import Undo
 from napari_ifkd._plugin.worker import say_error
 from napari_ifkd.annotations import Corrections
 from napari_ifkd.annotations.corrections import TUMOUR
@@ -21,10 +20,12 @@ from .parts import button, row, text
 from .pen import pen_style
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from napari_ifkd.session_records import Candidate
     from napari_ifkd.slides import Slide
 
     from .dock import Dock
@@ -48,7 +49,7 @@ class CorrectPage(Page):
 
     def __init__(self, dock: Dock) -> None:
         super().__init__(dock)
-        self._open: tuple[Slide, Path, float, int, int] | None = None  # slide, corrections, um/px, and the corner of what is painted
+        self._open: tuple[Slide, Candidate, int, int] | None = None  # what is painted on, and the corner of the field
         self._busy = False
         self.what = text("What is corrected, and where")
         self.begin = button("Correct this field", "Make a labels layer of the visible field, and choose napari's brush", self._begin)
@@ -76,7 +77,7 @@ class CorrectPage(Page):
         self._viewer.layers.events.removed.connect(self._removed)
         self.destroyed.connect(lambda: self._viewer.layers.events.removed.disconnect(self._removed))
         dock.listen("slide", "shown", to=self._show)
-        dock.hear(dock.bench.judged, self._show)
+        dock.hear(dock.bench.corrected, self._show)
 
     # --- painting
 
@@ -108,7 +109,7 @@ class CorrectPage(Page):
         def ready(found: tuple[NDArray[np.uint8], tuple[int, int], tuple[float, float]]) -> None:
             self._busy = False
             values, (y0, x0), scale = found
-            self._open = slide, path, mpp, y0, x0
+            self._open = slide, shown, y0, x0
             place = made.placement(slide.mpp, scale)
             place["translate"] = tuple(t + o * s for t, o, s in zip(place["translate"], (y0, x0), place["scale"], strict=True))
             layer = self._viewer.add_labels(
@@ -149,28 +150,36 @@ class CorrectPage(Page):
         layer, opened = self.layer(), self._open
         if layer is None or opened is None:
             return
-        slide, path, _, y0, x0 = opened
+        slide, painted_on, y0, x0 = opened
+        home = self._home(painted_on)
+        path, mpp = RunFolder(home.run).corrections_path(slide.name), home.found.mpp
         values, as_read = np.asarray(layer.data).astype(np.uint8), made.tag(layer)["before"]
         if (values > TUMOUR).any():
             say_error(AnnotationError("corrections", "hold labels above 2", "Paint with 1 (normal), 2 (tumour) or 0 (take back)"))
             return
 
-        def work() -> NDArray[np.uint8]:
-            corrections = Corrections.open(path)
+        def paint() -> tuple[None, Callable[[], object]]:
+            corrections = Corrections.open(path) if path.is_dir() else Corrections.create(path, slide, mpp)
             before = corrections.read(y0, x0, *values.shape)  # which others may have changed meanwhile
             corrections.paint(y0, x0, np.where(values != as_read, values, before))
-            return before
+            return None, lambda: Corrections.open(path).paint(y0, x0, before)
 
-        def written(before: NDArray[np.uint8]) -> None:
-            self._dock.bench.undos.append(Undo(slide, path, lambda: Corrections.open(path).paint(y0, x0, before)))
+        def written(_: object) -> None:
             self._open = None
             self._viewer.layers.remove(layer)
             self._viewer.layers.selection.active = self._dock.bench.layers.find("slide", slide.path)
-            self._rested(slide, path)
+            self._rested()
 
         self._busy = True
         self._show()
-        self._dock.in_thread(work, written, self._failed)
+        self._dock.in_thread(lambda: self._dock.bench.undos.act(path, paint), written, self._failed)
+
+    def _home(self, painted_on: Candidate) -> Candidate:
+        """Return the prediction whose run keeps what was painted: the run that took over what was painted on, if one did meanwhile."""
+        there, identity = self._session.predictions(), painted_on.found.identity
+        if painted_on in there or identity is None:
+            return painted_on
+        return next((c for c in there if c.found.identity == identity), painted_on)
 
     def _discard(self) -> None:
         layer = self.layer()
@@ -180,32 +189,20 @@ class CorrectPage(Page):
         self._show()
 
     def _undo(self) -> None:
-        last = self._last()
-        if last is None:
-            return
-        undos = self._dock.bench.undos
-        undo = undos[last]
+        path = self._path()
+        if path is not None:
+            self._busy = True
+            self._show()
+            self._dock.in_thread(lambda: self._dock.bench.undos.take_back(path), lambda _: self._rested(), self._failed)
 
-        def undone(_: object) -> None:
-            undos.remove(undo)
-            self._rested(undo.slide, undo.path)
-
-        self._busy = True
-        self._show()
-        self._dock.in_thread(undo.act, undone, self._failed)
-
-    def _last(self) -> int | None:
-        """Return which of the writes was the last one into the corrections that are shown, None if there was none."""
+    def _path(self) -> Path | None:
+        """Return where the corrections of what is shown are kept."""
         shown = self._session.shown
-        path = None if shown is None else RunFolder(shown.run).corrections_path(shown.slide)
-        undos = self._dock.bench.undos
-        return next((at for at in reversed(range(len(undos))) if undos[at].path == path), None)
+        return None if shown is None else RunFolder(shown.run).corrections_path(shown.slide)
 
-    def _rested(self, slide: Slide, path: Path) -> None:
+    def _rested(self) -> None:
         self._busy = False
-        self._buttons()
-        self._refresh(slide, path)
-        self._dock.bench.judged.emit()
+        self._dock.bench.corrected.emit()
 
     def _failed(self, error: Exception) -> None:
         self._busy = False
@@ -237,7 +234,8 @@ class CorrectPage(Page):
         self.begin.setVisible(not painting)
         self.write.setEnabled(painting and idle)
         self.begin.setEnabled(self._session.shown is not None and not painting and idle)
-        self.undo.setEnabled(self._last() is not None and not painting and idle)
+        path = self._path()
+        self.undo.setEnabled(path is not None and self._dock.bench.undos.any_of(path) and not painting and idle)
 
     def _refresh(self, slide: Slide, path: Path) -> None:
         """Show all corrections of a slide, small, and tell their areas."""

@@ -12,6 +12,7 @@ from napari_ifkd._plugin import layers as made
 from napari_ifkd._plugin.look import go_to
 from napari_ifkd._plugin.worker import say_error
 from napari_ifkd.annotations.points import read_points, write_points
+from napari_ifkd.runs.folder import RunFolder
 
 from .page import Page
 from .parts import button, row, shortcut, text
@@ -54,6 +55,7 @@ class CountPage(Page):
         self.at, self._busy, self._writing, self._unwritten = 0, False, False, False
         self._slide: Slide | None = None
         self._run: Path | None = None
+        self._recalled: tuple[Slide | None, Path | None] = (None, None)
         self._judgement: Judgement | None = None
         self._left: tuple[tuple[float, ...], float] | None = None  # where the camera was before
         self.what = text("What the count is for")
@@ -86,12 +88,14 @@ class CountPage(Page):
         acts: dict[str, Callable[[], object]] = {key: partial(self._answer, answer) for answer, (_, key) in ANSWERS.items()}
         self.keys = {key: shortcut(self.asking, key, act) for key, act in {**acts, "B": self._back, "Backspace": self._back}.items()}
         dock.listen("slide", "run", "shown", to=self._show)
+        dock.listen("slide", "run", "job", to=self._recall)
 
     def showEvent(self, event: Any) -> None:
         """Hide what predictions say, while places are asked about."""
         super().showEvent(event)
         if self.points:
             self._dock.bench.layers.hide_predictions(True)
+        self._recall()
 
     def hideEvent(self, event: Any) -> None:
         """Show them to who looks at something else meanwhile."""
@@ -107,7 +111,7 @@ class CountPage(Page):
             return
 
         def work() -> list[Point]:
-            from napari_ifkd.runs.answers import ask, take_answers  # with scipy's statistics: a second that the window need not wait
+            from napari_ifkd.runs.answers import ask, take_answers
             from napari_ifkd.runs.points import opened_evidence
 
             table = run / TABLE
@@ -218,11 +222,50 @@ class CountPage(Page):
                 judgement = evidence.judgement()
                 return judgement, list(evidence.notes)
 
+        def judged(found: tuple[Judgement | None, list[str]]) -> None:
+            self._judged(found)
+            self._dock.bench.judged.emit()
+
         self._stop()
+        self._judge(work, judged)
+
+    def _recall(self) -> None:
+        """Show again what was answered of this run before, once it has ended: its maps are read for it."""
+        session = self._session
+        slide, run, job = session.slide, session.run, session.job
+        here = slide, run
+        if here == self._recalled or self._busy or self.points or not self.isVisible() or (job is not None and job.alive):
+            return
+        self._recalled = here
+        if slide is None or run is None or not RunFolder(run).points.is_file():
+            return
+
+        def work() -> tuple[Judgement | None, list[str]] | None:
+            from napari_ifkd.runs.points import opened_evidence
+
+            if not any(point.slide == slide.name for point in read_points(RunFolder(run).points)):
+                return None
+            with opened_evidence(run, slide.path) as evidence:
+                judgement = evidence.judgement()
+                return judgement, list(evidence.notes)
+
+        def recalled(found: tuple[Judgement | None, list[str]] | None) -> None:
+            if found is not None and here == (session.slide, session.run):
+                self._judged(found)
+            else:
+                self._busy = False
+                self.card.setText("")
+                self._show()
+            self._recall()  # another may be looked at by now
+
+        self._slide, self._run = here
+        self._judge(work, recalled)
+
+    def _judge(self, work: Callable[[], Any], judged: Callable[[Any], None]) -> None:
         self._busy = True
         self.card.setText("Judging the rounds by the answers …")
         self._show()
-        self._dock.in_thread(work, self._judged, self._failed)
+        self._dock.in_thread(work, judged, self._failed)
 
     def _stop(self) -> None:
         if self.points:
@@ -238,7 +281,6 @@ class CountPage(Page):
         self._busy = False
         self._judgement, notes = found
         self.card.setText(_card(self._judgement, self._pair(), notes))
-        self._dock.bench.judged.emit()
         self._show()
 
     def _pair(self) -> tuple[int, ...]:
@@ -265,8 +307,8 @@ class CountPage(Page):
 
     def _show(self) -> None:
         session = self._session
-        if self._slide is not None and session.slide is not self._slide and not self._busy:
-            self._slide = self._judgement = None
+        if self._slide is not None and (session.slide, session.run) != (self._slide, self._run) and not self._busy:
+            self._slide = self._run = self._judgement = None
             self.card.setText("")
             self._stop()
             return

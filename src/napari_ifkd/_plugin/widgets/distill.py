@@ -104,6 +104,7 @@ class DistillDock(Dock):
         self.hear(self.bench.drawings.changed, self._show_job)
         self.hear(self.bench.drawings.changed, self._exclude)
         self.hear(self.bench.judged, self._look_back)
+        self.hear(self.bench.corrected, self._look_back)
         self.listen("slide", "slides", "teacher", "job", "given", to=self._show_job)
         self.listen("rounds", "run", "shown", "accepted", to=self._show_rounds)
         self.listen("shown", "job", to=self._look_back)

@@ -13,6 +13,7 @@ from qtpy.QtWidgets import (
     QAbstractSpinBox,
     QComboBox,
     QDockWidget,
+    QHBoxLayout,
     QScrollArea,
     QScrollBar,
     QSizePolicy,
@@ -21,7 +22,10 @@ from qtpy.QtWidgets import (
 )
 
 from napari_ifkd._plugin.bench import bench_of
+from napari_ifkd._plugin.trouble import TROUBLE
 from napari_ifkd._plugin.worker import in_thread, say_error
+
+from .parts import Notice, button
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +44,27 @@ class _Still(QObject):
             event.ignore()
             return True
         return super().eventFilter(watched, event)
+
+
+class _TroubleBar(QWidget):
+    """What went wrong, at the foot of a dock, and a button that dismisses it."""
+
+    def __init__(self, dock: QWidget) -> None:
+        super().__init__(dock)
+        self.notice = Notice()
+        self.notice.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.dismiss = button("✕", "I have read it", TROUBLE.clear)
+        self.dismiss.setFixedWidth(24)
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(8, 4, 8, 4)
+        layout.setSpacing(4)
+        layout.addWidget(self.notice, 1)
+        layout.addWidget(self.dismiss, 0, Qt.AlignmentFlag.AlignTop)
+
+    def show_message(self) -> None:
+        """Show it, or nothing."""
+        self.notice.say(TROUBLE.message or None, "error")
+        self.setVisible(bool(TROUBLE.message))
 
 
 class Dock(QScrollArea):
@@ -70,6 +95,12 @@ class Dock(QScrollArea):
         self.column.setSpacing(6)
         self.setWidget(column)
         self._still = _Still(self)
+        self.trouble = _TroubleBar(self)
+        TROUBLE.shown_by(self)
+        self.hear(TROUBLE.changed, self._make_room)
+        for name in ("slide", "slides"):
+            self.hear(self.session.events[name], TROUBLE.clear)
+        self._make_room()
 
     def event(self, event: QEvent | None) -> bool:
         """Name the tab briefly once there is one: six have no room for the package's name."""
@@ -77,6 +108,17 @@ class Dock(QScrollArea):
         if event is not None and event.type() == QEvent.Type.ParentChange and isinstance(parent, QDockWidget):
             parent.setWindowTitle(type(self).__name__.removesuffix("Dock"))
         return bool(super().event(event))
+
+    def resizeEvent(self, event: Any) -> None:
+        """Let what went wrong stand below all, wherever one has scrolled to."""
+        super().resizeEvent(event)
+        self._make_room()
+
+    def _make_room(self) -> None:
+        self.trouble.show_message()
+        height = self.trouble.heightForWidth(self.width()) if TROUBLE.message else 0
+        self.setViewportMargins(0, 0, 0, height)
+        self.trouble.setGeometry(0, self.height() - height, self.width(), height)
 
     def add(self, *parts: QWidget) -> None:
         """Add parts below the ones there are."""

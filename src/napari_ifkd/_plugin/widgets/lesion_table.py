@@ -67,10 +67,12 @@ class LesionModel(QAbstractTableModel):
         """Return the lesion of a row."""
         return self._rows[row][0]
 
-    def judge(self, row: int, word: Word | None) -> None:
-        """Take note of a verdict."""
-        self._rows[row] = (self._rows[row][0], word)
-        self.dataChanged.emit(self.index(row, 0), self.index(row, len(COLUMNS) - 1))
+    def judge(self, lesion: Lesion, word: Word | None) -> None:
+        """Take note of a verdict; of a lesion that is no longer listed, none."""
+        for rows in (self._rows, self._small):
+            rows[:] = [(one, word if one == lesion else former) for one, former in rows]
+        if self._rows:
+            self.dataChanged.emit(self.index(0, 0), self.index(len(self._rows) - 1, len(COLUMNS) - 1))
 
     def judged(self) -> list[tuple[Lesion, Word]]:
         """Return the lesions that were judged."""

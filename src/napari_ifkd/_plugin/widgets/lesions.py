@@ -186,8 +186,10 @@ class LesionsPage(Page):
 
         def done(_: object) -> None:
             self._busy = False
-            self.model.judge(at, word)
-            self._step(1)
+            self.model.judge(lesion, word)
+            now = self._row()
+            if 0 <= now < self.model.rowCount() and self.model.lesion(now) == lesion:  # else the user went on already
+                self._step(1)
             self._show()
             self._dock.bench.judged.emit()
 

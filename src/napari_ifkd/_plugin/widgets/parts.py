@@ -14,6 +14,7 @@ from qtpy.QtGui import QKeySequence, QShortcut  # type: ignore[attr-defined] # q
 from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
 from napari_ifkd._plugin.palette import ACTION, ERROR, NOTE, WARNING
+from napari_ifkd._plugin.trouble import TROUBLE
 from napari_ifkd.config import Config
 
 if TYPE_CHECKING:
@@ -77,7 +78,12 @@ def button(label: str, tooltip: str, clicked: Callable[[], object], *, main: boo
     made = QPushButton(label)
     made.setToolTip(tooltip)
     made.setProperty(_DOES, tooltip)
-    made.clicked.connect(lambda: clicked())
+
+    def pressed() -> None:
+        TROUBLE.clear()  # what went wrong before is of the past
+        clicked()
+
+    made.clicked.connect(lambda: pressed())
     if main:
         made.setStyleSheet(
             f"QPushButton {{background: {ACTION}; color: white; font-weight: bold; padding: 5px;}}"

@@ -88,6 +88,7 @@ class RunsDock(Dock):
         job = self.session.job
         if job is not None and job.state == "done":  # its row and card tell that
             self.progress.hide()
+        self.progress.resume.hide()  # that of the run that is picked stands below
         now = (job.out, job.state) if job is not None else ()
         if now != self._job:  # not at every step of its progress
             self._job = now

@@ -39,7 +39,6 @@ class SlideDock(Dock):
         self.recent.setMenu(self.recent_menu)
         self.which = ComboBox(choices=[("none", None)], label="Slide", tooltip="Which of the open slides is looked at")
         self.which_row = form(self.which).native
-        self.refused = Notice()
         self.card = text("What the file says; label and macro pictures are never read")
         self.card.setObjectName("slide card")
         self.notice = Notice()
@@ -67,7 +66,6 @@ class SlideDock(Dock):
             self.stranger,
             self.adopt,
             row(self.open, self.recent, self.open_run, stretch=(2, 0, 1)),
-            self.refused,
             self.which_row,
             self.card,
             self.notice,
@@ -87,8 +85,6 @@ class SlideDock(Dock):
         self.listen("slide", "tissue", to=self._show)
         self.which.changed.connect(self._pick)
         self.listen("slide", "slides", to=self._list)
-        self.hear(self.bench.refused, lambda: self.refused.say(self.bench.refusal, "error"))
-        self.listen("slide", "slides", to=lambda: self.refused.say(None))
         self.hear(self.bench.strangers.changed, self._show_stranger)
         self._show_stranger()
         self.hear(self.bench.memory.changed, self._list_recent)

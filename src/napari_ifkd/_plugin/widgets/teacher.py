@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 from magicgui.widgets import CheckBox, ComboBox
 from qtpy.QtWidgets import QFileDialog, QInputDialog
 
-from napari_ifkd._plugin.reader import named
 from napari_ifkd._plugin.settings import device, offered_devices, runs_folder, set_device
+from napari_ifkd._plugin.worker import say_error
 from napari_ifkd.config import Config
-from napari_ifkd.errors import InputError
 from napari_ifkd.session_records import BUILT_IN_TEACHER
 
 from .dock import Dock
@@ -56,7 +55,7 @@ class TeacherDock(Dock):
             tooltip="Where networks work, from the next run or preview on; auto takes a GPU where there is one",
         )  # fmt: skip
         self.card = text("What the weights file says of the network")
-        self.warning, self.refused = Notice(), Notice()
+        self.warning = Notice()
         self.predict = button(
             "Predict", "Make the probability map of the slide, in the region chosen in the Slide dock", self._predict, main=True
         )
@@ -74,7 +73,6 @@ class TeacherDock(Dock):
         self.add(
             form(self.model, self.device).native,
             row(self.file, self.hub, self.from_run, stretch=(1, 1, 1)),
-            self.refused,
             self.card,
             self.warning,
             self.preview,
@@ -139,7 +137,6 @@ class TeacherDock(Dock):
         """Choose a network by name, file or run, by default unless there is one; it may have to be fetched: the window does not wait."""
         self._asked += 1
         asked = self._asked
-        self.refused.say(None)
 
         def found(teacher: Resolved) -> None:
             if asked == self._asked and not (default and self.session.teacher is not None):  # else another came meanwhile
@@ -150,8 +147,8 @@ class TeacherDock(Dock):
         self.in_thread(lambda: resolved(ref), found, self._not_chosen)
 
     def _not_chosen(self, error: Exception) -> None:
-        self.refused.say(str(named(error) if isinstance(error, InputError) else error), "error")  # it stays: a toast would go
         self._show_teacher()
+        say_error(error)
 
     def _show_teacher(self) -> None:
         teacher = self.session.teacher

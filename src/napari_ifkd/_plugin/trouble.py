@@ -1,0 +1,46 @@
+"""What went wrong last: the docks tell it in full, until it is dismissed or the next thing is done."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING
+
+from psygnal import Signal
+from qtpy.compat import isalive
+
+if TYPE_CHECKING:
+    from qtpy.QtWidgets import QWidget
+
+
+class Trouble:
+    """One message for all docks; the one that is seen shows it.
+
+    Attributes
+    ----------
+    message : "" while nothing is wrong
+    """
+
+    changed = Signal()
+
+    def __init__(self) -> None:
+        self.message = ""
+        self._docks: weakref.WeakSet[QWidget] = weakref.WeakSet()
+
+    def shown_by(self, dock: QWidget) -> None:
+        """Take note of a dock that shows the message."""
+        self._docks.add(dock)
+
+    def say(self, message: str) -> bool:
+        """Tell that something went wrong; return whether a dock that shows it is seen."""
+        self.message = message
+        self.changed.emit()
+        return any(isalive(dock) and dock.isVisible() for dock in self._docks)  # type: ignore[no-untyped-call]
+
+    def clear(self) -> None:
+        """Tell that it is of the past."""
+        if self.message:
+            self.message = ""
+            self.changed.emit()
+
+
+TROUBLE = Trouble()
