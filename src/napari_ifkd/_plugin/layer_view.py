@@ -116,8 +116,8 @@ class LayerView:
 
     def _slide_changed(self, slide: Slide | None) -> None:
         if slide is not None:
-            self.show_slide(slide)
             self._agree_on_units(made.PIXELS if slide.mpp is None else made.MICROMETRES)
+            self.show_slide(slide)
         for layer in self.ours("slide"):
             layer.visible = slide is not None and made.tag(layer)["path"] == str(slide.path)
         for layer in self.ours("tissue"):
