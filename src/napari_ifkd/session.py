@@ -14,7 +14,7 @@ from psygnal import SignalGroupDescriptor
 from .config import Config
 from .errors import SlideError
 from .events import EpochDone, Event, MapReady, RoundDone, RunDone
-from .inference import domain_warning
+from .inference import domain_warning, few_slides_warning
 from .runs.folder import RunFolder
 from .session_records import Candidate, Given, Job
 from .session_story import RunStory
@@ -159,7 +159,7 @@ class Session:
         """Return why the chosen teacher should not be believed on the active slide, None if nothing speaks against it."""
         if self.teacher is None or self.slide is None:
             return None
-        return domain_warning(self.teacher.card, self.slide)
+        return domain_warning(self.teacher.card, self.slide) or few_slides_warning(self.teacher.card, self.slide)
 
     def give(self, use: GivenUse, path: Path | None) -> None:
         """Take a file for the next distillation of the active slide; None takes the one there is back."""

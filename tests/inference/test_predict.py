@@ -14,7 +14,7 @@ import torch
 from napari_ifkd.config import Config, NetworkConfig
 from napari_ifkd.errors import Cancelled, EngineError, SlideError
 from napari_ifkd.events import Progress, Warned
-from napari_ifkd.inference import Predictor, domain_warning, open_map, predict_map
+from napari_ifkd.inference import Predictor, domain_warning, few_slides_warning, open_map, predict_map
 from napari_ifkd.models import build_model, prepare
 from napari_ifkd.slides import find_tissue
 
@@ -249,6 +249,20 @@ def test_warning_of_a_phantom_teacher_stays_with_the_map(make_slide, tissue_like
     assert Warned(told) in events
     assert found.domain_warning == told
     assert told in open_map(found.path).warnings
+
+
+def test_a_teacher_of_few_slides_is_not_believed_on_another(make_slide, tissue_like, network, card, drain, tmp_path):
+    slide = make_slide(tissue_like(96, 96), mpp=1.0)
+    others = tuple("0" * 63 + str(number) for number in range(4))
+    for learned_from, warned in (((), False), (others[:1], True), (others[:3], True), (others, False), ((slide.quick_hash,), False)):
+        asked = card.model_copy(update={"learned_from": learned_from})
+        told = few_slides_warning(asked, slide)
+        assert (told is not None) == warned
+        out = tmp_path / f"{len(learned_from)}{warned}.zarr"
+        events, found = drain(predict_map(slide, network, asked, out, Config().replaced(**EVERYWHERE)))
+        assert [text for text in found.warnings if "learned from" in text] == ([told] if warned else [])
+        assert (Warned(told) in events) == warned
+        assert found.domain_warning is None
 
 
 def test_no_folder_is_told_by_the_map(make_slide, tissue_like, network, card, drain, tmp_path):

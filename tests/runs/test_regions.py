@@ -57,6 +57,10 @@ def test_rough_regions_teach_a_teacher_that_finds_the_rest(drawn_slide: Path, tm
     assert "tiny.tif" in card.trained_on
     assert "tiles, image-level labels only" in card.trained_on
     assert str(tmp_path) not in card.model_dump_json()
+    assert card.learned_from == (run.about["slides"][0]["quick_hash"],)
+    short = config.replaced(**{"rounds.rounds": 1, "rounds.epochs": 1})
+    list(distill_run([drawn_slide], tmp_path / "teacher", tmp_path / "rounds", short))
+    assert load_model(RunFolder(tmp_path / "rounds").model_path(1))[1].learned_from == card.learned_from
     assert [slide["name"] for slide in run.about["slides"]] == ["tiny.tif"]
 
     list(predict_run([drawn_slide], tmp_path / "teacher", tmp_path / "map", config))
@@ -99,6 +103,7 @@ def test_slides_and_patches_teach_together(drawn_slide: Path, drawn_patches: Pat
     numbers = [int(word) for word in card.trained_on.replace(":", "").split() if word.isdigit()]
     assert "kept aside" in card.trained_on
     assert sum(numbers[-3:]) == 16 + 18 + 24  # positive, negative, kept aside
+    assert card.learned_from == ()
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .domain import domain_warning
+    from .domain import domain_warning, few_slides_warning
     from .file_map import maps_of_tiles, write_file_map
     from .map_source import FileMap, MapSource, open_file_map, sha256_of
     from .patch_maps import read_patch_maps
@@ -19,6 +19,7 @@ __all__ = [
     "Predictor",
     "ProbabilityMap",
     "domain_warning",
+    "few_slides_warning",
     "image_score",
     "maps_of_tiles",
     "open_file_map",
@@ -33,7 +34,7 @@ __all__ = [
 ]
 
 _HOME = {
-    "domain": ("domain_warning",),
+    "domain": ("domain_warning", "few_slides_warning"),
     "file_map": ("maps_of_tiles", "write_file_map"),
     "map_source": ("FileMap", "MapSource", "open_file_map", "sha256_of"),
     "patch_maps": ("read_patch_maps",),

@@ -9,6 +9,19 @@ if TYPE_CHECKING:
     from napari_ifkd.slides import Slide
 
 
+FEW_SLIDES = 3
+"""A network that learnt from so few slides, or fewer, is not believed on another without a look."""
+
+
+def few_slides_warning(card: ModelCard, slide: Slide) -> str | None:
+    """Return a warning if the network learnt from few slides, and this is none of them, else None."""
+    count = len(card.learned_from)
+    if not 0 < count <= FEW_SLIDES or slide.quick_hash in card.learned_from:
+        return None
+    of = "one slide" if count == 1 else f"{count} slides"
+    return f"This teacher learned from {of}, and not from this one: look at a preview before you believe it here."
+
+
 def domain_warning(card: ModelCard, slide: Slide) -> str | None:
     """Return a warning if the network was made for phantom slides and this is none, else None."""
     if card.domain != "phantom" or slide.is_phantom:

@@ -19,7 +19,7 @@ from napari_ifkd.slides import find_tissue, tile_grid
 
 from .blend import BandBlender
 from .coverage import Coverage
-from .domain import domain_warning
+from .domain import domain_warning, few_slides_warning
 from .map_writer import MapWriter, map_facts
 from .predictor import Predictor
 from .probability_map import open_map
@@ -93,7 +93,7 @@ def predict_map(
     settings = config.inference
     mpp0 = slide.require_mpp()
     foreign = domain_warning(card, slide)
-    warnings = [text for text in (foreign, _resolution_warning(mpp0, card)) if text]
+    warnings = [text for text in (foreign, few_slides_warning(card, slide), _resolution_warning(mpp0, card)) if text]
     shape = slide.working_shape(card.mpp)
     scale_yx = slide.working_scale(card.mpp)
     if settings.tissue_only:

@@ -109,7 +109,8 @@ def train_run(
                     train, held = _split(join_bags([*patches, *tiles]), config)
                 else:
                     train, held = ready
-                yield from _train(folder, model, train, held, masks, config, stop)
+                learned_from = () if patches else tuple(slide.quick_hash for slide in slides)
+                yield from _train(folder, model, train, held, masks, config, learned_from, stop)
             yield RoundDone(0, None, folder.metrics(0))
             yield RunDone(0, "the teacher, as it is after its last epoch")
 
@@ -150,6 +151,7 @@ def _train(
     held: Bags,
     masks: NDArray[np.bool_] | None,
     config: Config,
+    learned_from: tuple[str, ...],
     should_stop: Callable[[], bool],
 ) -> Generator[Event, None, None]:
     use_threads(config.threads)
@@ -183,6 +185,7 @@ def _train(
         tile_px=int(train.images.shape[1]),
         normalisation=model.normalisation,
         trained_on=f"{train.source}: {train.positives} positive and {train.negatives} negative {kind}, {labels}{aside}",
+        learned_from=learned_from,
         notes=f"{_recipe(config.stage1)}, {config.stage1.epochs} epochs, seed {config.seed}",
     )
     folder.write_metrics(0, scores)  # first: a round counts as there once its network is

@@ -126,7 +126,7 @@ class TeacherDock(Dock):
     def _choose_hub(self) -> None:
         ref, ok = QInputDialog.getText(self, "Take a network from a hub", _HUB_HELP)
         if ok and ref.strip():
-            self.choose(ref.strip())
+            self.choose(ref.strip() if ":" in ref else f"hf-hub:{ref.strip()}")
 
     def _choose_run(self) -> None:
         path = QFileDialog.getExistingDirectory(self, "Take the network of a run", str(runs_folder()))
