@@ -96,11 +96,11 @@ def test_a_network_is_fetched_from_the_hub(window: Any, drawn_teacher: Path, mon
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
     window.wait(lambda: session.teacher is not None)
-    for text in ("hf-hub:org/none", "hf-hub:org/repo@v2#small.safetensors"):
+    for text in ("org/none", "hf-hub:org/repo@v2#small.safetensors"):
         window.when(lambda: bool(window.dialogs("QInputDialog")), lambda text=text: typed(text))
         window.click("Teacher", teacher.hub)
         window.wait(lambda: "Getting" not in teacher.card.text())
-        assert ("hf-hub:org/none" in teacher.trouble.notice.text()) == teacher.trouble.isVisible() == (text == "hf-hub:org/none")
+        assert ("hf-hub:org/none" in teacher.trouble.notice.text()) == teacher.trouble.isVisible() == (text == "org/none")
     assert asked == [("org/none", "model.safetensors", None), ("org/repo", "small.safetensors", "v2")]
     assert session.teacher.path == drawn_teacher
 

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from . import layers as made
+from .look import show_whole
 from .palette import STUDENT, TEACHER
 from .side_by_side import SideBySide
 
@@ -96,7 +97,7 @@ class LayerView:
             layer.data = data
             layer.metadata = {**layer.metadata, **options["metadata"]}
             layer.scale, layer.translate, layer.units = options["scale"], options["translate"], options["units"]
-            self.viewer.reset_view()
+            show_whole(slide, self.viewer)  # napari's own view would be of all slides at once
         if self.viewer.layers.index(layer):
             self.viewer.layers.move(self.viewer.layers.index(layer), 0)
         return layer

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _NO_MODEL = "none"
 _PREVIEW = "<i>Preview</i> tells of what you see, at once; <i>Predict</i> of the slide, as the Slide dock says where."
 _HUB_HELP = (
-    "Whoever publishes a network tells its name on Hugging Face, such as hf-hub:organisation/repository\n"
+    "Whoever publishes a network tells its name on Hugging Face, such as organisation/repository\n"
     "(a version: @v2; one of several files: #file.safetensors),\n"
     "or an address with the hash of the file: https://...safetensors#sha256=..."
 )
