@@ -241,7 +241,10 @@ def test_a_network_is_chosen_from_the_list_and_from_a_run(
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *asked: asked[2] == str(settings.runs_folder()) and str(run.path))
     window.click("Teacher", teacher.from_run)
     window.wait(lambda: session.teacher.path == run.model_path(0))
-    assert teacher.model.value == session.teacher.label
+    assert teacher.model.value == session.teacher.label == "teacher of a-run"
+    for name, path in (("mine", models / "mine.safetensors"), ("teacher of a-run", run.model_path(0))):  # and back again
+        window.choose("Teacher", teacher.model, list(teacher.model.choices).index(name))
+        window.wait(lambda path=path: session.teacher.path == path)
 
 
 def test_folders_of_patches_are_typed_and_chosen(window: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -212,7 +212,7 @@ def test_what_is_missing_is_told_before_a_run_starts(window: Any, drawn_slide: P
 
 @pytest.mark.parametrize("dock", ["Teacher", "Runs"])
 def test_a_prediction_is_steered_from_the_docks(window: Any, tmp_path: Path, dock: str) -> None:
-    write_phantom(tmp_path / "phantom.tiff", 3072, 2304, seed=7)
+    write_phantom(tmp_path / "phantom.tiff", 2048, 1536, seed=7)
     session, teacher = window.session, window.docks["Teacher"]
     window.bench.open(tmp_path / "phantom.tiff")
     window.wait(lambda: session.tissue is not None and session.teacher is not None)

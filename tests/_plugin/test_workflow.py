@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import shapely
+from qtpy.QtCore import Qt
 
 from napari_ifkd.runs.folder import RunFolder
 
@@ -182,3 +183,12 @@ def test_rounds_on_two_slides_patches_and_drawn_regions(
     for slide in session.slides:
         session.activate(slide)
         assert {c.round for c in session.here()} == {0, 1}
+    bare = tmp_path / "third.tif"  # of which the run knows nothing
+    shutil.copy(drawn_slide, bare)
+    window.bench.open(bare)
+    assert "on another slide" in distill.whose.text()
+    window.show("Distill", distill.table)
+    place = distill.table.visualItemRect(distill.table.item(1, 0)).center()
+    window.qtbot.mouseClick(distill.table.viewport(), Qt.MouseButton.LeftButton, pos=place)  # goes to a slide that has it
+    assert (session.slide.name, session.shown.round) == ("tiny.tif", 1)
+    assert "on another slide" not in distill.whose.text()

@@ -164,7 +164,7 @@ def test_files_that_are_none(tmp_path):
     assert "is a folder" in told(tmp_path)
     for name in ("w.safetensors", "w.pt"):
         (tmp_path / name).write_bytes(b"hello, I am no weights file at all")
-        assert re.search("is no whole safetensors|cannot be read|is not opened", told(tmp_path / name))
+        assert re.search("is no weights file in safetensors|cannot be read|is not opened", told(tmp_path / name))
     torch.save([1, 2], tmp_path / "list.pt")
     assert "no tensors by name" in told(tmp_path / "list.pt")
     torch.save({"a": torch.zeros(1)}, tmp_path / "other.pt")

@@ -164,12 +164,12 @@ def test_a_pickle_is_refused_unread(tmp_path, old_format):
 def test_not_safetensors(tmp_path, content):
     path = tmp_path / "m.safetensors"
     path.write_bytes(content)
-    assert "no whole safetensors file" in told(path)
+    assert "no weights file in safetensors, or not a whole one" in told(path)
 
 
 def test_cut_short(saved):
     saved.write_bytes(saved.read_bytes()[:-100])
-    assert "no whole safetensors file" in told(saved)
+    assert "no weights file in safetensors, or not a whole one" in told(saved)
 
 
 def test_flipped_bit(saved):

@@ -85,7 +85,7 @@ def test_a_folder_and_a_broken_model_are_told(tmp_path, folder):
     with pytest.raises(ModelError, match="is a folder"):
         find_model(tmp_path)
     (folder / "broken.safetensors").write_bytes(b"nothing")
-    with pytest.raises(ModelError, match="cannot be used: is no whole safetensors"):
+    with pytest.raises(ModelError, match="cannot be used: is no weights file in safetensors"):
         find_model("broken")
 
 

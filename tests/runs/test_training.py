@@ -67,6 +67,8 @@ def test_resumed_teacher_is_bit_equal(drawn_patches: Path, tmp_path: Path, confi
     assert [e.epoch for e in again if isinstance(e, EpochDone)] == [2, 3]
     hashes = {weights_hash(load_model(RunFolder(tmp_path / name).model_path(0))[0]) for name in ("whole", "parts")}
     assert len(hashes) == 1
+    for ref in (tmp_path / "parts", RunFolder(tmp_path / "parts").model_path(0)):  # all networks of runs are called alike there
+        assert resolve_model(ref).label == "teacher of parts"
     assert [type(e) for e in resume_run(tmp_path / "parts")] == [RunStarted, RunDone]  # complete: it just says so
 
 

@@ -119,6 +119,13 @@ class Bench:
         except InputError as error:
             say_error(error)
 
+    def look_at(self, slide: Slide) -> None:
+        """Make one of the open slides the active one, in napari's list of layers too."""
+        layer = self.layers.find("slide", slide.path)
+        if layer is not None:
+            self.viewer.layers.selection.active = layer
+        self.session.activate(slide)
+
     def dropped(self, path: Path) -> None:
         """Open what was dropped onto a dock, as if it had been dropped onto the picture."""
         if path.is_dir():

@@ -60,7 +60,7 @@ def whole_safetensors(path: Path) -> Iterator[None]:
     try:
         yield
     except (safetensors.SafetensorError, OSError, ValueError) as error:
-        cause = f"is no whole safetensors file ({str(error).splitlines()[0][:200]})"
+        cause = f"is no weights file in safetensors, or not a whole one ({str(error).splitlines()[0][:200]})"
         raise ModelError(path, cause, "Fetch or train the file again") from error
 
 

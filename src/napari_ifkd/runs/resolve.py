@@ -47,14 +47,21 @@ def resolve_model(ref: str | Path) -> Resolved:
         if index == 0 and facts is not None:
             cause = f"stands for its round 0, and that is no network but the pseudo-masks of {facts.get('name')}"
             raise RunError(run.path, cause, "Accept one of its rounds, or give another model")
-        return Resolved(
-            run.model_path(index),
-            read_card(run.model_path(index)),
-            f"{'teacher' if index == 0 else f'round {index}'} of {path.resolve().name}",
-        )
+        return Resolved(run.model_path(index), read_card(run.model_path(index)), _label(run, index))
     found = find_model(ref)
     card = read_card(found)
-    return Resolved(found, card, card.name)
+    return Resolved(found, card, _label_of_file(found.resolve()) or card.name)
+
+
+def _label_of_file(path: Path) -> str:
+    """Return what a file of weights is called by the run it lies in, "" if it lies in none: all are called alike there."""
+    run, number = RunFolder(path.parent.parent.parent), path.parent.name
+    inside = run.exists and number.isdigit() and run.model_path(int(number)).resolve() == path
+    return _label(run, int(number)) if inside else ""
+
+
+def _label(run: RunFolder, index: int) -> str:
+    return f"{'teacher' if index == 0 else f'round {index}'} of {run.path.resolve().name}"
 
 
 def resolve_start(out: str | Path, ref: str | Path) -> Resolved:

@@ -46,7 +46,7 @@ class ComparePage(Page):
         self.a = ComboBox(choices=[("none", None)], label="A", tooltip="First prediction, orange")
         self.b = ComboBox(choices=[("none", None)], label="B", tooltip="Second prediction, blue")
         self.opacity = LookSliders(dock, "opacity")["opacity"]
-        self.legend = text("Colours of the comparison")
+        self.legend = text("Colours of the comparison", lines=2)
         self.place = text("Which of the places where A and B differ is seen")
         self.numbers = text("Agreement of A and B over the whole slide, at the present threshold")
         self.in_field = QCheckBox("Agreement of the visible field only")
@@ -91,7 +91,8 @@ class ComparePage(Page):
         dock.listen("a", "b", "threshold", "sigma_px", to=self._forget_places)
         dock.hear(self._dock.bench.drawings.changed, self._exclude)
         dock.listen("slide", to=self._exclude)
-        dock.listen("a", "b", "compare", "threshold", "sigma_px", to=self._measure)
+        dock.listen("a", "b", "threshold", "sigma_px", to=self._measure)
+        dock.listen("a", "b", "compare", to=self._show_mode)
 
     # --- picking
 
@@ -203,12 +204,15 @@ class ComparePage(Page):
         self.file.setEnabled(session.slide is not None and session.slide.mpp is not None)
         self.file.setText("Compare with a file …")
 
-    def _measure(self) -> None:
+    def _show_mode(self) -> None:
         session = self._session
         self.mode.show_mode(session.compare)
-        a, b, mode = session.a, session.b, session.compare
-        self.jumps.setEnabled(a is not None and b is not None)
-        _say(self.legend, _legend(a, b, mode))
+        self.jumps.setEnabled(session.a is not None and session.b is not None)
+        _say(self.legend, _legend(session.a, session.b, session.compare))
+
+    def _measure(self) -> None:
+        session = self._session
+        a, b = session.a, session.b
         self.numbers.setText("")
         if a is None or b is None:
             return

@@ -97,7 +97,7 @@ class DistillDock(Dock):
         self._areas: dict[int, float] = {}
         self._asked = 0  # how many times for areas; the last counts
         self._excluded: BaseGeometry | None = None
-        self.table.round_selected.connect(self.session.show_round)
+        self.table.round_selected.connect(self._look_at_round)
         self.listen("offer", to=self.offer.update_offer)
         for box in (self.all_slides, self.use_drawn):
             box.changed.connect(lambda _: self._show_job())
@@ -106,7 +106,7 @@ class DistillDock(Dock):
         self.hear(self.bench.judged, self._look_back)
         self.hear(self.bench.corrected, self._look_back)
         self.listen("slide", "slides", "teacher", "job", "given", to=self._show_job)
-        self.listen("rounds", "run", "shown", "accepted", to=self._show_rounds)
+        self.listen("slide", "rounds", "run", "shown", "accepted", to=self._show_rounds)
         self.listen("shown", "job", to=self._look_back)
         self.listen("candidates", "slide", "threshold", "sigma_px", to=self._measure)
         self.listen("curve", to=self._show_curve)
@@ -167,9 +167,22 @@ class DistillDock(Dock):
             where = f"<b>{len(slides)} slides</b>" if self._several else f"<b>{slide.name}</b>"
             self.what.setText(f"Tiles of {where}, labelled by {by}<b>{teacher.label}</b>.{chooses}")
 
+    def _look_at_round(self, index: int) -> None:
+        """Show a round; where the run was on other slides, on one of them."""
+        session = self.session
+        there = [c.slide for c in session.predictions() if c.act == "distill" and c.round == index]
+        if session.slide is not None and session.slide.name not in there:
+            for slide in session.slides:
+                if slide.name in there:
+                    self.bench.look_at(slide)
+                    break
+        session.show_round(index)
+
     def _show_rounds(self) -> None:
         session, shown = self.session, self.session.shown
-        self.whose.setText(f"<b>Rounds</b> of {escape(session.run.name)}" if session.run is not None else "<b>Rounds</b>")
+        elsewhere = session.rounds and session.slide is not None and all(c.act != "distill" for c in session.here())
+        whose = f" of {escape(session.run.name)}{', on another slide' if elsewhere else ''}" if session.run is not None else ""
+        self.whose.setText(f"<b>Rounds</b>{whose}")
         self.table.show_rounds(session.rounds, self._areas, None if session.accepted is None else session.accepted.round)
         index = shown.round if shown is not None and shown.act == "distill" else None
         self.table.select_round(index)

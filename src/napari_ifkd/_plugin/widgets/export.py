@@ -86,6 +86,9 @@ class ExportDock(Dock):
         if shown is None:
             self.what.setText("No prediction on this slide yet.")
             self.warning.say(None)
+            if str(self.folder.value) == str(self._own):  # of another slide
+                with self.folder.changed.blocked():
+                    self.folder.value = Path()
             return
         threshold = self.options.threshold_or(session.threshold)
         self.what.setText(f"<b>{shown.label}</b> of {shown.slide}<br>threshold {threshold:.3g}, smoothing {session.sigma_px:g} px")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QProgressBar, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_ifkd.runs.folder import RunFolder
@@ -14,6 +15,8 @@ from .parts import Notice, button, row
 if TYPE_CHECKING:
     from napari_ifkd._plugin.bench import Bench
     from napari_ifkd.session_records import Job
+
+_LINES = 3  # of what is said of a run at work, kept free from its beginning
 
 
 class JobBar(QWidget):
@@ -36,6 +39,7 @@ class JobBar(QWidget):
         self.bar.setToolTip("How far the present stage of the run is")
         self.line = QLabel()
         self.line.setWordWrap(True)
+        self.line.setAlignment(Qt.AlignmentFlag.AlignTop)
         self.line.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
         runner = bench.runner
         self.pause = button("Pause", "Let the run wait, with all it has in memory; the processor or GPU is free meanwhile", runner.pause)
@@ -78,6 +82,7 @@ class JobBar(QWidget):
         else:
             self.bar.setRange(0, 1)  # no busy bar: its animation would redraw the whole canvas thirty times a second
             self.bar.setValue(0)
+        self.line.setMinimumHeight(_LINES * self.line.fontMetrics().lineSpacing() if job.alive else 0)  # the buttons below stay
         self.line.setText(job_line(job))
         self.line.setVisible(bool(self.line.text()))
         self.line.setToolTip(job.message if job.state == "done" else "")

@@ -92,12 +92,8 @@ class SlideDock(Dock):
         self.column.addStretch(1)
 
     def _pick(self, slide: Slide | None) -> None:
-        if slide is None:
-            return
-        layer = self.bench.layers.find("slide", slide.path)
-        if layer is not None:
-            self.bench.viewer.layers.selection.active = layer
-        self.session.activate(slide)
+        if slide is not None:
+            self.bench.look_at(slide)
 
     def _list(self) -> None:
         slides = self.session.slides

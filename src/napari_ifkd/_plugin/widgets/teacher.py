@@ -40,7 +40,7 @@ class TeacherDock(Dock):
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer)
         session = self.session
-        self._names: list[str] = []  # of the networks to choose from
+        self._refs: dict[str, str | Path] = {}  # of the networks to choose from, by name
         self._asked = 0  # how many networks were asked for; the last one counts
         self.model = ComboBox(
             choices=[(_NO_MODEL, None)], label="Model", tooltip="The network that predicts: built in, or of your models folder"
@@ -65,7 +65,7 @@ class TeacherDock(Dock):
             self.bench.previewer.look,
         )
         self.key = shortcut(self.preview, "W", self.bench.previewer.look)
-        self.previewed = text("What the preview is at", lines=2)
+        self.previewed = text("What the preview is at", lines=3)
         self.progress = JobBar(self.bench, "predict")
         self.heat = CheckBox(value=session.heat, text="Heat map", tooltip="Show the probability itself below the mask")
         sliders = LookSliders(self, "threshold", "sigma_px", "opacity")
@@ -100,14 +100,14 @@ class TeacherDock(Dock):
 
     def _offer(self, names: list[str]) -> None:
         chosen = self.session.teacher
-        self._names = [*names, *([chosen.label] if chosen is not None and chosen.label not in names else [])]
+        self._refs = {name: name for name in names} | ({} if chosen is None else {chosen.label: chosen.path}) | self._refs
         self._list_models()
         if chosen is None and names and not self._asked:
             self.choose(BUILT_IN_TEACHER if BUILT_IN_TEACHER in names else names[0], default=True)
 
     def _list_models(self) -> None:
         chosen = self.session.teacher
-        offer(self.model, [(name, name) for name in self._names], None if chosen is None else chosen.label, _NO_MODEL)
+        offer(self.model, [(name, name) for name in self._refs], None if chosen is None else chosen.label, _NO_MODEL)
 
     def _offer_devices(self, names: Iterable[str]) -> None:
         with self.device.changed.blocked():
@@ -116,7 +116,7 @@ class TeacherDock(Dock):
 
     def _choose_named(self, name: str | None) -> None:
         if name and (self.session.teacher is None or name != self.session.teacher.label):
-            self.choose(name)
+            self.choose(self._refs[name])
 
     def _choose_file(self) -> None:
         path, _ = QFileDialog.getOpenFileName(self, "Take a network", "", "Weights (*.safetensors)")
@@ -156,8 +156,7 @@ class TeacherDock(Dock):
         if teacher is None:
             self.card.setText("No network chosen yet.")
             return
-        if teacher.label not in self._names:
-            self._names.append(teacher.label)
+        self._refs.setdefault(teacher.label, teacher.path)
         self._list_models()
         self.card.setText(card(teacher))
 
