@@ -164,8 +164,8 @@ def test_a_disk_s_error_names_the_file_and_the_remedy(tmp_path: Path, monkeypatc
         write_aside(path, "x")
     assert told.value.filename == str(path)
     assert names(tmp_path) == []
-    problem = cannot_write(ExportError, path, told.value, "choose another --out")
-    assert str(problem) == f"{path}: cannot be written (no space left on the device). Make space, or choose another --out."
+    problem = cannot_write(ExportError, path, told.value, "choose another folder (--out)")
+    assert str(problem) == f"{path}: cannot be written (no space left on the device). Make space, or choose another folder (--out)."
     (tmp_path / "file").touch()
     with pytest.raises(NotADirectoryError):
         write_aside(tmp_path / "file" / "deep" / "a", "x")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +21,6 @@ from napari_ifkd.slides import open_slide
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -78,6 +79,26 @@ def test_options_are_kept_to(window: Any, dock: Any, tmp_path: Path) -> None:
     assert "1 smaller than asked for" in dock.result.text()
     told = json.loads((tmp_path / "masks" / "tiny_round0.provenance.json").read_text())
     assert (told["threshold"], told["min_area_um2"], told["mpp"]) == (0.55, pytest.approx(100), 1.0)
+
+
+def test_the_folder_is_called_like_the_run_that_is_shown(
+    window: Any, drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, export = window.session, window.docks["Export"]
+    monkeypatch.chdir(drawn_slide.parent)
+    slide = session.open(drawn_slide.name)  # as it is named on a command line
+    for act in ("predict", "distill"):
+        session.begin(act, tmp_path / act)
+        write_map(tmp_path / act / "rounds/00/maps/tiny.zarr", slide, identity=act)
+        session.apply(MapReady(0, slide.name, "rounds/00/maps/tiny.zarr"))
+        session.apply(RunDone(0, ""))
+        assert Path(export.folder.value) == drawn_slide.parent / "masks" / act
+    bare = tmp_path / "bare.tif"
+    shutil.copy(drawn_slide, bare)
+    window.bench.open(bare)
+    assert str(export.folder.value) in ("", ".")
+    window.bench.look_at(slide)
+    assert Path(export.folder.value) == drawn_slide.parent / "masks" / "distill"
 
 
 def test_progress_is_shown_and_cancel_leaves_nothing(window: Any, dock: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -203,13 +203,17 @@ def test_a_child_that_cannot_even_tell_is_spoken_for(disk: Path, acts: Acts, req
 
 def test_a_new_run_on_a_full_or_read_only_disk_is_refused_in_words(disk: Path, acts: Acts) -> None:
     fill(disk)
-    with pytest.raises(RunError, match=r"run: cannot be written \(no space left on the device\)\. Make space, or choose another --out\."):
+    with pytest.raises(
+        RunError, match=r"run: cannot be written \(no space left on the device\)\. Make space, or choose another folder \(--out\)\."
+    ):
         list(acts.run["train"](disk / "run"))
     assert "(no space left on the device). Make space, then start it again." in str(disk_now(disk / "run"))
     (disk / "ballast").unlink()
     with (
         read_only(disk),
-        pytest.raises(RunError, match=r"other: cannot be written \(the disk is read-only\)\. Make it writable, or choose another --out\."),
+        pytest.raises(
+            RunError, match=r"other: cannot be written \(the disk is read-only\)\. Make it writable, or choose another folder \(--out\)\."
+        ),
     ):
         list(acts.run["train"](disk / "other"))
     assert isinstance(list(acts.run["train"](disk / "run"))[-1], RunDone)

@@ -12,7 +12,7 @@ from napari_ifkd.annotations.told import check_slide
 from napari_ifkd.errors import InputError
 
 from .layers import KEY, LayerData, label_colours, placement
-from .palette import BOTH, EXCLUSION, NORMAL, STUDENT
+from .palette import BOTH, EXCLUSION, NORMAL, SAID_TUMOUR
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 MASK_FILES = "Masks (*.geojson *.json *.gz *.xml *.tif *.tiff *.png);;All files (*)"
 MEANINGS = ("tumour", "normal", "exclusion", "other")  # labels 1 to 4
-_COLOURS = dict(enumerate((STUDENT, NORMAL, EXCLUSION, BOTH), start=1))
+_COLOURS = dict(enumerate((SAID_TUMOUR, NORMAL, EXCLUSION, BOTH), start=1))
 _LONGEST_PX = 4096  # that regions are drawn on
 
 

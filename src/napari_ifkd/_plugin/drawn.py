@@ -16,7 +16,7 @@ from napari_ifkd.errors import InputError
 from napari_ifkd.runs.regions import write_regions
 
 from .layers import KEY, MICROMETRES, PIXELS, tag
-from .palette import NORMAL, STUDENT, TISSUE
+from .palette import NORMAL, SAID_TUMOUR, TISSUE
 from .region import closed_shapes
 from .settings import slide_folder
 from .worker import in_thread, say_error
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 Use = Literal["exclusion", "tumour", "normal"]
 USES: dict[Use, tuple[str, str, str]] = {  # name of the layer, class in files, colour
     "exclusion": ("Exclusions", "Exclusion", TISSUE),
-    "tumour": ("Contains tumour", "Tumor", STUDENT),
+    "tumour": ("Contains tumour", "Tumor", SAID_TUMOUR),
     "normal": ("No tumour", "Normal", NORMAL),
 }
 _RESTED_MS = 400  # after a shape changed

@@ -13,7 +13,7 @@ import numpy as np
 
 from napari_ifkd.annotations import rasterize
 
-from .palette import BOTH, NORMAL, STUDENT, TEACHER, TISSUE, heat_colours, rgba, unsure_colours
+from .palette import BOTH, NORMAL, SAID_TUMOUR, STUDENT, TEACHER, TISSUE, heat_colours, rgba, unsure_colours
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -146,7 +146,7 @@ def corrections_layer(corrections: Corrections, slide: Slide) -> LayerData:
     options = {
         "name": f"Corrections · {slide.name}",
         "metadata": {KEY: {"kind": "corrections", "path": str(corrections.path)}},
-        "colormap": label_colours({1: NORMAL, 2: STUDENT}),
+        "colormap": label_colours({1: NORMAL, 2: SAID_TUMOUR}),
         "opacity": 0.8,
         **placement(slide.mpp, (corrections.scale_yx[0] * step, corrections.scale_yx[1] * step)),
     }

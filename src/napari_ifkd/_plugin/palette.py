@@ -12,10 +12,11 @@ if TYPE_CHECKING:
 TEACHER = "#E69F00"  # orange
 STUDENT = "#56B4E9"  # sky blue
 BOTH = "#009E73"  # bluish green
-NORMAL = "#F0E442"  # yellow
+SAID_TUMOUR = "#0072B2"  # blue: what a person, or another program, says is tumour
+NORMAL = "#F0E442"  # yellow: what they say is none
 EXCLUSION = "#999999"
 TISSUE = "#000000"
-ACTION = "#0072B2"  # blue: the button of a dock
+ACTION = SAID_TUMOUR  # the button of a dock
 NOTE = "#808080"
 WARNING = "#E69F00"
 ERROR = "#D55E00"  # vermilion

@@ -32,7 +32,8 @@ def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerD
 
 def named(error: InputError) -> InputError:
     """Return an error that calls a file by its name: a notification shows one line, and a path would fill it."""
-    return type(error)(Path(error.what).name, error.cause, error.remedy) if Path(error.what).is_absolute() else error
+    what = Path(error.what).name if Path(error.what).is_absolute() else error.what
+    return type(error)(what, error.cause, error.remedy.replace(" (--out)", ""))  # a window has no options
 
 
 def read(path: str | list[str]) -> list[LayerData]:

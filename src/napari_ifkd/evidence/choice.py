@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .measures import Candidates, Estimates, Interval
 
 _SURE = 0.75  # probability of being better from which what is in use gives way
+_ANY = 0.0005  # F1: what is less is told as no difference
 
 
 class Incumbent(NamedTuple):
@@ -83,7 +84,8 @@ def settle(among: Candidates, found: Estimates, incumbent: Incumbent | None = No
         if sure >= _SURE:
             reason = f"{_told(among, best)} is better than {_told(among, tuned)} by {gain:.3f} F1, with a probability of {sure:.0%}"
             return _choice(among, found, best, False, reason)
-        stays = f"{name} stays: {_told(among, best)} is better by {gain:.3f} F1 with a probability of only {sure:.0%}"
+        better = f"is better by {gain:.3f} F1 with a probability of only {sure:.0%}" if gain >= _ANY else "is as good"
+        stays = f"{name} stays: {_told(among, best)} {better}"
     else:
         stays = f"{name} stays: no other has a higher estimated F1"
     gain, sure = found.compare(tuned, own)

@@ -303,7 +303,7 @@ def _write(path: Path, content: str | bytes) -> None:
     try:
         write_aside(path, content)
     except OSError as error:
-        raise cannot_write(ExportError, path, error, "choose another --out") from error
+        raise cannot_write(ExportError, path, error, "choose another folder (--out)") from error
 
 
 def _length_of_ending(out: Path) -> int:

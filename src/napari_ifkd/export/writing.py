@@ -141,7 +141,7 @@ def write_mask(
             write_aside(sidecar, text + "\n")
             written.append(sidecar)
     except OSError as error:
-        raise cannot_write(ExportError, folder, error, "choose another --out") from error
+        raise cannot_write(ExportError, folder, error, "choose another folder (--out)") from error
     return written
 
 
@@ -172,7 +172,7 @@ def _write(path: Path, write: Write, mask: FinishedMask, folder: bool) -> None:
             write(aside, mask)
         return
     if path.exists() and not (path.is_dir() and any((path / name).exists() for name in ("zarr.json", ".zgroup", "0.dcm"))):
-        raise ExportError(path, "is there, and nothing of this kind", "Move it away, or choose another --out")
+        raise ExportError(path, "is there, and nothing of this kind", "Move it away, or choose another folder (--out)")
     with scratch_folder(path) as aside:
         write(aside, mask)
         sync_tree(aside)
@@ -192,5 +192,5 @@ def _folder(out_dir: Path) -> Path:
         make_folder(out_dir)
     except OSError as error:
         cause = "is a file" if out_dir.exists() and not out_dir.is_dir() else f"cannot be made ({error.strerror})"
-        raise ExportError(out_dir, cause, "Choose another --out") from error
+        raise ExportError(out_dir, cause, "Choose another folder (--out)") from error
     return out_dir

@@ -101,13 +101,13 @@ class RunFolder:
                 raise RunError(
                     path,
                     f"holds another {run.act} run (other data or settings)",
-                    "Choose another --out, or go on with it by `napari-ifkd resume`",
+                    "Choose another folder (--out), or go on with it by `napari-ifkd resume`",
                 )
             return run
         try:
             write_about(run.path / "run.yaml", act, config, data, slides or [], model)
         except OSError as error:
-            raise cannot_write(RunError, path, error, "choose another --out") from error
+            raise cannot_write(RunError, path, error, "choose another folder (--out)") from error
         return run
 
     @classmethod
@@ -134,7 +134,7 @@ class RunFolder:
         try:
             others = sorted(p.name for p in self.path.iterdir() if p.name not in _BESIDES and not is_aside(p))
         except OSError as error:
-            raise RunError(self.path, f"cannot be read ({error.strerror})", "Choose another --out") from error
+            raise RunError(self.path, f"cannot be read ({error.strerror})", "Choose another folder (--out)") from error
         if others:
             raise RunError(self.path, f"is not empty and no run (it holds {others[0]})", "Give a new or empty folder as --out")
 

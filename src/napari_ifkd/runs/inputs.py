@@ -141,5 +141,7 @@ def check_same_slides(folder: RunFolder, slides: Sequence[Slide]) -> None:
     for slide in slides:
         if known.get(slide.name, slide.quick_hash) != slide.quick_hash:
             raise RunError(
-                folder.path, f"began with another {slide.name} (its contents changed)", "Put the old file back, or choose another --out"
+                folder.path,
+                f"began with another {slide.name} (its contents changed)",
+                "Put the old file back, or choose another folder (--out)",
             )

@@ -46,7 +46,7 @@ def hold(path: Path) -> Iterator[bool]:
         write_pid(descriptor, os.getpid())
     except OSError as error:
         os.close(descriptor)
-        raise cannot_write(RunError, path.parent, error, "choose another --out") from error
+        raise cannot_write(RunError, path.parent, error, "choose another folder (--out)") from error
     try:
         yield handed is not None
     finally:
@@ -73,7 +73,7 @@ def take(path: Path, patience: float = 1.0) -> int:
         make_folder(path.parent)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
-        raise cannot_write(RunError, path.parent, error, "choose another --out") from error
+        raise cannot_write(RunError, path.parent, error, "choose another folder (--out)") from error
     deadline = time.monotonic() + patience
     while not try_lock(descriptor):
         if time.monotonic() > deadline:
@@ -97,7 +97,9 @@ def check_free(path: Path) -> None:
 
 
 def _taken(path: Path, pid: int) -> RunError:
-    return RunError(path.parent, f"another process (pid {pid}) is working on this run", "Wait for it or cancel it, or choose another --out")
+    return RunError(
+        path.parent, f"another process (pid {pid}) is working on this run", "Wait for it or cancel it, or choose another folder (--out)"
+    )
 
 
 def _handed(path: Path) -> int | None:

@@ -99,7 +99,7 @@ def keep_exclusions(folder: RunFolder, slides: Sequence[Slide], exclusions: Mapp
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_regions(path, {"Exclusion": exclusions[slide.name]}, slide)
             except OSError as error:
-                raise cannot_write(AnnotationError, path, error, "choose another --out") from error
+                raise cannot_write(AnnotationError, path, error, "choose another folder (--out)") from error
 
 
 def exclusions_of(folder: RunFolder, slides: Sequence[Slide]) -> dict[str, BaseGeometry]:

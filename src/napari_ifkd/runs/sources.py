@@ -65,7 +65,7 @@ class PseudoMasks:
             If it is gone, or the folder holds none, or several.
         """
         if not self.path.exists():
-            raise InputError(self.path, "is gone, and the run learns from it", "Put it back, or choose another --out")
+            raise InputError(self.path, "is gone, and the run learns from it", "Put it back, or choose another folder (--out)")
         if self.kind != "folder":
             return self.path
         stem = _stem(Path(slide.name))
@@ -124,7 +124,9 @@ def find_pseudo_masks(out: str | Path, ref: str | Path) -> PseudoMasks | None:
         return None if began is None else PseudoMasks(path, began["kind"], began["sha256"])
     found = PseudoMasks(path.resolve(), kind, sha256_of(path))
     if began is not None and began.get("sha256") != found.sha256:
-        raise RunError(out, f"began with another {found.label} (its contents changed)", "Put the old file back, or choose another --out")
+        raise RunError(
+            out, f"began with another {found.label} (its contents changed)", "Put the old file back, or choose another folder (--out)"
+        )
     return found
 
 

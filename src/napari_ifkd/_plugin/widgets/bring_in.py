@@ -16,6 +16,7 @@ from napari_ifkd._plugin.undo import Before
 from napari_ifkd._plugin.worker import say_error
 from napari_ifkd.annotations import read_regions
 from napari_ifkd.annotations.images import is_image
+from napari_ifkd.annotations.told import provenance_in
 from napari_ifkd.config import Config
 from napari_ifkd.errors import InputError
 from napari_ifkd.export.incoming import import_corrections, import_mask
@@ -137,7 +138,9 @@ class BringIn(QWidget):
                 regions = read_regions(drawn, slide)
                 if all(region.meaning == "other" for region in regions):
                     raise InputError(path, "has no region of a known class", "Classify its regions as Tumor, Normal or Exclusion")
-                return brought_layer(path, slide), "On the slide as a layer.", drawn
+                ours = provenance_in(path) is not None
+                note = "<br>This program made it: the rounds learn what a network said, as if a person had." if ours else ""
+                return brought_layer(path, slide), f"On the slide as a layer.{note}", drawn
             return brought_layer(path, slide), "On the slide as a layer.", path
 
         self._busy = True
@@ -155,6 +158,9 @@ class BringIn(QWidget):
                     viewer.layers.remove(old)
             viewer.add_labels(data, **options)
         if kind in ("reference", "regions"):
+            former = self._dock.session.given_here().get(kind)  # type: ignore[call-overload] # one of the two
+            if former is not None and former != path:
+                said += f"<br>It takes the place of {former.name}."
             self._dock.session.give(kind, path)  # type: ignore[arg-type] # one of the two
         self.told.setText(said)
         self._show()

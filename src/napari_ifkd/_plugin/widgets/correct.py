@@ -8,7 +8,7 @@ import numpy as np
 
 from napari_ifkd._plugin import layers as made
 from napari_ifkd._plugin.look import field_px
-from napari_ifkd._plugin.palette import NORMAL, STUDENT
+from napari_ifkd._plugin.palette import NORMAL, SAID_TUMOUR
 from napari_ifkd._plugin.worker import say_error
 from napari_ifkd.annotations import Corrections
 from napari_ifkd.annotations.corrections import TUMOUR
@@ -56,7 +56,7 @@ class CorrectPage(Page):
         self.tumour = button("Tumour", "Paint label 2: this is tumour", lambda: self._pick(2))
         self.normal = button("Normal", "Paint label 1: this is no tumour", lambda: self._pick(1))
         self.erase = button("Take back", "Paint label 0: leave it to the network", lambda: self._pick(0))
-        for brush, colour in ((self.tumour, STUDENT), (self.normal, NORMAL), (self.erase, "transparent")):
+        for brush, colour in ((self.tumour, SAID_TUMOUR), (self.normal, NORMAL), (self.erase, "transparent")):
             brush.setCheckable(True)
             brush.setStyleSheet(pen_style(colour))
         self.write = button(
@@ -116,7 +116,7 @@ class CorrectPage(Page):
                 values,
                 name=f"Correct · {slide.name}",
                 metadata={made.KEY: {"kind": _KIND, "path": str(path), "before": values.copy()}},
-                colormap=made.label_colours({1: NORMAL, TUMOUR: STUDENT}),
+                colormap=made.label_colours({1: NORMAL, TUMOUR: SAID_TUMOUR}),
                 opacity=0.7,
                 **place,
             )
@@ -166,7 +166,7 @@ class CorrectPage(Page):
 
         def written(_: object) -> None:
             self._open = None
-            self._viewer.layers.remove(layer)
+            self._put_away(layer)
             self._viewer.layers.selection.active = self._dock.bench.layers.find("slide", slide.path)
             self._rested()
 
@@ -185,8 +185,12 @@ class CorrectPage(Page):
         layer = self.layer()
         self._open = None
         if layer is not None:
-            self._viewer.layers.remove(layer)
+            self._put_away(layer)
         self._show()
+
+    def _put_away(self, layer: Any) -> None:
+        layer.mode = "pan_zoom"  # else napari's brush stays on the picture
+        self._viewer.layers.remove(layer)
 
     def _undo(self) -> None:
         path = self._path()

@@ -315,6 +315,7 @@ class CountPage(Page):
         counting = bool(self.points) and self.at < len(self.points)
         ready = session.slide is not None and session.run is not None
         self.start.setVisible(not counting)
+        self.start.setText(f"Count {COUNT} points" if self._judgement is None else "Count more points")
         self.start.setEnabled(ready and not self._busy)
         self.asking.setVisible(counting)
         self.back.setEnabled(self.at > 0)

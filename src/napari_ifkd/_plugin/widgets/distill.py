@@ -125,13 +125,15 @@ class DistillDock(Dock):
 
     def _look_back(self) -> None:
         shown, slide, job = self.session.shown, self.session.slide, self.session.job
-        if shown is None or slide is None or (job is not None and job.alive):
+        if job is not None and job.alive:  # what was told when it began holds for it
+            return
+        if shown is None or slide is None:
             self.known.hide()
             return
 
         def found(known: str) -> None:
             if shown is self.session.shown:
-                self.known.setText(f"Its {known} count too, as {shown.run.name} has them." if known else "")
+                self.known.setText(f"{known[:1].upper()}{known[1:]} of {shown.run.name} count too." if known else "")
                 self.known.setVisible(bool(known))
 
         self.in_thread(lambda: known_of(RunFolder(shown.run), slide), found, lambda _: None)

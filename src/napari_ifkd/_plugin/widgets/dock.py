@@ -86,6 +86,7 @@ class Dock(QScrollArea):
         self.setAcceptDrops(True)
         self.setWidgetResizable(True)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOn)  # else all text wraps anew when it comes
         self.setFrameShape(QScrollArea.Shape.NoFrame)
         self.setMinimumWidth(_WIDTH)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
@@ -116,9 +117,11 @@ class Dock(QScrollArea):
 
     def _make_room(self) -> None:
         self.trouble.show_message()
-        height = self.trouble.heightForWidth(self.width()) if TROUBLE.message else 0
+        bar = self.verticalScrollBar()
+        width = self.width() - (bar.width() if bar is not None and bar.isVisible() else 0)
+        height = self.trouble.heightForWidth(width) if TROUBLE.message else 0
         self.setViewportMargins(0, 0, 0, height)
-        self.trouble.setGeometry(0, self.height() - height, self.width(), height)
+        self.trouble.setGeometry(0, self.height() - height, width, height)
 
     def add(self, *parts: QWidget) -> None:
         """Add parts below the ones there are."""

@@ -88,13 +88,13 @@ class ExportDock(Dock):
             self.warning.say(None)
             if str(self.folder.value) == str(self._own):  # of another slide
                 with self.folder.changed.blocked():
-                    self.folder.value = Path()
+                    self.folder.line_edit.value = ""
             return
         threshold = self.options.threshold_or(session.threshold)
         self.what.setText(f"<b>{shown.label}</b> of {shown.slide}<br>threshold {threshold:.3g}, smoothing {session.sigma_px:g} px")
         self.warning.say(f"{shown.warnings[0]} The files carry this warning." if shown.warnings else None)
         if str(self.folder.value) in ("", ".", str(self._own)) and session.slide is not None:
-            self._own = session.slide.path.parent / "masks" / shown.run.name  # so that no run writes over another's files
+            self._own = session.slide.path.absolute().parent / "masks" / shown.run.name  # so that no run writes over another's files
             with self.folder.changed.blocked():
                 self.folder.value = self._own
 

@@ -81,7 +81,7 @@ class LesionsPage(Page):
         label = QLabel("Smallest")
         label.setToolTip(self.least.toolTip())
         self.smallest = row(label, self.least, stretch=(0, 1))
-        self.fill(self.what, self.list, self.smallest, self.table, self.steps, self.told, tall=self.table)
+        self.fill(self.what, self.list, self.smallest, self.steps, self.table, self.told, tall=self.table)
         acts = {
             "J": lambda: self._step(1),
             "K": lambda: self._step(-1),
@@ -222,7 +222,7 @@ class LesionsPage(Page):
             small = f", and {self.model.small:,} smaller ones" if self.model.small else ""
             self.what.setText(f"<b>{count:,}</b> lesions of <b>{session.shown.label}</b> at threshold {session.threshold:.3g}{small}")
         rejected = [lesion for lesion, word in judged if word == "reject"]
-        said = f"{len(judged)} judged." if judged else "None is judged yet."
+        said = f"{len(judged)} judged." if judged else "None is judged yet: J goes to the first."
         if rejected:
             said += f" {len(rejected)} rejected: mask and exports leave {'them' if len(rejected) > 1 else 'it'} out."
         self.told.setText(said if self._of is not None else "")

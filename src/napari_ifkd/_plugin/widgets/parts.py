@@ -99,6 +99,13 @@ def allow(made: QPushButton, why_not: str = "") -> None:
     made.setToolTip(f"{does}.\n\nNot now: {why_not}" if why_not else does)
 
 
+def keep_place(part: QWidget) -> None:
+    """Let a part keep its place while it is hidden: what lies around does not move when it comes."""
+    policy = part.sizePolicy()
+    policy.setRetainSizeWhenHidden(True)
+    part.setSizePolicy(policy)
+
+
 def row(*parts: QWidget, stretch: Sequence[int] = ()) -> QWidget:
     """Return parts side by side."""
     made = QWidget()

@@ -21,7 +21,7 @@ from .count import CountPage
 from .dock import Dock
 from .lesions import LesionsPage
 from .look_sliders import LookSliders
-from .parts import Notice, button, form, offer, resolved, shortcut, text
+from .parts import Notice, button, form, keep_place, offer, resolved, row, shortcut, text
 
 if TYPE_CHECKING:
     from napari_ifkd.session_records import Candidate
@@ -46,8 +46,9 @@ class ReviewDock(Dock):
             self._accept,
             main=True,
         )
-        self.accepted = text("What was accepted")
+        self.accepted = text("What was accepted", lines=2)
         self.reuse = button("Go on from it", "Make what was accepted the model: the next distillation takes it as teacher", self._reuse)
+        keep_place(self.reuse)
         self.accept.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)  # however long it is, the dock stays as wide
         self.add(
             form(self.shown).native,
@@ -56,8 +57,7 @@ class ReviewDock(Dock):
             self.about,
             self.warning,
             self.accept,
-            self.accepted,
-            self.reuse,
+            row(self.accepted, self.reuse, stretch=(1, 0)),
         )
         self.keys = {key: shortcut(self, key, partial(self._step, by)) for key, by in ((",", -1), (".", 1))}
         self.compare, self.count, self.lesions, self.correct = ComparePage(self), CountPage(self), LesionsPage(self), CorrectPage(self)
@@ -132,9 +132,8 @@ class ReviewDock(Dock):
         what = f"round {shown.round}" if shown.round else "the teacher"
         self.accept.setText(f"Accept {what} at threshold {session.threshold:.3g}")
         done = next((r for r in session.rounds if shown.act == "distill" and r.index == shown.round), None)
-        self.about.setText(
-            done.decision.reason if done is not None and done.decision is not None else "The network as it came, before any round."
-        )
+        reason = done.decision.reason if done is not None and done.decision is not None else ""
+        self.about.setText(f"When it ended: {reason}" if reason else "The network as it came, before any round.")
         self.warning.say(shown.warnings[0] if shown.warnings else None)
         accepted = session.accepted_of(shown)
         self.reuse.setVisible(accepted is not None and shown.act == "distill")
@@ -142,7 +141,7 @@ class ReviewDock(Dock):
             teacher, path = session.teacher, RunFolder(shown.run).model_path(accepted.round)
             chosen = teacher is not None and teacher.path == path
             self.reuse.setEnabled(not chosen)
-            self.reuse.setText("It is the model of the Teacher dock" if chosen else "Go on from it")
+            self.reuse.setText("It is the model" if chosen else "Go on from it")
         if accepted is not None:
             name = f"round {accepted.round}" if accepted.round else "the teacher"
             by = "" if accepted.by == "user" else f" by {accepted.by}"
