@@ -128,6 +128,30 @@ def test_a_round_that_took_a_prediction_over_stands_for_both(drawn_slide: Path, 
     assert [c.label for c in session.here()] == [predicted.label]
 
 
+def test_a_round_of_the_run_before_stays_to_compare_with(drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None]) -> None:
+    session = Session()
+    slide = session.open(drawn_slide)
+
+    def run(name: str, rounds: int = 2) -> None:
+        session.begin("distill", tmp_path / name)
+        for index in range(rounds):
+            write_map(tmp_path / name / f"rounds/0{index}/maps/tiny.zarr", slide)
+            session.apply(MapReady(index, slide.name, f"rounds/0{index}/maps/tiny.zarr"))
+            session.apply(RoundDone(index, None))
+        session.apply(RunDone(rounds - 1, ""))
+
+    run("one")
+    assert session.files == ()
+    session.show_round(0)
+    run("two")
+    assert [c.label for c in session.comparable()] == ["Round 0 (teacher)", "Round 1", "Teacher of one"]
+    assert [c.label for c in session.here()] == ["Round 0 (teacher)", "Round 1"]  # nothing else can be accepted
+    run("three")
+    assert [c.label for c in session.files] == ["Round 1 of two"]  # one is enough
+    session.forget_run(tmp_path / "two")
+    assert session.files == ()
+
+
 def test_a_comparison_stays_under_the_eyes_when_a_round_comes(drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None]) -> None:
     session = Session()
     slide = session.open(drawn_slide)

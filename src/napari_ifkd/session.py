@@ -5,7 +5,7 @@ Views listen to ``session.events.<field>`` and read the session again; they chan
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -42,7 +42,7 @@ class Session:
     run : the distillation run whose rounds are looked at
     rounds, curve : the finished rounds of that run and its epochs, in order
     candidates, shown : the predictions there are, and the one looked at
-    files : what other programs marked, to compare predictions with
+    files : what other programs marked, and the round that was in use of the distillation before, to compare predictions with
     a, b, compare : the two predictions to compare, and how
     threshold, sigma_px : from probability to mask; px of the map
     job : the run at work, or the last one
@@ -253,6 +253,7 @@ class Session:
             self.offer = None
         self._drop_former(story.job)
         self._retell()
+        self.files = tuple(c for c in self.files if c.run != story.job.out)  # it is looked at as itself
         self._add(story.candidates)
         best = story.best if self.accepted is None else self.accepted.round
         if story.job.act == "distill" and best is not None:
@@ -282,6 +283,7 @@ class Session:
     def forget_run(self, path: Path) -> None:
         """Forget a run that is no longer on disk."""
         self._drop(lambda c: c.run == path)
+        self.files = tuple(c for c in self.files if c.run != path)
         if self.run == path:
             self.run, self.rounds, self.curve, self.accepted = None, (), (), None
         if self.job is not None and self.job.out == path:
@@ -358,8 +360,21 @@ class Session:
         return self.compare != "off" and self.shown in here and None not in (self.a, self.b)
 
     def _drop_former(self, job: Job) -> None:
-        if job.act == "distill":
-            self._drop(lambda c: c.act == "distill" and c.run != job.out)
+        """Let the rounds of another distillation go; of each slide one stays to compare with: accepted, else looked at, else the last."""
+        former = [c for c in self.candidates if c.act == "distill" and c.run != job.out]
+        if job.act != "distill" or not former:
+            return
+        kept: dict[str, Candidate] = {}
+        for candidate in former:
+            if candidate.slide not in kept or self._in_use(candidate) or not self._in_use(kept[candidate.slide]):
+                kept[candidate.slide] = candidate
+        others = (c for c in self.files if c.act != "former" or c.slide not in kept)
+        self.files = (*others, *(replace(c, act="former") for c in kept.values()))
+        self._drop(lambda c: c in former)
+
+    def _in_use(self, candidate: Candidate) -> bool:
+        accepted = self.accepted_of(candidate)
+        return candidate.round == accepted.round if accepted is not None else candidate == self.shown
 
     def _drop(self, stale: Callable[[Candidate], bool]) -> None:
         kept = tuple(c for c in self.candidates if not stale(c))

@@ -26,7 +26,7 @@ class Candidate:
     """A prediction one can look at: the map of one slide by the network of one round."""
 
     run: Path
-    act: str  # "predict", "distill", or "file" for one of another program, to compare with
+    act: str  # "predict", "distill"; to compare with: "file" for one of another program, "former" for a round of the distillation before
     round: int  # 0 is the teacher
     slide: str  # file name
     found: ProbabilityMap = field(compare=False, repr=False)  # opened where it was found: in a thread, not where it is shown
@@ -51,6 +51,8 @@ class Candidate:
         """Return what to call it on the screen."""
         if self.act == "file":
             return self.model
+        if self.act == "former":
+            return f"{'Teacher' if self.round == 0 else f'Round {self.round}'} of {self.run.name}"
         if self.act == "predict":
             return f"Teacher ({self.model})" if self.model else "Teacher"
         return "Round 0 (teacher)" if self.round == 0 else f"Round {self.round}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import shapely
 from PIL import Image
 
 from napari_ifkd._plugin.commands import distill_command
+from napari_ifkd._plugin.layers import tag
 from napari_ifkd.annotations import Corrections, read_regions
 from napari_ifkd.config import Config
 from napari_ifkd.events import MapReady, RunDone
@@ -117,6 +119,15 @@ def test_files_for_the_next_distillation(window: Any, part: Any, drawn: Path, tm
         assert words[words.index(option) + 1] == str(value)
     window.docks["Teacher"].choose("phantom-teacher")
     window.wait(lambda: session.teacher is not None and "chooses the round" in distill.what.text())
+    here, layers = session.slide, window.bench.layers
+    lies = [layer for layer in layers.ours("brought") if tag(layer)["path"] == str(drawn)]
+    assert lies
+    shutil.copy(here.path, tmp_path / "other.tif")
+    window.bench.open(tmp_path / "other.tif")
+    assert not any(layer.visible for layer in layers.ours("brought"))  # they would look as if they were of this slide
+    window.bench.look_at(here)
+    assert all(layer.visible for layer in lies)
     window.click("Export", part.forget)
     assert session.given_here() == {}
     assert "chooses" not in distill.what.text()
+    assert not [layer for layer in layers.ours("brought") if layer in lies]

@@ -170,6 +170,7 @@ def test_a_patch_folder_teaches_too(window: Any, drawn_patches: Path) -> None:
     window.click("Teacher", window.docks["Teacher"].teach_fold.button)
     dock.patches.value = drawn_patches
     window.wait(dock.train.isEnabled)
+    window.wait(lambda: f"Patches of {drawn_patches.name}:" in dock.told.text())
     for name, value in (("tiles.size_px", 32), ("stage1.epochs", 1), ("network.width", 0.125)):
         next(part for part in (*dock.epochs, *dock.form) if part.name == name).value = value
     window.click("Teacher", dock.train)

@@ -105,8 +105,8 @@ def test_whatever_comes_is_shown_in_the_layers_there_are(
         assert made.tag(mask)["run"] == str(tmp_path / act)
         assert session.shown.label in mask.name
     assert set(viewer.layers) == set(before)
-    session.forget_run(tmp_path / "distill")
-    session.forget_run(tmp_path / "predict")
+    for run in ("distill", "predict", "run"):
+        session.forget_run(tmp_path / run)
     assert not list(view.ours("mask", "heat"))
 
 
@@ -181,7 +181,9 @@ def test_a_name_that_became_free_is_given_without_a_number(scene: Any, tmp_path:
     session.show_round(0)
     session.show_round(1)
     assert not [layer.name for layer in viewer.layers if "[" in layer.name]
-    assert {layer.name for layer in view.ours("mask")} <= names
+    former = {layer.name for layer in view.ours("mask") if made.tag(layer)["act"] == "former"}
+    assert former == {"Round 1 of run · mask"}
+    assert {layer.name for layer in view.ours("mask")} <= names | former
 
 
 def test_layers_change_one_a_turn_and_are_drawn_when_all_are_there(

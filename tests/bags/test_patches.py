@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from napari_ifkd.bags import Bags, join_bags, read_patch_masks, read_patches, split_groups
+from napari_ifkd.bags import Bags, count_patches, join_bags, read_patch_masks, read_patches, split_groups
 from napari_ifkd.bags import bags as bags_module
 from napari_ifkd.config import TileConfig
 from napari_ifkd.errors import BagError
@@ -33,6 +33,13 @@ def table(tmp_path: Path) -> Path:
         lines.append(f"{k}.png,{k % 2},patient{k // 2},truth")
     (tmp_path / "labels.csv").write_text("\n".join(lines))
     return tmp_path
+
+
+def test_patches_are_counted_unopened(drawn_patches: Path, tmp_path: Path) -> None:
+    bags = read_patches(drawn_patches, TileConfig())
+    assert count_patches(drawn_patches) == (bags.positives, bags.negatives)
+    with pytest.raises(BagError):
+        count_patches(tmp_path / "nothing")
 
 
 @pytest.fixture

@@ -116,6 +116,16 @@ def test_slide_without_resolution_says_how_to_give_one(run, drawn_teacher: Path,
     assert one_line(said.err)
     assert "--mpp" in said.err
     assert not (tmp_path / "run").exists()
+    for words, wrong in (
+        (["x"], "'x'"),
+        (["bare.tif=fine"], "'bare.tif=fine'"),
+        (["0.5", "bare.tif=0.25"], "for all slides and once more"),
+    ):
+        options = [part for word in words for part in ("--mpp", word)]
+        said = run("predict", slide, "--model", drawn_teacher, "--out", tmp_path / "run", *options)
+        assert said.status == 2
+        assert one_line(said.err)
+        assert wrong in said.err
 
 
 def test_info_as_json_is_one_object(run, drawn_slide: Path) -> None:

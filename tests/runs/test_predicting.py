@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import tifffile
 
 from napari_ifkd.config import Config, load_config
 from napari_ifkd.errors import InputError, RunError, SlideError
@@ -21,6 +22,19 @@ from napari_ifkd.runs.resolve import resolve_model
 @pytest.fixture
 def config(drawn_config: Path) -> Config:
     return load_config(drawn_config)
+
+
+def test_each_slide_may_be_told_its_own_resolution(drawn_slide: Path, drawn_teacher: Path, tmp_path: Path, config: Config) -> None:
+    bare = tmp_path / "bare.tif"
+    tifffile.imwrite(bare, tifffile.imread(drawn_slide), photometric="rgb", tile=(64, 64))
+    asked = {"bare.tif": 0.5}
+    list(predict_run([drawn_slide, bare], drawn_teacher, tmp_path / "run", config, mpp=asked))
+    run = RunFolder.open(tmp_path / "run")
+    assert [(slide["name"], slide["mpp"]) for slide in run.about["slides"]] == [(drawn_slide.name, 1.0), ("bare.tif", 0.5)]
+    assert run.about["data"]["mpp"] == asked
+    assert isinstance(list(resume_run(tmp_path / "run"))[-1], RunDone)
+    with pytest.raises(SlideError, match=r"names other\.tif, which is none of the slides"):
+        list(predict_run([drawn_slide, bare], drawn_teacher, tmp_path / "next", config, mpp={"other.tif": 0.5}))
 
 
 def test_map_lies_where_design_says_and_beats_all_foreground(

@@ -104,6 +104,8 @@ class Bench:
 
     def open(self, path: Path) -> None:
         """Open a slide, a run folder or a folder made by the demo; an error is told to the user."""
+        if path.suffix.lower() == ".dcm" and is_dicom(path.parent):  # a slide in DICOM is a folder of such
+            path = path.parent
         try:
             if (path / "run" / "run.yaml").is_file():
                 for slide in sorted((path / "slide").glob("*.tif*")):

@@ -40,7 +40,7 @@ def brought_layer(path: Path, slide: Slide | None) -> LayerData:
     """
     options: dict[str, Any] = {
         "name": path.name,
-        "metadata": {KEY: {"kind": "brought", "path": str(path)}},
+        "metadata": {KEY: {"kind": "brought", "path": str(path), **({} if slide is None else {"of": str(slide.path)})}},
         "colormap": label_colours(_COLOURS),
         "opacity": 0.6,
     }

@@ -7,7 +7,6 @@ import shutil
 from typing import TYPE_CHECKING
 
 from napari_ifkd.config import Config, dump_config
-from napari_ifkd.errors import InputError
 from napari_ifkd.files import write_aside
 from napari_ifkd.runs.regions import write_regions
 
@@ -40,11 +39,6 @@ def train_command(
     patches : folder of labelled patches to learn from too
     out, config : as in :func:`predict_command`
     exclude : files of what is excluded, called like their slides
-
-    Raises
-    ------
-    InputError
-        If the user set the resolution of a slide and another slide has another: the command has one for all.
     """
     given = [slide for slide, _ in slides]
     return ["train", *_data(given, patches), "--out", str(out), *_common(given, out, config, exclude), *_regions(dict(slides), out)]
@@ -126,15 +120,12 @@ def _regions(drawn: Mapping[Slide, Mapping[str, BaseGeometry]], out: Path) -> li
 
 
 def _common(slides: Sequence[Slide], out: Path, config: Config, exclude: Sequence[Path]) -> list[str]:
-    override = any(slide.mpp_source == "override" for slide in slides)
-    if override and len({slide.mpp for slide in slides}) > 1:
-        told = ", ".join(f"{slide.name} {'none' if slide.mpp is None else f'{slide.mpp:g}'}" for slide in slides)
-        raise InputError("µm/px", f"you set one, but the slides differ ({told})", "Take slides of one resolution at a time")
     file = _beside(out, "config.yaml")
     write_aside(file, dump_config(config))
     words = ["--config", str(file)]
-    if override:
-        words += ["--mpp", str(slides[0].mpp)]
+    for slide in slides:
+        if slide.mpp_source == "override":
+            words += ["--mpp", f"{slide.path.name}={slide.mpp}"]
     for path in exclude:  # as they are now: the user may go on drawing
         kept = _beside(out, "exclude") / path.name
         kept.parent.mkdir(parents=True, exist_ok=True)

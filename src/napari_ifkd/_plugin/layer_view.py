@@ -123,6 +123,9 @@ class LayerView:
             layer.visible = slide is not None and made.tag(layer)["path"] == str(slide.path)
         for layer in self.ours("tissue"):
             layer.visible = False
+        for layer in self.ours("brought"):
+            if "of" in made.tag(layer):  # of one slide: on another it would look as if it were of that
+                layer.visible = slide is not None and made.tag(layer)["of"] == str(slide.path)
         self.refresh()
 
     def _agree_on_units(self, units: tuple[str, str]) -> None:
@@ -155,7 +158,7 @@ class LayerView:
     def _of_active(self, layer: Any) -> bool:
         """Return whether a layer is of the active slide: those of files go when another becomes active, those of slides stay."""
         known, slide = made.tag(layer), self.session.slide
-        return known["kind"] in ("corrections", "brought") or (slide is not None and known["path"] == str(slide.path))
+        return known["kind"] == "corrections" or (slide is not None and known.get("of", known["path"]) == str(slide.path))
 
     def show_judged(self, candidate: Candidate, threshold: float, sigma_px: float, levels: list[Any]) -> None:
         """Show a prediction, at this threshold and smoothing, with a mask from which something was taken: its levels."""
@@ -231,12 +234,20 @@ class LayerView:
                     yield partial(self._remove, layer)
 
     def _names(self) -> Iterator[Callable[[], object]]:
-        """Yield the changes of names that napari numbered while another layer had the name."""
+        """Yield the changes of names: of a run that is the former by now, and what napari numbered while another layer had the name."""
+        for candidate in self.session.files:
+            layer = self.find("mask", candidate.path)
+            if layer is not None and made.tag(layer)["act"] != candidate.act:
+                yield partial(self._become, layer, candidate)
         taken = {layer.name for layer in self.viewer.layers}
         for layer in self.ours("mask", "heat"):
             bare = re.sub(r" \[\d+\]$", "", layer.name)
             if bare not in taken:
                 yield partial(setattr, layer, "name", bare)
+
+    def _become(self, layer: Any, candidate: Candidate) -> None:
+        options = made.mask_options(candidate, self.session.opacity)
+        layer.name, layer.metadata = options["name"], {**layer.metadata, **options["metadata"]}
 
     def _looks(self) -> list[tuple[Any, dict[str, Any]]]:
         """Return how our layers should look; those that are to be seen first."""

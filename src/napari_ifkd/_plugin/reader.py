@@ -70,12 +70,13 @@ def _read(path: Path) -> list[LayerData]:
 def run_slides(run: Path) -> Iterator[tuple[Path, float | None]]:
     """Yield path and overriding resolution of those slides of a run that still are where they were."""
     from napari_ifkd.runs.folder import RunFolder
+    from napari_ifkd.runs.inputs import mpp_of
 
     asked: dict[str, Any] = RunFolder.open(run).about["data"]
     for value in (*(asked.get("slides") or ()), *(asked.get("data") or ())):
         path = Path(str(value))
         if path.is_file() or is_dicom(path):
-            yield path, asked.get("mpp")
+            yield path, mpp_of(asked.get("mpp"), path.name)
 
 
 def _known(path: Path) -> bool:

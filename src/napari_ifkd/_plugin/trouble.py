@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Trouble:
-    """One message for all docks; the one that is seen shows it.
+    """One message for all docks; the one that is seen when it comes shows it.
 
     Attributes
     ----------
@@ -25,6 +25,7 @@ class Trouble:
     def __init__(self) -> None:
         self.message = ""
         self._docks: weakref.WeakSet[QWidget] = weakref.WeakSet()
+        self._told: weakref.WeakSet[QWidget] = weakref.WeakSet()  # those that were seen when it was said
 
     def shown_by(self, dock: QWidget) -> None:
         """Take note of a dock that shows the message."""
@@ -33,8 +34,13 @@ class Trouble:
     def say(self, message: str) -> bool:
         """Tell that something went wrong; return whether a dock that shows it is seen."""
         self.message = message
+        self._told = weakref.WeakSet(dock for dock in self._docks if isalive(dock) and dock.isVisible())  # type: ignore[no-untyped-call]
         self.changed.emit()
-        return any(isalive(dock) and dock.isVisible() for dock in self._docks)  # type: ignore[no-untyped-call]
+        return bool(self._told)
+
+    def told_in(self, dock: QWidget) -> str:
+        """Return the message for a dock, "" if it is another's."""
+        return self.message if dock in self._told else ""
 
     def clear(self) -> None:
         """Tell that it is of the past."""

@@ -2,13 +2,14 @@
 
 from .bags import Bags, join_bags
 from .hints import Hints, hinted_bags
-from .patches import read_patch_masks, read_patches
+from .patches import count_patches, read_patch_masks, read_patches
 from .slide_bags import count_region_tiles, slide_bags
 from .split import split_groups
 
 __all__ = [
     "Bags",
     "Hints",
+    "count_patches",
     "count_region_tiles",
     "hinted_bags",
     "join_bags",

@@ -80,6 +80,19 @@ def read_patches(folder: str | Path, tiles: TileConfig) -> Bags:
     )
 
 
+def count_patches(folder: str | Path, group_column: str | None = None) -> tuple[int, int]:
+    """Return how many patches of a folder hold tumour, and how many none; images are not opened.
+
+    Raises
+    ------
+    BagError
+        Listing every problem of its table or folders.
+    """
+    items, _ = _list_items(Path(folder), group_column)
+    positive = sum(bool(item.label) for item in items)
+    return positive, len(items) - positive
+
+
 def read_patch_masks(folder: str | Path, only: Collection[str] | None = None) -> dict[str, NDArray[np.bool_]]:
     """Read the reference masks of a patch folder.
 

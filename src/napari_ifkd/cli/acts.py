@@ -12,7 +12,7 @@ from napari_ifkd.config import Config, Method, Mode, NetworkName, Structure, loa
 from napari_ifkd.errors import Cancelled
 
 from .follow import follow
-from .options import ConfigFile, Device, Epochs, Exclude, GroupColumn, Mpp, Out, Seed
+from .options import ConfigFile, Device, Epochs, Exclude, GroupColumn, Mpps, Out, Seed, resolutions
 
 
 def demo(
@@ -96,7 +96,7 @@ def train(
         ),
     ] = None,
     exclude: Exclude = None,
-    mpp: Mpp = None,
+    mpp: Mpps = None,
     model: Annotated[NetworkName | None, typer.Option(help="network to train")] = None,
     method: Annotated[Method | None, typer.Option(help="how it learns; supervised, for comparison only, opens the masks")] = None,
     config: ConfigFile = None,
@@ -119,14 +119,15 @@ def train(
         }
     )
     drawn, without = regions or (), exclude or ()
-    follow(lambda stop: train_run(data, out, settings, regions=drawn, exclude=without, mpp=mpp, should_stop=stop))
+    told = resolutions(mpp)
+    follow(lambda stop: train_run(data, out, settings, regions=drawn, exclude=without, mpp=told, should_stop=stop))
 
 
 def predict(
     slides: Annotated[list[Path], typer.Argument(metavar="SLIDE...")],
     model: Annotated[str, typer.Option(help="RUN, weights FILE, or NAME (see `models`)")],
     out: Out,
-    mpp: Mpp = None,
+    mpp: Mpps = None,
     region: Annotated[Path | None, typer.Option(help="GeoJSON or ASAP XML; predict inside its regions only")] = None,
     exclude: Exclude = None,
     config: ConfigFile = None,
@@ -137,7 +138,8 @@ def predict(
 
     settings = load_config(config).replaced(device=device)
     without = exclude or ()
-    follow(lambda stop: predict_run(slides, model, out, settings, mpp=mpp, region=region, exclude=without, should_stop=stop))
+    told = resolutions(mpp)
+    follow(lambda stop: predict_run(slides, model, out, settings, mpp=told, region=region, exclude=without, should_stop=stop))
 
 
 def distill(
@@ -176,7 +178,7 @@ def distill(
         ),
     ] = None,
     area_prior: Annotated[float | None, typer.Option(help="known mean tumour share of positive bags, 0 to 1")] = None,
-    mpp: Mpp = None,
+    mpp: Mpps = None,
     group_column: GroupColumn = None,
     config: ConfigFile = None,
     seed: Seed = None,
@@ -198,7 +200,7 @@ def distill(
             "device": device,
         }
     )
-    marks, drawn, without = reference or (), regions or (), exclude or ()
+    marks, drawn, without, told = reference or (), regions or (), exclude or (), resolutions(mpp)
     follow(
         lambda stop: distill_run(
             data,
@@ -211,7 +213,7 @@ def distill(
             points=points,
             reference=marks,
             judged=judged,
-            mpp=mpp,
+            mpp=told,
             should_stop=stop,
         )
     )

@@ -7,11 +7,21 @@ from typing import Annotated
 
 import typer
 
+from napari_ifkd.errors import ConfigError
+
 Out = Annotated[Path, typer.Option("--out", help="new folder of the run, or the run's own to go on with it", metavar="RUN")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML file of settings; options given here win over it")]
 Seed = Annotated[int | None, typer.Option(help="seed of every draw")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps")]
 Mpp = Annotated[float | None, typer.Option(help="um/px of the finest level, for slides that do not say it")]
+Mpps = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--mpp",
+        help="um/px of the finest level, for slides that do not say it: one for all, or SLIDE=UM for the file of that name; again for more",
+        metavar="UM|SLIDE=UM",
+    ),
+]
 Epochs = Annotated[int | None, typer.Option(help="training epochs")]
 GroupColumn = Annotated[str | None, typer.Option(help="column of labels.csv that names patient, slide or ROI")]
 AsJson = Annotated[bool, typer.Option("--json", help="print one JSON object on stdout and nothing else")]
@@ -23,3 +33,23 @@ Exclude = Annotated[
         metavar="FILE|FOLDER",
     ),
 ]
+
+
+def resolutions(given: list[str] | None) -> float | dict[str, float] | None:
+    """Return what --mpp of several slides says.
+
+    Raises
+    ------
+    ConfigError
+        If it is no positive number, or one for all stands beside others.
+    """
+    of_each: dict[str, float] = {}
+    for word in given or ():
+        name, _, number = word.rpartition("=")
+        try:
+            of_each[name] = float(number)
+        except ValueError:
+            raise ConfigError("--mpp", f"is {word!r}, and no resolution", "Give um/px such as 0.25, or SLIDE=0.25") from None
+    if "" in of_each and len(given or ()) > 1:
+        raise ConfigError("--mpp", "is given for all slides and once more", "Give one for all, or SLIDE=UM for each")
+    return of_each.get("") or of_each or None

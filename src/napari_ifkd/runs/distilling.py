@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from napari_ifkd.models import MILModel
     from napari_ifkd.slides import Slide
 
+    from .inputs import MppGiven
     from .regions import RunRegions
     from .teachers import Teacher
 
@@ -56,7 +57,7 @@ def distill_run(
     points: str | Path | None = None,
     reference: Sequence[str | Path] = (),
     judged: str | Path | None = None,
-    mpp: float | None = None,
+    mpp: MppGiven = None,
     should_stop: Callable[[], bool] = never,
 ) -> Generator[Event, None, None]:
     """Improve a teacher on slides and patch folders, in a run folder; the same call again goes on where it stopped.
@@ -76,7 +77,7 @@ def distill_run(
         them
     judged : another run, whose corrections and answered points of these slides go on in this one, as those of a run given as `teacher` do
         A map that either made of a slide is taken over where the teacher's would come out the same
-    mpp : um/px of the finest level, for slides that do not say it
+    mpp : um/px of the finest level, for slides that do not say it; of all, or by file name
     should_stop : asked at least once a second
 
     Yields

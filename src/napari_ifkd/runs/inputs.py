@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from napari_ifkd.errors import BagError, InputError, RunError, SlideError
 from napari_ifkd.slides import Slide, open_slide
@@ -18,20 +19,31 @@ if TYPE_CHECKING:
     from .folder import RunFolder
 
 
+MppGiven: TypeAlias = float | Mapping[str, float] | None
+"""um/px of the finest level in place of what the files say: of all slides, or of each by its file name; None believes the files."""
+
+
+def mpp_of(mpp: MppGiven, name: str) -> float | None:
+    """Return what was given for the slide of this file name, um/px; None if nothing."""
+    return mpp.get(name) if isinstance(mpp, Mapping) else mpp
+
+
 @contextmanager
-def opened_slides(paths: Sequence[str | Path], mpp: float | None) -> Iterator[list[Slide]]:
+def opened_slides(paths: Sequence[str | Path], mpp: MppGiven) -> Iterator[list[Slide]]:
     """Open slides for the length of a ``with`` block; all must have a resolution, and names of their own.
 
     Parameters
     ----------
     paths : of the slides
-    mpp : um/px of the finest level of all of them, in place of what the files say; None believes the files
+    mpp : see :data:`MppGiven`
 
     Raises
     ------
     SlideError
-        If one cannot be opened or has no resolution, or two would share the name of their map.
+        If one cannot be opened or has no resolution, two would share the name of their map, or a resolution is of none of them.
     """
+    if isinstance(mpp, Mapping) and (strange := set(mpp) - {Path(path).name for path in paths}):
+        raise SlideError("--mpp", f"names {min(strange)}, which is none of the slides", "Call it like the file of a slide")
     stems: dict[str, Path] = {}
     with ExitStack() as stack:
         slides = []
@@ -41,7 +53,7 @@ def opened_slides(paths: Sequence[str | Path], mpp: float | None) -> Iterator[li
                     path, f"would overwrite the map of {stems[path.stem]} (same name)", "Rename one, or give them to separate runs"
                 )
             stems[path.stem] = path
-            slide = stack.enter_context(open_slide(path, mpp))
+            slide = stack.enter_context(open_slide(path, mpp_of(mpp, path.name)))
             slide.require_mpp()
             slides.append(slide)
         yield slides

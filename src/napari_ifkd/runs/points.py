@@ -16,9 +16,10 @@ from napari_ifkd.errors import InputError, RunError
 from napari_ifkd.evidence import FRAME_PIXELS, Answers, Drawn, Frame, Place, draw_places, estimate, probability_at, propose
 from napari_ifkd.inference import open_map
 from napari_ifkd.pace import Pace
+from napari_ifkd.slides.dicom import is_dicom
 
 from .folder import RunFolder
-from .inputs import check_same_slides, opened_slides
+from .inputs import check_same_slides, mpp_of, opened_slides
 from .judgement import judge, name_of
 from .regions import exclusions_of
 
@@ -212,7 +213,7 @@ def opened_evidence(run: str | Path, slide: str | Path | None = None) -> Iterato
     folder = RunFolder.open(run)
     if folder.act != "distill":
         raise RunError(run, f"is a {folder.act} run, and points judge the rounds of a distill run", "Give one of those")
-    lay = {Path(path).name: Path(path) for path in folder.about["data"]["data"] if not Path(path).is_dir()}
+    lay = {Path(path).name: Path(path) for path in folder.about["data"]["data"] if not Path(path).is_dir() or is_dicom(Path(path))}
     names = [str(identity["name"]) for identity in folder.about["slides"]]
     if not names:
         cause = "learnt from patches alone, and points are places on slides"
@@ -221,12 +222,14 @@ def opened_evidence(run: str | Path, slide: str | Path | None = None) -> Iterato
         if Path(slide).name not in names:
             raise RunError(run, f"has no slide {Path(slide).name}", f"It has {', '.join(names[:8])}")
         names = [Path(slide).name]
-        lay |= {Path(slide).name: Path(slide)} if Path(slide).is_file() else {}
+        lay |= {Path(slide).name: Path(slide)} if Path(slide).exists() else {}
     for name in names:
-        if name not in lay or not lay[name].is_file():
+        if name not in lay or not lay[name].exists():
             where = f" (it lay at {lay[name]})" if name in lay else ""
             raise RunError(run, f"its slide {name} is gone{where}", "Put it back, or tell by --slide where its file lies")
-    with opened_slides([lay[name] for name in names], folder.about["data"].get("mpp")) as slides:
+    given = folder.about["data"].get("mpp")
+    own = {name: mpp for name in names if (mpp := mpp_of(given, name)) is not None}
+    with opened_slides([lay[name] for name in names], own) as slides:
         check_same_slides(folder, slides)
         evidence = PointEvidence(folder, slides, folder.config)
         if not evidence.rounds:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from napari_ifkd.models import MILModel, ModelCard
     from napari_ifkd.slides import Slide
 
+    from .inputs import MppGiven
     from .regions import RunRegions
     from .resolve import Resolved
 
@@ -39,7 +40,7 @@ def predict_run(
     out: str | Path,
     config: Config,
     *,
-    mpp: float | None = None,
+    mpp: MppGiven = None,
     region: str | Path | None = None,
     exclude: Sequence[str | Path] = (),
     should_stop: Callable[[], bool] = never,
@@ -52,7 +53,7 @@ def predict_run(
     model : run, weights file or name
     out : new or empty folder, or that of the same run
     config : settings; ``inference`` matters
-    mpp : um/px of the finest level, for slides that do not say it
+    mpp : um/px of the finest level, for slides that do not say it; of all, or by file name
     region : GeoJSON or ASAP XML; outside its regions, and inside those classified as exclusion, nothing is predicted
     exclude : files called like their slide, or folders of such, of which all regions are left out; see :mod:`napari_ifkd.runs.regions`
     should_stop : asked at least once a second

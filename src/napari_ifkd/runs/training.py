@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from napari_ifkd.models import MILModel
     from napari_ifkd.slides import Slide
 
+    from .inputs import MppGiven
     from .regions import RunRegions
 
 
@@ -44,7 +45,7 @@ def train_run(
     *,
     regions: Sequence[str | Path] = (),
     exclude: Sequence[str | Path] = (),
-    mpp: float | None = None,
+    mpp: MppGiven = None,
     should_stop: Callable[[], bool] = never,
 ) -> Generator[Event, None, None]:
     """Train a teacher, in a run folder; the same call again goes on where it stopped.
@@ -58,7 +59,7 @@ def train_run(
     regions : GeoJSON or ASAP XML of rough regions, called like their slide: a tile mostly inside one of tumour is a positive bag, one
         wholly inside one of normal tissue a negative bag, and all others are left out
     exclude : files called like their slide, or folders of such, of which all regions are left out; see :mod:`napari_ifkd.runs.regions`
-    mpp : um/px of the finest level, for slides that do not say it
+    mpp : um/px of the finest level, for slides that do not say it; of all, or by file name
     should_stop : asked at least once a second
 
     Yields

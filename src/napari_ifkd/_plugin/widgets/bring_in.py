@@ -54,6 +54,7 @@ class BringIn(QWidget):
     def __init__(self, dock: Dock) -> None:
         super().__init__()
         self._dock, self._busy = dock, False
+        self._lies: dict[str, dict[str, Any]] = {}  # metadata of the layer of what was brought in for a use
         self.file = FileEdit(
             mode=FileDialogMode.EXISTING_FILE,
             filter=MASK_FILES,
@@ -158,6 +159,7 @@ class BringIn(QWidget):
                     viewer.layers.remove(old)
             viewer.add_labels(data, **options)
         if kind in ("reference", "regions"):
+            self._lies[kind] = layer[1]["metadata"]
             former = self._dock.session.given_here().get(kind)  # type: ignore[call-overload] # one of the two
             if former is not None and former != path:
                 said += f"<br>It takes the place of {former.name}."
@@ -175,6 +177,9 @@ class BringIn(QWidget):
         say_error(error)
 
     def _forget(self) -> None:
+        layers, viewer = self._dock.bench.layers, self._dock.bench.viewer
         for use in list(self._dock.session.given_here()):
             self._dock.session.give(use, None)
+            for layer in [layer for layer in layers.ours("brought") if layer.metadata == self._lies.get(use)]:
+                viewer.layers.remove(layer)
         self.told.setText("")

@@ -185,7 +185,8 @@ class DistillDock(Dock):
         elsewhere = session.rounds and session.slide is not None and all(c.act != "distill" for c in session.here())
         whose = f" of {escape(session.run.name)}{', on another slide' if elsewhere else ''}" if session.run is not None else ""
         self.whose.setText(f"<b>Rounds</b>{whose}")
-        self.table.show_rounds(session.rounds, self._areas, None if session.accepted is None else session.accepted.round)
+        accepted = None if session.accepted is None else session.accepted.round
+        self.table.show_rounds(session.rounds, self._areas, session.threshold, accepted)
         index = shown.round if shown is not None and shown.act == "distill" else None
         self.table.select_round(index)
         done = next((r for r in session.rounds if r.index == index), None)

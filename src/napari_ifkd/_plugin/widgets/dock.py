@@ -61,10 +61,10 @@ class _TroubleBar(QWidget):
         layout.addWidget(self.notice, 1)
         layout.addWidget(self.dismiss, 0, Qt.AlignmentFlag.AlignTop)
 
-    def show_message(self) -> None:
+    def show_message(self, message: str) -> None:
         """Show it, or nothing."""
-        self.notice.say(TROUBLE.message or None, "error")
-        self.setVisible(bool(TROUBLE.message))
+        self.notice.say(message or None, "error")
+        self.setVisible(bool(message))
 
 
 class Dock(QScrollArea):
@@ -116,10 +116,11 @@ class Dock(QScrollArea):
         self._make_room()
 
     def _make_room(self) -> None:
-        self.trouble.show_message()
+        message = TROUBLE.told_in(self)
+        self.trouble.show_message(message)
         bar = self.verticalScrollBar()
         width = self.width() - (bar.width() if bar is not None and bar.isVisible() else 0)
-        height = self.trouble.heightForWidth(width) if TROUBLE.message else 0
+        height = self.trouble.heightForWidth(width) if message else 0
         self.setViewportMargins(0, 0, 0, height)
         self.trouble.setGeometry(0, self.height() - height, width, height)
 

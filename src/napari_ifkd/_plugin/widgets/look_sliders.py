@@ -17,7 +17,7 @@ _SLIDERS: dict[str, dict[str, Any]] = {
         "label": "Threshold",
         "min": 0.01,
         "max": 0.99,
-        "step": 0.01,
+        "step": 0.005,
         "tooltip": "From this probability on a pixel is tumour; seen at once",
     },
     "sigma_px": {
@@ -62,7 +62,7 @@ class LookSliders(QObject):
         self._settle.start()
 
     def _apply(self) -> None:
-        look: dict[str, Any] = {name: round(float(self.sliders[name].value), 2) for name in self._moved}
+        look: dict[str, Any] = {name: round(float(self.sliders[name].value), 3) for name in self._moved}
         self._moved.clear()
         self._session.look(**look)
 

@@ -44,7 +44,7 @@ class Modes(QWidget):
             made.setCheckable(True)
             made.setStyleSheet(
                 f"QPushButton {{padding: 3px;}} QPushButton:checked {{background: {ACTION}; color: white;}}"
-                "QPushButton:disabled {color: rgba(128, 128, 128, 255);}"
+                "QPushButton:disabled {background: rgba(128, 128, 128, 70); color: rgba(128, 128, 128, 255);}"
             )
             made.clicked.connect(lambda _, mode=mode: self._press(mode))
             layout.addWidget(made, place // _ACROSS, place % _ACROSS)

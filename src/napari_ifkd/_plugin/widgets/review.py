@@ -133,7 +133,8 @@ class ReviewDock(Dock):
         self.accept.setText(f"Accept {what} at threshold {session.threshold:.3g}")
         done = next((r for r in session.rounds if shown.act == "distill" and r.index == shown.round), None)
         reason = done.decision.reason if done is not None and done.decision is not None else ""
-        self.about.setText(f"When it ended: {reason}" if reason else "The network as it came, before any round.")
+        said = f"When it ended: {reason}" if reason else "The network as it came, before any round."
+        self.about.setText(f"<b>{escape(shown.run.name)}</b>. {said}")
         self.warning.say(shown.warnings[0] if shown.warnings else None)
         accepted = session.accepted_of(shown)
         self.reuse.setVisible(accepted is not None and shown.act == "distill")

@@ -8,6 +8,8 @@ from psygnal import Signal
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
 
+from napari_ifkd.config import Config
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -43,21 +45,25 @@ class RoundsTable(QTableWidget):
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setToolTip("Click a round to look at its prediction")
-        self.setFixedHeight(132)
+        self.setFixedHeight(148)
         down.setDefaultSectionSize(24)
         self._rounds: list[int] = []
         self.itemSelectionChanged.connect(self._picked)
 
-    def show_rounds(self, rounds: Sequence[RoundDone], areas: Mapping[int, float], accepted: int | None = None) -> None:
+    def show_rounds(self, rounds: Sequence[RoundDone], areas: Mapping[int, float], threshold: float, accepted: int | None = None) -> None:
         """Fill the table.
 
         Parameters
         ----------
         rounds : what is known of each
-        areas : mm² of its mask on the active slide
+        areas, threshold : mm² of its mask on the active slide, from which probability on
         accepted : the round that was accepted, which is marked
         """
         self._rounds = [r.index for r in rounds]
+        for column, at in ((3, threshold), (4, Config().inference.threshold)):
+            title = self.horizontalHeaderItem(column)
+            assert title is not None
+            title.setText(f"{list(_COLUMNS)[column]}\nat {at:.3g}")
         self.blockSignals(True)
         self.setRowCount(len(rounds))
         for row, done in enumerate(rounds):

@@ -104,7 +104,7 @@ class SlideDock(Dock):
 
     def _choose_slide(self) -> None:
         patterns = " ".join(f"*{suffix}" for suffix in SLIDES)
-        path, _ = QFileDialog.getOpenFileName(self, "Open a slide", self.bench.memory.folder(), f"Slides ({patterns})")
+        path, _ = QFileDialog.getOpenFileName(self, "Open a slide", self.bench.memory.folder(), f"Slides ({patterns} *.dcm)")
         if path:
             self.bench.open(Path(path))
 

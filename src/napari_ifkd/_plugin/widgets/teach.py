@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -9,7 +10,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_ifkd._plugin.drawn import USES
 from napari_ifkd.annotations import Region, Regions
-from napari_ifkd.bags import count_region_tiles
+from napari_ifkd.bags import count_patches, count_region_tiles
 from napari_ifkd.config import Config
 from napari_ifkd.slides import Slide, Tissue, find_tissue
 
@@ -43,6 +44,7 @@ class Teach(QWidget):
         self._dock, self._drawings, self._session = dock, dock.bench.drawings, dock.session
         self._taken: Path | None = None
         self._tiles: tuple[int, int] | None = None  # with and without tumour; None while they are counted
+        self._patches_told = ""  # what there is in the patch folder
         self._at_work, self._stale = False, False  # one count at a time; whether what is being counted changed meanwhile
         self._tissues: WeakKeyDictionary[Slide, Tissue] = WeakKeyDictionary()
         self.what = text("How to teach", lines=3)
@@ -78,7 +80,7 @@ class Teach(QWidget):
             self.progress,
         ):
             layout.addWidget(part)
-        self.patches.changed.connect(lambda _: self._show())
+        self.patches.changed.connect(lambda _: self._look_into_folder())
         dock.listen("job", to=self._show)
         dock.listen("slide", "slides", to=self._drawn)
         self.form["tiles.size_px"].changed.connect(lambda _: self._drawn())
@@ -95,6 +97,20 @@ class Teach(QWidget):
 
     def _asked(self) -> Config:
         return Config().replaced(**settings_of(self.epochs, self.form))
+
+    def _look_into_folder(self) -> None:
+        """Tell what a patch folder holds, by its table."""
+        folder = chosen_path(self.patches)
+        self._patches_told = "" if folder is None else "Looking into the folder …"
+        self._show()
+
+        def told(words: str) -> None:
+            if folder == chosen_path(self.patches):
+                self._patches_told = words
+                self._show()
+
+        if folder is not None:
+            self._dock.in_thread(lambda: _patches_told(folder), told, lambda error: told(escape(str(error))))
 
     def _drawn(self) -> None:
         """Count the tiles anew, after the count that is at work if there is one."""
@@ -159,8 +175,13 @@ class Teach(QWidget):
                 tiles += " <b>Draw larger, or take smaller tiles.</b>"
             self.told.setText(f"Regions: {' and '.join(names)} tumour{on}.{tiles}{missing}")
         else:
-            self.told.setText("" if folder is not None else "Nothing is drawn yet.")
+            self.told.setText(self._patches_told if folder is not None else "Nothing is drawn yet.")
         self.progress.update_job()
         if job is not None and job.act == "train" and job.state == "done" and job.out != self._taken:
             self._taken = job.out
             self._dock.choose(job.out)
+
+
+def _patches_told(folder: Path) -> str:
+    with_tumour, without = count_patches(folder, Config().tiles.group_column)
+    return f"Patches of {escape(folder.name)}: {with_tumour:,} with and {without:,} without tumour."

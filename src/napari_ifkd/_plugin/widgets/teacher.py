@@ -189,7 +189,7 @@ def card(teacher: Resolved) -> str:
     if known.licence:
         facts.append(("Licence", known.licence))
     rows = "".join(f"<tr><td style='padding-right:10px'>{name}</td><td>{escape(value)}</td></tr>" for name, value in facts)
-    return f"<table>{rows}</table>"
+    return f"<b>{escape(teacher.label)}</b><table>{rows}</table>"
 
 
 def _known_models() -> list[str]:
