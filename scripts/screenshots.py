@@ -56,6 +56,7 @@ def _take(arguments: argparse.Namespace, scratch: Path) -> None:
     from napari_ifkd._plugin.__main__ import build
     from napari_ifkd._plugin.sample_data import phantom_path
     from napari_ifkd.config import Config
+    from napari_ifkd.runs.resolve import resolve_model
 
     get_plugin_settings("napari-ifkd").runs.folder = str(scratch / "runs")
     viewer, bench = build(None)
@@ -74,7 +75,8 @@ def _take(arguments: argparse.Namespace, scratch: Path) -> None:
 
     teacher = camera.widget("Teacher")
     teacher.choose(arguments.teacher)
-    _until(lambda: session.teacher is not None and session.teacher.label == Path(arguments.teacher).stem)
+    asked = resolve_model(arguments.teacher).path
+    _until(lambda: session.teacher is not None and session.teacher.path == asked)
     _take_teaching(camera, session, bench)
     viewer.scene.camera.zoom *= 2.5
     teacher.preview.click()
