@@ -179,6 +179,7 @@ def _take_pages(camera: _Camera, session: Any) -> None:
     review = camera.widget("Review")
     count, lesions, correct = review.count, review.lesions, review.correct
     review.pages.setCurrentWidget(count)
+    _until(count.start.isEnabled)  # a run with answers tells of them first
     count.start.click()
     _until(lambda: count.asking.isVisibleTo(count))
     camera.take("Review", "review-points-asking")
