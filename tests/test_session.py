@@ -148,8 +148,10 @@ def test_a_round_of_the_run_before_stays_to_compare_with(drawn_slide: Path, tmp_
     assert [c.label for c in session.here()] == ["Round 0 (teacher)", "Round 1"]  # nothing else can be accepted
     run("three")
     assert [c.label for c in session.files] == ["Round 1 of two"]  # one is enough
+    session.set_pair(session.here()[0], session.files[0])
     session.forget_run(tmp_path / "two")
     assert session.files == ()
+    assert session.b in session.here()
 
 
 def test_a_comparison_stays_under_the_eyes_when_a_round_comes(drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None]) -> None:

@@ -161,10 +161,11 @@ class Session:
             return None
         return domain_warning(self.teacher.card, self.slide) or few_slides_warning(self.teacher.card, self.slide)
 
-    def give(self, use: GivenUse, path: Path | None) -> None:
-        """Take a file for the next distillation of the active slide; None takes the one there is back."""
-        if self.slide is not None:
-            name = self.slide.name
+    def give(self, use: GivenUse, path: Path | None, slide: Slide | None = None) -> None:
+        """Take a file for the next distillation of a slide, the active one by default; None takes the one there is back."""
+        to = slide or self.slide
+        if to is not None:
+            name = to.name
             kept = tuple(given for given in self.given if (given.slide, given.use) != (name, use))
             self.given = kept if path is None else (*kept, Given(name, use, path))
 
@@ -254,6 +255,7 @@ class Session:
         self._drop_former(story.job)
         self._retell()
         self.files = tuple(c for c in self.files if c.run != story.job.out)  # it is looked at as itself
+        self._choose_pair()
         self._add(story.candidates)
         best = story.best if self.accepted is None else self.accepted.round
         if story.job.act == "distill" and best is not None:
@@ -282,8 +284,9 @@ class Session:
 
     def forget_run(self, path: Path) -> None:
         """Forget a run that is no longer on disk."""
-        self._drop(lambda c: c.run == path)
         self.files = tuple(c for c in self.files if c.run != path)
+        self._drop(lambda c: c.run == path)
+        self._choose_pair()
         if self.run == path:
             self.run, self.rounds, self.curve, self.accepted = None, (), (), None
         if self.job is not None and self.job.out == path:

@@ -125,6 +125,8 @@ def test_files_for_the_next_distillation(window: Any, part: Any, drawn: Path, tm
     shutil.copy(here.path, tmp_path / "other.tif")
     window.bench.open(tmp_path / "other.tif")
     assert not any(layer.visible for layer in layers.ours("brought"))  # they would look as if they were of this slide
+    session.give("reference", drawn, here)  # as when it is read while one looks elsewhere
+    assert session.given_here() == {}
     window.bench.look_at(here)
     assert all(layer.visible for layer in lies)
     window.click("Export", part.forget)

@@ -128,6 +128,25 @@ def test_the_keys_are_shown_by_the_menu(window: Any) -> None:
     window.wait(lambda: not window.dialogs("KeysDialog"))
 
 
+def test_an_error_stays_in_the_dock_that_was_seen_and_leaves_room(window: Any) -> None:
+    from napari_ifkd._plugin.worker import say_error
+
+    teacher, review = window.docks["Teacher"], window.docks["Review"]
+    window.front("Teacher")
+    window.wait(teacher.isVisible)
+    say_error("a word " * 2000)
+    assert teacher.trouble.isVisible()
+    assert teacher.viewport().height() >= teacher.height() // 2 - 2
+    assert teacher.trouble.dismiss.geometry().top() < 20
+    window.front("Review")
+    window.wait(review.isVisible)
+    assert not review.trouble.isVisible()  # it is not of this
+    window.front("Teacher")
+    window.click("Teacher", teacher.trouble.dismiss)
+    assert not teacher.trouble.isVisible()
+    assert teacher.viewport().height() > 0.9 * teacher.height()
+
+
 def test_tabs_have_room_for_their_names(window: Any) -> None:
     """However a dock is opened: napari names it after the package too."""
     for name, dock in window.docks.items():

@@ -68,6 +68,9 @@ def test_a_folder_of_dicom_is_a_slide(window: Any, shared_data: Path) -> None:
     window.viewer.open(str(folder), plugin="napari-ifkd")
     window.wait(lambda: window.session.slide is not None and window.session.tissue is not None)
     assert window.session.slide.shape_level0 == (2967, 2220)
+    window.session.close(window.session.slide)
+    window.bench.open(next(folder.glob("*.dcm")))  # a dialog for files cannot choose a folder
+    assert window.session.slide.path == folder
 
 
 def test_what_is_no_slide_is_told_in_one_line(tmp_path: Path) -> None:

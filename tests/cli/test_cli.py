@@ -120,6 +120,8 @@ def test_slide_without_resolution_says_how_to_give_one(run, drawn_teacher: Path,
         (["x"], "'x'"),
         (["bare.tif=fine"], "'bare.tif=fine'"),
         (["0.5", "bare.tif=0.25"], "for all slides and once more"),
+        (["0"], "'0'"),
+        (["a=1", "a=2"], "twice for one"),
     ):
         options = [part for word in words for part in ("--mpp", word)]
         said = run("predict", slide, "--model", drawn_teacher, "--out", tmp_path / "run", *options)

@@ -33,6 +33,11 @@ def test_each_slide_may_be_told_its_own_resolution(drawn_slide: Path, drawn_teac
     assert [(slide["name"], slide["mpp"]) for slide in run.about["slides"]] == [(drawn_slide.name, 1.0), ("bare.tif", 0.5)]
     assert run.about["data"]["mpp"] == asked
     assert isinstance(list(resume_run(tmp_path / "run"))[-1], RunDone)
+    link = tmp_path / "links" / "alias.tif"
+    link.parent.mkdir()
+    link.symlink_to(bare)
+    list(predict_run([link], drawn_teacher, tmp_path / "linked", config, mpp={"alias.tif": 0.5}))
+    assert isinstance(list(resume_run(tmp_path / "linked"))[-1], RunDone)
     with pytest.raises(SlideError, match=r"names other\.tif, which is none of the slides"):
         list(predict_run([drawn_slide, bare], drawn_teacher, tmp_path / "next", config, mpp={"other.tif": 0.5}))
 

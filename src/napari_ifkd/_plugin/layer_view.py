@@ -158,7 +158,9 @@ class LayerView:
     def _of_active(self, layer: Any) -> bool:
         """Return whether a layer is of the active slide: those of files go when another becomes active, those of slides stay."""
         known, slide = made.tag(layer), self.session.slide
-        return known["kind"] == "corrections" or (slide is not None and known.get("of", known["path"]) == str(slide.path))
+        if known["kind"] == "corrections" or (known["kind"] == "brought" and "of" not in known):
+            return True
+        return slide is not None and known.get("of", known["path"]) == str(slide.path)
 
     def show_judged(self, candidate: Candidate, threshold: float, sigma_px: float, levels: list[Any]) -> None:
         """Show a prediction, at this threshold and smoothing, with a mask from which something was taken: its levels."""
@@ -235,9 +237,9 @@ class LayerView:
 
     def _names(self) -> Iterator[Callable[[], object]]:
         """Yield the changes of names: of a run that is the former by now, and what napari numbered while another layer had the name."""
-        for candidate in self.session.files:
+        for candidate in (*self.session.predictions(), *self.session.files):
             layer = self.find("mask", candidate.path)
-            if layer is not None and made.tag(layer)["act"] != candidate.act:
+            if layer is not None and "former" in (act := made.tag(layer)["act"], candidate.act) and act != candidate.act:
                 yield partial(self._become, layer, candidate)
         taken = {layer.name for layer in self.viewer.layers}
         for layer in self.ours("mask", "heat"):

@@ -159,6 +159,9 @@ class Previewer(QObject):
     def _take(self, number: int, said: _Picture | str | None) -> None:
         if number != self._number:
             return
+        if self.layers.blind:  # points are counted by now
+            self._gone(None)
+            return
         slide = self.session.slide
         if isinstance(said, str):
             self._failed(said)
@@ -205,7 +208,7 @@ class Previewer(QObject):
     def _dress(self) -> None:
         """Let the preview look as a prediction would: the mask, and where asked for the heat map below its outline."""
         for layer in self.layers.ours("preview heat"):
-            layer.visible, layer.opacity = self.session.heat, self.session.opacity
+            layer.visible, layer.opacity = self.session.heat and not self.layers.blind, self.session.opacity
         for layer in self.layers.ours("preview mask"):
             layer.contour, layer.opacity = (2, 1.0) if self.session.heat else (0, self.session.opacity)
 

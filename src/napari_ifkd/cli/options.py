@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from pathlib import Path
 from typing import Annotated
 
@@ -47,9 +48,12 @@ def resolutions(given: list[str] | None) -> float | dict[str, float] | None:
     for word in given or ():
         name, _, number = word.rpartition("=")
         try:
-            of_each[name] = float(number)
+            value = float(number)
         except ValueError:
-            raise ConfigError("--mpp", f"is {word!r}, and no resolution", "Give um/px such as 0.25, or SLIDE=0.25") from None
-    if "" in of_each and len(given or ()) > 1:
-        raise ConfigError("--mpp", "is given for all slides and once more", "Give one for all, or SLIDE=UM for each")
-    return of_each.get("") or of_each or None
+            value = 0.0
+        if not (isfinite(value) and value > 0):
+            raise ConfigError("--mpp", f"is {word!r}, and no resolution", "Give um/px such as 0.25, or SLIDE=0.25")
+        if name in of_each or (of_each and "" in (name, *of_each)):
+            raise ConfigError("--mpp", "is given for all slides and once more, or twice for one", "Give one for all, or SLIDE=UM for each")
+        of_each[name] = value
+    return of_each.get("", of_each or None)

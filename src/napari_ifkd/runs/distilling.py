@@ -19,7 +19,7 @@ from napari_ifkd.slides import find_tissue
 from .drive import drive
 from .folder import RunFolder
 from .hints import RoundHints, inherit
-from .inputs import absolute, absolute_ref, check_same_slides, opened_slides, sorted_data, told_paths
+from .inputs import absolute, absolute_ref, check_same_slides, opened_slides, sorted_data, told_mpp, told_paths
 from .points import points_of
 from .recommending import recommend
 from .reference import References
@@ -120,7 +120,7 @@ def distill_run(
                 "data": [absolute(d) for d in data],
                 "teacher": absolute_ref(teacher),
                 "truth": absolute(truth),
-                "mpp": mpp,
+                "mpp": told_mpp(mpp, data),
                 **({} if points is None else {"points": absolute(points)}),
                 **told_paths(regions=regions, exclude=exclude, reference=reference),
             },
@@ -153,6 +153,8 @@ def distill_run(
                 yield Warned(note)
             first.keep(folder)
             card = first.card(folder, resolved_config, slides, patches)
+            if patches:  # of more than slides, and nobody knows how many
+                card = card.model_copy(update={"learned_from": ()})
             seen = None if references is None else ReferenceF1(references, slides, resolved_config, drawn.exclusions, stop)
             rounds = Rounds(folder, slides, resolved_config, first, card, mask, seen, former, stop)
             outcome = yield from _distill(folder, slides, patches, resolved_config, first, student, rounds, drawn, stop)

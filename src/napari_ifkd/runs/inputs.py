@@ -23,6 +23,13 @@ MppGiven: TypeAlias = float | Mapping[str, float] | None
 """um/px of the finest level in place of what the files say: of all slides, or of each by its file name; None believes the files."""
 
 
+def told_mpp(mpp: MppGiven, paths: Sequence[str | Path]) -> MppGiven:
+    """Return what was given for run.yaml, where slides are called as they are, and not as a link to them is."""
+    if not isinstance(mpp, Mapping):
+        return mpp
+    return {Path(str(absolute(path))).name: mpp[name] for path in paths if (name := Path(path).name) in mpp}
+
+
 def mpp_of(mpp: MppGiven, name: str) -> float | None:
     """Return what was given for the slide of this file name, um/px; None if nothing."""
     return mpp.get(name) if isinstance(mpp, Mapping) else mpp

@@ -13,7 +13,7 @@ from napari_ifkd.models import load_model, pick_device
 
 from .drive import drive
 from .folder import RunFolder
-from .inputs import absolute, absolute_ref, check_same_slides, opened_slides, told_paths
+from .inputs import absolute, absolute_ref, check_same_slides, opened_slides, told_mpp, told_paths
 from .regions import exclusions_of, keep_exclusions, read_run_regions
 from .resolve import resolve_start
 from .stop import never
@@ -82,7 +82,7 @@ def predict_run(
             {
                 "slides": [absolute(s) for s in slides],
                 "model": absolute_ref(model),
-                "mpp": mpp,
+                "mpp": told_mpp(mpp, slides),
                 "region": absolute(region),
                 **told_paths(exclude=exclude),
             },

@@ -17,7 +17,7 @@ from napari_ifkd.slides import find_tissue
 from . import traps
 from .drive import drive
 from .folder import RunFolder
-from .inputs import absolute, check_same_slides, opened_slides, sorted_data, told_paths
+from .inputs import absolute, check_same_slides, opened_slides, sorted_data, told_mpp, told_paths
 from .regions import keep_exclusions, read_run_regions
 from .stop import never
 from .threads import use_threads
@@ -96,7 +96,7 @@ def train_run(
             out,
             "train",
             config,
-            {"data": [absolute(d) for d in data], "mpp": mpp, **told_paths(regions=regions, exclude=exclude)},
+            {"data": [absolute(d) for d in data], "mpp": told_mpp(mpp, data), **told_paths(regions=regions, exclude=exclude)},
             slides=[slide.identity() for slide in slides],
         )
         check_same_slides(folder, slides)

@@ -28,6 +28,8 @@ from .parts import button, row, text
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from napari_ifkd.slides import Slide
+
     from .dock import Dock
 
 USES = {
@@ -54,7 +56,7 @@ class BringIn(QWidget):
     def __init__(self, dock: Dock) -> None:
         super().__init__()
         self._dock, self._busy = dock, False
-        self._lies: dict[str, dict[str, Any]] = {}  # metadata of the layer of what was brought in for a use
+        self._lies: dict[tuple[str, str], dict[str, Any]] = {}  # metadata of the layer of what was brought in for a slide and use
         self.file = FileEdit(
             mode=FileDialogMode.EXISTING_FILE,
             filter=MASK_FILES,
@@ -147,9 +149,9 @@ class BringIn(QWidget):
         self._busy = True
         self.told.setText("Reading …")
         self._show()
-        self._dock.in_thread(work, lambda found: self._done(kind, *found), self._failed)
+        self._dock.in_thread(work, lambda found: self._done(slide, kind, *found), self._failed)
 
-    def _done(self, kind: str, layer: Any, said: str, path: Path) -> None:
+    def _done(self, slide: Slide, kind: str, layer: Any, said: str, path: Path) -> None:
         self._busy = False
         if layer is not None:
             data, options, _ = layer
@@ -157,13 +159,13 @@ class BringIn(QWidget):
             for old in list(self._dock.bench.layers.ours("brought")):
                 if old.metadata == options["metadata"]:
                     viewer.layers.remove(old)
-            viewer.add_labels(data, **options)
+            viewer.add_labels(data, **options, visible=slide is self._dock.session.slide)
         if kind in ("reference", "regions"):
-            self._lies[kind] = layer[1]["metadata"]
-            former = self._dock.session.given_here().get(kind)  # type: ignore[call-overload] # one of the two
-            if former is not None and former != path:
+            self._lies[slide.name, kind] = layer[1]["metadata"]
+            former = next((given.path for given in self._dock.session.given if (given.slide, given.use) == (slide.name, kind)), path)
+            if former != path:
                 said += f"<br>It takes the place of {former.name}."
-            self._dock.session.give(kind, path)  # type: ignore[arg-type] # one of the two
+            self._dock.session.give(kind, path, slide)  # type: ignore[arg-type] # one of the two
         self.told.setText(said)
         self._show()
         if kind == "corrections":
@@ -177,9 +179,11 @@ class BringIn(QWidget):
         say_error(error)
 
     def _forget(self) -> None:
-        layers, viewer = self._dock.bench.layers, self._dock.bench.viewer
+        layers, viewer, slide = self._dock.bench.layers, self._dock.bench.viewer, self._dock.session.slide
+        if slide is None:
+            return
         for use in list(self._dock.session.given_here()):
             self._dock.session.give(use, None)
-            for layer in [layer for layer in layers.ours("brought") if layer.metadata == self._lies.get(use)]:
+            for layer in [layer for layer in layers.ours("brought") if layer.metadata == self._lies.get((slide.name, use))]:
                 viewer.layers.remove(layer)
         self.told.setText("")

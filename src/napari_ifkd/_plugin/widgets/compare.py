@@ -82,7 +82,7 @@ class ComparePage(Page):
         self.corrections.toggled.connect(self._show_corrections)
         self._viewer.layers.events.inserted.connect(self._layer_came)
         self._viewer.layers.events.removed.connect(self._offer_corrections)
-        self.destroyed.connect(self._deafen)
+        self.destroyed.connect(lambda: self._deafen())  # a bound method of what goes is not called
         self._offer_corrections()
         camera = self._viewer.scene.camera
         camera.events.center.connect(self._look_elsewhere)

@@ -249,8 +249,8 @@ class CountPage(Page):
                 judgement = evidence.judgement()
                 return judgement, list(evidence.notes)
 
-        def recalled(found: tuple[Judgement | None, list[str]] | None) -> None:
-            if found is not None and here == (session.slide, session.run):
+        def recalled(found: object) -> None:  # an error too: nobody asked
+            if isinstance(found, tuple) and here == (session.slide, session.run):
                 self._judged(found)
             else:
                 self._busy = False
@@ -259,13 +259,13 @@ class CountPage(Page):
             self._recall()  # another may be looked at by now
 
         self._slide, self._run = here
-        self._judge(work, recalled)
+        self._judge(work, recalled, recalled)
 
-    def _judge(self, work: Callable[[], Any], judged: Callable[[Any], None]) -> None:
+    def _judge(self, work: Callable[[], Any], judged: Callable[[Any], None], failed: Callable[[Exception], None] | None = None) -> None:
         self._busy = True
         self.card.setText("Judging the rounds by the answers …")
         self._show()
-        self._dock.in_thread(work, judged, self._failed)
+        self._dock.in_thread(work, judged, failed or self._failed)
 
     def _stop(self) -> None:
         if self.points:

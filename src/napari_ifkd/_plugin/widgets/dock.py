@@ -64,6 +64,7 @@ class _TroubleBar(QWidget):
     def show_message(self, message: str) -> None:
         """Show it, or nothing."""
         self.notice.say(message or None, "error")
+        self.notice.setToolTip(message)
         self.setVisible(bool(message))
 
 
@@ -99,8 +100,6 @@ class Dock(QScrollArea):
         self.trouble = _TroubleBar(self)
         TROUBLE.shown_by(self)
         self.hear(TROUBLE.changed, self._make_room)
-        for name in ("slide", "slides"):
-            self.hear(self.session.events[name], TROUBLE.clear)
         self._make_room()
 
     def event(self, event: QEvent | None) -> bool:
@@ -120,7 +119,7 @@ class Dock(QScrollArea):
         self.trouble.show_message(message)
         bar = self.verticalScrollBar()
         width = self.width() - (bar.width() if bar is not None and bar.isVisible() else 0)
-        height = self.trouble.heightForWidth(width) if message else 0
+        height = min(self.trouble.heightForWidth(width), self.height() // 2) if message else 0  # what is longer is in its tooltip
         self.setViewportMargins(0, 0, 0, height)
         self.trouble.setGeometry(0, self.height() - height, width, height)
 
@@ -175,6 +174,7 @@ class Dock(QScrollArea):
     def dropEvent(self, event: Any) -> None:
         """Open what was dropped."""
         event.acceptProposedAction()
+        TROUBLE.clear()
         for url in event.mimeData().urls():
             if url.isLocalFile():
                 self.bench.dropped(Path(url.toLocalFile()))

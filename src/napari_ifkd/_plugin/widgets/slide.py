@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton
 
 from napari_ifkd._plugin.reader import SLIDES
 from napari_ifkd._plugin.settings import runs_folder
+from napari_ifkd._plugin.trouble import TROUBLE
 from napari_ifkd._plugin.worker import say_error
 from napari_ifkd.errors import InputError
 
@@ -126,9 +127,13 @@ class SlideDock(Dock):
         self.recent_menu.clear()
         self.recent_menu.setToolTipsVisible(True)
         for path in recent:
-            entry = self.recent_menu.addAction(path.name, partial(self.bench.open, path))
+            entry = self.recent_menu.addAction(path.name, partial(self._open_recent, path))
             assert entry is not None
             entry.setToolTip(str(path))
+
+    def _open_recent(self, path: Path) -> None:
+        TROUBLE.clear()
+        self.bench.open(path)
 
     def _choose_run(self) -> None:
         path = QFileDialog.getExistingDirectory(self, "Open a run folder", str(runs_folder()))

@@ -100,7 +100,7 @@ class TeacherDock(Dock):
 
     def _offer(self, names: list[str]) -> None:
         chosen = self.session.teacher
-        self._refs = {name: name for name in names} | ({} if chosen is None else {chosen.label: chosen.path}) | self._refs
+        self._refs = {**{name: name for name in names}, **self._refs, **({} if chosen is None else {chosen.label: chosen.path})}
         self._list_models()
         if chosen is None and names and not self._asked:
             self.choose(BUILT_IN_TEACHER if BUILT_IN_TEACHER in names else names[0], default=True)
@@ -156,7 +156,7 @@ class TeacherDock(Dock):
         if teacher is None:
             self.card.setText("No network chosen yet.")
             return
-        self._refs.setdefault(teacher.label, teacher.path)
+        self._refs[teacher.label] = teacher.path  # of two that are called alike, the one chosen last
         self._list_models()
         self.card.setText(card(teacher))
 
