@@ -133,13 +133,13 @@ def test_an_error_stays_in_the_dock_that_was_seen_and_leaves_room(window: Any) -
 
     teacher, review = window.docks["Teacher"], window.docks["Review"]
     window.front("Teacher")
-    window.wait(teacher.isVisible)
+    window.wait(lambda: [dock for dock in window.docks.values() if not dock.visibleRegion().isEmpty()] == [teacher])
     say_error("a word " * 2000)
     assert teacher.trouble.isVisible()
     assert teacher.viewport().height() >= teacher.height() // 2 - 2
     assert teacher.trouble.dismiss.geometry().top() < 20
     window.front("Review")
-    window.wait(review.isVisible)
+    window.wait(lambda: not review.visibleRegion().isEmpty())
     assert not review.trouble.isVisible()  # it is not of this
     window.front("Teacher")
     window.click("Teacher", teacher.trouble.dismiss)

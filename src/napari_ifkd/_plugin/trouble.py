@@ -34,7 +34,7 @@ class Trouble:
     def say(self, message: str) -> bool:
         """Tell that something went wrong; return whether a dock that shows it is seen."""
         self.message = message
-        self._told = weakref.WeakSet(dock for dock in self._docks if isalive(dock) and dock.isVisible())  # type: ignore[no-untyped-call]
+        self._told = weakref.WeakSet(dock for dock in self._docks if _seen(dock))
         self.changed.emit()
         return bool(self._told)
 
@@ -47,6 +47,11 @@ class Trouble:
         if self.message:
             self.message = ""
             self.changed.emit()
+
+
+def _seen(dock: QWidget) -> bool:
+    # Qt calls a dock behind the tab of another visible too
+    return bool(isalive(dock)) and dock.isVisible() and not dock.visibleRegion().isEmpty()  # type: ignore[no-untyped-call]
 
 
 TROUBLE = Trouble()
