@@ -237,9 +237,11 @@ class LayerView:
 
     def _names(self) -> Iterator[Callable[[], object]]:
         """Yield the changes of names: of a run that is the former by now, and what napari numbered while another layer had the name."""
-        for candidate in (*self.session.predictions(), *self.session.files):
+        known = {candidate.path: candidate for candidate in (*self.session.predictions(), *self.session.files)}  # one of each map
+        for candidate in known.values():
             layer = self.find("mask", candidate.path)
-            if layer is not None and "former" in (act := made.tag(layer)["act"], candidate.act) and act != candidate.act:
+            act = candidate.act if layer is None else made.tag(layer)["act"]
+            if layer is not None and act != candidate.act and "former" in (act, candidate.act):
                 yield partial(self._become, layer, candidate)
         taken = {layer.name for layer in self.viewer.layers}
         for layer in self.ours("mask", "heat"):
