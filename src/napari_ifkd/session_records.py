@@ -37,6 +37,11 @@ class Candidate:
         return tuple(self.found.warnings)
 
     @property
+    def of_region(self) -> bool:
+        """Return whether only a region of the slide was looked at."""
+        return bool(self.found.attributes.get("region"))
+
+    @property
     def model(self) -> str:
         """Return the name of the network."""
         return str(self.found.model.get("name", ""))

@@ -125,6 +125,22 @@ def test_a_resolution_is_typed(window: Any, tmp_path: Path) -> None:
     assert session.slide.mpp == 0.75
 
 
+def test_the_resolution_of_a_file_can_be_replaced(window: Any, drawn_slide: Path) -> None:
+    slide, session = window.docks["Slide"], window.session
+    slide.bench.open(drawn_slide)
+    window.wait(lambda: session.tissue is not None)
+    told = session.slide.mpp
+    assert float(slide.mpp.value) == pytest.approx(told, abs=1e-4)
+    assert not slide.use_mpp.isEnabled()
+    line = slide.mpp.native.findChild(QLineEdit)
+    window.type("Slide", line, f"{2 * told:g}")
+    session.found_tissue(session.slide, session.tissue)  # what comes meanwhile leaves what is typed
+    window.click("Slide", slide.use_mpp)
+    assert session.slide.mpp == pytest.approx(2 * told)
+    assert "given by you" in slide.card.text()
+    assert not slide.use_mpp.isEnabled()
+
+
 def test_the_wheel_scrolls_and_changes_no_setting(window: Any) -> None:
     from qtpy.QtCore import QPoint, QPointF
     from qtpy.QtGui import QWheelEvent

@@ -147,6 +147,31 @@ def test_an_error_stays_in_the_dock_that_was_seen_and_leaves_room(window: Any) -
     assert teacher.viewport().height() > 0.9 * teacher.height()
 
 
+def test_what_lies_behind_another_tab_hears_no_keys(window: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Qt calls it visible too."""
+    heard: list[str] = []
+    teacher, review, runs = (window.docks[name] for name in ("Teacher", "Review", "Runs"))
+    teacher.key.activated.connect(lambda: heard.append("W"))
+    review.keys["."].activated.connect(lambda: heard.append("."))
+    teacher.preview.setEnabled(True)  # its key acts while it can be pressed
+    for name, keys in (("Review", ["."]), ("Teacher", ["W"]), ("Slide", [])):
+        window.front(name)
+        window.wait(lambda name=name: window.docks[name].seen)
+        assert [dock for dock in window.docks.values() if dock.seen] == [window.docks[name]]
+        heard.clear()
+        window.key("W")
+        window.key(".")
+        assert heard == keys
+    looks: list[bool] = []
+    monkeypatch.setattr(runs, "look", lambda: looks.append(runs.seen))
+    window.front("Runs")
+    window.wait(lambda: bool(looks))  # the disk is looked at each time it comes to the front
+    window.front("Slide")
+    window.front("Runs")
+    window.wait(lambda: len(looks) == 2)
+    assert all(looks)
+
+
 def test_tabs_have_room_for_their_names(window: Any) -> None:
     """However a dock is opened: napari names it after the package too."""
     for name, dock in window.docks.items():

@@ -184,6 +184,12 @@ def test_thirty_points_say_which_round(window: Any, reviewed: Any) -> None:
     window.wait(lambda: count.asking.isVisible())
     assert count.bar.maximum() == len(read_points(run.path / "points-asked.csv", unanswered=True)) > 10
     assert not [layer for layer in window.ours("mask", "heat", "corrections") if layer.visible]  # nobody is told what to answer
+    window.front("Export")  # who looks at something else meanwhile sees them
+    window.wait(lambda: any(layer.visible for layer in window.ours("mask")) and window.ours("corrections")[0].visible)
+    window.key("T")
+    window.front("Review")
+    window.wait(lambda: not [layer for layer in window.ours("mask", "heat", "corrections") if layer.visible])
+    assert count.bar.value() == 0  # nor was an answer heard
     (ring,) = window.ours("counting")
     seen = np.asarray(window.viewer.scene.camera.center[-2:])
     assert np.allclose(ring.data[0], seen, atol=1e-3)

@@ -317,8 +317,8 @@ class LayerView:
         return [session.shown] if session.shown is not None and session.shown in session.here() else []
 
     def _gone(self) -> list[Any]:
-        """Return layers of predictions that left the session; what napari's reader brought, and is still being read, is not gone."""
-        wanted = {str(c.path) for c in (*self.session.predictions(), *self.session.files)}
+        """Return layers of predictions that are none of the active slide by now, but not what napari's reader brought and still reads."""
+        wanted = {str(c.path) for c in self.session.comparable()}
         layers = [(layer, made.tag(layer)["path"]) for layer in self.ours("mask", "heat") if not made.is_spare(layer)]
         self._known = wanted | {path for _, path in layers if path in self._known}
         return [layer for layer, path in layers if path in self._known - wanted]

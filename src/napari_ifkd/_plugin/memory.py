@@ -167,7 +167,7 @@ class Memory(QObject):
                 show_whole(slide, self.viewer)
             self._follow(slide, None)
             return
-        if slide.mpp is None and view.mpp is not None:
+        if view.mpp is not None and slide.mpp_source != "override":
             self._set_mpp(slide, view.mpp)
             return
         session, camera = self.session, self.viewer.scene.camera

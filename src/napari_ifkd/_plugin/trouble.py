@@ -9,7 +9,7 @@ from psygnal import Signal
 from qtpy.compat import isalive
 
 if TYPE_CHECKING:
-    from qtpy.QtWidgets import QWidget
+    from .widgets.dock import Dock
 
 
 class Trouble:
@@ -24,21 +24,21 @@ class Trouble:
 
     def __init__(self) -> None:
         self.message = ""
-        self._docks: weakref.WeakSet[QWidget] = weakref.WeakSet()
-        self._told: weakref.WeakSet[QWidget] = weakref.WeakSet()  # those that were seen when it was said
+        self._docks: weakref.WeakSet[Dock] = weakref.WeakSet()
+        self._told: weakref.WeakSet[Dock] = weakref.WeakSet()  # those that were seen when it was said
 
-    def shown_by(self, dock: QWidget) -> None:
+    def shown_by(self, dock: Dock) -> None:
         """Take note of a dock that shows the message."""
         self._docks.add(dock)
 
     def say(self, message: str) -> bool:
         """Tell that something went wrong; return whether a dock that shows it is seen."""
         self.message = message
-        self._told = weakref.WeakSet(dock for dock in self._docks if _seen(dock))
+        self._told = weakref.WeakSet(dock for dock in self._docks if isalive(dock) and dock.seen)  # type: ignore[no-untyped-call]
         self.changed.emit()
         return bool(self._told)
 
-    def told_in(self, dock: QWidget) -> str:
+    def told_in(self, dock: Dock) -> str:
         """Return the message for a dock, "" if it is another's."""
         return self.message if dock in self._told else ""
 
@@ -47,11 +47,6 @@ class Trouble:
         if self.message:
             self.message = ""
             self.changed.emit()
-
-
-def _seen(dock: QWidget) -> bool:
-    # Qt calls a dock behind the tab of another visible too
-    return bool(isalive(dock)) and dock.isVisible() and not dock.visibleRegion().isEmpty()  # type: ignore[no-untyped-call]
 
 
 TROUBLE = Trouble()

@@ -118,9 +118,8 @@ class DistillDock(Dock):
         """Return the settings of the form."""
         return Config().replaced(**settings_of(self.main, self.advanced), **{"acceptance.area_prior": float(self.area_prior.value) or None})
 
-    def showEvent(self, event: Any) -> None:
+    def came(self) -> None:
         """Look at what was corrected and answered meanwhile."""
-        super().showEvent(event)
         self._look_back()
 
     def _look_back(self) -> None:

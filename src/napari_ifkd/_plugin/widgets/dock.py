@@ -96,6 +96,7 @@ class Dock(QScrollArea):
         self.column.setContentsMargins(8, 6, 8, 6)
         self.column.setSpacing(6)
         self.setWidget(column)
+        self.content = column
         self._still = _Still(self)
         self.trouble = _TroubleBar(self)
         TROUBLE.shown_by(self)
@@ -107,7 +108,24 @@ class Dock(QScrollArea):
         parent = self.parentWidget()
         if event is not None and event.type() == QEvent.Type.ParentChange and isinstance(parent, QDockWidget):
             parent.setWindowTitle(type(self).__name__.removesuffix("Dock"))
+            parent.visibilityChanged.connect(self._come)
         return bool(super().event(event))
+
+    @property
+    def seen(self) -> bool:
+        """Whether the dock is in front: Qt calls one behind the tab of another visible too."""
+        return self.content.isVisible()
+
+    def came(self) -> None:
+        """Bring up to date what is only kept so while it is seen."""
+
+    def _come(self, front: bool) -> None:
+        # what lies behind another tab is hidden: its keys are silent, and its pages know that nobody looks
+        if front == self.content.isVisibleTo(self):
+            return
+        self.content.setVisible(front)
+        if front:
+            self.came()
 
     def resizeEvent(self, event: Any) -> None:
         """Let what went wrong stand below all, wherever one has scrolled to."""
@@ -187,6 +205,8 @@ class Dock(QScrollArea):
                 if not isinstance(field, QScrollBar):
                     field.installEventFilter(self._still)
         super().showEvent(event)
+        if self.content.isVisibleTo(self):
+            self.came()
 
     def closeEvent(self, event: Any) -> None:
         """Stop listening."""

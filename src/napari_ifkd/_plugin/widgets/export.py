@@ -90,8 +90,8 @@ class ExportDock(Dock):
                 with self.folder.changed.blocked():
                     self.folder.line_edit.value = ""
             return
-        threshold = self.options.threshold_or(session.threshold)
-        self.what.setText(f"<b>{shown.label}</b> of {shown.slide}<br>threshold {threshold:.3g}, smoothing {session.sigma_px:g} px")
+        threshold, part = self.options.threshold_or(session.threshold), ", a region of it" if shown.of_region else ""
+        self.what.setText(f"<b>{shown.label}</b> of {shown.slide}{part}<br>threshold {threshold:.3g}, smoothing {session.sigma_px:g} px")
         self.warning.say(f"{shown.warnings[0]} The files carry this warning." if shown.warnings else None)
         if str(self.folder.value) in ("", ".", str(self._own)) and session.slide is not None:
             self._own = session.slide.path.absolute().parent / "masks" / shown.run.name  # so that no run writes over another's files

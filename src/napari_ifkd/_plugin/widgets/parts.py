@@ -224,6 +224,10 @@ def offer(box: ComboBox, choices: Sequence[tuple[str, Any]], value: Any, empty: 
     with box.changed.blocked():
         box.choices = [*([] if known else [(empty, None)]), *choices]
         box.value = value if known else None
+    view = box.native.view()
+    view.setMinimumWidth(
+        view.sizeHintForColumn(0) + 2 * view.verticalScrollBar().sizeHint().width()
+    )  # names are longer than the dock is wide
 
 
 def resolved(ref: str | Path) -> Resolved:

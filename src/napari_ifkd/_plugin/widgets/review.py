@@ -59,7 +59,7 @@ class ReviewDock(Dock):
             self.accept,
             row(self.accepted, self.reuse, stretch=(1, 0)),
         )
-        self.keys = {key: shortcut(self, key, partial(self._step, by)) for key, by in ((",", -1), (".", 1))}
+        self.keys = {key: shortcut(self.content, key, partial(self._step, by)) for key, by in ((",", -1), (".", 1))}
         self.compare, self.count, self.lesions, self.correct = ComparePage(self), CountPage(self), LesionsPage(self), CorrectPage(self)
         self.pages = QTabWidget()
         self.pages.setToolTip("What to do with the prediction: compare it, count points, judge its lesions, correct it")
@@ -134,6 +134,7 @@ class ReviewDock(Dock):
         done = next((r for r in session.rounds if shown.act == "distill" and r.index == shown.round), None)
         reason = done.decision.reason if done is not None and done.decision is not None else ""
         said = f"When it ended: {reason}" if reason else "The network as it came, before any round."
+        said += " It looked at a region of the slide only." if shown.of_region else ""
         self.about.setText(f"<b>{escape(shown.run.name)}</b>. {said}")
         self.warning.say(shown.warnings[0] if shown.warnings else None)
         accepted = session.accepted_of(shown)

@@ -52,16 +52,15 @@ class RunsDock(Dock):
         self.listen("accepted", to=self.look)
         self._show_picked()
 
-    def showEvent(self, event: Any) -> None:
+    def came(self) -> None:
         """Look at the disk: other programs may have run meanwhile."""
-        super().showEvent(event)
         self.look()
 
     # --- the list
 
     def look(self) -> None:
         """Read the runs folder in a thread, and show what is there."""
-        if not self.isVisible():  # it is read when the dock comes to the front
+        if not self.seen:  # it is read when the dock comes to the front
             return
         if self.looking:
             self._again = True

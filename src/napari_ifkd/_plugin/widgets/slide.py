@@ -18,11 +18,12 @@ from napari_ifkd.errors import InputError
 from .dock import Dock
 from .exclusions import Exclusions
 from .offer import Offer
-from .parts import Fold, Notice, button, form, heading, offer, row, text
+from .parts import Fold, Notice, allow, button, form, heading, offer, row, text
 
 if TYPE_CHECKING:
     from napari_ifkd.slides import Slide, Tissue
 
+_MPP, _DECIMALS = 0.5, 4  # offered where a file has none, um/px; and how exactly it is told
 TIMES = "\N{MULTIPLICATION SIGN}"
 REGIONS = {"Whole tissue": "tissue", "Visible field": "field", "Shapes layer": "shapes"}
 
@@ -44,9 +45,10 @@ class SlideDock(Dock):
         self.card.setObjectName("slide card")
         self.notice = Notice()
         self.mpp = FloatSpinBox(
-            value=0.5, min=0.05, max=20, step=0.01, label="µm/px", tooltip="um/px of the finest level: about 0.25 for 40x, 0.5 for 20x"
+            value=_MPP, min=0.05, max=20, step=0.01, label="µm/px", tooltip="um/px of the finest level: about 0.25 for 40x, 0.5 for 20x"
         )
-        self.use_mpp = button("Use", "Take this resolution instead of the file's", self._override)
+        self.mpp.native.setDecimals(_DECIMALS)
+        self.use_mpp = button("Use", "Take this resolution, whatever the file says", self._override)
         self.mpp_row = row(form(self.mpp).native, self.use_mpp, stretch=(1, 0))
         self.outline = CheckBox(
             value=False, text="Show tissue outline", tooltip="Outline of what was found to be tissue: predictions are made there"
@@ -81,8 +83,10 @@ class SlideDock(Dock):
         self.outline.changed.connect(self.bench.layers.show_tissue)
         self.region.value = self.session.region
         self.region.changed.connect(self.session.set_region)
+        self.mpp.changed.connect(self._show_use)
         self.listen("region", to=lambda: self.shapes.setVisible(self.session.region == "shapes"))
         self.listen("offer", to=self.offer.update_offer)
+        self.listen("slide", to=self._show_mpp)
         self.listen("slide", "tissue", to=self._show)
         self.which.changed.connect(self._pick)
         self.listen("slide", "slides", to=self._list)
@@ -146,10 +150,20 @@ class SlideDock(Dock):
         except InputError as error:
             say_error(error)
 
+    def _show_mpp(self) -> None:
+        slide = self.session.slide
+        self.mpp_row.setVisible(slide is not None)
+        self.mpp.value = _MPP if slide is None or slide.mpp is None else slide.mpp
+        self._show_use()
+
+    def _show_use(self) -> None:
+        slide = self.session.slide
+        same = slide is not None and slide.mpp is not None and abs(slide.mpp - float(self.mpp.value)) < 10**-_DECIMALS
+        allow(self.use_mpp, "it is the resolution of the slide" if same else "")
+
     def _show(self) -> None:
         slide, tissue = self.session.slide, self.session.tissue
         self.outline.enabled = slide is not None
-        self.mpp_row.setVisible(slide is not None and slide.mpp_source != "file")
         if slide is None:
             self.card.setText("No slide yet. Open one, drop one onto the window, or try <i>File, Open Sample</i>.")
             self.notice.say(None)

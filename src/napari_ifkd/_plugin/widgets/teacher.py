@@ -143,12 +143,13 @@ class TeacherDock(Dock):
                 self.session.choose_teacher(teacher)
                 self._show_teacher()
 
-        self.card.setText(f"Getting {escape(str(ref))} …")
-        self.in_thread(lambda: resolved(ref), found, self._not_chosen)
+        def failed(error: Exception) -> None:
+            if asked == self._asked:
+                self._show_teacher()
+                say_error(error)
 
-    def _not_chosen(self, error: Exception) -> None:
-        self._show_teacher()
-        say_error(error)
+        self.card.setText(f"Getting {escape(str(ref))} …")
+        self.in_thread(lambda: resolved(ref), found, failed)
 
     def _show_teacher(self) -> None:
         teacher = self.session.teacher
