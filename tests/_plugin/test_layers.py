@@ -347,3 +347,17 @@ def test_shapes_become_a_region_in_slide_pixels(scene: Any) -> None:
     viewer.add_shapes([[[0, 0], [50, 50]]], shape_type="line", units=("um", "um"))
     with pytest.raises(AnnotationError, match="no closed shape"):
         region_geometry("shapes", session.slide, viewer)
+
+
+def test_what_a_person_says_lies_above_what_networks_say(scene: Any) -> None:
+    viewer, session, _ = scene
+    a, b = session.here()
+    session.show(a)
+    viewer.layers.selection.active = corrections = viewer.add_labels(
+        np.zeros((9, 9), np.uint8), metadata={made.KEY: {"kind": "corrections", "path": "corrections"}}
+    )
+    session.set_pair(a, b)
+    for compare in ("overlay", "disagreement", "uncertainty"):
+        session.set_compare(compare)
+        assert viewer.layers[-1] is corrections
+    assert viewer.layers.selection == {corrections}

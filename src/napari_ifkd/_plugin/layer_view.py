@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 _SPARES = {"heat": 1, "mask": 2}
 """Layers made while a run begins: of rounds a mask to look at and one to compare it with; whatever comes is shown in them."""
 
+_SAID = ("corrections", "correcting", "verdicts", "lesion", "counting")
+"""What a person says, or is asked: it lies above what networks say."""
+
 
 def _now(act: Callable[[], None]) -> None:
     act()
@@ -374,6 +377,10 @@ class LayerView:
         try:
             with selection.events.blocker_all():
                 layer = add(data, **options)
+                layers, at = self.viewer.layers, len(self.viewer.layers) - 1
+                above = min((layers.index(said) for said in self.ours(*_SAID)), default=at)
+                if above < at:
+                    layers.move(at, above)
                 selection.active = active
                 selection.update(before)
         finally:
