@@ -295,7 +295,7 @@ def test_a_new_run_takes_the_place_of_the_former(drawn_slide: Path, tmp_path: Pa
     slide = session.open(drawn_slide)
     for name in ("first", "second"):
         session.begin("distill", tmp_path / name)
-        assert session.run == tmp_path / name
+        assert session.run.name == "first"  # until there is something of another
         assert session.shown is None if name == "first" else session.shown.run.name == "first"  # until there is another
         write_map(tmp_path / name / "rounds/00/maps/tiny.zarr", slide)
         session.apply(MapReady(0, slide.name, "rounds/00/maps/tiny.zarr"))
@@ -309,6 +309,23 @@ def with_teacher(path: Path, slide: Path) -> RunFolder:
     run.model_path(0).parent.mkdir(parents=True)
     run.model_path(0).touch()
     return run
+
+
+def test_a_run_that_is_refused_leaves_the_rounds_of_the_former(tmp_path: Path) -> None:
+    session, former, refused = Session(), tmp_path / "former", tmp_path / "refused"
+    session.begin("distill", former)
+    session.apply(RoundDone(0, None))
+    session.apply(RunDone(0, "the last"))
+    rounds = session.rounds
+    session.begin("distill", refused)
+    session.apply(RunFailed("slides differ"))
+    assert session.job.state == "failed"
+    assert (session.run, session.rounds) == (former, rounds)
+    session.forget_run(refused)
+    assert (session.run, session.rounds) == (former, rounds)
+    session.begin("distill", refused)
+    session.apply(EpochDone(1, 1, 1, 0.5))
+    assert (session.run, session.rounds) == (refused, ())
 
 
 def test_the_end_of_a_run_shows_what_was_accepted(drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None]) -> None:

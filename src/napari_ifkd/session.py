@@ -243,7 +243,7 @@ class Session:
     # --- runs
 
     def begin(self, act: str, out: Path) -> None:
-        """Take note that a run starts; the predictions of the former run of its kind stay until its first one is there."""
+        """Take note that a run starts; predictions and rounds of the former run of its kind stay until there are some of its own."""
         self._story, self.offer = RunStory(Job(act, out)), None
         self._retell()
 
@@ -253,7 +253,7 @@ class Session:
         if self.offer is not None and (story.job.alive or self.offer.path == story.job.out):
             self.offer = None
         self._drop_former(story.job)
-        self._retell()
+        self._retell(shown=True)
         self.files = tuple(c for c in self.files if c.run != story.job.out)  # it is looked at as itself
         self._choose_pair()
         self._add(story.candidates)
@@ -318,13 +318,18 @@ class Session:
         """Return what was accepted of the run of a prediction, None if nothing."""
         return self._judged.get(candidate.run)
 
-    def _retell(self) -> None:
-        """Say what the run at work tells by now; a field that stays what it was makes no noise."""
+    def _retell(self, *, shown: bool = False) -> None:
+        """Say what the run at work tells by now; a field that stays what it was makes no noise.
+
+        Parameters
+        ----------
+        shown : of a distillation, also as long as there is nothing of it: the user asked for it
+        """
         story = self._story
         if story is None:
             return
         self._judged[story.job.out] = story.accepted
-        if story.job.act == "distill":
+        if story.job.act == "distill" and (shown or story.has_begun or self.run in (None, story.job.out)):
             self.run, self.rounds, self.curve, self.accepted = story.job.out, story.rounds, story.curve, story.accepted
         self.notice, self.job = story.notice, story.job
 

@@ -85,6 +85,11 @@ class RunStory:
                 self.best = event.accepted_round
                 self.accepted = RunFolder(self.job.out).accepted  # points or reference masks may have decided just before
 
+    @property
+    def has_begun(self) -> bool:
+        """Return whether there is anything of it to look at."""
+        return bool(self.candidates or self.rounds or self.curve)
+
     def _take_map(self, event: MapReady, found: ProbabilityMap | None) -> None:
         job = self.job
         try:

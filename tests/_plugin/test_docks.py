@@ -9,7 +9,7 @@ import pytest
 from qtpy.QtGui import QShortcut
 from qtpy.QtWidgets import QAbstractButton, QComboBox, QSlider, QTabBar
 
-from napari_ifkd._plugin.docks import DOCKS
+from napari_ifkd._plugin.docks import DOCKS, add_docks
 from napari_ifkd.config import Config
 
 
@@ -176,6 +176,18 @@ def test_tabs_have_room_for_their_names(window: Any) -> None:
     """However a dock is opened: napari names it after the package too."""
     for name, dock in window.docks.items():
         assert dock.parentWidget().windowTitle() == name
+
+
+def test_the_window_stays_on_its_screen(make_napari_viewer: Any, qtbot: Any) -> None:
+    """As large as the screen, napari would widen it for the docks beyond the border."""
+    viewer = make_napari_viewer(show=True)
+    window = viewer.window._qt_window
+    room = window.screen().availableGeometry()
+    viewer.window.resize(room.width() - 10, room.height() - 10)
+    add_docks(viewer)
+    qtbot.waitUntil(lambda: room.contains(window.frameGeometry()), timeout=5000)
+    qtbot.wait(200)
+    assert room.contains(window.frameGeometry())
 
 
 def test_the_menu_opens_all_docks(make_napari_viewer: Any, qtbot: Any) -> None:

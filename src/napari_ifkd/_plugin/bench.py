@@ -27,6 +27,7 @@ from .commands import distill_command, new_run, predict_command, train_command
 from .drawn import USES, Drawings, Use
 from .layer_view import LayerView
 from .layers import is_spare, tag
+from .look import keep_on_screen
 from .memory import Memory
 from .preview import Previewer
 from .reader import get_reader
@@ -289,6 +290,8 @@ class Bench:
     def shown_in(self, window: QWidget | None) -> None:
         """Take note of the window that a dock is shown in."""
         if isinstance(window, QMainWindow):
+            if self._window() is not window:
+                QTimer.singleShot(0, partial(keep_on_screen, window))
             self._window = weakref.ref(window)
             self.closing.watch(window)
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from qtpy.compat import isalive
 
 if TYPE_CHECKING:
+    from qtpy.QtWidgets import QWidget
+
     from napari_ifkd.slides import Slide
 
 
@@ -39,6 +42,22 @@ def show_whole(slide: Slide, viewer: Any) -> None:
     mpp = slide.mpp or 1.0
     viewer.scene.camera.zoom = 0.95 * float((_picture(viewer) / (height * mpp, width * mpp)).min())
     viewer.scene.camera.center = (0.0, (height - 1) / 2 * mpp, (width - 1) / 2 * mpp)
+
+
+def keep_on_screen(window: QWidget) -> None:
+    """Make a window fit its screen: napari widens it for a dock beyond the border."""
+    screen = window.screen() if isalive(window) else None  # type: ignore[no-untyped-call]
+    if screen is None or window.isMaximized() or window.isFullScreen():
+        return
+    room, frame = screen.availableGeometry(), window.frameGeometry()
+    if frame.width() > room.width() or frame.height() > room.height():
+        window.resize(window.size().boundedTo(room.size() - (frame.size() - window.size())))
+        frame = window.frameGeometry()
+    if not room.contains(frame):
+        window.move(
+            max(room.left(), min(frame.left(), room.right() + 1 - frame.width())),
+            max(room.top(), min(frame.top(), room.bottom() + 1 - frame.height())),
+        )
 
 
 def _picture(viewer: Any) -> Any:
