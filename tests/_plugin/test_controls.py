@@ -197,9 +197,12 @@ def test_one_of_several_slides_is_chosen_in_the_dock(window: Any, drawn_slide: P
 def test_the_device_follows_preferences(window: Any) -> None:
     teacher = window.docks["Teacher"]
     window.wait(lambda: "cpu" in teacher.device.choices)
-    set_device("cuda:3")
+    offered = list(teacher.device.choices)
     try:
-        assert teacher.device.value == "cuda:3"
+        for typed in ("c", "cu", "cuda:3"):
+            set_device(typed)
+            assert teacher.device.value == typed
+            assert list(teacher.device.choices) == [*offered, typed]
     finally:
         set_device("auto")
     assert teacher.device.value == "auto"
@@ -261,6 +264,8 @@ def test_a_network_is_chosen_from_the_list_and_from_a_run(
     for name, path in (("mine", models / "mine.safetensors"), ("teacher of a-run", run.model_path(0))):  # and back again
         window.choose("Teacher", teacher.model, list(teacher.model.choices).index(name))
         window.wait(lambda path=path: session.teacher.path == path)
+        assert session.teacher.label == name
+    assert sorted(teacher.model.choices) == ["mine", "phantom-teacher", "teacher of a-run"]  # none under two names
 
 
 def test_folders_of_patches_are_typed_and_chosen(window: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from qtpy.QtGui import QShortcut
-from qtpy.QtWidgets import QAbstractButton, QComboBox, QSlider, QTabBar
+from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QLineEdit, QSlider, QTabBar
 
 from napari_ifkd._plugin.docks import DOCKS, add_docks
 from napari_ifkd.config import Config
@@ -29,7 +29,7 @@ def test_nothing_is_cut_off_in_a_window_of_1280_by_800(window: Any, drawn_slide:
 
 def test_every_control_tells_what_it_does(window: Any) -> None:
     for name, dock in window.docks.items():
-        for kind in (QAbstractButton, QComboBox, QSlider):
+        for kind in (QAbstractButton, QAbstractSpinBox, QComboBox, QLineEdit, QSlider):
             for control in dock.findChildren(kind):
                 told = control.toolTip()
                 parent = control.parentWidget()
@@ -176,6 +176,30 @@ def test_tabs_have_room_for_their_names(window: Any) -> None:
     """However a dock is opened: napari names it after the package too."""
     for name, dock in window.docks.items():
         assert dock.parentWidget().windowTitle() == name
+
+
+def test_the_picture_stays_while_it_is_held(window: Any, drawn_slide: Path) -> None:
+    """Also where the rest of the window is drawn meanwhile: what the screen shows counts."""
+    window.bench.open(drawn_slide)
+    window.wait(lambda: window.session.tissue is not None and window.bench.layers.settled)
+    native, screen = window.viewer.window._qt_window, window.viewer.window._qt_window.screen()
+    canvas = window.viewer.window._qt_viewer.canvas.native
+    middle = canvas.mapTo(native, canvas.rect().center())
+
+    def colour() -> int:
+        return screen.grabWindow(native.winId()).toImage().pixel(middle)
+
+    window.wait(lambda: colour() not in (0xFF000000, 0xFF262930))
+    before = colour()
+    window.bench._hold_canvas(True)
+    for _ in range(3):
+        native.update()
+        window.qtbot.wait(100)
+        assert colour() == before
+    window.session.slide, slide = None, window.session.slide
+    window.bench._hold_canvas(False)
+    window.wait(lambda: colour() != before)
+    slide.close()
 
 
 def test_the_window_stays_on_its_screen(make_napari_viewer: Any, qtbot: Any) -> None:

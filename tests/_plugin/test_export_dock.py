@@ -14,6 +14,7 @@ import pytest
 import tifffile
 
 from napari_ifkd import export as engine
+from napari_ifkd.annotations import Corrections
 from napari_ifkd.config import Config
 from napari_ifkd.events import MapReady, RunDone
 from napari_ifkd.runs.folder import RunFolder
@@ -56,6 +57,9 @@ def test_a_format_that_the_slide_does_not_suit_is_grey(window: Any, dock: Any) -
 
 
 def test_options_are_kept_to(window: Any, dock: Any, tmp_path: Path) -> None:
+    session = window.session
+    corrections = Corrections.create(RunFolder(session.shown.run).corrections_path(session.slide.name), session.slide, 2.0)
+    corrections.paint(100, 10, np.full((10, 10), 1, np.uint8))  # normal, where nothing was marked
     choose(window, dock, "geojson.gz", "ome-tiff", "png", "csv")
     window.click("Export", dock.fold.button)
     window.click("Export", dock.options.own)
@@ -77,6 +81,7 @@ def test_options_are_kept_to(window: Any, dock: Any, tmp_path: Path) -> None:
     wanted[40:120, 40:120] = 1  # the small one is below 100 um2
     np.testing.assert_array_equal(image, wanted)
     assert "1 smaller than asked for" in dock.result.text()
+    assert "Corrected as painted: 0.0004 mm² normal." in dock.result.text()
     told = json.loads((tmp_path / "masks" / "tiny_round0.provenance.json").read_text())
     assert (told["threshold"], told["min_area_um2"], told["mpp"]) == (0.55, pytest.approx(100), 1.0)
 

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 import shapely
 from qtpy.QtCore import QPoint, Qt
-from qtpy.QtWidgets import QAbstractSpinBox, QSlider
+from qtpy.QtWidgets import QAbstractSpinBox, QLineEdit, QSlider
 
 from napari_ifkd._plugin.layers import tag
 from napari_ifkd._plugin.look import field_px
 from napari_ifkd.annotations import Corrections
 from napari_ifkd.annotations.points import read_points
 from napari_ifkd.annotations.verdicts import read_verdicts
-from napari_ifkd.events import MapReady, RunDone
+from napari_ifkd.events import Decision, MapReady, RunDone
 from napari_ifkd.runs.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -138,6 +138,18 @@ def test_the_slider_goes_through_the_rounds(window: Any, reviewed: Any) -> None:
         assert (session.shown.round, reviewed.steps.value()) == (wanted, wanted)
     reviewed.steps.setValue(1)
     assert session.shown.round == 1
+
+
+def test_going_through_the_rounds_moves_no_button(window: Any, reviewed: Any) -> None:
+    """Though there is more to say of one than of another."""
+    session, tops = window.session, set()
+    session.rounds = (session.rounds[0], replace(session.rounds[1], decision=Decision(True, "cautious", "", "It is better. " * 40)))
+    for key in (",", ".", ","):
+        window.key(key)
+        window.qtbot.wait(50)
+        tops.add(reviewed.pages.mapTo(reviewed.content, QPoint()).y())
+        assert reviewed.about.height() >= reviewed.about.heightForWidth(reviewed.about.width())
+    assert len(tops) == 1
 
 
 def test_a_file_of_another_program_is_compared(window: Any, reviewed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -308,10 +320,10 @@ def test_small_lesions_are_not_listed_and_the_outline_goes_with_the_page(window:
     areas = [lesions.model.lesion(i).area_mm2 for i in range(3)]
     window.click("Review", lesions.next)
     assert window.ours("lesion")
-    lesions.least.setValue(round((areas[0] + areas[1]) / 2 * 1e6))
+    window.type("Review", lesions.least.findChild(QLineEdit), f"{(areas[0] + areas[1]) / 2 * 1e6:.0f}")
     assert [lesions.model.lesion(i).area_mm2 for i in range(lesions.model.rowCount())] == areas[1:]  # sorted as before
     assert "and 1 smaller" in lesions.what.text()
-    lesions.least.setValue(0)
+    window.type("Review", lesions.least.findChild(QLineEdit), "0")
     assert lesions.model.rowCount() == 3
     window.click("Review", lesions.next)
     assert window.ours("lesion")

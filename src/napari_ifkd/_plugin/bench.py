@@ -12,7 +12,7 @@ import numpy as np
 from napari.settings import get_plugin_settings
 from psygnal import Signal
 from qtpy.compat import isalive
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtWidgets import QMainWindow
 
@@ -62,6 +62,14 @@ def bench_of(viewer: Any) -> Bench:
     return bench
 
 
+class _Unpainted(QObject):
+    """Keeps a canvas as it is: Qt goes on showing the picture there is. Without updates it would show none where a window is drawn anew."""
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Let it draw no other."""
+        return event is not None and event.type() == QEvent.Type.Paint
+
+
 class Bench:
     """Join a viewer, a session, its layers and its runs.
 
@@ -86,6 +94,7 @@ class Bench:
         self.memory = Memory(viewer, self.session, self.runs)
         self.closing = CloseWatch(self.runner)
         self.strangers = Strangers(viewer)
+        self._unpainted = _Unpainted()
         self._window: Callable[[], QWidget | None] = lambda: None
         self._docks = 0
         viewer.canvas.overlays.scale_bar.visible = True
@@ -283,7 +292,11 @@ class Bench:
         window = self._window()
         if window is not None and isalive(window):  # type: ignore[no-untyped-call]
             for canvas in window.findChildren(QOpenGLWidget):
-                canvas.setUpdatesEnabled(not held)
+                if held:
+                    canvas.installEventFilter(self._unpainted)
+                else:
+                    canvas.removeEventFilter(self._unpainted)
+                    canvas.update()
 
     # --- its life
 

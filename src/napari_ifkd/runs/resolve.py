@@ -21,7 +21,7 @@ class Resolved:
 
     path: Path  # of the weights
     card: ModelCard
-    label: str  # for a person: "phantom-teacher", "round 2 of my-run"
+    label: str  # for a person: "phantom-teacher", "round 2 of my-run"; a file is called by its name
 
 
 def resolve_model(ref: str | Path) -> Resolved:
@@ -50,7 +50,7 @@ def resolve_model(ref: str | Path) -> Resolved:
         return Resolved(run.model_path(index), read_card(run.model_path(index)), _label(run, index))
     found = find_model(ref)
     card = read_card(found)
-    return Resolved(found, card, _label_of_file(found.resolve()) or card.name)
+    return Resolved(found, card, _label_of_file(found.resolve()) or (found.stem if path.is_file() else card.name))
 
 
 def _label_of_file(path: Path) -> str:

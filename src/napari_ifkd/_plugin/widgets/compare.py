@@ -59,7 +59,7 @@ class ComparePage(Page):
         self.last = button("◀ Differs", "Go to the place before, of those where A and B differ most. Key Shift+D", lambda: self._differ(-1))
         self.next = button("Differs ▶ (D)", "Go to the next place, from where A and B differ most. Key D", lambda: self._differ(1))
         self.flick = button(
-            "A / B (F)", "Show A, then B. Hold the key F to flicker between them: let go, and all is as before", self._flick
+            "A / B (hold F)", "Show A, then B. Hold the key F to flicker between them: let go, and all is as before", self._flick
         )
         self.flicker = Flicker(self, self._session, Qt.Key.Key_F)
         self.jumps = row(self.last, self.next, self.flick)

@@ -262,7 +262,9 @@ class CorrectPage(Page):
                     self._viewer.layers.remove(layer)
             else:
                 (data, options, _), tumour, normal = read
-                self.told.setText(f"Corrected: {tumour:.3g} mm² tumour, {normal:.3g} mm² normal. The next distillation learns from it.")
+                self.told.setText(
+                    f"Corrected: {tumour:.3g} mm² tumour, {normal:.3g} mm² normal. Exports hold it; the next distillation learns from it."
+                )
                 same = next((layer for layer in layers if made.tag(layer)["path"] == str(path)), None)
                 for layer in layers:
                     if layer is not same:

@@ -169,7 +169,7 @@ class ExportDock(Dock):
         self._written = written[0].parent
         self.open_folder.show()
         lines = [f"Written to {escape(str(self._written))} at {datetime.now():%H:%M:%S}:", *(f"• {path.name}" for path in written)]
-        self._end("<br>".join([*lines, *_left_out(written)]))
+        self._end("<br>".join([*lines, *_of_person(written)]))
 
     def _failed(self, error: Exception) -> None:
         self._end("Cancelled; nothing half is left." if isinstance(error, Cancelled) else "")
@@ -181,9 +181,12 @@ class ExportDock(Dock):
             say_error(f"No file manager could be started. The files are in {self._written}")
 
 
-def _left_out(written: list[Path]) -> list[str]:
-    """Say what the files leave out, as their provenance tells."""
+def _of_person(written: list[Path]) -> list[str]:
+    """Say what the files hold of what a person said, as their provenance tells."""
     facts: dict[str, Any] = next((read_json(path) or {} for path in written if path.name.endswith(".provenance.json")), {})
     rejected, small = facts.get("verdicts", {}).get("reject", 0), facts.get("smaller_left_out", 0)
     parts = [f"{rejected} rejected lesion{'s' * (rejected > 1)}"] * bool(rejected) + [f"{small:,} smaller than asked for"] * bool(small)
-    return [f"Left out: {' and '.join(parts)}."] if parts else []
+    corrected = facts.get("corrections") or {}
+    painted = [f"{corrected[f'{kind}_mm2']:.3g} mm² {kind}" for kind in ("tumour", "normal") if corrected.get(f"{kind}_mm2")]
+    said = [f"Corrected as painted: {' and '.join(painted)}."] if painted else []
+    return [*said, f"Left out: {' and '.join(parts)}."] if parts else said

@@ -73,7 +73,7 @@ class JobBar(QWidget):
         self.proceed.setVisible(job.state in ("pausing", "paused"))
         self.cancel.setVisible(job.alive)
         self.cancel.setEnabled(job.state != "cancelling")
-        self.resume.setVisible(job.resumable)
+        self.resume.setVisible(job.resumable and RunFolder(job.out).exists)  # it may have been refused before it was one
         self.log.setVisible(job.resumable)
         self._buttons.setVisible(job.state != "done")
         if job.total and job.alive and job.state != "cancelling":

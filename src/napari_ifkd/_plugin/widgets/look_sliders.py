@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import FloatSlider
 from qtpy.QtCore import QObject, QTimer
+from qtpy.QtWidgets import QAbstractSpinBox
 
 if TYPE_CHECKING:
     from .dock import Dock
@@ -51,6 +52,8 @@ class LookSliders(QObject):
         self._moved: set[str] = set()
         for name, slider in self.sliders.items():
             slider.changed.connect(partial(self._move, name))
+            for number in slider.native.findChildren(QAbstractSpinBox):
+                number.setToolTip(slider.tooltip)
         dock.listen(*names, to=self._show)
 
     def __getitem__(self, name: str) -> FloatSlider:

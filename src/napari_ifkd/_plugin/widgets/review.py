@@ -119,6 +119,28 @@ class ReviewDock(Dock):
             self.steps.setRange(0, max(0, len(here) - 1))
             self.steps.setValue(here.index(shown) if shown in here else 0)
 
+    def _told_of(self, candidate: Candidate) -> str:
+        done = next((r for r in self.session.rounds if candidate.act == "distill" and r.index == candidate.round), None)
+        reason = done.decision.reason if done is not None and done.decision is not None else ""
+        said = f"When it ended: {reason}" if reason else "The network as it came, before any round."
+        said += " It looked at a region of the slide only." if candidate.of_region else ""
+        return f"<b>{escape(candidate.run.name)}</b>. {said}"
+
+    def resizeEvent(self, event: Any) -> None:
+        """Let all lie where it does for the longest text, at the width there is by now."""
+        super().resizeEvent(event)
+        self._reserve()
+
+    def _reserve(self) -> None:
+        """Keep room for the longest of what is said of the predictions here: going from one to the next moves no button."""
+        width, said = self.about.width(), self.about.text()
+        heights = []
+        for candidate in self.session.here():
+            self.about.setText(self._told_of(candidate))
+            heights.append(self.about.heightForWidth(width))
+        self.about.setText(said)
+        self.about.setMinimumHeight(max(heights, default=0))
+
     def _show_round(self) -> None:
         session, shown = self.session, self.session.shown
         self.accept.setEnabled(shown is not None)
@@ -130,12 +152,9 @@ class ReviewDock(Dock):
             self.reuse.hide()
             return
         what = f"round {shown.round}" if shown.round else "the teacher"
+        self._reserve()
         self.accept.setText(f"Accept {what} at threshold {session.threshold:.3g}")
-        done = next((r for r in session.rounds if shown.act == "distill" and r.index == shown.round), None)
-        reason = done.decision.reason if done is not None and done.decision is not None else ""
-        said = f"When it ended: {reason}" if reason else "The network as it came, before any round."
-        said += " It looked at a region of the slide only." if shown.of_region else ""
-        self.about.setText(f"<b>{escape(shown.run.name)}</b>. {said}")
+        self.about.setText(self._told_of(shown))
         self.warning.say(shown.warnings[0] if shown.warnings else None)
         accepted = session.accepted_of(shown)
         self.reuse.setVisible(accepted is not None and shown.act == "distill")

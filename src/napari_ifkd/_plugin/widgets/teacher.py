@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,8 +22,6 @@ from .parts import Fold, Notice, allow, button, form, heading, offer, resolved, 
 from .teach import Teach
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from napari_ifkd.runs.resolve import Resolved
 
 _NO_MODEL = "none"
@@ -93,8 +92,9 @@ class TeacherDock(Dock):
         self.listen("heat", to=self._show_heat)
         self.column.addStretch(1)
         self.in_thread(_known_models, self._offer)
+        self._devices: list[str] = ["auto"]
         self.in_thread(offered_devices, self._offer_devices)
-        self.hear(self.bench.device_changed, lambda: self._offer_devices(map(str, self.device.choices)))
+        self.hear(self.bench.device_changed, lambda: self._offer_devices(self._devices))
 
     # --- which network
 
@@ -109,14 +109,15 @@ class TeacherDock(Dock):
         chosen = self.session.teacher
         offer(self.model, [(name, name) for name in self._refs], None if chosen is None else chosen.label, _NO_MODEL)
 
-    def _offer_devices(self, names: Iterable[str]) -> None:
+    def _offer_devices(self, names: list[str]) -> None:
+        self._devices = names  # Preferences take any word, as it is being typed: only the one that is chosen is listed too
         with self.device.changed.blocked():
             self.device.choices = list(dict.fromkeys((*names, device())))
             self.device.value = device()
 
     def _choose_named(self, name: str | None) -> None:
         if name and (self.session.teacher is None or name != self.session.teacher.label):
-            self.choose(self._refs[name])
+            self.choose(self._refs[name], name)
 
     def _choose_file(self) -> None:
         path, _ = QFileDialog.getOpenFileName(self, "Take a network", "", "Weights (*.safetensors)")
@@ -133,14 +134,21 @@ class TeacherDock(Dock):
         if path:
             self.choose(Path(path))
 
-    def choose(self, ref: str | Path, *, default: bool = False) -> None:
-        """Choose a network by name, file or run, by default unless there is one; it may have to be fetched: the window does not wait."""
+    def choose(self, ref: str | Path, label: str | None = None, *, default: bool = False) -> None:
+        """Choose a network; it may have to be fetched: the window does not wait.
+
+        Parameters
+        ----------
+        ref : name, file or run
+        label : what it is called here, None by what is found
+        default : only unless there is one
+        """
         self._asked += 1
         asked = self._asked
 
         def found(teacher: Resolved) -> None:
             if asked == self._asked and not (default and self.session.teacher is not None):  # else another came meanwhile
-                self.session.choose_teacher(teacher)
+                self.session.choose_teacher(teacher if label is None else replace(teacher, label=label))
                 self._show_teacher()
 
         def failed(error: Exception) -> None:
