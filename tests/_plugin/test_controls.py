@@ -15,6 +15,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QAbstractSpinBox, QFileDialog, QLineEdit, QRadioButton, QSlider
 
 from napari_ifkd._plugin import settings
+from napari_ifkd._plugin.layers import tag
 from napari_ifkd._plugin.settings import device, set_device
 from napari_ifkd._plugin.widgets.parts import chosen_path
 from napari_ifkd._plugin.widgets.teacher import _known_models
@@ -192,6 +193,19 @@ def test_one_of_several_slides_is_chosen_in_the_dock(window: Any, drawn_slide: P
     for path in paths[:2]:
         window.choose("Slide", slide.which, [choice.path for choice in slide.which.choices].index(path))
         window.wait(lambda path=path: session.slide.path == path)
+        assert [tag(layer)["path"] for layer in window.ours("slide")] == list(map(str, paths))  # each has its place
+
+
+def test_all_slides_need_a_resolution_to_distil(window: Any, drawn_slide: Path, tmp_path: Path) -> None:
+    Image.fromarray(np.full((300, 400, 3), 200, np.uint8)).save(tmp_path / "plain.tif")
+    distill, session = window.docks["Distill"], window.session
+    window.wait(lambda: session.teacher is not None)
+    for path in (tmp_path / "plain.tif", drawn_slide):
+        window.bench.open(path)
+    assert distill.run.isEnabled()
+    window.click("Distill", distill.all_slides)
+    assert not distill.run.isEnabled()
+    assert "plain.tif is not known: give it in the Slide dock" in distill.run.toolTip()
 
 
 def test_the_device_follows_preferences(window: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from qtpy.QtGui import QShortcut
-from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QLineEdit, QSlider, QTabBar
+from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QLabel, QLineEdit, QSlider, QTabBar
 
 from napari_ifkd._plugin.docks import DOCKS, add_docks
 from napari_ifkd.config import Config
@@ -176,6 +176,19 @@ def test_tabs_have_room_for_their_names(window: Any) -> None:
     """However a dock is opened: napari names it after the package too."""
     for name, dock in window.docks.items():
         assert dock.parentWidget().windowTitle() == name
+
+
+def test_a_long_name_pushes_nothing_beyond_the_border(window: Any) -> None:
+    for name, dock in window.docks.items():
+        window.front(name)
+        label = QLabel("TCGA-CR-7395-01A-01-TS1-distill-1" * 9)
+        dock.add(label)
+        window.wait(lambda dock=dock, label=label: dock.seen and label.isVisible())
+        window.qtbot.wait(50)
+        assert dock.content.width() == dock.viewport().width()
+    distill = window.docks["Distill"]
+    distill.whose.setText("Rounds of luad_mosaic-distill-1, on another slide than the one before")
+    assert distill.whose.heightForWidth(300) > distill.whose.heightForWidth(3000)  # it wraps
 
 
 def test_the_picture_stays_while_it_is_held(window: Any, drawn_slide: Path) -> None:

@@ -247,6 +247,20 @@ def test_a_slide_of_another_reader_is_taken_in(window: Any, drawn_slide: Path) -
     assert not slide.adopt.isVisible()
 
 
+def test_slides_with_and_without_resolution_are_dropped_one_after_the_other(
+    window: Any, drawn_slide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warned: list[str] = []
+    monkeypatch.setattr("napari._vispy.canvas.show_warning", warned.append)
+    tifffile.imwrite(tmp_path / "plain.tif", np.full((600, 800, 3), 200, np.uint8), photometric="rgb", tile=(128, 128), metadata=None)
+    for path in (drawn_slide, tmp_path / "plain.tif"):
+        window.viewer.open(str(path), plugin="napari-ifkd")
+        window.wait(lambda path=path: window.session.slide is not None and window.session.slide.path == path)
+        window.viewer.window._qt_viewer.canvas.native.repaint()
+    assert window.session.slide.mpp is None
+    assert not warned
+
+
 def test_a_picture_that_is_no_slide_stays_what_it_is(window: Any, tmp_path: Path, said: list[str]) -> None:
     slide = window.docks["Slide"]
     tifffile.imwrite(tmp_path / "deep.tif", np.zeros((64, 64), np.uint16))

@@ -142,8 +142,8 @@ def test_undecided_tiles_fill_a_rare_class_and_it_is_said() -> None:
     assert bags.positives
     assert bags.negatives
     assert (bags.labels[centres(bags) < 320] == 1).all()
-    assert any("certainly positive" in note for note in notes)
-    assert any("certainly negative" in note for note in notes)
+    assert any("called positive for sure" in note for note in notes)
+    assert any("called negative for sure" in note for note in notes)
 
 
 def test_no_positives_are_made_up() -> None:

@@ -60,7 +60,7 @@ def test_the_map_of_a_prediction_is_not_made_again(drawn_slide: Path, drawn_teac
     list(predict_run([drawn_slide], drawn_teacher, tmp_path / "predicted", config))
     run = RunFolder.open(tmp_path / "predicted")
     stages = {}
-    for name, teacher, judged in (("new", drawn_teacher, None), ("same", drawn_teacher, run.path), ("run", run.path, None)):
+    for name, teacher, judged in (("new", drawn_teacher, ()), ("same", drawn_teacher, [run.path]), ("run", run.path, ())):
         events = distill_run([drawn_slide], teacher, tmp_path / name, config, judged=judged, should_stop=lambda: False)
         stages[name] = {event.stage for event in events if isinstance(event, Progress)}
     assert "teacher map" in stages["new"]

@@ -228,7 +228,7 @@ def test_a_new_run_inherits_for_the_same_slides(tmp_path: Path, run: RunFolder, 
     shutil.copy(slides[0].path, moved)
     with open_slide(moved) as renamed, open_slide(moved) as again:
         to = make_run(tmp_path / "to", [renamed])
-        inherit(run, to)
+        inherit([run], to)
         assert [p.name for p in to.corrections.iterdir()] == ["renamed.zarr"]
         corrections = Corrections.open(to.corrections_path("renamed.tif"))
         corrections.check(again)
@@ -239,7 +239,7 @@ def test_a_new_run_inherits_for_the_same_slides(tmp_path: Path, run: RunFolder, 
         assert found.bags.names == ["renamed.tif@0,0"]
         corrections.paint(0, 0, np.zeros((50, 50), np.uint8))
         write_points(to.points, [])
-        inherit(run, to)  # once more: what the new run has stays
+        inherit([run], to)  # once more: what the new run has stays
         assert Corrections.open(corrections.path).is_empty
         assert read_points(to.points) == []
     assert len(read_points(run.points)) == 3
@@ -254,14 +254,27 @@ def test_verdicts_go_on_too_and_all_that_does_is_told(tmp_path: Path, run: RunFo
     assert known_of(run, slides[0]) == "corrections, 2 answered points and 1 verdict on lesions"
     assert known_of(run, slides[1]) == "1 answered point"
     to = make_run(tmp_path / "to", slides)
-    inherit(run, to)
+    inherit([run], to)
     assert read_verdicts(to.verdicts) == said[:1]
+
+
+def test_of_several_runs_each_slide_goes_on_from_the_first_that_has_any(tmp_path: Path, run: RunFolder, slides: list[Slide]) -> None:
+    second = make_run(tmp_path / "second", slides)
+    paint(run, slides[0], 3, 3)
+    paint(second, slides[1], 3, 3)
+    write_points(run.points, [Point("a.tif", 1.5, 2, "tumour")])
+    write_points(second.points, [Point("a.tif", 9, 9, "normal"), Point("b.tif", 4, 4, "normal")])
+    to = make_run(tmp_path / "to", slides)
+    inherit([run, second, to], to)
+    assert {(point.x, point.slide) for point in read_points(to.points)} == {(1.5, "a.tif"), (4, "b.tif")}
+    for slide in slides[:2]:
+        assert Corrections.open(to.corrections_path(slide.name)).area_mm2() == pytest.approx(64e-6)
 
 
 def test_a_run_goes_on_from_the_judgements_of_another(tmp_path: Path, run: RunFolder, slides: list[Slide]) -> None:
     paint(run, slides[0], 3, 3)
     write_points(run.points, [Point("a.tif", 1.5, 2, "tumour", 0.25, "s")])
-    events = list(distill_run([slides[0].path], "phantom-teacher", tmp_path / "new", CONFIG, judged=run.path, should_stop=lambda: True))
+    events = list(distill_run([slides[0].path], "phantom-teacher", tmp_path / "new", CONFIG, judged=[run.path], should_stop=lambda: True))
     new = RunFolder.open(tmp_path / "new")
     assert isinstance(events[-1], RunCancelled)
     assert Corrections.open(new.corrections_path("a.tif")).area_mm2() == pytest.approx(64e-6)
@@ -272,8 +285,8 @@ def test_nothing_to_inherit(tmp_path: Path, run: RunFolder, slides: list[Slide])
     Corrections.create(run.corrections_path("a.tif"), slides[0], 1.0)  # empty
     write_points(run.points, [Point("c.tif", 1, 2, "normal")])
     to = make_run(tmp_path / "to", slides)
-    inherit(run, to)
-    inherit(run, run)
+    inherit([run], to)
+    inherit([run], run)
     assert not to.corrections.exists()
     assert not to.points.exists()
 

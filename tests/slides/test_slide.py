@@ -60,6 +60,9 @@ def test_coarse_levels_are_built_and_lie_in_place(tmp_path: Path) -> None:
 def test_override_goes_first(tiny_slide: Path, mpp: float) -> None:
     with open_slide(tiny_slide, mpp=mpp) as slide:
         assert (slide.require_mpp(), slide.mpp_source) == (mpp, "override")
+        told = slide.mpp_of_file
+    with open_slide(tiny_slide, mpp=round(told, 4)) as slide:  # the way back: what the file says is the file's
+        assert (slide.mpp, slide.mpp_source) == (told, "file")
 
 
 @pytest.mark.parametrize("mpp", [0.0, -1.0, 0.01, 352.8, float("nan"), float("inf")])

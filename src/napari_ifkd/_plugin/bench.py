@@ -181,7 +181,8 @@ class Bench:
             card = session.teacher.card if session.teacher is not None else None  # its tiles: elsewhere its maps mean little
             tiles = {"tiles.size_px": card.tile_px, "tiles.mpp": card.mpp} if card is not None else {}
             asked = config.replaced(device=device(), **tiles)
-            given, judged = session.given_here(), session.shown.run if session.shown is not None else None
+            given = session.given_here()
+            judged = list(dict.fromkeys(run for each in slides if (run := self.memory.run_of(each)) is not None))
             drawn, keep = self._drawn(slides) if use_drawn else {}, self._keeper(slides)
             self.runner.start(
                 "distill",

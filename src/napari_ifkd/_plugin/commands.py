@@ -76,7 +76,7 @@ def distill_command(
     patches: Path | None = None,
     drawn: Mapping[Slide, Mapping[str, BaseGeometry]] | None = None,
     given: Mapping[GivenUse, Path] | None = None,
-    judged: Path | None = None,
+    judged: Sequence[Path] = (),
     exclude: Sequence[Path] = (),
 ) -> list[str]:
     """Return the command that distils a teacher; what it needs besides is written next to the run folder.
@@ -88,7 +88,7 @@ def distill_command(
     teacher : run folder, weights file or name
     drawn : rough regions on slides, by class, (x, y) in level-0 px; their tiles get their label
     given : reference masks that choose the round, weak regions; the latter in place of `drawn`
-    judged : run whose corrections of the slides and answered points go on
+    judged : runs whose corrections of the slides and answered points go on
 
     Raises
     ------
@@ -100,8 +100,8 @@ def distill_command(
     command = ["distill", *_data(slides, patches), "--teacher", str(teacher), "--out", str(out), *_common(slides, out, config, exclude)]
     for use, path in files.items():
         command += [f"--{use}", str(path)]
-    if judged is not None:
-        command += ["--judged", str(judged)]
+    for run in judged:
+        command += ["--judged", str(run)]
     return command + regions
 
 

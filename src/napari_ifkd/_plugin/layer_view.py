@@ -101,8 +101,10 @@ class LayerView:
             layer.metadata = {**layer.metadata, **options["metadata"]}
             layer.scale, layer.translate, layer.units = options["scale"], options["translate"], options["units"]
             show_whole(slide, self.viewer)  # napari's own view would be of all slides at once
-        if self.viewer.layers.index(layer):
-            self.viewer.layers.move(self.viewer.layers.index(layer), 0)
+        at = self.viewer.layers.index(layer)
+        below = next((index for index, other in enumerate(self.viewer.layers) if made.tag(other).get("kind") != "slide"), at)
+        if below < at:  # among slides its place stays: who clicks on it in the list has it under the mouse
+            self.viewer.layers.move(at, below)
         return layer
 
     def show_tissue(self, visible: bool) -> None:
@@ -131,7 +133,7 @@ class LayerView:
                 layer.visible = slide is not None and made.tag(layer)["of"] == str(slide.path)
         self.refresh()
 
-    def _agree_on_units(self, units: tuple[str, str]) -> None:
+    def _agree_on_units(self, units: Sequence[Any]) -> None:
         """Let all our layers have the units of the active slide: where some differ, napari draws without any, and warns of it."""
         for layer in self.viewer.layers:
             if made.tag(layer):

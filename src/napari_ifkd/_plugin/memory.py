@@ -98,6 +98,17 @@ class Memory(QObject):
         """Return the folder of the slide looked at last, "" if none was."""
         return str(self.recent[0].parent) if self.recent else ""
 
+    def run_of(self, slide: Slide) -> Path | None:
+        """Return the run of the prediction that is looked at on a slide, or was last, None if there is none."""
+        if slide is self.session.slide:
+            shown = self.session.shown
+            return None if shown is None else shown.run
+        view = self._views.get(str(slide.path))
+        if view is None:
+            return None
+        last = view.shown[0] if view.shown is not None else view.runs[-1] if view.runs else None
+        return None if last is None else Path(last)
+
     # --- noting
 
     def _note(self, _: object = None) -> None:

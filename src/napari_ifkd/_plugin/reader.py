@@ -10,7 +10,7 @@ from napari_ifkd.config import Config
 from napari_ifkd.errors import InputError
 from napari_ifkd.slides.dicom import is_dicom
 
-from .layers import LayerData, heat_layer, mask_layer, slide_layer
+from .layers import LayerData, heat_layer, mask_layer, slide_layer, tag
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,9 +46,18 @@ def read(path: str | list[str]) -> list[LayerData]:
     """
     paths = [Path(path)] if isinstance(path, str | Path) else [Path(p) for p in path]
     try:
-        return [layer for p in paths for layer in _read(p)]
+        return _in_units_there([layer for p in paths for layer in _read(p)])
     except InputError as error:
         raise named(error) from error
+
+
+def _in_units_there(layers: list[LayerData]) -> list[LayerData]:
+    """Give layers the units of those that are open: where some differ napari warns of it; the session sets them for all."""
+    from napari import current_viewer
+
+    viewer = current_viewer()
+    units = None if viewer is None else next((layer.units for layer in viewer.layers if tag(layer)), None)
+    return layers if units is None else [(data, {**options, "units": units}, kind) for data, options, kind in layers]
 
 
 def _read(path: Path) -> list[LayerData]:

@@ -222,8 +222,8 @@ def _labels(
         labels[taken] = label
         if taken:
             notes.append(
-                f"only {certain} tiles are certainly {name} (score {threshold}), "
-                f"so the {len(taken)} undecided ones that lean most that way are taken too"
+                f"{certain or 'no'} tile{'s' * (certain != 1)} of it can be called {name} for sure (score {threshold}); "
+                f"so that there are a few, the {len(taken)} most likely count as {name} too"
             )
     return labels, fixed, notes
 

@@ -171,9 +171,9 @@ def distill(
         ),
     ] = None,
     judged: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Option(
-            help="another run, whose corrections and answered points go on in this one; its map by the same teacher is taken over",
+            help="another run, whose corrections and answered points go on in this one, and its map by the same teacher; again for more",
             metavar="RUN",
         ),
     ] = None,
@@ -212,7 +212,7 @@ def distill(
             exclude=without,
             points=points,
             reference=marks,
-            judged=judged,
+            judged=judged or (),
             mpp=told,
             should_stop=stop,
         )

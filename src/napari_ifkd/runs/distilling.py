@@ -56,7 +56,7 @@ def distill_run(
     exclude: Sequence[str | Path] = (),
     points: str | Path | None = None,
     reference: Sequence[str | Path] = (),
-    judged: str | Path | None = None,
+    judged: Sequence[str | Path] = (),
     mpp: MppGiven = None,
     should_stop: Callable[[], bool] = never,
 ) -> Generator[Event, None, None]:
@@ -75,8 +75,8 @@ def distill_run(
     points : table of answered points on the slides, copied into a new run; see ``rounds.points_as_labels``
     reference : masks that choose round and threshold at the end, see :class:`~napari_ifkd.runs.reference.References`; nothing learns from
         them
-    judged : another run, whose corrections and answered points of these slides go on in this one, as those of a run given as `teacher` do
-        A map that either made of a slide is taken over where the teacher's would come out the same
+    judged : other runs, whose corrections and answered points of these slides go on in this one, as those of a run given as `teacher` do;
+        of a slide those of the first that has any. A map that one of them made is taken over where the teacher's would come out the same
     mpp : um/px of the finest level, for slides that do not say it; of all, or by file name
     should_stop : asked at least once a second
 
@@ -131,15 +131,14 @@ def distill_run(
         begun = folder.journal.size() > 0
         former = [
             RunFolder.open(other)
-            for other in (judged, teacher)
-            if other is not None and ((other is judged and not begun) or (Path(other) / "run.yaml").is_file())
+            for other, must in (*((each, not begun) for each in judged), (teacher, False))
+            if must or (Path(other) / "run.yaml").is_file()
         ]
         if not begun:  # from here on these are the user's to change
             keep_exclusions(folder, slides, drawn.exclusions)
             if answered is not None:
                 write_points(folder.points, answered)
-            for other in former:
-                inherit(other, folder)
+            inherit(former, folder)
 
         def work(stop: Callable[[], bool]) -> Generator[Event, None, None]:
             if resolved_config != config:

@@ -6,11 +6,11 @@ import shutil
 import time
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from napari_ifkd.annotations.corrections import Corrections
 from napari_ifkd.annotations.points import Point, points_on, read_points, write_points
-from napari_ifkd.annotations.verdicts import read_verdicts, write_verdicts
+from napari_ifkd.annotations.verdicts import Verdict, read_verdicts, write_verdicts
 from napari_ifkd.bags import join_bags
 from napari_ifkd.bags.bags import image_store
 from napari_ifkd.bags.hints import Hints, hinted_bags
@@ -20,7 +20,7 @@ from napari_ifkd.files import cannot_write, durable_folder
 from .stop import never
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from shapely.geometry.base import BaseGeometry
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _TRIES = 5  # to copy corrections while somebody paints
 _PAUSE_S = 0.1
+_Said = TypeVar("_Said", Point, Verdict)
 
 
 class RoundHints:
@@ -176,10 +177,10 @@ def copy_corrections(source: Path, out: Path) -> Corrections:
     return copied
 
 
-def inherit(from_run: RunFolder, to_run: RunFolder) -> None:
-    """Hand what the user corrected, answered and said of lesions in a run on to another one, for the slides both have (by their contents).
+def inherit(from_runs: Sequence[RunFolder], to_run: RunFolder) -> None:
+    """Hand what the user corrected, answered and said of lesions in runs on to another one, for slides it has too (by their contents).
 
-    What the other run has already stays as it is.
+    What it has already stays as it is; of a slide, each comes from the first of the runs that has any.
 
     Raises
     ------
@@ -188,8 +189,38 @@ def inherit(from_run: RunFolder, to_run: RunFolder) -> None:
     AnnotationError
         If corrections, points or verdicts are damaged.
     """
-    if from_run.path.resolve() == to_run.path.resolve():
-        return
+    runs = [run for run in from_runs if run.path.resolve() != to_run.path.resolve()]
+    for run in runs:
+        _inherit_corrections(run, to_run)
+    if not to_run.points.exists():
+        points = _of_first(runs, to_run, lambda run: read_points(run.points) if run.points.is_file() else [])
+        if points:
+            write_points(to_run.points, points)
+    if not to_run.verdicts.exists():
+        verdicts = _of_first(runs, to_run, lambda run: read_verdicts(run.verdicts))
+        if verdicts:
+            write_verdicts(to_run.verdicts, verdicts)
+
+
+def _of_first(from_runs: Sequence[RunFolder], to_run: RunFolder, read: Callable[[RunFolder], Iterable[_Said]]) -> list[_Said]:
+    """Return what was said of the slides of a run: of each what the first of other runs has."""
+    found: dict[str, list[_Said]] = {}
+    for run in from_runs:
+        here, said = _same_slides(run, to_run), dict[str, list[_Said]]()
+        for each in read(run):
+            if (name := here.get(each.slide)) is not None:
+                said.setdefault(name, []).append(replace(each, slide=name))
+        found = {**said, **found}
+    return [each for told in found.values() for each in told]
+
+
+def _same_slides(from_run: RunFolder, to_run: RunFolder) -> dict[str, str]:
+    """Return what slides of one run are called in another, by what they are called in the first."""
+    here = {str(s.get("quick_hash")): str(s["name"]) for s in to_run.about["slides"]}
+    return {str(s["name"]): name for s in from_run.about["slides"] if (name := here.get(str(s.get("quick_hash")))) is not None}
+
+
+def _inherit_corrections(from_run: RunFolder, to_run: RunFolder) -> None:
     here = {str(s.get("quick_hash")): str(s["name"]) for s in to_run.about["slides"]}
     for path in sorted(from_run.corrections.glob("*.zarr")):
         corrections = Corrections.open(path)
@@ -201,15 +232,6 @@ def inherit(from_run: RunFolder, to_run: RunFolder) -> None:
                 copy_corrections(path, aside)
         except OSError as error:
             raise cannot_write(AnnotationError, target, error, "choose another --out") from error
-    names = {str(s["name"]): here.get(str(s.get("quick_hash"))) for s in from_run.about["slides"]}
-    if from_run.points.is_file() and not to_run.points.exists():
-        points = [replace(point, slide=name) for point in read_points(from_run.points) if (name := names.get(point.slide))]
-        if points:
-            write_points(to_run.points, points)
-    if not to_run.verdicts.exists():
-        said = [replace(verdict, slide=name) for verdict in read_verdicts(from_run.verdicts) if (name := names.get(verdict.slide))]
-        if said:
-            write_verdicts(to_run.verdicts, said)
 
 
 def known_of(run: RunFolder, slide: Slide) -> str:

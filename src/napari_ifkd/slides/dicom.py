@@ -87,7 +87,7 @@ class DicomSlide(Slide):
         except BaseException:
             opened.close()
             raise
-        self.mpp, self.mpp_source = self._resolution.mpp, self._resolution.source
+        self.mpp, self.mpp_source, self.mpp_of_file = self._resolution.mpp, self._resolution.source, self._resolution.of_file
         self._sources, self.stored_levels = complete_pyramid(list(levels))
         self.shape_level0 = (height, width)
         self.level_scales = [(height / s.shape[0], width / s.shape[1]) for s in self._sources]

@@ -16,16 +16,18 @@ if TYPE_CHECKING:
 #: um/px of the finest level that a microscope slide can have; a 72-dpi tag would read as 352.8.
 MPP_RANGE = (0.05, 20.0)
 _MAX_ANISOTROPY = 1.1
+_SAME = 5e-5  # um/px; four digits are shown
 _UNIT_UM = {"nm": 1e-3, "µm": 1.0, "μm": 1.0, "um": 1.0, "mm": 1e3, "cm": 1e4, "m": 1e6, "in": 25400.0, "Å": 1e-4, "pm": 1e-6}
 
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """Resolution of level 0, um/px (mean of the axes), where it comes from, and why there is none."""
+    """Resolution of level 0, um/px (mean of the axes), where it comes from, why there is none, and what the file says."""
 
     mpp: float | None
     source: Literal["file", "override"] | None
     why: str = ""
+    of_file: float | None = None
 
 
 def find_resolution(path: Path, properties: Mapping[str, Any], ome_xml: str | None, override: float | None) -> Resolution:
@@ -36,7 +38,7 @@ def find_resolution(path: Path, properties: Mapping[str, Any], ome_xml: str | No
     path : of the slide, for errors
     properties : tiffslide's, of which ``tiffslide.mpp-x`` and ``-y`` are read
     ome_xml : OME metadata (tiffslide ignores its ``PhysicalSizeX``), or None
-    override : the user's, um/px; goes before the file's
+    override : the user's, um/px; goes before the file's, unless it is the same
 
     Raises
     ------
@@ -47,7 +49,14 @@ def find_resolution(path: Path, properties: Mapping[str, Any], ome_xml: str | No
     if override is not None:
         if not (math.isfinite(override) and low <= override <= high):
             raise SlideError(path, f"a resolution of {override:g} um/px cannot be right", f"Give one between {low:g} and {high:g} um/px")
-        return Resolution(float(override), "override")
+        own = _of_file(properties, ome_xml)
+        same = own.mpp is not None and abs(own.mpp - override) < _SAME
+        return own if same else Resolution(float(override), "override", of_file=own.mpp)
+    return _of_file(properties, ome_xml)
+
+
+def _of_file(properties: Mapping[str, Any], ome_xml: str | None) -> Resolution:
+    low, high = MPP_RANGE
     axes = _ome(ome_xml) or _number(properties.get("tiffslide.mpp-x"), properties.get("tiffslide.mpp-y"))
     if axes is None:
         return Resolution(None, None, "the file names none")
@@ -56,7 +65,7 @@ def find_resolution(path: Path, properties: Mapping[str, Any], ome_xml: str | No
         return Resolution(None, None, f"the file says {said} um/px, outside {low:g} to {high:g}, which is not believed")
     if max(axes) / min(axes) > _MAX_ANISOTROPY:
         return Resolution(None, None, f"the file says {axes[0]:.4g} x {axes[1]:.4g} um/px, and its axes should not differ")
-    return Resolution(sum(axes) / 2, "file")
+    return Resolution(sum(axes) / 2, "file", of_file=sum(axes) / 2)
 
 
 def _number(x: Any, y: Any) -> tuple[float, float] | None:

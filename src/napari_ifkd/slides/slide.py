@@ -44,6 +44,7 @@ class Slide:
     vendor, objective : as the file says, or None
     mpp : um/px of level 0 (mean of the axes), or None
     mpp_source : ``"file"``, ``"override"`` or None
+    mpp_of_file : what the file says, or None where it says nothing that can be
     shape_level0 : (height, width), px
     level_scales : per level, level-0 px per px of the level, (y, x), from the real shapes
     stored_levels : how many levels come from the file; the others are built when read
@@ -57,7 +58,7 @@ class Slide:
         properties = tiff.properties
         file = tiff.ts_tifffile
         self._resolution: Resolution = find_resolution(path, properties, file.ome_metadata if file.is_ome else None, mpp)
-        self.mpp, self.mpp_source = self._resolution.mpp, self._resolution.source
+        self.mpp, self.mpp_source, self.mpp_of_file = self._resolution.mpp, self._resolution.source, self._resolution.of_file
         self._sources, self.stored_levels = build_pyramid(path, tiff)
         height, width, _ = self._sources[0].shape
         self.shape_level0: tuple[int, int] = (height, width)

@@ -228,7 +228,10 @@ class CorrectPage(Page):
             self.told.setText("")
             return
         where = f"Zoom to where <b>{shown.label}</b> is wrong, then correct what you see."
-        self.what.setText(_HELP if self.layer() is not None else where)
+        if self._open is not None and self._open[0] is not slide:
+            self.what.setText(f"Painting is still open on <b>{self._open[0].name}</b>: write it back, or discard it.")
+        else:
+            self.what.setText(_HELP if self.layer() is not None else where)
         self._refresh(slide, RunFolder(shown.run).corrections_path(slide.name))
 
     def _buttons(self) -> None:

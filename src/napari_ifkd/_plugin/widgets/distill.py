@@ -101,13 +101,15 @@ class DistillDock(Dock):
         self.listen("offer", to=self.offer.update_offer)
         for box in (self.all_slides, self.use_drawn):
             box.changed.connect(lambda _: self._show_job())
+        self.all_slides.changed.connect(lambda _: self._look_back())
         self.hear(self.bench.drawings.changed, self._show_job)
         self.hear(self.bench.drawings.changed, self._exclude)
         self.hear(self.bench.judged, self._look_back)
         self.hear(self.bench.corrected, self._look_back)
         self.listen("slide", "slides", "teacher", "job", "given", to=self._show_job)
         self.listen("slide", "rounds", "run", "shown", "accepted", to=self._show_rounds)
-        self.listen("shown", "job", to=self._look_back)
+        self._looks = 0  # how often it was looked; the last one counts
+        self.listen("shown", "slides", "job", to=self._look_back)
         self.listen("candidates", "slide", "threshold", "sigma_px", to=self._measure)
         self.listen("curve", to=self._show_curve)
         self.bench.viewer.events.theme.connect(self._show_theme)
@@ -123,19 +125,25 @@ class DistillDock(Dock):
         self._look_back()
 
     def _look_back(self) -> None:
-        shown, slide, job = self.session.shown, self.session.slide, self.session.job
+        job = self.session.job
         if job is not None and job.alive:  # what was told when it began holds for it
             return
-        if shown is None or slide is None:
-            self.known.hide()
-            return
+        slides = self.session.slides if self._several else (self.session.slide,)
+        judged = [(slide, run) for slide in slides if slide is not None and (run := self.bench.memory.run_of(slide)) is not None]
 
-        def found(known: str) -> None:
-            if shown is self.session.shown:
-                self.known.setText(f"{known[:1].upper()}{known[1:]} of {shown.run.name} count too." if known else "")
+        def look() -> list[str]:
+            told = [(slide.name, run.name, known_of(RunFolder(run), slide)) for slide, run in judged if run.is_dir()]
+            said = [(f"{known[:1].upper()}{known[1:]} of {run}", slide) for slide, run, known in told if known]
+            return [f"{known}, on {slide}, count too." if self._several else f"{known} count too." for known, slide in said]
+
+        def found(known: list[str]) -> None:
+            if asked == self._looks:
+                self.known.setText("<br>".join(map(escape, known)))
                 self.known.setVisible(bool(known))
 
-        self.in_thread(lambda: known_of(RunFolder(shown.run), slide), found, lambda _: None)
+        self._looks += 1
+        asked = self._looks
+        self.in_thread(look, found, lambda _: None)
 
     def _run(self) -> None:
         self.bench.distill(
@@ -148,7 +156,8 @@ class DistillDock(Dock):
 
     def _show_job(self) -> None:
         slide, teacher = self.session.slide, self.session.teacher
-        allow(self.run, self.lacking())
+        unknown = next((each.name for each in self.session.slides if each.mpp is None), "") if self._several else ""
+        allow(self.run, self.lacking() or (f"the resolution of {unknown} is not known: give it in the Slide dock" if unknown else ""))
         self.progress.update_job()
         self.warning.say(self.session.warning())
         self.all_slides.native.setVisible(len(self.session.slides) > 1)

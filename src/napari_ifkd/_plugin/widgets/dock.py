@@ -92,6 +92,7 @@ class Dock(QScrollArea):
         self.setMinimumWidth(_WIDTH)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         column = QWidget()
+        column.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)  # one long word must not push all beyond the border
         self.column = QVBoxLayout(column)
         self.column.setContentsMargins(8, 6, 8, 6)
         self.column.setSpacing(6)

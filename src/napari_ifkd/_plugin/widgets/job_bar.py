@@ -83,12 +83,17 @@ class JobBar(QWidget):
             self.bar.setRange(0, 1)  # no busy bar: its animation would redraw the whole canvas thirty times a second
             self.bar.setValue(0)
         self.line.setMinimumHeight(_LINES * self.line.fontMetrics().lineSpacing() if job.alive else 0)  # the buttons below stay
-        self.line.setText(job_line(job))
+        self.line.setText(job_line(job) if self._is_here(job) else "Done, on another slide.")
         self.line.setVisible(bool(self.line.text()))
         self.line.setToolTip(job.message if job.state == "done" else "")
         notice = self.session.notice
         self.warned.say(None if self._warned and notice == self.session.warning() else notice, "note")
         self.error.say(job.message if job.state == "failed" else None, "error")
+
+    def _is_here(self, job: Job) -> bool:
+        """Return whether what is said of the end of a run holds for the active slide."""
+        slide, told = self.session.slide, {c.slide for c in self.session.candidates if c.run == job.out}
+        return job.state != "done" or slide is None or not told or slide.name in told
 
     def _resume(self) -> None:
         if self.session.job is not None:

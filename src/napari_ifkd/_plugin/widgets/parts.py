@@ -33,6 +33,8 @@ _NOTICES = {"note": NOTE, "warning": WARNING, "error": ERROR}
 def heading(text: str) -> QLabel:
     """Return a small heading."""
     label = QLabel(f"<b>{text}</b>")
+    label.setWordWrap(True)
+    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
     label.setContentsMargins(0, 6, 0, 0)
     return label
 

@@ -184,7 +184,8 @@ def card(slide: Slide, tissue: Tissue | None) -> str:
     height, width = slide.shape_level0
     facts = [("Size", f"{width:,} {TIMES} {height:,} px")]
     if slide.mpp is not None:
-        given = " (given by you)" if slide.mpp_source == "override" else ""
+        told = f"; the file says {slide.mpp_of_file:.4g}" if slide.mpp_of_file is not None else ""
+        given = f" (given by you{told})" if slide.mpp_source == "override" else ""
         facts.append(("Extent", f"{width * slide.mpp / 1000:.2f} {TIMES} {height * slide.mpp / 1000:.2f} mm"))
         facts.append(("Resolution", f"{slide.mpp:.4g} µm/px{given}"))
     else:
