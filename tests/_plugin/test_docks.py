@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from qtpy.QtGui import QShortcut
-from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QLabel, QLineEdit, QSlider, QTabBar
+from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QDockWidget, QLabel, QLineEdit, QSlider, QTabBar
 
 from napari_ifkd._plugin.docks import DOCKS, add_docks
 from napari_ifkd.config import Config
@@ -241,3 +241,29 @@ def test_the_menu_opens_all_docks(make_napari_viewer: Any, qtbot: Any) -> None:
     qtbot.waitUntil(lambda: len(docks()) == len(DOCKS), timeout=60_000)
     qtbot.wait(50)
     assert [dock.windowTitle() for dock in docks() if not dock.visibleRegion().isEmpty()] == ["Slide"]
+
+
+def test_a_dock_that_is_opened_again_is_one_tab_among_the_others(window: Any) -> None:
+    """However it was closed, and by whichever of the names that napari has for it it is opened."""
+    from napari._app_model import get_app_model
+
+    native, commands = window.viewer.window._qt_window, get_app_model().commands
+
+    def shells(kind: str) -> list[Any]:
+        return [shell for shell in native.findChildren(QDockWidget) if shell.windowTitle() == kind]
+
+    review = window.docks["Review"].parentWidget()
+    review.destroyOnClose()  # the x in its title
+    assert window.bench.dock("Review") is None
+    commands.execute_command("napari-ifkd.review")  # the menu Plugins
+    window.wait(lambda: window.bench.dock("Review") is not None and window.bench.dock("Review").seen)
+    window.wait(lambda: len(native.tabifiedDockWidgets(window.bench.dock("Review").parentWidget())) == len(DOCKS) - 1)
+    add_docks(window.viewer)
+    window.viewer.window.add_plugin_dock_widget("napari-ifkd", "Review")  # as by napari --with: another name of it
+    window.wait(lambda: [shell.widget() for shell in shells("Review")] == [window.bench.dock("Review")])
+    assert all(len(shells(kind)) == 1 for kind in DOCKS)
+    commands.execute_command("napari-ifkd.slide")  # it is open: napari's menu knows, and hides it
+    window.wait(lambda: not window.docks["Slide"].parentWidget().isVisible())
+    add_docks(window.viewer)
+    window.wait(lambda: window.docks["Slide"].seen)
+    assert all(len(shells(kind)) == 1 for kind in DOCKS)

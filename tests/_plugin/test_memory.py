@@ -11,6 +11,7 @@ import tifffile
 from PIL import Image
 
 from napari_ifkd._plugin.settings import slide_folder
+from napari_ifkd.annotations import Corrections
 from napari_ifkd.config import Config
 from napari_ifkd.events import MapReady, RoundDone, RunDone
 from napari_ifkd.runs.folder import RunFolder
@@ -214,3 +215,31 @@ def test_a_run_read_late_is_not_shown_on_another_slide(window: Any, run: RunFold
     window.bench.open(tmp_path / "other.tif")  # before it is read
     window.wait(lambda: done == [True])
     assert window.session.candidates == ()
+
+
+def test_what_was_said_of_each_slide_goes_on_in_a_run_on_all(
+    window: Any, run: RunFolder, drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each slide has its own run by then; that of the active slide is not the only one."""
+    other = tmp_path / "other.tif"
+    shutil.copy(drawn_slide, other)
+    with open_slide(other) as slide:
+        second = RunFolder.create(tmp_path / "second", "predict", Config(), {"slides": [str(other)]}, slides=[slide.identity()])
+        write_map(second.map_path(0, slide.name), slide)
+        second.append(MapReady(0, slide.name, second.map_path(0, slide.name).relative_to(second.path).as_posix()))
+        second.append(RunDone(0, "the only one"))
+        for folder, path in ((run, drawn_slide), (second, other)):
+            corrections = Corrections.create(folder.corrections_path(path.name), slide, 1.0)
+            corrections.paint(0, 0, np.full((8, 8), 2, np.uint8))
+    session, distill, commands = window.session, window.docks["Distill"], []
+    monkeypatch.setattr(window.bench.runner, "start", lambda _, command, __: commands.append(command()))
+    for folder in (run, second):
+        window.bench.open(folder.path)
+        window.wait(lambda folder=folder: session.shown is not None and session.shown.run == folder.path)
+    window.wait(lambda: session.teacher is not None and distill.known.text() == "Corrections of second count too.")
+    window.click("Distill", distill.all_slides)
+    window.wait(lambda: "Corrections of run, on tiny.tif, count too." in distill.known.text())
+    assert "Corrections of second, on other.tif, count too." in distill.known.text()
+    window.click("Distill", distill.run)
+    (words,) = commands
+    assert [words[at + 1] for at, word in enumerate(words) if word == "--judged"] == [str(second.path), str(run.path)]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from qtpy.QtCore import Qt
 
+from napari_ifkd._plugin import settings
 from napari_ifkd.config import Config
 from napari_ifkd.errors import RunError
 from napari_ifkd.events import Decision, MapReady, RoundDone, RunCancelled, RunDone, RunStarted
@@ -146,9 +147,23 @@ def test_where_there_is_no_trash_it_asks_again_and_removes(listed: Any, folder: 
     assert not (folder / "stopped").exists()
 
 
+def test_another_folder_in_preferences_is_read_at_once(listed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from napari.settings import get_plugin_settings
+
+    dock, runs = listed.docks["Runs"], get_plugin_settings(settings.PACKAGE).runs
+    assert dock.table.rowCount()
+    monkeypatch.setattr(settings, "runs_folder", lambda: tmp_path / "elsewhere")
+    runs.folder = str(tmp_path / "elsewhere")
+    try:
+        listed.wait(lambda: dock.card.text() == "No runs in this folder yet.")
+        assert str(tmp_path / "elsewhere") in dock.where.text()
+    finally:
+        runs.folder = ""
+
+
 def test_without_a_runs_folder_the_list_says_so(window: Any) -> None:
     window.front("Runs")
-    window.wait(lambda: window.docks["Runs"].card.text() == "No runs yet.")
+    window.wait(lambda: window.docks["Runs"].card.text() == "No runs in this folder yet.")
 
 
 def test_rows_are_clicked_and_the_list_is_looked_at_again(listed: Any, folder: Path) -> None:

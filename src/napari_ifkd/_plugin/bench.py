@@ -14,7 +14,7 @@ from psygnal import Signal
 from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
-from qtpy.QtWidgets import QMainWindow
+from qtpy.QtWidgets import QDockWidget, QMainWindow
 
 from napari_ifkd.annotations.zarr_labels import is_zarr_group
 from napari_ifkd.errors import InputError
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from napari_ifkd.config import Config
     from napari_ifkd.slides import Slide, Tissue
 
+    from .widgets.dock import Dock
 
 _BETWEEN_CHANGES_MS = 10  # of layers: time for whatever the user does meanwhile
 _benches: weakref.WeakValueDictionary[int, Bench] = weakref.WeakValueDictionary()
@@ -79,6 +80,7 @@ class Bench:
     """
 
     device_changed = Signal()  # in Preferences, or in a dock
+    folder_changed = Signal()  # in Preferences
     corrected = Signal()  # the corrections of a slide changed
     judged = Signal()  # a person answered points, or judged lesions
 
@@ -97,6 +99,7 @@ class Bench:
         self._unpainted = _Unpainted()
         self._window: Callable[[], QWidget | None] = lambda: None
         self._docks = 0
+        self._open_docks: weakref.WeakValueDictionary[str, Dock] = weakref.WeakValueDictionary()
         viewer.canvas.overlays.scale_bar.visible = True
         viewer.layers.events.inserted.connect(self._inserted)
         viewer.layers.events.removed.connect(self._removed)
@@ -104,7 +107,9 @@ class Bench:
         self.session.events.slide.connect(self._look_for_tissue)
         self.session.events.slide.connect(self._look_for_work)
         with suppress(KeyError):  # the manifest is not registered
-            get_plugin_settings(PACKAGE).runs.events.device.connect(self._device_set)
+            settings = get_plugin_settings(PACKAGE).runs.events
+            settings.device.connect(self._device_set)
+            settings.folder.connect(self._folder_set)
         self._arrived: list[Any] = [layer for layer in viewer.layers if not is_spare(layer)]  # layers that somebody else added
         self._adopt_all()
         self._look_for_work()
@@ -237,6 +242,9 @@ class Bench:
     def _device_set(self, _: object) -> None:
         self.device_changed.emit()
 
+    def _folder_set(self, _: object) -> None:
+        self.folder_changed.emit()
+
     def _inserted(self, event: Any) -> None:
         # napari adds the layers of a run one by one: look at them when all are there, or we would add the missing ones ourselves
         if tag(event.value).get("kind") in ("slide", "mask") and not self.layers.adding:
@@ -309,9 +317,27 @@ class Bench:
             self._window = weakref.ref(window)
             self.closing.watch(window)
 
-    def dock_opened(self) -> None:
-        """Count a dock in."""
+    def dock_opened(self, dock: Dock) -> None:
+        """Count a dock in; one of its kind that is there gives way: napari knows the same by two names, and both would hear the keys."""
         self._docks += 1
+        former = self.dock(dock.kind)
+        self._open_docks[dock.kind] = dock
+        if former is not None:
+            QTimer.singleShot(0, partial(self._give_way, former))
+
+    def _give_way(self, former: Dock) -> None:
+        if isalive(former) and former.parentWidget() is not None:  # type: ignore[no-untyped-call]
+            self.viewer.window.remove_dock_widget(former.parentWidget())
+
+    def dock(self, kind: str) -> Dock | None:
+        """Return the dock of a kind, such as "Slide", None if it is not open."""
+        found = self._open_docks.get(kind)
+        return found if found is not None and isalive(found) and found.parentWidget() is not None else None  # type: ignore[no-untyped-call]
+
+    def neighbours(self, dock: Dock) -> list[QDockWidget]:
+        """Return napari's dock widgets of the other docks, of those that stand in the window of a dock."""
+        shells = [other.parentWidget() for kind in list(self._open_docks) if (other := self.dock(kind)) is not None and other is not dock]
+        return [s for s in shells if isinstance(s, QDockWidget) and s.isVisible() and not s.isFloating() and s.window() is dock.window()]
 
     def dock_closed(self, *_: object) -> None:
         """Count a dock out; after the last, the session's run is no longer followed (it goes on)."""

@@ -48,7 +48,21 @@ def _open_next(viewer: Any, names: Sequence[str], docks: dict[str, Any]) -> None
 
 
 def _open(viewer: Any, name: str) -> Any:
-    return viewer.window.add_plugin_dock_widget(PACKAGE, name, tabify=name != DOCKS[0])[0]
+    """Return napari's dock widget of a dock, which is opened unless it is there: called as napari's menu calls it, which ticks it then."""
+    from napari.plugins import menu_item_template
+    from npe2 import PluginManager
+
+    from .bench import bench_of
+
+    dock = bench_of(viewer).dock(name)
+    if dock is None:
+        plugins = PluginManager.instance()
+        title = menu_item_template.format(plugins.get_manifest(PACKAGE).display_name, name)
+        dock = plugins.commands.execute(f"{PACKAGE}.{name.lower()}", args=(viewer,))
+        viewer.window.add_dock_widget(dock, name=title, tabify=name != DOCKS[0])
+    shell: Any = dock.parentWidget()
+    shell.show()
+    return shell
 
 
 def _front(docks: dict[str, Any]) -> None:

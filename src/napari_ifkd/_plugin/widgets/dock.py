@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.compat import isalive
-from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer
 from qtpy.QtWidgets import (
     QAbstractSlider,
     QAbstractSpinBox,
     QComboBox,
     QDockWidget,
     QHBoxLayout,
+    QMainWindow,
     QScrollArea,
     QScrollBar,
     QSizePolicy,
@@ -80,7 +81,7 @@ class Dock(QScrollArea):
         super().__init__()
         self.bench = bench_of(napari_viewer)
         self.session = self.bench.session
-        self.bench.dock_opened()
+        self.bench.dock_opened(self)
         self.destroyed.connect(self.bench.dock_closed)
         self._connections: list[tuple[Any, Callable[..., Any]]] = []
         self.destroyed.connect(partial(_deafen, self._connections))  # a window that goes closes no docks
@@ -107,10 +108,31 @@ class Dock(QScrollArea):
     def event(self, event: QEvent | None) -> bool:
         """Name the tab briefly once there is one: six have no room for the package's name."""
         parent = self.parentWidget()
-        if event is not None and event.type() == QEvent.Type.ParentChange and isinstance(parent, QDockWidget):
-            parent.setWindowTitle(type(self).__name__.removesuffix("Dock"))
-            parent.visibilityChanged.connect(self._come)
+        if event is not None and event.type() == QEvent.Type.ParentChange:
+            if isinstance(parent, QDockWidget):
+                parent.setWindowTitle(self.kind)
+                parent.visibilityChanged.connect(self._come)
+                QTimer.singleShot(0, self._join)
+            elif parent is None:  # napari took it away, and forgets it
+                self.deafen()
+                self.deleteLater()
         return bool(super().event(event))
+
+    @property
+    def kind(self) -> str:
+        """What the dock is called, such as "Slide"."""
+        return type(self).__name__.removesuffix("Dock")
+
+    def _join(self) -> None:
+        """Stand among the docks that are there, as a tab, however it was opened."""
+        shell, window = (self.parentWidget(), self.window()) if isalive(self) else (None, None)  # type: ignore[no-untyped-call]
+        if not isinstance(shell, QDockWidget) or not isinstance(window, QMainWindow) or shell.isFloating():
+            return
+        others = self.bench.neighbours(self)
+        if others and not set(window.tabifiedDockWidgets(shell)) & set(others):
+            window.tabifyDockWidget(others[0], shell)
+            shell.show()
+            shell.raise_()
 
     @property
     def seen(self) -> bool:

@@ -50,6 +50,7 @@ class RunsDock(Dock):
         self.listen("offer", to=self.offer.update_offer)
         self.listen("job", to=self._show_job)
         self.listen("accepted", to=self.look)
+        self.hear(self.bench.folder_changed, self.look)
         self._show_picked()
 
     def came(self) -> None:
@@ -101,7 +102,7 @@ class RunsDock(Dock):
         allow(self.open, "pick a run first" if run is None else "a run is at work, and one is followed at a time" if other else "")
         self.resume.setEnabled(run is not None and run.status in ("cancelled", "failed", "interrupted"))
         self.delete.setEnabled(run is not None and not alive)
-        self.card.setText(run_card(run) if run is not None else "Pick a run." if self.table.rowCount() else "No runs yet.")
+        self.card.setText(run_card(run) if run is not None else "Pick a run." if self.table.rowCount() else "No runs in this folder yet.")
 
     # --- the acts
 

@@ -6,6 +6,7 @@ from html import escape
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_ifkd._plugin.drawn import USES
@@ -94,6 +95,7 @@ class Teach(QWidget):
 
     def _train(self) -> None:
         self._dock.bench.train(self._asked(), chosen_path(self.patches))
+        QTimer.singleShot(0, lambda: self._dock.ensureWidgetVisible(self.progress))  # Pause and Cancel too, on a low screen
 
     def _asked(self) -> Config:
         return Config().replaced(**settings_of(self.epochs, self.form))
