@@ -347,6 +347,20 @@ def test_the_card_says_so_where_the_advice_marks_more_or_less_than_the_points_al
     assert said in _card(judgement, (0,), [])
 
 
+@pytest.mark.parametrize(("share", "said"), [(0.5, True), (0.2, False)])
+def test_the_card_says_so_where_the_answers_fit_no_prediction(share: float, said: bool) -> None:
+    """F1 of all tissue: 0.67 where half of it is tumour, 0.33 where a fifth is."""
+    from napari_ifkd._plugin.widgets.count import _card
+    from napari_ifkd.evidence import Interval
+    from napari_ifkd.runs.judgement import Judgement, RoundFigures
+
+    near = Interval(0.5, 0.4, 0.6)
+    figures = RoundFigures(0, "the teacher", near, 0.9, 2.0, near, near, near)
+    tumour = Interval(share, share - 0.1, share + 0.1)
+    judgement = Judgement("points", "30 points", (figures,), figures, True, True, "It is best.", tumour, None)
+    assert ("Marking all tissue would score as well (F1 0.67)" in _card(judgement, (0,), [])) == said
+
+
 def test_twenty_thousand_lesions_are_no_burden(window: Any, reviewed: Any) -> None:
     from napari_ifkd._plugin.widgets.lesion_table import Lesion
 

@@ -363,11 +363,19 @@ def _card(judgement: Judgement | None, pair: tuple[int, ...], notes: list[str]) 
     advice = "Keep the teacher" if judgement.kept else f"Accept {judgement.chosen.name}"
     head = f"<b>{advice}</b> at threshold {judgement.chosen.threshold.value:.3g}" if judgement.decides else "<b>Not decided</b>"
     by = TOLD_BY[judgement.by]
-    if (off := _off(judgement)) and judgement.decides:
-        said.append(f"<span style='color:#E69F00'>⚠</span> {off}")
+    if judgement.decides:
+        said += [f"<span style='color:#E69F00'>⚠</span> {note}" for note in (_no_better(judgement), _off(judgement)) if note]
     return "<br>".join(
         [f"{head}, by {by}.<br>{judgement.reason}", f"<table>{table}</table>In small figures: 95 % intervals.{truly}", *said]
     )
+
+
+def _no_better(judgement: Judgement) -> str:
+    """Say so where the answers fit no prediction: who calls all tissue tumour has precision p, the share of tumour, and recall 1."""
+    everything = 2 * judgement.tumour.value / (1 + judgement.tumour.value)
+    if judgement.chosen.f1.value > everything:
+        return ""
+    return f"Marking all tissue would score as well (F1 {everything:.2f}): the answers fit none of the predictions."
 
 
 def _off(judgement: Judgement) -> str:
