@@ -121,7 +121,7 @@ def test_out_of_its_domain_the_warning_goes_everywhere(window: Any, shared_data:
     teacher.choose(phantom_teacher)
     window.wait(lambda: session.teacher is not None and session.teacher.path == phantom_teacher)
     assert "phantom slides only" in teacher.warning.text()
-    assert teacher.warning.isVisibleTo(teacher)
+    assert teacher.warning.isVisibleTo(teacher.content)
     window.click("Slide", next(b for b in window.docks["Slide"].region.native.findChildren(_radio()) if b.text() == "Visible field"))
     window.viewer.scene.camera.zoom = 2
     window.use("Teacher", teacher.heat)
