@@ -119,7 +119,6 @@ def measure(arguments: argparse.Namespace, scratch: Path) -> list[Row]:
     """Open the window; measure it at rest and during runs."""
     from napari.settings import get_plugin_settings
     from qtpy.QtTest import QTest
-    from qtpy.QtWidgets import QDockWidget
 
     from napari_ifkd._plugin.__main__ import build
     from napari_ifkd._plugin.sample_data import phantom_path
@@ -154,10 +153,7 @@ def measure(arguments: argparse.Namespace, scratch: Path) -> list[Row]:
     viewer.window.resize(1280, 800)
     bench.open(phantom_path())
     until(lambda: session.tissue is not None and session.teacher is not None, 300)
-    dock = viewer.window.dock_widgets["Distill (napari-ifkd)"]
-    while not isinstance(dock, QDockWidget):
-        dock = dock.parentWidget()
-    dock.raise_()
+    bench.dock("Distill").parentWidget().raise_()
     QTest.qWait(5000)
     pulse = Pulse(arguments.where)
     rows = [measured("nothing at work", lambda: QTest.qWait(int(1000 * arguments.idle)))]

@@ -62,7 +62,7 @@ def _take(arguments: argparse.Namespace, scratch: Path) -> None:
     viewer, bench = build(None)
     session = bench.session
     viewer.window.resize(*arguments.size)
-    camera = _Camera(viewer, arguments.out, arguments.themes, bench.layers)
+    camera = _Camera(viewer, arguments.out, arguments.themes, bench)
 
     session.open(arguments.slide or phantom_path(), arguments.mpp)
     _until(lambda: session.tissue is not None)
@@ -214,23 +214,16 @@ def _take_pages(camera: _Camera, session: Any) -> None:
 
 
 class _Camera:
-    def __init__(self, viewer: Any, out: Path, themes: list[str], layers: Any) -> None:
-        self.viewer, self.out, self.themes, self.layers = viewer, out, themes, layers
-
-    def widget(self, name: str) -> Any:
-        return self.viewer.window.dock_widgets[f"{name} (napari-ifkd)"]
+    def __init__(self, viewer: Any, out: Path, themes: list[str], bench: Any) -> None:
+        self.viewer, self.out, self.themes, self.layers = viewer, out, themes, bench.layers
+        self.widget = bench.dock
 
     def dock(self, name: str) -> dict[str, Any]:
         return vars(self.widget(name))
 
     def front(self, dock: str) -> None:
         """Bring a dock to the front."""
-        from qtpy.QtWidgets import QDockWidget
-
-        parent = self.widget(dock)
-        while not isinstance(parent, QDockWidget):
-            parent = parent.parentWidget()
-        parent.raise_()
+        self.widget(dock).parentWidget().raise_()
 
     def take(self, dock: str, name: str, themes: tuple[str, ...] | None = None) -> None:
         """Bring a dock to the front and take the window in each theme."""

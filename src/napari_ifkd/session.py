@@ -140,6 +140,7 @@ class Session:
         new = open_slide(old.path, mpp)
         self.slides = tuple(new if s is old else s for s in self.slides)
         self.tissue = None
+        self.set_compare("off")  # the twin of side by side is of the former
         self.slide = new
         old.close()
         return new

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -357,7 +358,33 @@ def test_what_a_person_says_lies_above_what_networks_say(scene: Any) -> None:
         np.zeros((9, 9), np.uint8), metadata={made.KEY: {"kind": "corrections", "path": "corrections"}}
     )
     session.set_pair(a, b)
-    for compare in ("overlay", "disagreement", "uncertainty"):
+    for compare in ("overlay", "disagreement", "uncertainty", "side by side", "overlay"):
         session.set_compare(compare)
-        assert viewer.layers[-1] is corrections
+        assert compare == "side by side" or viewer.layers[-1] is corrections
     assert viewer.layers.selection == {corrections}
+
+
+def test_predictions_stay_on_the_tissue_when_the_slide_gets_another_resolution(scene: Any) -> None:
+    _, session, view = scene
+    a, b = session.here()
+    session.set_pair(a, b)
+    session.set_compare("overlay")
+    before = session.slide.mpp
+    for mpp in (2 * before, before):
+        session.override_mpp(mpp)
+        (image,) = view.ours("slide")
+        for layer in view.ours("mask", "heat"):
+            assert np.allclose(layer.extent.world, image.extent.world, atol=mpp)
+
+
+def test_layers_of_a_run_that_is_deleted_go_on_slides_that_are_not_active_too(scene: Any, drawn_slide: Path, tmp_path: Path) -> None:
+    viewer, session, view = scene
+    a, b = session.here()
+    for candidate in (a, b):  # as napari's reader brings them
+        viewer.add_labels(np.zeros((9, 9), np.uint8), metadata=made.tagged(candidate, "mask"))
+    shutil.copy(drawn_slide, tmp_path / "other.tif")
+    session.open(tmp_path / "other.tif")
+    assert not [layer for layer in view.ours("mask", "heat") if not made.is_spare(layer)]
+    session.forget_run(a.run)
+    session.activate(session.slides[0])
+    assert not [layer for layer in view.ours("mask", "heat") if not made.is_spare(layer)]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+from napari_ifkd._plugin.memory import View
 from napari_ifkd._plugin.settings import slide_folder
 from napari_ifkd.annotations import Corrections
 from napari_ifkd.config import Config
@@ -243,3 +246,21 @@ def test_what_was_said_of_each_slide_goes_on_in_a_run_on_all(
     window.click("Distill", distill.run)
     (words,) = commands
     assert [words[at + 1] for at, word in enumerate(words) if word == "--judged"] == [str(second.path), str(run.path)]
+    shutil.rmtree(run.path)  # deleted, or moved
+    window.click("Distill", distill.run)
+    assert [commands[1][at + 1] for at, word in enumerate(commands[1]) if word == "--judged"] == [str(second.path)]
+
+
+def test_a_resolution_that_is_the_file_s_is_remembered_without_end(window: Any, drawn_slide: Path) -> None:
+    """As an earlier version wrote it: the slide is opened once."""
+    with open_slide(drawn_slide) as slide:
+        folder, told = slide_folder(slide), slide.mpp
+    folder.mkdir(parents=True)
+    (folder / "view.json").write_text(json.dumps(asdict(View(str(drawn_slide), 0.6, 3.0, False, mpp=told + 1e-5))))
+    turns: list[Any] = []
+    window.session.events.slide.connect(lambda slide: turns.append(slide))
+    window.bench.open(drawn_slide)
+    window.wait(lambda: window.session.threshold == 0.6)
+    window.qtbot.wait(300)
+    assert len(turns) == 1
+    assert window.session.slide.mpp_source == "file"

@@ -46,12 +46,18 @@ if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
     from napari_ifkd.config import Config
+    from napari_ifkd.session_records import Candidate
     from napari_ifkd.slides import Slide, Tissue
 
     from .widgets.dock import Dock
 
 _BETWEEN_CHANGES_MS = 10  # of layers: time for whatever the user does meanwhile
 _benches: weakref.WeakValueDictionary[int, Bench] = weakref.WeakValueDictionary()
+
+
+def has_bench(viewer: Any) -> bool:
+    """Return whether docks of a viewer are open."""
+    return id(getattr(viewer, "__wrapped__", viewer)) in _benches
 
 
 def bench_of(viewer: Any) -> Bench:
@@ -99,6 +105,7 @@ class Bench:
         self._unpainted = _Unpainted()
         self._window: Callable[[], QWidget | None] = lambda: None
         self._docks = 0
+        self.painted_on: tuple[Slide, Candidate, int, int] | None = None  # a prediction whose field is corrected, and the corner of it
         self._open_docks: weakref.WeakValueDictionary[str, Dock] = weakref.WeakValueDictionary()
         viewer.canvas.overlays.scale_bar.visible = True
         viewer.layers.events.inserted.connect(self._inserted)

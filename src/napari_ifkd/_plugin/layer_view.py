@@ -6,6 +6,8 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from . import layers as made
 from .look import show_whole
 from .palette import STUDENT, TEACHER
@@ -23,7 +25,8 @@ _SPARES = {"heat": 1, "mask": 2}
 """Layers made while a run begins: of rounds a mask to look at and one to compare it with; whatever comes is shown in them."""
 
 _SAID = ("corrections", "correcting", "verdicts", "lesion", "counting")
-"""What a person says, or is asked: it lies above what networks say."""
+_FOUND = ("mask", "heat", "disagreement", "uncertainty")
+"""What a person says, or is asked, lies above what networks say."""
 
 
 def _now(act: Callable[[], None]) -> None:
@@ -99,7 +102,7 @@ class LayerView:
         elif made.tag(layer).get("mpp") != options["metadata"][made.KEY]["mpp"] and slide.mpp is not None:
             layer.data = data
             layer.metadata = {**layer.metadata, **options["metadata"]}
-            layer.scale, layer.translate, layer.units = options["scale"], options["translate"], options["units"]
+            made.put(layer, options)
             show_whole(slide, self.viewer)  # napari's own view would be of all slides at once
         at = self.viewer.layers.index(layer)
         below = next((index for index, other in enumerate(self.viewer.layers) if made.tag(other).get("kind") != "slide"), at)
@@ -223,6 +226,8 @@ class LayerView:
             yield from self._sides.changes(session.slide, right)
         else:
             yield from self._sides.undo()
+            yield from self._in_order()
+        yield from self._in_place()
         yield from self._names()
         for layer, look in self._looks():
             if made.unlike(layer, look):
@@ -240,9 +245,28 @@ class LayerView:
                 if made.is_spare(layer):
                     yield partial(self._remove, layer)
 
+    def _in_order(self) -> Iterator[Callable[[], object]]:
+        """Yield the moves of what networks say to below what a person says."""
+        layers = self.viewer.layers
+        said = min((layers.index(layer) for layer in self.ours(*_SAID)), default=len(layers))
+        for layer in self.ours(*_FOUND):
+            if layers.index(layer) > said:
+                yield partial(layers.move, layers.index(layer), said)
+
+    def _in_place(self) -> Iterator[Callable[[], object]]:
+        """Yield the moves of predictions to where they lie at the resolution of the slide: it may be another than they were made at."""
+        slide = self.session.slide
+        scales = {str(c.path): c.found.scale_yx for c in self.session.comparable()}
+        for layer in self.ours(*_FOUND):
+            scale = scales.get(made.tag(layer)["path"].partition("|")[0])  # of a disagreement A's
+            if slide is not None and scale is not None:
+                place = made.placement(slide.mpp, scale)
+                if not np.allclose(layer.scale, place["scale"], atol=0):
+                    yield partial(made.put, layer, place)
+
     def _names(self) -> Iterator[Callable[[], object]]:
         """Yield the changes of names: of a run that is the former by now, and what napari numbered while another layer had the name."""
-        known = {candidate.path: candidate for candidate in (*self.session.predictions(), *self.session.files)}  # one of each map
+        known = {candidate.path: candidate for candidate in self.session.comparable()}  # one of each map
         for candidate in known.values():
             layer = self.find("mask", candidate.path)
             act = candidate.act if layer is None else made.tag(layer)["act"]
@@ -324,8 +348,9 @@ class LayerView:
     def _gone(self) -> list[Any]:
         """Return layers of predictions that are none of the active slide by now, but not what napari's reader brought and still reads."""
         wanted = {str(c.path) for c in self.session.comparable()}
+        known = {str(c.path) for c in (*self.session.predictions(), *self.session.files)}
         layers = [(layer, made.tag(layer)["path"]) for layer in self.ours("mask", "heat") if not made.is_spare(layer)]
-        self._known = wanted | {path for _, path in layers if path in self._known}
+        self._known = known | {path for _, path in layers if path in self._known}
         return [layer for layer, path in layers if path in self._known - wanted]
 
     def _show_mask(self, candidate: Candidate, wanted: Sequence[Candidate]) -> Iterator[Callable[[], object]]:
@@ -379,10 +404,6 @@ class LayerView:
         try:
             with selection.events.blocker_all():
                 layer = add(data, **options)
-                layers, at = self.viewer.layers, len(self.viewer.layers) - 1
-                above = min((layers.index(said) for said in self.ours(*_SAID)), default=at)
-                if above < at:
-                    layers.move(at, above)
                 selection.active = active
                 selection.update(before)
         finally:

@@ -57,6 +57,11 @@ def placement(mpp: float | None, scale_yx: tuple[float, float] = (1.0, 1.0)) -> 
     }
 
 
+def put(layer: Any, place: dict[str, Any]) -> None:
+    """Put a layer where :func:`placement` says."""
+    layer.scale, layer.translate, layer.units = place["scale"], place["translate"], place["units"]
+
+
 def as_data(levels: Sequence[Any]) -> Any:
     """Return what napari takes for a pyramid: the list, or the one array there is."""
     return list(levels) if len(levels) > 1 else levels[0]

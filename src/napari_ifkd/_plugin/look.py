@@ -45,11 +45,11 @@ def show_whole(slide: Slide, viewer: Any) -> None:
 
 
 def keep_on_screen(window: QWidget) -> None:
-    """Make a window fit its screen: napari widens it for a dock beyond the border."""
+    """Make a window fit the screen, or screens: napari widens it for a dock beyond the border."""
     screen = window.screen() if isalive(window) else None  # type: ignore[no-untyped-call]
     if screen is None or window.isMaximized() or window.isFullScreen():
         return
-    room, frame = screen.availableGeometry(), window.frameGeometry()
+    room, frame = screen.availableVirtualGeometry(), window.frameGeometry()
     if frame.width() > room.width() or frame.height() > room.height():
         window.resize(window.size().boundedTo(room.size() - (frame.size() - window.size())))
         frame = window.frameGeometry()

@@ -13,7 +13,9 @@ from qtpy.QtCore import QObject, QTimer
 
 from napari_ifkd.errors import InputError
 from napari_ifkd.files import write_aside
+from napari_ifkd.runs.folder import RunFolder
 from napari_ifkd.session_records import BUILT_IN_TEACHER, Compare
+from napari_ifkd.slides.resolution import SAME_MPP
 
 from .look import show_whole
 from .settings import slide_folder, slides_folder
@@ -99,15 +101,13 @@ class Memory(QObject):
         return str(self.recent[0].parent) if self.recent else ""
 
     def run_of(self, slide: Slide) -> Path | None:
-        """Return the run of the prediction that is looked at on a slide, or was last, None if there is none."""
+        """Return the run of the prediction that is looked at on a slide, or was last, None if there is none any more."""
+        view, shown = self._views.get(str(slide.path)), self.session.shown
         if slide is self.session.slide:
-            shown = self.session.shown
-            return None if shown is None else shown.run
-        view = self._views.get(str(slide.path))
-        if view is None:
-            return None
-        last = view.shown[0] if view.shown is not None else view.runs[-1] if view.runs else None
-        return None if last is None else Path(last)
+            last = () if shown is None else (str(shown.run),)
+        else:
+            last = () if view is None else (*view.runs, *(() if view.shown is None else view.shown[:1]))
+        return next((run for run in map(Path, reversed(last)) if RunFolder(run).exists), None)
 
     # --- noting
 
@@ -168,17 +168,18 @@ class Memory(QObject):
             in_thread(lambda: _read(slide), lambda view: self._restore(slide, view), lambda _: self._restore(slide, None))
 
     def _restore(self, slide: Slide, view: View | None) -> None:
+        first = str(slide.path) not in self._views
+        self._views.setdefault(str(slide.path), view)
         if slide is not self.session.slide:
             return
-        if view is not None and view.model is not None and str(slide.path) not in self._views:
+        if first and view is not None and view.model is not None:
             self._take_model(*view.model)
-        self._views[str(slide.path)] = view
         if view is None:
             if len(self.session.slides) > 1:  # napari shows the first one whole
                 show_whole(slide, self.viewer)
             self._follow(slide, None)
             return
-        if view.mpp is not None and slide.mpp_source != "override":
+        if view.mpp is not None and (slide.mpp is None or abs(view.mpp - slide.mpp) >= SAME_MPP):
             self._set_mpp(slide, view.mpp)
             return
         session, camera = self.session, self.viewer.scene.camera

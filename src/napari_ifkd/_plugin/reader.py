@@ -52,11 +52,15 @@ def read(path: str | list[str]) -> list[LayerData]:
 
 
 def _in_units_there(layers: list[LayerData]) -> list[LayerData]:
-    """Give layers the units of those that are open: where some differ napari warns of it; the session sets them for all."""
+    """Give layers the units of those that are open: where some differ napari warns of it; where docks are, they set them for all."""
     from napari import current_viewer
 
+    from .bench import has_bench
+
     viewer = current_viewer()
-    units = None if viewer is None else next((layer.units for layer in viewer.layers if tag(layer)), None)
+    if viewer is None or not has_bench(viewer):
+        return layers
+    units = next((layer.units for layer in viewer.layers if tag(layer)), None)
     return layers if units is None else [(data, {**options, "units": units}, kind) for data, options, kind in layers]
 
 

@@ -111,6 +111,12 @@ def distill_run(
         if references is not None and references.of_patches and isinstance(first, FileTeacher):
             remedy = "Give masks of the slides, or a network as teacher"
             raise InputError("--reference", "is of patches, and pseudo-masks from a file cannot be asked about other images", remedy)
+        begun = run.exists and run.journal.size() > 0
+        former = [
+            RunFolder.open(other)
+            for other, must in (*((each, not begun) for each in judged), (teacher, False))
+            if must or (Path(other) / "run.yaml").is_file()
+        ]
         student, notes = first.student(resolved_config)
         folder = RunFolder.create(
             out,
@@ -128,12 +134,6 @@ def distill_run(
             model=first.facts(),
         )
         check_same_slides(folder, slides)
-        begun = folder.journal.size() > 0
-        former = [
-            RunFolder.open(other)
-            for other, must in (*((each, not begun) for each in judged), (teacher, False))
-            if must or (Path(other) / "run.yaml").is_file()
-        ]
         if not begun:  # from here on these are the user's to change
             keep_exclusions(folder, slides, drawn.exclusions)
             if answered is not None:

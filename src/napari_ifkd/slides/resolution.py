@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 #: um/px of the finest level that a microscope slide can have; a 72-dpi tag would read as 352.8.
 MPP_RANGE = (0.05, 20.0)
+#: um/px; who says what differs by less says the same, for four digits are shown.
+SAME_MPP = 5e-5
 _MAX_ANISOTROPY = 1.1
-_SAME = 5e-5  # um/px; four digits are shown
 _UNIT_UM = {"nm": 1e-3, "µm": 1.0, "μm": 1.0, "um": 1.0, "mm": 1e3, "cm": 1e4, "m": 1e6, "in": 25400.0, "Å": 1e-4, "pm": 1e-6}
 
 
@@ -50,7 +51,7 @@ def find_resolution(path: Path, properties: Mapping[str, Any], ome_xml: str | No
         if not (math.isfinite(override) and low <= override <= high):
             raise SlideError(path, f"a resolution of {override:g} um/px cannot be right", f"Give one between {low:g} and {high:g} um/px")
         own = _of_file(properties, ome_xml)
-        same = own.mpp is not None and abs(own.mpp - override) < _SAME
+        same = own.mpp is not None and abs(own.mpp - override) < SAME_MPP
         return own if same else Resolution(float(override), "override", of_file=own.mpp)
     return _of_file(properties, ome_xml)
 

@@ -49,7 +49,6 @@ class CorrectPage(Page):
 
     def __init__(self, dock: Dock) -> None:
         super().__init__(dock)
-        self._open: tuple[Slide, Candidate, int, int] | None = None  # what is painted on, and the corner of the field
         self._busy = False
         self.what = text("What is corrected, and where")
         self.begin = button("Correct this field", "Make a labels layer of the visible field, and choose napari's brush", self._begin)
@@ -109,7 +108,7 @@ class CorrectPage(Page):
         def ready(found: tuple[NDArray[np.uint8], tuple[int, int], tuple[float, float]]) -> None:
             self._busy = False
             values, (y0, x0), scale = found
-            self._open = slide, shown, y0, x0
+            self._dock.bench.painted_on = slide, shown, y0, x0
             place = made.placement(slide.mpp, scale)
             place["translate"] = tuple(t + o * s for t, o, s in zip(place["translate"], (y0, x0), place["scale"], strict=True))
             layer = self._viewer.add_labels(
@@ -147,7 +146,7 @@ class CorrectPage(Page):
             brush.setChecked(value == label)
 
     def _write(self) -> None:
-        layer, opened = self.layer(), self._open
+        layer, opened = self.layer(), self._dock.bench.painted_on
         if layer is None or opened is None:
             return
         slide, painted_on, y0, x0 = opened
@@ -165,7 +164,7 @@ class CorrectPage(Page):
             return None, lambda: Corrections.open(path).paint(y0, x0, before)
 
         def written(_: object) -> None:
-            self._open = None
+            self._dock.bench.painted_on = None
             self._put_away(layer)
             self._viewer.layers.selection.active = self._dock.bench.layers.find("slide", slide.path)
             self._rested()
@@ -183,7 +182,7 @@ class CorrectPage(Page):
 
     def _discard(self) -> None:
         layer = self.layer()
-        self._open = None
+        self._dock.bench.painted_on = None
         if layer is not None:
             self._put_away(layer)
         self._show()
@@ -215,22 +214,24 @@ class CorrectPage(Page):
 
     def _removed(self, event: Any) -> None:
         if made.tag(event.value).get("kind") == _KIND:
-            self._open = None
+            self._dock.bench.painted_on = None
             self._show()
 
     # --- showing
 
     def _show(self) -> None:
-        shown, slide = self._session.shown, self._session.slide
+        shown, slide, painted_on = self._session.shown, self._session.slide, self._dock.bench.painted_on
         self._buttons()
+        elsewhere = painted_on is not None and (slide is None or painted_on[0].path != slide.path)
+        if painted_on is not None and elsewhere:
+            self.what.setText(f"Painting is still open on <b>{painted_on[0].name}</b>: write it back, or discard it.")
         if shown is None or slide is None:
-            self.what.setText("No prediction on this slide yet.")
+            if not elsewhere:
+                self.what.setText("No prediction on this slide yet.")
             self.told.setText("")
             return
         where = f"Zoom to where <b>{shown.label}</b> is wrong, then correct what you see."
-        if self._open is not None and self._open[0] is not slide:
-            self.what.setText(f"Painting is still open on <b>{self._open[0].name}</b>: write it back, or discard it.")
-        else:
+        if not elsewhere:
             self.what.setText(_HELP if self.layer() is not None else where)
         self._refresh(slide, RunFolder(shown.run).corrections_path(slide.name))
 
@@ -239,7 +240,7 @@ class CorrectPage(Page):
         for part in (self.brushes, self.write, self.discard):
             part.setVisible(painting)
         self.begin.setVisible(not painting)
-        self.write.setEnabled(painting and idle)
+        self.write.setEnabled(painting and idle and self._dock.bench.painted_on is not None)
         self.begin.setEnabled(self._session.shown is not None and not painting and idle)
         path = self._path()
         self.undo.setEnabled(path is not None and self._dock.bench.undos.any_of(path) and not painting and idle)
@@ -274,6 +275,7 @@ class CorrectPage(Page):
                         self._viewer.layers.remove(layer)
                 if same is not None:
                     same.data = data
+                    made.put(same, options)
                 else:
                     active = self._viewer.layers.selection.active
                     self._viewer.add_labels(data, **options)

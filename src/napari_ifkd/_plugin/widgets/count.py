@@ -267,6 +267,11 @@ class CountPage(Page):
         self._show()
         self._dock.in_thread(work, judged, failed or self._failed)
 
+    def leave(self) -> None:
+        """End the count; what was answered is kept, and the next count goes on where it was."""
+        if self.points:
+            self._stop()
+
     def _stop(self) -> None:
         if self.points:
             self._dock.bench.layers.hide_predictions(False)

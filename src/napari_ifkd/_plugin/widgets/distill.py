@@ -106,7 +106,7 @@ class DistillDock(Dock):
         self.hear(self.bench.drawings.changed, self._exclude)
         self.hear(self.bench.judged, self._look_back)
         self.hear(self.bench.corrected, self._look_back)
-        self.listen("slide", "slides", "teacher", "job", "given", to=self._show_job)
+        self.listen("slide", "slides", "candidates", "teacher", "job", "given", to=self._show_job)
         self.listen("slide", "rounds", "run", "shown", "accepted", to=self._show_rounds)
         self._looks = 0  # how often it was looked; the last one counts
         self.listen("shown", "slides", "job", to=self._look_back)
@@ -129,10 +129,10 @@ class DistillDock(Dock):
         if job is not None and job.alive:  # what was told when it began holds for it
             return
         slides = self.session.slides if self._several else (self.session.slide,)
-        judged = [(slide, run) for slide in slides if slide is not None and (run := self.bench.memory.run_of(slide)) is not None]
+        judged = [(slide, run) for slide in slides if slide is not None and (run := self.bench.memory.run_of(slide))]
 
         def look() -> list[str]:
-            told = [(slide.name, run.name, known_of(RunFolder(run), slide)) for slide, run in judged if run.is_dir()]
+            told = [(slide.name, run.name, known_of(RunFolder(run), slide)) for slide, run in judged]
             said = [(f"{known[:1].upper()}{known[1:]} of {run}", slide) for slide, run, known in told if known]
             return [f"{known}, on {slide}, count too." if self._several else f"{known} count too." for known, slide in said]
 
@@ -195,7 +195,7 @@ class DistillDock(Dock):
         self.whose.setText(f"<b>Rounds</b>{whose}")
         accepted = None if session.accepted is None else session.accepted.round
         self.table.show_rounds(session.rounds, self._areas, session.threshold, accepted)
-        index = shown.round if shown is not None and shown.act == "distill" else None
+        index = shown.round if shown is not None and shown.act == "distill" and shown.run == session.run else None
         self.table.select_round(index)
         done = next((r for r in session.rounds if r.index == index), None)
         reason = done.decision.reason if done is not None and done.decision is not None else ""

@@ -254,6 +254,9 @@ class LesionsPage(Page):
         place = made.placement(slide.mpp, found.scale_yx)
         ring = np.asarray(self._shapes[lesion].exterior.simplify(0.5).coords)[:, ::-1] - 0.5
         width = _EDGE * self._across(lesion) / place["scale"][0]
+        if layer is not None and not np.allclose(layer.scale, place["scale"], atol=0):  # the slide has another resolution by now
+            self._viewer.layers.remove(layer)
+            layer = None
         if layer is not None and np.array_equal(layer.data[0], ring):
             return
         if layer is None:

@@ -8,12 +8,14 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import ComboBox
+from qtpy.compat import isalive
 from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtWidgets import QSizePolicy, QSlider, QTabWidget
 
 from napari_ifkd._plugin.worker import say_error
 from napari_ifkd.errors import InputError
 from napari_ifkd.runs.folder import RunFolder
+from napari_ifkd.slides.resolution import SAME_MPP
 
 from .compare import ComparePage
 from .correct import CorrectPage
@@ -120,11 +122,25 @@ class ReviewDock(Dock):
             self.steps.setValue(here.index(shown) if shown in here else 0)
 
     def _told_of(self, candidate: Candidate) -> str:
-        done = next((r for r in self.session.rounds if candidate.act == "distill" and r.index == candidate.round), None)
+        of_it = candidate.act == "distill" and candidate.run == self.session.run
+        done = next((r for r in self.session.rounds if of_it and r.index == candidate.round), None)
         reason = done.decision.reason if done is not None and done.decision is not None else ""
         said = f"When it ended: {reason}" if reason else "The network as it came, before any round."
         said += " It looked at a region of the slide only." if candidate.of_region else ""
         return f"<b>{escape(candidate.run.name)}</b>. {said}"
+
+    def _resolution_of(self, candidate: Candidate) -> str:
+        """Say so where a prediction was made at another resolution than the slide has by now."""
+        made, now = candidate.found.slide.get("mpp"), self.session.slide.mpp if self.session.slide is not None else None
+        if not made or not now or abs(made - now) < SAME_MPP:
+            return ""
+        return f"Made at {made:.4g} µm/px, and the slide has {now:.4g} now: its areas are those of then. Predict again."
+
+    def deafen(self) -> None:
+        """End a count too: its ring would stay."""
+        if isalive(self.count):  # type: ignore[no-untyped-call]
+            self.count.leave()
+        super().deafen()
 
     def resizeEvent(self, event: Any) -> None:
         """Let all lie where it does for the longest text, at the width there is by now."""
@@ -155,7 +171,7 @@ class ReviewDock(Dock):
         self._reserve()
         self.accept.setText(f"Accept {what} at threshold {session.threshold:.3g}")
         self.about.setText(self._told_of(shown))
-        self.warning.say(shown.warnings[0] if shown.warnings else None)
+        self.warning.say(self._resolution_of(shown) or (shown.warnings[0] if shown.warnings else None))
         accepted = session.accepted_of(shown)
         self.reuse.setVisible(accepted is not None and shown.act == "distill")
         if accepted is not None:

@@ -14,6 +14,7 @@ from napari_ifkd._plugin.settings import runs_folder
 from napari_ifkd._plugin.trouble import TROUBLE
 from napari_ifkd._plugin.worker import say_error
 from napari_ifkd.errors import InputError
+from napari_ifkd.slides.resolution import SAME_MPP
 
 from .dock import Dock
 from .exclusions import Exclusions
@@ -23,7 +24,7 @@ from .parts import Fold, Notice, allow, button, form, heading, offer, row, text
 if TYPE_CHECKING:
     from napari_ifkd.slides import Slide, Tissue
 
-_MPP, _DECIMALS = 0.5, 4  # offered where a file has none, um/px; and how exactly it is told
+_MPP, _DECIMALS = 0.5, 4  # offered where a file has none, um/px; and how exactly it is asked for
 TIMES = "\N{MULTIPLICATION SIGN}"
 REGIONS = {"Whole tissue": "tissue", "Visible field": "field", "Shapes layer": "shapes"}
 
@@ -146,6 +147,8 @@ class SlideDock(Dock):
 
     def _override(self) -> None:
         try:
+            if next(self.bench.layers.ours("correcting"), None) is not None:
+                raise InputError("resolution", "cannot change under what is painted", "Press Write back or Discard in Review, Correct")
             self.session.override_mpp(float(self.mpp.value))
         except InputError as error:
             say_error(error)
@@ -158,7 +161,7 @@ class SlideDock(Dock):
 
     def _show_use(self) -> None:
         slide = self.session.slide
-        same = slide is not None and slide.mpp is not None and abs(slide.mpp - float(self.mpp.value)) < 10**-_DECIMALS
+        same = slide is not None and slide.mpp is not None and abs(slide.mpp - float(self.mpp.value)) < SAME_MPP
         allow(self.use_mpp, "it is the resolution of the slide" if same else "")
 
     def _show(self) -> None:

@@ -86,7 +86,7 @@ class TeacherDock(Dock):
         self.model.changed.connect(self._choose_named)
         self.device.changed.connect(set_device)
         self.listen("teacher", "slide", to=self._show_teacher)
-        self.listen("job", "teacher", "slide", to=self._show_job)
+        self.listen("job", "teacher", "slide", "candidates", to=self._show_job)
         self.hear(self.bench.previewer.told, self._show_preview)
         self._show_preview()
         self.listen("heat", to=self._show_heat)
