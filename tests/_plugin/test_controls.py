@@ -138,8 +138,12 @@ def test_the_resolution_of_a_file_can_be_replaced(window: Any, drawn_slide: Path
     session.found_tissue(session.slide, session.tissue)  # what comes meanwhile leaves what is typed
     window.click("Slide", slide.use_mpp)
     assert session.slide.mpp == pytest.approx(2 * told)
-    assert "given by you" in slide.card.text()
+    assert f"given by you; the file says {told:.4g}" in slide.card.text()
     assert not slide.use_mpp.isEnabled()
+    window.type("Slide", line, f"{told:g}")  # the way back
+    window.click("Slide", slide.use_mpp)
+    assert (session.slide.mpp, session.slide.mpp_source) == (told, "file")
+    assert "given by you" not in slide.card.text()
 
 
 def test_the_wheel_scrolls_and_changes_no_setting(window: Any) -> None:

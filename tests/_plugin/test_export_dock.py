@@ -49,6 +49,16 @@ def choose(window: Any, dock: Any, *names: str) -> None:
             window.click("Export", box)
 
 
+def test_a_map_of_a_region_is_said_to_be_one(window: Any, dock: Any) -> None:
+    review, shown = window.docks["Review"], window.session.shown
+    assert "region" not in dock.what.text() + review.about.text()
+    shown.found.attributes["region"] = True
+    window.session.show(None)
+    window.session.show(shown)
+    assert "tiny.tif, a region of it<br>" in dock.what.text()
+    assert "a region of the slide only" in review.about.text()
+
+
 def test_a_format_that_the_slide_does_not_suit_is_grey(window: Any, dock: Any) -> None:
     box = dock.formats.boxes["dicom-seg"]
     assert not box.isEnabled()

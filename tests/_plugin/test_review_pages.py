@@ -13,6 +13,7 @@ import shapely
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QAbstractSpinBox, QLineEdit, QSlider
 
+from napari_ifkd._plugin.docks import add_docks
 from napari_ifkd._plugin.layers import tag
 from napari_ifkd._plugin.look import field_px
 from napari_ifkd.annotations import Corrections
@@ -434,6 +435,26 @@ def test_painted_corrections_are_written_shown_and_taken_back(window: Any, revie
     assert not correct.undo.isEnabled()
     page(window, reviewed, "Compare")
     assert not reviewed.compare.corrections.isVisible()
+
+
+def test_what_is_painted_and_counted_outlives_the_dock(window: Any, reviewed: Any) -> None:
+    """Closed by its x and opened again: the field is still open, and the ring of a count is gone."""
+    path = RunFolder(window.session.run).corrections_path(window.session.slide.name)
+    window.click("Review", page(window, reviewed, "Correct").begin)
+    window.wait(lambda: reviewed.correct.layer() is not None)
+    reviewed.correct.layer().data[20:30, 20:30] = 2
+    page(window, reviewed, "Points")
+    window.click("Review", reviewed.count.start)
+    window.wait(lambda: bool(window.ours("counting")))
+    reviewed.parentWidget().destroyOnClose()
+    assert not window.ours("counting")
+    window.wait(lambda: any(layer.visible for layer in window.ours("mask")))
+    add_docks(window.viewer)
+    again = window.docks["Review"] = window.bench.dock("Review")
+    page(window, again, "Correct")
+    window.click("Review", again.correct.write)
+    window.wait(lambda: again.correct.layer() is None)
+    assert Corrections.open(path).read(25, 25, 1, 1)[0, 0] == 2
 
 
 def test_what_is_painted_on_a_prediction_goes_to_the_run_that_took_it_over(
