@@ -259,6 +259,6 @@ def _legend(a: Candidate | None, b: Candidate | None, mode: str) -> str:
 def _numbers(found: Agreement) -> str:
     f1 = "both are empty" if found.f1 is None else f"<b>F1 {found.f1:.3f}</b>"
     return (
-        f"Agreement of A and B, as the networks see it: {f1}<br>A only {found.a_only_mm2:.3g} mm²<br>B only {found.b_only_mm2:.3g} mm²"
+        f"Agreement of A and B, without corrections: {f1}<br>A only {found.a_only_mm2:.3g} mm²<br>B only {found.b_only_mm2:.3g} mm²"
         f"<br>both {found.both_mm2:.3g} mm²"
     )
