@@ -243,6 +243,17 @@ def test_the_menu_opens_all_docks(make_napari_viewer: Any, qtbot: Any) -> None:
     assert [dock.windowTitle() for dock in docks() if not dock.visibleRegion().isEmpty()] == ["Slide"]
 
 
+def test_a_dock_that_floated_comes_back_in_front(window: Any) -> None:
+    review = window.docks["Review"]
+    window.front("Review")
+    review.parentWidget().setFloating(True)
+    window.wait(lambda: review.seen)
+    window.front("Runs")
+    assert review.seen  # beside the others
+    review.parentWidget().setFloating(False)
+    window.wait(lambda: [dock for dock in window.docks.values() if dock.seen] == [review])
+
+
 def test_a_dock_that_is_opened_again_is_one_tab_among_the_others(window: Any) -> None:
     """However it was closed, and by whichever of the names that napari has for it it is opened."""
     from napari._app_model import get_app_model

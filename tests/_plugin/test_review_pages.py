@@ -437,6 +437,24 @@ def test_painted_corrections_are_written_shown_and_taken_back(window: Any, revie
     assert not reviewed.compare.corrections.isVisible()
 
 
+def test_a_field_that_is_open_stays_with_its_slide(window: Any, reviewed: Any, drawn_slide: Path, tmp_path: Path) -> None:
+    session, correct = window.session, page(window, reviewed, "Correct")
+    window.click("Review", correct.begin)
+    window.wait(lambda: correct.layer() is not None)
+    shutil.copy(drawn_slide, tmp_path / "other.tif")
+    window.bench.open(tmp_path / "other.tif")
+    window.wait(lambda: session.slide.name == "other.tif")
+    assert not correct.layer().visible
+    assert correct.layer().mode == "pan_zoom"
+    assert not correct.tumour.isEnabled()
+    assert "still open on <b>tiny.tif</b>" in correct.what.text()
+    session.activate(session.slides[0])
+    assert correct.layer().visible
+    window.click("Review", correct.tumour)
+    assert correct.layer().mode == "paint"
+    window.click("Review", correct.discard)
+
+
 def test_what_is_painted_and_counted_outlives_the_dock(window: Any, reviewed: Any) -> None:
     """Closed by its x and opened again: the field is still open, and the ring of a count is gone."""
     path = RunFolder(window.session.run).corrections_path(window.session.slide.name)
@@ -451,7 +469,7 @@ def test_what_is_painted_and_counted_outlives_the_dock(window: Any, reviewed: An
     window.wait(lambda: any(layer.visible for layer in window.ours("mask")))
     add_docks(window.viewer)
     again = window.docks["Review"] = window.bench.dock("Review")
-    page(window, again, "Correct")
+    assert again.pages.currentWidget() is again.correct
     window.click("Review", again.correct.write)
     window.wait(lambda: again.correct.layer() is None)
     assert Corrections.open(path).read(25, 25, 1, 1)[0, 0] == 2

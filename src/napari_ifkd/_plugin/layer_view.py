@@ -131,9 +131,11 @@ class LayerView:
             layer.visible = slide is not None and made.tag(layer)["path"] == str(slide.path)
         for layer in self.ours("tissue"):
             layer.visible = False
-        for layer in self.ours("brought"):
+        for layer in self.ours("brought", "correcting"):
             if "of" in made.tag(layer):  # of one slide: on another it would look as if it were of that
                 layer.visible = slide is not None and made.tag(layer)["of"] == str(slide.path)
+                if not layer.visible:  # nor is anything to be painted there
+                    layer.mode = "pan_zoom"
         self.refresh()
 
     def _agree_on_units(self, units: Sequence[Any]) -> None:

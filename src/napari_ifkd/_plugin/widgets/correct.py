@@ -114,7 +114,7 @@ class CorrectPage(Page):
             layer = self._viewer.add_labels(
                 values,
                 name=f"Correct · {slide.name}",
-                metadata={made.KEY: {"kind": _KIND, "path": str(path), "before": values.copy()}},
+                metadata={made.KEY: {"kind": _KIND, "path": str(path), "of": str(slide.path), "before": values.copy()}},
                 colormap=made.label_colours({1: NORMAL, TUMOUR: SAID_TUMOUR}),
                 opacity=0.7,
                 **place,
@@ -223,6 +223,7 @@ class CorrectPage(Page):
         shown, slide, painted_on = self._session.shown, self._session.slide, self._dock.bench.painted_on
         self._buttons()
         elsewhere = painted_on is not None and (slide is None or painted_on[0].path != slide.path)
+        self.brushes.setEnabled(not elsewhere)
         if painted_on is not None and elsewhere:
             self.what.setText(f"Painting is still open on <b>{painted_on[0].name}</b>: write it back, or discard it.")
         if shown is None or slide is None:
@@ -249,9 +250,9 @@ class CorrectPage(Page):
         """Show all corrections of a slide, small, and tell their areas."""
 
         def work() -> tuple[Any, float, float] | None:
-            if not path.is_dir():
+            corrections = Corrections.open(path) if path.is_dir() else None
+            if corrections is None or corrections.is_empty:
                 return None
-            corrections = Corrections.open(path)
             if corrections.is_empty:
                 return None
             return made.corrections_layer(corrections, slide), corrections.area_mm2(2), corrections.area_mm2(1)

@@ -112,11 +112,18 @@ class Dock(QScrollArea):
             if isinstance(parent, QDockWidget):
                 parent.setWindowTitle(self.kind)
                 parent.visibilityChanged.connect(self._come)
+                parent.topLevelChanged.connect(self._land)
                 QTimer.singleShot(0, self._join)
             elif parent is None:  # napari took it away, and forgets it
                 self.deafen()
                 self.deleteLater()
         return bool(super().event(event))
+
+    def _land(self, floating: bool) -> None:
+        """Come to the front of the tabs where it was floating: who docked it looks at it."""
+        shell = self.parentWidget()
+        if not floating and shell is not None:
+            QTimer.singleShot(0, shell.raise_)
 
     @property
     def kind(self) -> str:

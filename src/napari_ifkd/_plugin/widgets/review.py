@@ -75,6 +75,8 @@ class ReviewDock(Dock):
             self.pages.addTab(page, name)
             self.pages.setTabToolTip(index, does)
         self.add(self.pages)
+        if self.bench.painted_on is not None:  # the dock was closed meanwhile
+            self.pages.setCurrentWidget(self.correct)
         self.steps.valueChanged.connect(self._slide_to)
         self.shown.changed.connect(self._pick_shown)
         self.listen("candidates", "slide", "shown", to=self._show_choices)
