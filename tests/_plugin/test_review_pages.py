@@ -16,6 +16,7 @@ from qtpy.QtWidgets import QAbstractSpinBox, QLineEdit, QSlider
 from napari_ifkd._plugin.docks import add_docks
 from napari_ifkd._plugin.layers import tag
 from napari_ifkd._plugin.look import field_px
+from napari_ifkd._plugin.widgets.parts import acceptance
 from napari_ifkd.annotations import Corrections
 from napari_ifkd.annotations.points import read_points
 from napari_ifkd.annotations.verdicts import read_verdicts
@@ -437,6 +438,23 @@ def test_painted_corrections_are_written_shown_and_taken_back(window: Any, revie
     assert not reviewed.compare.corrections.isVisible()
 
 
+def test_a_prediction_says_that_it_was_made_at_another_resolution(window: Any, reviewed: Any) -> None:
+    session, slide = window.session, window.docks["Slide"]
+    made = session.slide.mpp
+    assert "Made at" not in reviewed.warning.text()
+    slide.mpp.value = 2 * made
+    window.click("Slide", slide.use_mpp)
+    assert reviewed.warning.text().startswith(f"Made at {made:g} µm/px, and the slide has {2 * made:g} now")
+    slide.mpp.value = made
+    window.click("Slide", slide.use_mpp)
+    window.click("Review", page(window, reviewed, "Correct").begin)
+    window.wait(lambda: reviewed.correct.layer() is not None)
+    slide.mpp.value = 2 * made
+    window.click("Slide", slide.use_mpp)
+    assert "Write back or Discard" in slide.trouble.notice.text()  # what is painted lies where it lies
+    assert session.slide.mpp == made
+
+
 def test_a_field_that_is_open_stays_with_its_slide(window: Any, reviewed: Any, drawn_slide: Path, tmp_path: Path) -> None:
     session, correct = window.session, page(window, reviewed, "Correct")
     window.click("Review", correct.begin)
@@ -622,6 +640,12 @@ def test_long_names_leave_the_dock_as_wide_as_it_is(window: Any, reviewed: Any) 
     window.qtbot.wait(50)
     assert reviewed.widget().width() <= reviewed.viewport().width()
     assert reviewed.widget().minimumSizeHint().width() <= 322
+    page(window, reviewed, "Points")
+    button = reviewed.count.accept
+    button.show()
+    button.setText(acceptance(0, 0.375))  # the longest there is
+    window.qtbot.wait(50)
+    assert button.fontMetrics().horizontalAdvance(button.text()) < button.width() - 8
 
 
 def test_unsure_is_an_answer(window: Any, reviewed: Any) -> None:

@@ -15,7 +15,7 @@ from napari_ifkd.annotations.points import read_points, write_points
 from napari_ifkd.runs.folder import RunFolder
 
 from .page import Page
-from .parts import button, row, shortcut, text
+from .parts import acceptance, button, row, shortcut, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -329,7 +329,7 @@ class CountPage(Page):
         advised = self._judgement.chosen if self._judgement is not None and self._judgement.decides else None
         self.accept.setVisible(advised is not None)
         if advised is not None:
-            self.accept.setText(f"Accept {advised.name} at threshold {advised.threshold.value:.3g}")
+            self.accept.setText(acceptance(advised.round, advised.threshold.value))
         if counting:
             self.what.setText(f"Is the middle of the ring <b>tumour</b>? Predictions are hidden meanwhile.<br>{self._said()}")
         elif ready:

@@ -101,6 +101,11 @@ def allow(made: QPushButton, why_not: str = "") -> None:
     made.setToolTip(f"{does}.\n\nNot now: {why_not}" if why_not else does)
 
 
+def acceptance(index: int, threshold: float) -> str:
+    """Return what a button says that accepts a round, in words that fit it."""
+    return f"Accept {f'round {index}' if index else 'teacher'} at threshold {threshold:.3g}"
+
+
 def keep_place(part: QWidget) -> None:
     """Let a part keep its place while it is hidden: what lies around does not move when it comes."""
     policy = part.sizePolicy()

@@ -23,7 +23,7 @@ from .count import CountPage
 from .dock import Dock
 from .lesions import LesionsPage
 from .look_sliders import LookSliders
-from .parts import Notice, button, form, keep_place, offer, resolved, row, shortcut, text
+from .parts import Notice, acceptance, button, form, keep_place, offer, resolved, row, shortcut, text
 
 if TYPE_CHECKING:
     from napari_ifkd.session_records import Candidate
@@ -80,7 +80,7 @@ class ReviewDock(Dock):
         self.steps.valueChanged.connect(self._slide_to)
         self.shown.changed.connect(self._pick_shown)
         self.listen("candidates", "slide", "shown", to=self._show_choices)
-        self.listen("shown", "rounds", "accepted", "threshold", "teacher", to=self._show_round)
+        self.listen("shown", "slide", "rounds", "accepted", "threshold", "teacher", to=self._show_round)
 
     # --- picking
 
@@ -169,9 +169,8 @@ class ReviewDock(Dock):
             self.accepted.setText("")
             self.reuse.hide()
             return
-        what = f"round {shown.round}" if shown.round else "the teacher"
         self._reserve()
-        self.accept.setText(f"Accept {what} at threshold {session.threshold:.3g}")
+        self.accept.setText(acceptance(shown.round, session.threshold))
         self.about.setText(self._told_of(shown))
         self.warning.say(self._resolution_of(shown) or (shown.warnings[0] if shown.warnings else None))
         accepted = session.accepted_of(shown)
