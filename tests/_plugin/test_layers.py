@@ -15,6 +15,7 @@ from napari.layers import Labels
 
 from napari_ifkd._plugin import layers as made
 from napari_ifkd._plugin.layer_view import LayerView
+from napari_ifkd._plugin.look import field_px
 from napari_ifkd._plugin.measure import agreement, area_mm2, disagreements
 from napari_ifkd._plugin.region import region_geometry
 from napari_ifkd.errors import AnnotationError
@@ -365,13 +366,16 @@ def test_what_a_person_says_lies_above_what_networks_say(scene: Any) -> None:
 
 
 def test_predictions_stay_on_the_tissue_when_the_slide_gets_another_resolution(scene: Any) -> None:
-    _, session, view = scene
+    viewer, session, view = scene
     a, b = session.here()
     session.set_pair(a, b)
     session.set_compare("overlay")
-    before = session.slide.mpp
+    before, camera = session.slide.mpp, viewer.scene.camera
+    camera.zoom, camera.center = 3.0, (0.0, 40.0, 60.0)
+    field = field_px(session.slide, viewer)
     for mpp in (2 * before, before):
         session.override_mpp(mpp)
+        assert np.allclose(field_px(session.slide, viewer), field)  # one looks at the same tissue
         (image,) = view.ours("slide")
         for layer in view.ours("mask", "heat"):
             assert np.allclose(layer.extent.world, image.extent.world, atol=mpp)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import layers as made
-from .look import show_whole
 from .palette import STUDENT, TEACHER
 from .side_by_side import SideBySide
 
@@ -102,8 +101,10 @@ class LayerView:
         elif made.tag(layer).get("mpp") != options["metadata"][made.KEY]["mpp"] and slide.mpp is not None:
             layer.data = data
             layer.metadata = {**layer.metadata, **options["metadata"]}
+            grown = options["scale"][0] / layer.scale[0]
             made.put(layer, options)
-            show_whole(slide, self.viewer)  # napari's own view would be of all slides at once
+            camera = self.viewer.scene.camera  # on the same field
+            camera.zoom, camera.center = camera.zoom / grown, tuple(grown * at for at in camera.center)
         at = self.viewer.layers.index(layer)
         below = next((index for index, other in enumerate(self.viewer.layers) if made.tag(other).get("kind") != "slide"), at)
         if below < at:  # among slides its place stays: who clicks on it in the list has it under the mouse

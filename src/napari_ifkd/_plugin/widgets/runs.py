@@ -115,7 +115,7 @@ class RunsDock(Dock):
             self.bench.runs.resume(run.path)
 
     def _ask_delete(self) -> None:
-        run, more = self.table.run(), "Its maps and networks go with it; the slide stays."
+        run, more = self.table.run(), "Its maps, networks, corrections and answers go with it; the slide stays."
         if run is not None and self._sure(f"Move {run.name} to the trash?", more, "Move to trash"):
             self._delete(run.path)
 
