@@ -290,6 +290,20 @@ def test_a_run_that_was_deleted_is_forgotten(drawn_slide: Path, tmp_path: Path, 
     assert (session.here(), session.shown, session.run, session.rounds, session.job) == ((), None, None, (), None)
 
 
+def test_a_prediction_is_seen_again_when_the_run_that_took_it_over_is_deleted(
+    drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None]
+) -> None:
+    session = Session()
+    slide = session.open(drawn_slide)
+    for act in ("predict", "distill"):
+        session.begin(act, tmp_path / act)
+        write_map(tmp_path / act / "rounds/00/maps/tiny.zarr", slide)
+        session.apply(MapReady(0, slide.name, "rounds/00/maps/tiny.zarr"))
+    assert session.shown.act == "distill"
+    session.forget_run(tmp_path / "distill")
+    assert session.shown.act == "predict"
+
+
 def test_a_new_run_takes_the_place_of_the_former(drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None]) -> None:
     session = Session()
     slide = session.open(drawn_slide)

@@ -287,6 +287,8 @@ class Session:
         """Forget a run that is no longer on disk."""
         self.files = tuple(c for c in self.files if c.run != path)
         self._drop(lambda c: c.run == path)
+        if self.shown is None:
+            self.shown = next(reversed(self.here()), None)
         self._choose_pair()
         if self.run == path:
             self.run, self.rounds, self.curve, self.accepted = None, (), (), None

@@ -93,7 +93,11 @@ class PointEvidence:
             self.notes.append("The points taught the students (rounds.points_as_labels), so they cannot judge them: they do not decide.")
             return []
         kept = self._left(own, [p.probability is not None for p in own], "drawn with nobody knows which probability")
-        kept = self._left(kept, [self._stands_here(p.stratum) for p in kept], "drawn on one of the slides alone (judge it by --slide)")
+        kept = self._left(
+            kept,
+            [self._stands_here(p.stratum) for p in kept],
+            "drawn on one of the slides alone (it is that slide they judge: --slide, or Review, Points in the window)",
+        )
         excluded = [p.slide in self._exclusions and bool(shapely.contains_xy(self._exclusions[p.slide], p.x, p.y)) for p in kept]
         kept = self._left(kept, [not out for out in excluded], "in an excluded region")
         if kept:

@@ -230,6 +230,8 @@ class CorrectPage(Page):
             if not elsewhere:
                 self.what.setText("No prediction on this slide yet.")
             self.told.setText("")
+            for layer in list(self._dock.bench.layers.ours("corrections")):  # of a run that was deleted
+                self._viewer.layers.remove(layer)
             return
         where = f"Zoom to where <b>{shown.label}</b> is wrong, then correct what you see."
         if not elsewhere:
