@@ -249,6 +249,11 @@ def test_a_count_that_was_left_goes_on_where_it_was(window: Any, reviewed: Any) 
         window.click("Review", count.answers["normal"])
     window.wait(lambda: len(read_points(run.path / "points-asked.csv")) == 3)
     count._stop()  # as when the window goes
+    assert count.start.text() == "Go on counting at place 4"
+    count.start.setText("")
+    count._recalled = (None, None)  # as when it is opened again
+    count._recall()
+    window.wait(lambda: count.start.text() == "Go on counting at place 4")
     window.click("Review", count.start)
     window.wait(lambda: count.asking.isVisible())
     assert count.bar.value() == 3

@@ -58,6 +58,7 @@ class CountPage(Page):
         self._recalled: tuple[Slide | None, Path | None] = (None, None)
         self._judgement: Judgement | None = None
         self._left: tuple[tuple[float, ...], float] | None = None  # where the camera was before
+        self._begun = 0  # places answered of a count that was left
         self.what = text("What the count is for")
         self.start = button(
             f"Count {COUNT} points",
@@ -227,6 +228,7 @@ class CountPage(Page):
             self._dock.bench.judged.emit()
 
         self._stop()
+        self._begun = 0
         self._judge(work, judged)
 
     def _recall(self) -> None:
@@ -236,7 +238,16 @@ class CountPage(Page):
         here = slide, run
         if here == self._recalled or self._busy or self.points or not self.isVisible() or (job is not None and job.alive):
             return
-        self._recalled = here
+        self._recalled, self._begun = here, 0
+        if slide is not None and run is not None:
+            table, name = run / TABLE, slide.name
+
+            def begun(answered: int) -> None:
+                if here == (session.slide, session.run) and not self.points:
+                    self._begun = answered
+                    self._show()
+
+            self._dock.in_thread(lambda: _answered(table, name), begun, lambda _: None)
         if slide is None or run is None or not RunFolder(run).points.is_file():
             return
 
@@ -275,6 +286,7 @@ class CountPage(Page):
     def _stop(self) -> None:
         if self.points:
             self._dock.bench.layers.hide_predictions(False)
+        self._begun = self.at if self.at < len(self.points) else 0
         if self._left is not None and self._session.slide is self._slide:  # back to where it began
             self._viewer.scene.camera.center, self._viewer.scene.camera.zoom = self._left
         self.points, self.at, self._left = [], 0, None
@@ -320,7 +332,8 @@ class CountPage(Page):
         counting = bool(self.points) and self.at < len(self.points)
         ready = session.slide is not None and session.run is not None
         self.start.setVisible(not counting)
-        self.start.setText(f"Count {COUNT} points" if self._judgement is None else "Count more points")
+        more = f"Count {COUNT} points" if self._judgement is None else "Count more points"
+        self.start.setText(f"Go on counting at place {self._begun + 1}" if self._begun else more)
         self.start.setEnabled(ready and not self._busy)
         self.asking.setVisible(counting)
         self.back.setEnabled(self.at > 0)
@@ -344,6 +357,13 @@ class CountPage(Page):
             return f"You said: <b>{ANSWERS[here][0].lower()}</b>."
         before = self.points[self.at - 1].answer if self.at else ""
         return f"At the place before: {ANSWERS[before][0].lower()}." if before else ""
+
+
+def _answered(table: Path, slide: str) -> int:
+    """Return how many places of a count that was left are answered, 0 if there is no such count."""
+    asked = read_points(table, unanswered=True) if table.is_file() else []
+    left = {point.slide for point in asked} == {slide} and any(not point.answer for point in asked)
+    return sum(bool(point.answer) for point in asked) if left else 0
 
 
 def _card(judgement: Judgement | None, pair: tuple[int, ...], notes: list[str]) -> str:
