@@ -66,6 +66,28 @@ def test_a_format_that_the_slide_does_not_suit_is_grey(window: Any, dock: Any) -
     assert all(other.isEnabled() for name, other in dock.formats.boxes.items() if name != "dicom-seg")
 
 
+def test_a_segmentation_is_chosen_on_a_dicom_slide(window: Any, shared_data: Path, tmp_path: Path, write_map: Callable[..., None]) -> None:
+    pytest.importorskip("highdicom", reason="DICOM is an extra")
+    from pydicom import dcmread
+
+    path, dock = shared_data / "slides" / "CMU-1-Small-Region.dcm.d", window.docks["Export"]
+    run = RunFolder.create(tmp_path / "run", "predict", Config(), {"slides": [str(path)]})
+    with open_slide(path) as slide:
+        values = np.full((slide.shape_level0[0] // 2, slide.shape_level0[1] // 2), 25, np.uint8)
+        values[200:600, 200:600] = 204
+        write_map(run.map_path(0, slide.name), slide, values)
+        run.append(MapReady(0, slide.name, run.map_path(0, slide.name).relative_to(run.path).as_posix()))
+    run.append(RunDone(0, "the only one"))
+    window.bench.open(run.path)
+    window.wait(lambda: window.session.shown is not None)
+    dock.folder.value = tmp_path / "masks"
+    choose(window, dock, "dicom-seg")
+    window.click("Export", dock.export)
+    window.wait(lambda: "Written" in dock.result.text())
+    written = [dcmread(file, stop_before_pixels=True) for file in (tmp_path / "masks").rglob("*.dcm")]
+    assert {file.Modality for file in written} == {"SEG"}
+
+
 def test_options_are_kept_to(window: Any, dock: Any, tmp_path: Path) -> None:
     session = window.session
     corrections = Corrections.create(RunFolder(session.shown.run).corrections_path(session.slide.name), session.slide, 2.0)
