@@ -252,9 +252,9 @@ class CorrectPage(Page):
         """Show all corrections of a slide, small, and tell their areas."""
 
         def work() -> tuple[Any, float, float] | None:
-            corrections = Corrections.open(path) if path.is_dir() else None
-            if corrections is None or corrections.is_empty:
+            if not path.is_dir():
                 return None
+            corrections = Corrections.open(path)
             if corrections.is_empty:
                 return None
             return made.corrections_layer(corrections, slide), corrections.area_mm2(2), corrections.area_mm2(1)

@@ -116,10 +116,8 @@ class CountPage(Page):
             from napari_ifkd.runs.points import opened_evidence
 
             table = run / TABLE
-            if table.is_file():  # one that was not finished goes on
-                there = read_points(table, unanswered=True)
-                if there and {point.slide for point in there} == {slide.name} and any(not point.answer for point in there):
-                    return there
+            if there := _unfinished(table, slide.name):
+                return there
             with opened_evidence(run, slide.path) as evidence:
                 if table.is_file() and read_points(table):
                     take_answers(evidence.folder, evidence.slides, table)
@@ -247,7 +245,7 @@ class CountPage(Page):
                     self._begun = answered
                     self._show()
 
-            self._dock.in_thread(lambda: _answered(table, name), begun, lambda _: None)
+            self._dock.in_thread(lambda: sum(bool(point.answer) for point in _unfinished(table, name)), begun, lambda _: None)
         if slide is None or run is None or not RunFolder(run).points.is_file():
             return
 
@@ -359,11 +357,11 @@ class CountPage(Page):
         return f"At the place before: {ANSWERS[before][0].lower()}." if before else ""
 
 
-def _answered(table: Path, slide: str) -> int:
-    """Return how many places of a count that was left are answered, 0 if there is no such count."""
+def _unfinished(table: Path, slide: str) -> list[Point]:
+    """Return the places of a count on a slide that was left and goes on, none if there is no such count."""
     asked = read_points(table, unanswered=True) if table.is_file() else []
     left = {point.slide for point in asked} == {slide} and any(not point.answer for point in asked)
-    return sum(bool(point.answer) for point in asked) if left else 0
+    return asked if left else []
 
 
 def _card(judgement: Judgement | None, pair: tuple[int, ...], notes: list[str]) -> str:
