@@ -154,6 +154,27 @@ def test_a_round_of_the_run_before_stays_to_compare_with(drawn_slide: Path, tmp_
     assert session.b in session.here()
 
 
+def test_what_is_looked_at_is_what_is_compared(drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None]) -> None:
+    session = Session()
+    slide = session.open(drawn_slide)
+    session.begin("distill", tmp_path)
+    for index in range(3):
+        write_map(tmp_path / f"rounds/0{index}/maps/tiny.zarr", slide)
+        session.apply(MapReady(index, slide.name, f"rounds/0{index}/maps/tiny.zarr"))
+    teacher, first, second = session.here()
+    assert (session.a, session.b) == (teacher, second)
+    session.show(first)
+    assert (session.a, session.b) == (teacher, first)
+    session.set_pair(second, first)
+    session.show(second)  # one of the two already
+    assert (session.a, session.b) == (second, first)
+    session.show(teacher)
+    assert (session.a, session.b) == (teacher, first)
+    session.compare_file(replace(first, act="file"))
+    session.show_round(2)
+    assert (session.a, session.b.act) == (second, "file")
+
+
 def test_a_comparison_stays_under_the_eyes_when_a_round_comes(drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None]) -> None:
     session = Session()
     slide = session.open(drawn_slide)

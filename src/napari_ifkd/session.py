@@ -197,14 +197,17 @@ class Session:
         self._choose_pair()
 
     def show(self, candidate: Candidate | None) -> None:
-        """Look at a prediction."""
+        """Look at a prediction, which is one of the pair from then on: a teacher, or what is compared with a file, as A, else as B."""
         self.shown = candidate
+        if candidate is not None and candidate in self.here() and candidate not in (self.a, self.b):
+            as_a = candidate.round == 0 or (self.b is not None and self.b not in self.here())
+            self.set_pair(*((candidate, self.b) if as_a else (self.a, candidate)))
 
     def show_round(self, index: int) -> None:
         """Look at a round of the run on the active slide, if its map is there."""
         for candidate in self.here():
             if candidate.act == "distill" and candidate.round == index:
-                self.shown = candidate
+                self.show(candidate)
 
     def set_compare(self, mode: Compare) -> None:
         """Choose how the pair is shown; "off" shows the one prediction looked at."""

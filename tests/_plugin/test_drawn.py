@@ -92,6 +92,21 @@ def test_a_pen_is_pressed_while_it_draws(opened: Any) -> None:
     assert not exclude.isChecked()
 
 
+def test_outlines_are_as_wide_on_the_screen_at_every_zoom(opened: Any) -> None:
+    drawings, camera = opened.bench.drawings, opened.viewer.scene.camera
+    drawings.begin("exclusion")
+    draw(opened, PEN.bounds)
+    layer = drawings.layer("exclusion", opened.session.slide)
+
+    def px() -> list[float]:
+        return [float(width * layer.scale[-1] * camera.zoom) for width in (*layer.edge_width, layer.current_edge_width)]
+
+    usual = px()
+    for zoom in (0.1, 20.0):
+        camera.zoom = zoom
+        opened.wait(lambda: np.allclose(px(), usual, rtol=0.2))
+
+
 def test_what_was_excluded_yesterday_holds_before_it_is_seen(window: Any, drawn_slide: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever predicts at once, while the drawings are still read, neither loses them nor predicts there."""
     drawings, session = window.bench.drawings, window.session

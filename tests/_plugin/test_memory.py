@@ -12,6 +12,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+from napari_ifkd._plugin.layers import tag
 from napari_ifkd._plugin.memory import View
 from napari_ifkd._plugin.settings import slide_folder
 from napari_ifkd.annotations import Corrections
@@ -95,6 +96,50 @@ def test_slides_come_back_as_they_were_left(
     assert look(later) == wanted
     assert later.session.run == run.path
     assert [r.index for r in later.session.rounds] == [0, 1, 2]
+
+
+def test_settings_and_a_compared_file_come_back(
+    window: Any, run: RunFolder, drawn_slide: Path, tmp_path: Path, make_napari_viewer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, distill = window.session, window.docks["Distill"]
+    window.bench.open(run.path)
+    window.wait(lambda: len(session.here()) == 3 and session.teacher is not None and window.bench.memory._slide is not None)
+    marked = np.zeros(session.shown.found.shape, np.uint8)
+    marked[10:40, 10:40] = 255
+    tifffile.imwrite(tmp_path / "by hand.tif", marked, metadata=None)
+    window.docks["Review"].compare.compare_file(tmp_path / "by hand.tif")
+    window.wait(lambda: session.b is not None and session.b.act == "file")
+    session.set_compare("overlay")
+    distill.main["rounds.rounds"].value = 2
+    distill.main["rounds.epochs"].value = 4
+    monkeypatch.setattr(window.bench.runner, "start", lambda *_: None)
+    window.click("Distill", distill.run)
+    window.wait(lambda: not window.bench.memory._timer.isActive())
+    file = slide_folder(session.slide) / "view.json"
+    window.wait(lambda: file.is_file() and json.loads(file.read_text())["asked"].get("rounds.rounds") == 2)
+
+    later = window.another(make_napari_viewer(show=True))
+    later.docks["Distill"].main["rounds.epochs"].value = 7  # before the slide is there: it stays
+    later.bench.open(drawn_slide)
+    later.wait(lambda: later.session.b is not None and later.session.b.label == "by hand.tif")
+    later.wait(lambda: later.session.compare == "overlay")
+    assert (np.asarray(later.session.b.found.levels[0]) > 128).sum() == 900
+    fields = later.docks["Distill"].main
+    assert (fields["rounds.rounds"].value, fields["rounds.epochs"].value) == (2, 7)
+
+
+def test_a_run_on_several_slides_leaves_the_one_that_is_looked_at(window: Any, run: RunFolder, drawn_slide: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.tif"
+    shutil.copy(drawn_slide, other)
+    about = {"data": [str(drawn_slide), str(other)], "mpp": None, "regions": None}
+    with open_slide(drawn_slide) as one, open_slide(other) as two:
+        both = RunFolder.create(tmp_path / "both", "distill", Config(), about, slides=[one.identity(), two.identity()])
+    both.append(RunDone(0, "nothing"))
+    window.bench.open(drawn_slide)
+    window.bench.open(both.path)
+    window.wait(lambda: len(window.session.slides) == 2 and window.session.run == both.path)
+    assert window.session.slide.name == drawn_slide.name
+    assert tag(window.viewer.layers.selection.active)["path"] == str(drawn_slide)
 
 
 def test_what_cannot_be_restored_is_left_out(

@@ -441,6 +441,13 @@ def test_painted_corrections_are_written_shown_and_taken_back(window: Any, revie
     assert not correct.undo.isEnabled()
     page(window, reviewed, "Compare")
     assert not reviewed.compare.corrections.isVisible()
+    taken_back = Corrections.open(path)
+    taken_back.paint(0, 0, np.full((4, 4), 2, np.uint8))
+    taken_back.paint(0, 0, np.zeros((4, 4), np.uint8))  # stored, and nothing is said
+    correct.told.setText("")
+    window.bench.corrected.emit()
+    window.wait(lambda: correct.told.text() == "No corrections on this slide yet.")
+    assert not window.ours("corrections")
 
 
 def test_a_prediction_says_that_it_was_made_at_another_resolution(window: Any, reviewed: Any) -> None:

@@ -29,9 +29,9 @@ CAUSES = {
     "derived_png_named.svs": "not a TIFF",
     "histolab_broken.svs": "not a TIFF",
     "large_image_zero_gi.tif": "zero",
-    "not-a-slide-4d.ome.tiff": "not supported",
-    "openslide_unopenable.tiff": "compression",
-    "openslide_unreadable.svs": "damaged",
+    "not-a-slide-4d.ome.tiff": "is a stack of pictures",
+    "openslide_unopenable.tiff": "compressed by method 52479",
+    "openslide_unreadable.svs": "is damaged: a part of the picture cannot be decoded",
 }
 
 

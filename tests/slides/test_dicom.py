@@ -46,6 +46,12 @@ def test_label_and_overview_are_never_opened(folder, tmp_path):
         np.testing.assert_array_equal(slide.thumbnail(300), whole.thumbnail(300))
 
 
+def test_one_file_of_a_slide_says_where_the_slide_is(folder):
+    with pytest.raises(SlideError, match="is one file of a slide in DICOM") as caught:
+        open_slide(next(folder.glob("*.dcm")))
+    assert str(folder) in caught.value.remedy
+
+
 def test_what_is_missing_is_told(folder, tmp_path, monkeypatch):
     (tmp_path / "plain").mkdir()
     with pytest.raises(SlideError, match="is a folder, not a slide"):

@@ -98,7 +98,7 @@ class Bench:
         self.drawings = Drawings(viewer, self.session, self.layers)
         self.previewer = Previewer(viewer, self.session, self.layers, self.drawings)
         self.runner = Runner(self.session)
-        self.runs = RunDesk(self.session, self.runner)
+        self.runs = RunDesk(self.session, self.runner, self.look_at)
         self.memory = Memory(viewer, self.session, self.runs)
         self.closing = CloseWatch(self.runner)
         self.strangers = Strangers(viewer)

@@ -39,6 +39,7 @@ USES: dict[Use, tuple[str, str, str]] = {  # name of the layer, class in files, 
     "normal": ("No tumour", "Normal", NORMAL),
 }
 _RESTED_MS = 400  # after a shape changed
+_LINE_PX, _ZOOMED_MS = 3.0, 150  # width of outlines on the screen; and when they get it, after the zoom
 
 
 class Drawings(QObject):
@@ -64,6 +65,11 @@ class Drawings(QObject):
         self._timer.setSingleShot(True)
         self._timer.setInterval(_RESTED_MS)
         self._timer.timeout.connect(self._rested)
+        self._zoomed = QTimer(self)
+        self._zoomed.setSingleShot(True)
+        self._zoomed.setInterval(_ZOOMED_MS)
+        self._zoomed.timeout.connect(self._draw_lines)
+        viewer.scene.camera.events.zoom.connect(self._zoom_changed)
         session.events.slide.connect(self._slide_changed)
         viewer.layers.selection.events.active.connect(self._picked_up)
 
@@ -140,7 +146,7 @@ class Drawings(QObject):
             name=f"{name} · {slide.name}",
             edge_color=colour,
             face_color=colour + ("60" if use == "exclusion" else "20"),  # predictions are looked at through rough regions
-            edge_width=max(2.0, 0.003 * max(slide.shape_level0) * (slide.mpp or 1.0)),
+            edge_width=self._line_width,
             features={"kind": np.zeros(0, object)},
             feature_defaults={"kind": ""},
             text={"string": "{kind}", "color": "white", "size": 12, "anchor": "center"},
@@ -151,6 +157,22 @@ class Drawings(QObject):
         layer.events.data.connect(lambda _: self._touched(use, path))
         layer.events.mode.connect(self._picked_up)
         return layer
+
+    @property
+    def _line_width(self) -> float:
+        """How wide a line is in the world, to be as wide on the screen at every zoom."""
+        return _LINE_PX / float(self.viewer.scene.camera.zoom)
+
+    def _zoom_changed(self, _: object) -> None:
+        self._zoomed.start()
+
+    def _draw_lines(self) -> None:
+        for layer in self.layers.ours(*(f"drawn {use}" for use in USES)):
+            width = self._line_width / float(layer.scale[-1])
+            if layer.visible and not np.isclose(layer.current_edge_width, width, rtol=0.2):
+                layer.current_edge_width = width
+                layer.edge_width = width
+                layer.refresh()
 
     # --- files
 
@@ -197,6 +219,7 @@ class Drawings(QObject):
                 layer.visible = slide is not None and tag(layer)["path"] == str(slide.path)
                 if slide is not None and layer.visible and tag(layer)["mpp"] != slide.mpp:
                     _place(layer, slide)
+        self._draw_lines()
         self.changed.emit()
         if slide is None or str(slide.path) in self._asked:
             return

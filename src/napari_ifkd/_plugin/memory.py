@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -13,10 +13,12 @@ from qtpy.QtCore import QObject, QTimer
 
 from napari_ifkd.errors import InputError
 from napari_ifkd.files import write_aside
+from napari_ifkd.inference import open_map
 from napari_ifkd.runs.folder import RunFolder
-from napari_ifkd.session_records import BUILT_IN_TEACHER, Compare
+from napari_ifkd.session_records import BUILT_IN_TEACHER, Candidate, Compare
 from napari_ifkd.slides.resolution import SAME_MPP
 
+from .layers import prepare
 from .look import show_whole
 from .settings import slide_folder, slides_folder
 from .worker import in_thread, say_error
@@ -24,7 +26,6 @@ from .worker import in_thread, say_error
 if TYPE_CHECKING:
     from napari_ifkd.runs.resolve import Resolved
     from napari_ifkd.session import Session
-    from napari_ifkd.session_records import Candidate
     from napari_ifkd.slides import Slide
 
     from .run_desk import RunDesk
@@ -48,6 +49,8 @@ class View:
     shown, a, b : predictions, as run and round
     runs : that are open for it
     model : that was chosen: weights file, and what it is called
+    file : map of what another program marked, if that is compared with
+    asked : settings of the last distillation, by dotted name
     """
 
     path: str
@@ -63,6 +66,8 @@ class View:
     b: Chosen | None = None
     runs: tuple[str, ...] = ()
     model: tuple[str, str] | None = None
+    file: str | None = None
+    asked: dict[str, Any] = field(default_factory=dict)
 
 
 class Memory(QObject):
@@ -73,14 +78,21 @@ class Memory(QObject):
     viewer : napari's viewer
     session : what is open, chosen and shown
     runs : opens the runs of a slide again
+
+    Attributes
+    ----------
+    recent : slides looked at last
+    asked : settings of the last distillation, by dotted name; `recalled` tells that they are those of an earlier session
     """
 
     changed = Signal()
+    recalled = Signal()
 
     def __init__(self, viewer: Any, session: Session, runs: RunDesk) -> None:
         super().__init__()
         self.viewer, self.session, self.runs = viewer, session, runs
         self.recent: list[Path] = []
+        self.asked: dict[str, Any] = {}
         self._views: dict[str, View | None] = {}
         self._pending: dict[str, View] = {}  # views whose runs could not be opened again yet
         self._slide: Slide | None = None  # whose view is followed; None while one is restored
@@ -110,6 +122,11 @@ class Memory(QObject):
         return next((run for run in map(Path, reversed(last)) if RunFolder(run).exists), None)
 
     # --- noting
+
+    def note_asked(self, settings: dict[str, Any]) -> None:
+        """Take note of the settings of a distillation, by dotted name: the next begins with them."""
+        self.asked = settings
+        self._note()
 
     def _note(self, _: object = None) -> None:
         if self._slide is not None:
@@ -145,6 +162,8 @@ class Memory(QObject):
             b=b,
             runs=tuple(dict.fromkeys(runs)),
             model=None if session.teacher is None else (str(session.teacher.path), session.teacher.label),
+            file=str(session.b.path) if session.b is not None and session.b.act == "file" and session.b.slide == slide.name else None,
+            asked=self.asked,
         )
 
     # --- restoring
@@ -174,6 +193,9 @@ class Memory(QObject):
             return
         if first and view is not None and view.model is not None:
             self._take_model(*view.model)
+        if first and view is not None and view.asked and not self.asked:
+            self.asked = view.asked
+            self.recalled.emit()
         if view is None:
             if len(self.session.slides) > 1:  # napari shows the first one whole
                 show_whole(slide, self.viewer)
@@ -228,8 +250,25 @@ class Memory(QObject):
             if a is not None and b is not None:
                 self.session.set_pair(a, b)
                 self.session.set_compare(view.compare)
+            elif view.file is not None:
+                self._take_file(slide, view, Path(view.file))
         self._slide = slide
         self._note()
+
+    def _take_file(self, slide: Slide, view: View, path: Path) -> None:
+        """Compare with what another program marked again, as it was read then."""
+
+        def read() -> Candidate:
+            found = open_map(path)
+            prepare(found, view.threshold, view.sigma_px)
+            return Candidate(found.path.parent, "file", 0, slide.name, found)
+
+        def there(candidate: Candidate) -> None:
+            if slide is self.session.slide:
+                self.session.compare_file(candidate)
+                self.session.set_compare(view.compare)
+
+        in_thread(read, there, _nothing)
 
     def _listed(self, found: list[Path]) -> None:
         self.recent = list(dict.fromkeys(found))[:_MOST_RECENT]

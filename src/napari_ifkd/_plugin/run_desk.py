@@ -31,10 +31,11 @@ class RunDesk:
     ----------
     session : shows the run that is looked at
     runner : follows it while it is at work
+    look_at : makes an open slide the active one
     """
 
-    def __init__(self, session: Session, runner: Runner) -> None:
-        self.session, self.runner = session, runner
+    def __init__(self, session: Session, runner: Runner, look_at: Callable[[Slide], None]) -> None:
+        self.session, self.runner, self._look_at_slide = session, runner, look_at
         self._reading: set[Path] = set()
 
     def open(self, path: Path) -> None:
@@ -122,10 +123,15 @@ class RunDesk:
             story, slides = found
             if not self._free_for(path):  # another began meanwhile
                 return
+            active = self.session.slide
             try:
                 for slide, mpp in slides:
                     if all(known.name != slide.name for known in self.session.slides):  # a demo that was moved brought its own copy
                         self.session.open(slide, mpp)
+                names = {slide.name for slide, _ in slides}
+                of_run = next((s for s in (active, *self.session.slides) if s is not None and s.name in names), None)
+                if of_run is not None:
+                    self._look_at_slide(of_run)
                 then(story)
             except (InputError, OSError) as error:
                 say_error(error)

@@ -28,7 +28,7 @@ _PREAMBLE = 128
 
 def is_dicom(folder: Path) -> bool:
     """Tell by their first bytes whether a folder holds DICOM files."""
-    return folder.is_dir() and any(_begins_dicom(file) for file in folder.iterdir() if file.is_file())
+    return folder.is_dir() and any(begins_dicom(file) for file in folder.iterdir() if file.is_file())
 
 
 def volume_headers(folder: Path) -> list[tuple[Path, Any]]:
@@ -49,7 +49,7 @@ def volume_headers(folder: Path) -> list[tuple[Path, Any]]:
 
     found = []
     for file in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if file.is_file() and _begins_dicom(file):
+        if file.is_file() and begins_dicom(file):
             with slide_errors(file):
                 header = pydicom.dcmread(file, stop_before_pixels=True)
             if header.get("SOPClassUID") == _STORAGE and "VOLUME" in header.get("ImageType", ()):
@@ -139,7 +139,8 @@ class _Level:
         return cut(self, key)
 
 
-def _begins_dicom(file: Path) -> bool:
+def begins_dicom(file: Path) -> bool:
+    """Tell by its first bytes whether a file is DICOM."""
     try:
         with file.open("rb") as stream:
             return stream.read(_PREAMBLE + 4)[_PREAMBLE:] == b"DICM"

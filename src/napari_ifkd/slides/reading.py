@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import threading
 import warnings
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -27,7 +28,10 @@ if TYPE_CHECKING:
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 _COPY = "Copy it again from its source, or rescan the slide"
-_CONVERT = "Convert it to a tiled, pyramidal 8-bit RGB TIFF (such as: vips tiffsave IN OUT --tile --pyramid --compression jpeg)"
+_CONVERT = (
+    "Convert it to a tiled, pyramidal 8-bit RGB TIFF, for example with the free program vips: "
+    "vips tiffsave IN OUT --tile --pyramid --compression jpeg"
+)
 _TAIL = 64  # bytes at the end of a tile in which the end-of-image mark of JPEG must stand
 _MAX_TILE_BYTES = 2**30
 #: px; the largest scanners stay below 5e10. A damaged header may claim 10^12, and nothing sensible can follow.
@@ -64,11 +68,18 @@ def explain(error: Exception) -> tuple[str, str]:
     if isinstance(error, IndexError):
         return "is truncated or damaged: its directory of images cannot be read", _COPY
     if isinstance(error, NotImplementedError):
+        if "ndim" in text:
+            return "is a stack of pictures (planes, times or many channels), not one flat picture", _CONVERT
         return f"holds an image of a kind that is not supported ({text})", _CONVERT
     if isinstance(error, OSError) and error.strerror:
         return f"cannot be read ({error.strerror})", "Check the path and your rights on it"
+    unknown = re.match(r"(\d+) is not a known COMPRESSION", text)
+    if unknown is not None:
+        return f"says that it is compressed by method {unknown[1]}, which no decoder knows", _CONVERT
     if "COMPRESSION" in text or "codec" in text.lower():
         return f"uses a compression that cannot be decoded ({text})", _CONVERT
+    if re.match(r"(Jpeg|Lzw|Zlib|Deflate|Zstd|Webp)", type(error).__name__):
+        return f"is damaged: a part of the picture cannot be decoded ({text})", _COPY
     return f"is damaged or not a slide ({type(error).__name__}: {text})", _COPY
 
 

@@ -263,8 +263,10 @@ def open_slide(path: str | Path, mpp: float | None = None) -> Slide:
         If it is no slide, damaged, or of a kind not supported; the message says which.
     """
     path = Path(path)
-    from .dicom import DicomSlide, is_dicom
+    from .dicom import DicomSlide, begins_dicom, is_dicom
 
+    if path.is_file() and begins_dicom(path):
+        raise SlideError(path, "is one file of a slide in DICOM", f"Give the folder of all of them: {path.parent}")
     if is_dicom(path):
         with slide_errors(path):
             dicom = DicomSlide(path, mpp)

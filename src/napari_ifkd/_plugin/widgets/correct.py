@@ -17,7 +17,7 @@ from napari_ifkd.runs.folder import RunFolder
 
 from .page import Page
 from .parts import button, row, text
-from .pen import pen_style
+from .pen import dress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,9 +55,8 @@ class CorrectPage(Page):
         self.tumour = button("Tumour", "Paint label 2: this is tumour", lambda: self._pick(2))
         self.normal = button("Normal", "Paint label 1: this is no tumour", lambda: self._pick(1))
         self.erase = button("Take back", "Paint label 0: leave it to the network", lambda: self._pick(0))
-        for brush, colour in ((self.tumour, SAID_TUMOUR), (self.normal, NORMAL), (self.erase, "transparent")):
-            brush.setCheckable(True)
-            brush.setStyleSheet(pen_style(colour))
+        for brush, colour in ((self.tumour, SAID_TUMOUR), (self.normal, NORMAL), (self.erase, "")):
+            dress(brush, colour)
         self.write = button(
             "Write back",
             "Write what was painted into the run's corrections: they win in every export, and teach the next round",
@@ -255,9 +254,8 @@ class CorrectPage(Page):
             if not path.is_dir():
                 return None
             corrections = Corrections.open(path)
-            if corrections.is_empty:
-                return None
-            return made.corrections_layer(corrections, slide), corrections.area_mm2(2), corrections.area_mm2(1)
+            tumour, normal = corrections.area_mm2(TUMOUR), corrections.area_mm2(1)
+            return (made.corrections_layer(corrections, slide), tumour, normal) if tumour or normal else None
 
         def found(read: tuple[Any, float, float] | None) -> None:
             if self._session.slide is not slide:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -105,6 +106,8 @@ class DistillDock(Dock):
         self.hear(self.bench.drawings.changed, self._show_job)
         self.hear(self.bench.drawings.changed, self._exclude)
         self.hear(self.bench.judged, self._look_back)
+        self.hear(self.bench.memory.recalled, self._recall)
+        self._recall()
         self.hear(self.bench.corrected, self._look_back)
         self.listen("slide", "slides", "candidates", "teacher", "job", "given", to=self._show_job)
         self.listen("slide", "rounds", "run", "shown", "accepted", to=self._show_rounds)
@@ -145,7 +148,16 @@ class DistillDock(Dock):
         asked = self._looks
         self.in_thread(look, found, lambda _: None)
 
+    def _recall(self) -> None:
+        """Begin with the settings of the last distillation; what was set meanwhile stays."""
+        set_now, usual = settings_of(self.main), Config()
+        for name, value in self.bench.memory.asked.items():
+            if name in set_now and usual.replaced(**{name: set_now[name]}) == usual:
+                with suppress(ValueError):  # one that another version offered
+                    self.main[name].value = value
+
     def _run(self) -> None:
+        self.bench.memory.note_asked(settings_of(self.main))
         self.bench.distill(
             self.settings(), all_slides=self._several, patches=chosen_path(self.patches), use_drawn=bool(self.use_drawn.value)
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qtpy.QtGui import QColor, QIcon, QPainter, QPen, QPixmap
 from qtpy.QtWidgets import QPushButton
 
 from napari_ifkd._plugin.drawn import USES
@@ -14,12 +15,28 @@ if TYPE_CHECKING:
 
     from .dock import Dock
 
+_DOT_PX = 16
 PEN_HELP = "Click corner after corner; a double click closes the region. Press the button again when all are drawn."
 
 
-def pen_style(colour: str) -> str:
-    """Return the style of a button that draws in a colour."""
-    return f"QPushButton {{border-left: 6px solid {colour};}} QPushButton:checked {{background: {ACTION}; color: white;}}"
+def dress(button: QPushButton, colour: str = "") -> None:
+    """Let a button look like a pen: pressed it is filled, and it bears a dot of the colour it draws in, if it draws any."""
+    button.setCheckable(True)
+    button.setStyleSheet(f"QPushButton:checked {{background: {ACTION}; color: white;}}")
+    if colour:
+        button.setIcon(_dot(colour))
+
+
+def _dot(colour: str) -> QIcon:
+    picture = QPixmap(4 * _DOT_PX, 4 * _DOT_PX)  # sharp on any screen
+    picture.fill(QColor(0, 0, 0, 0))
+    painter = QPainter(picture)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    painter.setBrush(QColor(colour))
+    painter.setPen(QPen(QColor("white"), 4))  # which parts it from a button of the same colour
+    painter.drawEllipse(picture.rect().adjusted(4, 4, -4, -4))
+    painter.end()
+    return QIcon(picture)
 
 
 class Pen(QPushButton):
@@ -36,8 +53,7 @@ class Pen(QPushButton):
         super().__init__(label)
         self._drawings, self._use = dock.bench.drawings, use
         self.setToolTip(tooltip)
-        self.setCheckable(True)
-        self.setStyleSheet(pen_style(USES[use][2]))
+        dress(self, USES[use][2])
         self.clicked.connect(self._press)
         dock.hear(self._drawings.pen, self._show)
 
