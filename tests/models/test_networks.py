@@ -1,12 +1,17 @@
 """The four networks: shapes, gradients, sizes, seeds, precision."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
+import timm
 import torch
 
 from napari_ifkd.config import NetworkConfig
 from napari_ifkd.errors import ModelError
 from napari_ifkd.models import MILModel, Normalisation, SideOutputs, autocast, build_model, fuse, prepare
+from napari_ifkd.models.vgg import vgg_features
 
 NETWORKS = {
     "vgg-mil": ((2, 4, 8), (64, 128, 256), (0.3, 0.3, 0.4)),
@@ -90,6 +95,41 @@ def test_vgg_is_the_papers_vgg16(built):
             before = width
         wanted += width + 1  # side head
     assert sum(p.numel() for p in built["vgg-mil"].parameters()) == wanted
+
+
+@pytest.mark.parametrize("name", [f"vgg{layers}{norm}" for layers in (11, 13, 16, 19) for norm in ("", "_bn")])
+def test_a_vgg_is_that_of_timm(name):
+    """Which is torchvision's too: weights published for either fit, and give the same."""
+    ours, channels, strides = vgg_features(name, 1)
+    theirs = timm.create_model(name, num_classes=0, mlp_ratio=0.001).features[: len(ours)]
+    ours.load_state_dict(theirs.state_dict())
+    x = torch.rand(2, 3, 32, 48)
+    with torch.no_grad():
+        given = ours.eval()(x)
+        torch.testing.assert_close(given, theirs.eval()(x))
+    assert (channels, strides) == ((64, 128, 256), (2, 4, 8))
+    assert given.shape == (2, 256, 4, 6)
+
+
+def test_a_vgg_begins_as_timm_lets_it_begin():
+    torch.manual_seed(0)
+    theirs = timm.create_model("vgg16_bn", num_classes=0, mlp_ratio=0.001).features.state_dict()
+    for key, value in vgg_features("vgg16_bn", 1)[0].state_dict().items():
+        if value.dim() == 4:
+            assert value.mean().abs() < 0.02 * value.std() + 1e-3
+            assert float(value.std()) == pytest.approx(float(theirs[key].std()), rel=0.08)
+        else:
+            torch.testing.assert_close(value, theirs[key])
+
+
+def test_the_papers_networks_on_a_vgg_need_no_timm():
+    """It brings torchvision and torch's compiler, which take as long to import as torch."""
+    code = (
+        "import sys; from napari_ifkd.config import NetworkConfig; from napari_ifkd.models import build_model\n"
+        "for name in ('vgg-mil', 'sa-mil'): build_model(NetworkConfig(name=name, width=0.125), seed=0)\n"
+        "assert not {'timm', 'torchvision', 'torch._dynamo'} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize(("width", "channels"), [(0.25, (16, 32, 64)), (0.5, (32, 64, 128)), (0.01, (8, 8, 8)), (2, (128, 256, 512))])

@@ -198,7 +198,7 @@ def _custom(cfg: NetworkConfig) -> MILModel:
 
 
 def _on_trunk(cfg: NetworkConfig) -> TrunkModel:
-    from .trunks import build_trunk  # the trunks need timm, which takes a second to import
+    from .trunks import build_trunk
 
     trunk = build_trunk(cfg)
     weights = cfg.fusion_weights

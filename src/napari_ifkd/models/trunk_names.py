@@ -7,13 +7,12 @@ from difflib import get_close_matches
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import timm
-import timm.layers
 from torch import nn
 
 from napari_ifkd.errors import ModelError
 
 from .normalisation import Normalisation
+from .vgg import is_vgg
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,6 +59,14 @@ class TrunkName:
         return {key: _layer(value) if key.endswith("_layer") else value for key, value in self.options.items()}
 
 
+def the_timm() -> Any:
+    """Return timm; it is imported where it is needed, see :mod:`napari_ifkd.models.vgg`."""
+    import timm
+    import timm.layers
+
+    return timm
+
+
 def look_up(cfg: NetworkConfig) -> TrunkName:
     """Find out what the trunk's name means; for a hub id this reads the repository's ``config.json``.
 
@@ -75,7 +82,9 @@ def look_up(cfg: NetworkConfig) -> TrunkName:
     options = {key: _number(value) for key, value in cfg.trunk_options.items()}
     if name.startswith(HUB):
         found = _from_hub(name, options)
-    elif timm.is_model(name):
+    elif is_vgg(name) and not cfg.pretrained:
+        found = TrunkName(name, name, options)
+    elif the_timm().is_model(name):
         told = _told_by_timm(name)
         found = TrunkName(name, name, options, _normalisation(told), str(told.get("license") or ""))
     else:
@@ -93,12 +102,13 @@ def look_up(cfg: NetworkConfig) -> TrunkName:
 def _unknown(name: str) -> ModelError:
     if "/" in name:
         return ModelError(f"trunk {name}", "timm has no model of this name", f"Write {HUB}ORG/REPO for a repository of the hub")
-    near = get_close_matches(name, timm.list_models(), n=3)
+    near = get_close_matches(name, the_timm().list_models(), n=3)
     remedy = f"Did you mean {' or '.join(near)}" if near else "timm.list_models() names all it has"
     return ModelError(f"trunk {name}", "timm has no model of this name", remedy)
 
 
 def _told_by_timm(name: str) -> dict[str, Any]:
+    timm = the_timm()
     try:
         known = timm.get_pretrained_cfg(name)
     except RuntimeError as error:  # of its tag
@@ -111,6 +121,7 @@ def _told_by_timm(name: str) -> dict[str, Any]:
 def _from_hub(name: str, wanted: dict[str, Option]) -> TrunkName:
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError, RepositoryNotFoundError
 
+    timm = the_timm()
     try:
         told, architecture, options = timm.models.load_model_config_from_hf(name.removeprefix(HUB))
         known = timm.is_model(architecture)
@@ -162,7 +173,7 @@ def _number(value: Option) -> Option:
 
 def _layer(name: Option) -> Any:
     """Return the layer of this name in timm (some are a class with settings) or torch, and no other object they hold."""
-    for home in (timm.layers, nn):
+    for home in (the_timm().layers, nn):
         found = getattr(home, str(name), None)
         if isinstance(found, partial) or (isinstance(found, type) and issubclass(found, nn.Module)):
             return found

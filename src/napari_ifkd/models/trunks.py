@@ -1,22 +1,20 @@
-"""Trunks from timm: which of their stages get a side output, with or without published weights."""
+"""Trunks, all but VGGs from timm: which of their stages get a side output, with or without published weights."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import timm
 import torch
 import torch.nn.functional as F
-from timm.models.vgg import cfgs as vgg_names
 from torch import Tensor, nn
 
 from napari_ifkd.errors import ModelError
 
 from .trunk_files import fill_trunk, load_trunk_weights, normalisation_beside
-from .trunk_names import HUB, TrunkName, first_line, look_up, unreachable
+from .trunk_names import HUB, TrunkName, first_line, look_up, the_timm, unreachable
+from .vgg import CONVOLUTIONS, VGGTrunk, is_vgg, vgg_features
 from .vgg import STAGES as VGG_STAGES
-from .vgg import VGGTrunk, vgg_features
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -101,8 +99,8 @@ _Built = tuple[nn.Module, tuple[int, ...], tuple[int, ...], str]
 
 def _vgg_trunk(cfg: NetworkConfig, found: TrunkName) -> _Built:
     architecture = found.architecture.split(".")[0]
-    if architecture.removesuffix("_bn") not in vgg_names:
-        remedy = f"Use one of {', '.join(f'{v}_bn' for v in vgg_names)}, or encoder-mil, which takes any trunk"
+    if not is_vgg(architecture):
+        remedy = f"Use one of {', '.join(f'{v}_bn' for v in CONVOLUTIONS)}, or encoder-mil, which takes any trunk"
         raise ModelError(f"trunk {found.name}", f"{cfg.name} stands on a VGG", remedy)
     published = (cfg.pretrained or found.from_hub) and cfg.trunk_weights is None
     if published and cfg.width != 1:
@@ -111,7 +109,7 @@ def _vgg_trunk(cfg: NetworkConfig, found: TrunkName) -> _Built:
     features, channels, strides = vgg_features(architecture, cfg.width)
     source = _filled(features, cfg, found)
     if published and not found.from_hub:
-        theirs = _fetched(found, lambda: timm.create_model(found.name, pretrained=True)).features.state_dict()
+        theirs = _fetched(found, lambda: the_timm().create_model(found.name, pretrained=True)).features.state_dict()
         features.load_state_dict({key: theirs[key] for key in features.state_dict()})
         source = _published(found)
     taken = stage_indices(cfg)
@@ -120,6 +118,7 @@ def _vgg_trunk(cfg: NetworkConfig, found: TrunkName) -> _Built:
 
 
 def _timm_trunk(cfg: NetworkConfig, found: TrunkName) -> _Built:
+    timm = the_timm()
     options, info = _draft(found)
     taken = _chosen_by_user(cfg, len(info)) or _chosen([stage["reduction"] for stage in info])
     options["out_indices"] = taken
@@ -149,7 +148,7 @@ def _filled(module: nn.Module, cfg: NetworkConfig, found: TrunkName) -> str:
     if not found.from_hub:
         return ""
     names: dict[str, Any] = {} if found.hub_file is None else {"filename": found.hub_file}
-    tensors = _fetched(found, lambda: timm.models.load_state_dict_from_hf(found.name.removeprefix(HUB), **names))
+    tensors = _fetched(found, lambda: the_timm().models.load_state_dict_from_hf(found.name.removeprefix(HUB), **names))
     fill_trunk(module, tensors, f"trunk {found.name}")
     return _published(found)
 
@@ -162,7 +161,7 @@ def _draft(found: TrunkName) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         options = {**found.arguments, **size, "features_only": True, "feature_cls": "getter", "out_indices": (0,)}
         try:
             with torch.device("meta"):  # no memory, no random numbers
-                net: Any = timm.create_model(found.architecture, pretrained=False, **options)
+                net: Any = the_timm().create_model(found.architecture, pretrained=False, **options)
             info = net.model.feature_info  # of all stages; the getter's own would be of the usual choice only
             return options, list(getattr(info, "info", info))
         except TypeError as error:  # its constructor does not know the option
@@ -224,7 +223,7 @@ def _published(found: TrunkName) -> str:
     if found.from_hub:
         where = found.name
     else:
-        known = timm.get_pretrained_cfg(found.name)
+        known = the_timm().get_pretrained_cfg(found.name)
         where = f"timm {found.architecture.split('.')[0]}" + (f".{known.tag}" if known is not None and known.tag else "")
     return f"{where} ({found.licence})" if found.licence else where
 

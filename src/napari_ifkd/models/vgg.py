@@ -1,11 +1,14 @@
-"""VGG trunks of any width, from timm's VGG: VGG-MIL's, and with criss-cross attention SA-MIL's."""
+"""VGG trunks of any width: VGG-MIL's, and with criss-cross attention SA-MIL's.
+
+Their parts are called as in timm and torchvision, whose published weights fit. They are built here, for timm brings torchvision and torch's
+compiler: importing these takes as long as torch itself, and a prediction needs neither.
+"""
 
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
-from timm.models.vgg import VGG, cfgs
 from torch import nn
 
 from .attention import CrissCrossAttention
@@ -14,6 +17,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 STAGES = 3  # of VGG's five: deeper ones are too coarse to outline anything
+CHANNELS = 64, 128, 256
+CONVOLUTIONS = {"vgg11": (1, 1, 2), "vgg13": (2, 2, 2), "vgg16": (2, 2, 3), "vgg19": (2, 2, 4)}
+"""Of each stage (arXiv 1409.1556, table 1)."""
 
 
 class VGGTrunk(nn.Module):
@@ -51,30 +57,32 @@ class VGGTrunk(nn.Module):
         return features
 
 
-def vgg_plan(name: str, width: float) -> list[int | str]:
-    """Return the layers of the first three stages, as timm writes them: output channels, and "M" for a pool.
+def is_vgg(name: str) -> bool:
+    """Return whether a name, such as ``vgg16_bn``, is a VGG's, as timm calls them."""
+    return name.removesuffix("_bn") in CONVOLUTIONS
+
+
+def vgg_features(name: str, width: float) -> tuple[nn.Sequential, tuple[int, ...], tuple[int, ...]]:
+    """Build the layers of the first three stages, and tell the channels and strides (px) after each pool.
 
     Parameters
     ----------
     name : such as ``vgg16_bn``
     width : multiplier of all channels; rounded to multiples of 8, which processors multiply fastest
     """
-    plan: list[int | str] = []
-    pools = 0
-    for item in cfgs[name.removesuffix("_bn")]:
-        plan.append("M" if item == "M" else max(8, round(cast("int", item) * width / 8) * 8))
-        pools += item == "M"
-        if pools == STAGES:
-            break
-    return plan
-
-
-def vgg_features(name: str, width: float) -> tuple[nn.Sequential, tuple[int, ...], tuple[int, ...]]:
-    """Build the layers, and tell the channels and strides (px) after each pool.
-
-    timm's own classifier would hold 25 to 120 million weights that nothing uses, so it is built one channel wide and dropped.
-    """
-    norm = nn.BatchNorm2d if name.endswith("_bn") else None
-    net = VGG(cfg=vgg_plan(name, width), norm_layer=norm, num_classes=0, mlp_ratio=1 / 4096)
-    taps: list[Any] = net.feature_info[:STAGES]  # timm taps before the pool
-    return net.features, tuple(t["num_chs"] for t in taps), tuple(t["reduction"] * 2 for t in taps)
+    channels = tuple(max(8, round(count * width / 8) * 8) for count in CHANNELS)
+    layers: list[nn.Module] = []
+    last = 3
+    for count, out in zip(CONVOLUTIONS[name.removesuffix("_bn")], channels, strict=True):
+        for _ in range(count):
+            layers.append(nn.Conv2d(last, out, 3, padding=1))
+            layers += [nn.BatchNorm2d(out)] * name.endswith("_bn")
+            layers.append(nn.ReLU(inplace=True))
+            last = out
+        layers.append(nn.MaxPool2d(2, 2))
+    features = nn.Sequential(*layers)
+    for layer in features:
+        if isinstance(layer, nn.Conv2d) and layer.bias is not None:  # else the weights of many layers die out
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+            nn.init.zeros_(layer.bias)
+    return features, channels, tuple(2 ** (stage + 1) for stage in range(STAGES))
