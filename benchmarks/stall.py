@@ -153,7 +153,7 @@ def measure(arguments: argparse.Namespace, scratch: Path) -> list[Row]:
     viewer.window.resize(1280, 800)
     bench.open(phantom_path())
     until(lambda: session.tissue is not None and session.teacher is not None, 300)
-    bench.dock("Distill").parentWidget().raise_()
+    bench.docks.find("Distill").parentWidget().raise_()
     QTest.qWait(5000)
     pulse = Pulse(arguments.where)
     rows = [measured("nothing at work", lambda: QTest.qWait(int(1000 * arguments.idle)))]

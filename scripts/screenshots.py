@@ -216,7 +216,7 @@ def _take_pages(camera: _Camera, session: Any) -> None:
 class _Camera:
     def __init__(self, viewer: Any, out: Path, themes: list[str], bench: Any) -> None:
         self.viewer, self.out, self.themes, self.layers = viewer, out, themes, bench.layers
-        self.widget = bench.dock
+        self.widget = bench.docks.find
 
     def dock(self, name: str) -> dict[str, Any]:
         return vars(self.widget(name))

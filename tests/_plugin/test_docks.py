@@ -265,13 +265,13 @@ def test_a_dock_that_is_opened_again_is_one_tab_among_the_others(window: Any) ->
 
     review = window.docks["Review"].parentWidget()
     review.destroyOnClose()  # the x in its title
-    assert window.bench.dock("Review") is None
+    assert window.bench.docks.find("Review") is None
     commands.execute_command("napari-ifkd.review")  # the menu Plugins
-    window.wait(lambda: window.bench.dock("Review") is not None and window.bench.dock("Review").seen)
-    window.wait(lambda: len(native.tabifiedDockWidgets(window.bench.dock("Review").parentWidget())) == len(DOCKS) - 1)
+    window.wait(lambda: window.bench.docks.find("Review") is not None and window.bench.docks.find("Review").seen)
+    window.wait(lambda: len(native.tabifiedDockWidgets(window.bench.docks.find("Review").parentWidget())) == len(DOCKS) - 1)
     add_docks(window.viewer)
     window.viewer.window.add_plugin_dock_widget("napari-ifkd", "Review")  # as by napari --with: another name of it
-    window.wait(lambda: [shell.widget() for shell in shells("Review")] == [window.bench.dock("Review")])
+    window.wait(lambda: [shell.widget() for shell in shells("Review")] == [window.bench.docks.find("Review")])
     assert all(len(shells(kind)) == 1 for kind in DOCKS)
     commands.execute_command("napari-ifkd.slide")  # it is open: napari's menu knows, and hides it
     window.wait(lambda: not window.docks["Slide"].parentWidget().isVisible())

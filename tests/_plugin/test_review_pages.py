@@ -498,7 +498,7 @@ def test_what_is_painted_and_counted_outlives_the_dock(window: Any, reviewed: An
     assert not window.ours("counting")
     window.wait(lambda: any(layer.visible for layer in window.ours("mask")))
     add_docks(window.viewer)
-    again = window.docks["Review"] = window.bench.dock("Review")
+    again = window.docks["Review"] = window.bench.docks.find("Review")
     assert again.pages.currentWidget() is again.correct
     window.click("Review", again.correct.write)
     window.wait(lambda: again.correct.layer() is None)

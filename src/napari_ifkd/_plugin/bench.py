@@ -14,7 +14,7 @@ from psygnal import Signal
 from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
-from qtpy.QtWidgets import QDockWidget, QMainWindow
+from qtpy.QtWidgets import QMainWindow
 
 from napari_ifkd.annotations.zarr_labels import is_zarr_group
 from napari_ifkd.errors import InputError
@@ -24,6 +24,7 @@ from napari_ifkd.slides.dicom import is_dicom
 
 from .closing import CloseWatch
 from .commands import distill_command, new_run, predict_command, train_command
+from .dock_shelf import DockShelf
 from .drawn import USES, Drawings, Use
 from .layer_view import LayerView
 from .layers import is_spare, tag
@@ -48,8 +49,6 @@ if TYPE_CHECKING:
     from napari_ifkd.config import Config
     from napari_ifkd.session_records import Candidate
     from napari_ifkd.slides import Slide, Tissue
-
-    from .widgets.dock import Dock
 
 _BETWEEN_CHANGES_MS = 10  # of layers: time for whatever the user does meanwhile
 _benches: weakref.WeakValueDictionary[int, Bench] = weakref.WeakValueDictionary()
@@ -104,9 +103,8 @@ class Bench:
         self.strangers = Strangers(viewer)
         self._unpainted = _Unpainted()
         self._window: Callable[[], QWidget | None] = lambda: None
-        self._docks = 0
         self.painted_on: tuple[Slide, Candidate, int, int] | None = None  # a prediction whose field is corrected, and the corner of it
-        self._open_docks: weakref.WeakValueDictionary[str, Dock] = weakref.WeakValueDictionary()
+        self.docks = DockShelf(viewer, self._empty)
         viewer.canvas.overlays.scale_bar.visible = True
         viewer.layers.events.inserted.connect(self._inserted)
         viewer.layers.events.removed.connect(self._removed)
@@ -325,31 +323,7 @@ class Bench:
             self._window = weakref.ref(window)
             self.closing.watch(window)
 
-    def dock_opened(self, dock: Dock) -> None:
-        """Count a dock in; one of its kind that is there gives way: napari knows the same by two names, and both would hear the keys."""
-        self._docks += 1
-        former = self.dock(dock.kind)
-        self._open_docks[dock.kind] = dock
-        if former is not None:
-            QTimer.singleShot(0, partial(self._give_way, former))
-
-    def _give_way(self, former: Dock) -> None:
-        if isalive(former) and former.parentWidget() is not None:  # type: ignore[no-untyped-call]
-            self.viewer.window.remove_dock_widget(former.parentWidget())
-
-    def dock(self, kind: str) -> Dock | None:
-        """Return the dock of a kind, such as "Slide", None if it is not open."""
-        found = self._open_docks.get(kind)
-        return found if found is not None and isalive(found) and found.parentWidget() is not None else None  # type: ignore[no-untyped-call]
-
-    def neighbours(self, dock: Dock) -> list[QDockWidget]:
-        """Return napari's dock widgets of the other docks, of those that stand in the window of a dock."""
-        shells = [other.parentWidget() for kind in list(self._open_docks) if (other := self.dock(kind)) is not None and other is not dock]
-        return [s for s in shells if isinstance(s, QDockWidget) and s.isVisible() and not s.isFloating() and s.window() is dock.window()]
-
-    def dock_closed(self, *_: object) -> None:
-        """Count a dock out; after the last, the session's run is no longer followed (it goes on)."""
-        self._docks -= 1
-        if self._docks == 0:
-            self.runner.release()
-            self.previewer.close()
+    def _empty(self) -> None:
+        """After the last dock the session's run is no longer followed (it goes on)."""
+        self.runner.release()
+        self.previewer.close()

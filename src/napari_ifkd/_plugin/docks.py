@@ -54,7 +54,7 @@ def _open(viewer: Any, name: str) -> Any:
 
     from .bench import bench_of
 
-    dock = bench_of(viewer).dock(name)
+    dock = bench_of(viewer).docks.find(name)
     if dock is None:
         plugins = PluginManager.instance()
         title = menu_item_template.format(plugins.get_manifest(PACKAGE).display_name, name)

@@ -81,8 +81,8 @@ class Dock(QScrollArea):
         super().__init__()
         self.bench = bench_of(napari_viewer)
         self.session = self.bench.session
-        self.bench.dock_opened(self)
-        self.destroyed.connect(self.bench.dock_closed)
+        self.bench.docks.opened(self)
+        self.destroyed.connect(self.bench.docks.closed)
         self._connections: list[tuple[Any, Callable[..., Any]]] = []
         self.destroyed.connect(partial(_deafen, self._connections))  # a window that goes closes no docks
         self.setAcceptDrops(True)
@@ -135,7 +135,7 @@ class Dock(QScrollArea):
         shell, window = (self.parentWidget(), self.window()) if isalive(self) else (None, None)  # type: ignore[no-untyped-call]
         if not isinstance(shell, QDockWidget) or not isinstance(window, QMainWindow) or shell.isFloating():
             return
-        others = self.bench.neighbours(self)
+        others = self.bench.docks.neighbours(self)
         if others and not set(window.tabifiedDockWidgets(shell)) & set(others):
             window.tabifyDockWidget(others[0], shell)
             shell.show()
