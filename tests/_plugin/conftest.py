@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,19 @@ pytest.importorskip("pytestqt", reason="the window is tested with pytest-qt")
 # The fixtures train a small network in this process, which napari itself never does. Triton, which comes with timm, and Mesa's software
 # OpenGL each bring an LLVM; loading Triton's second is a segmentation fault.
 import timm  # noqa: F401
+
+
+@pytest.fixture(scope="session")
+def _frozen() -> Iterator[None]:
+    yield
+    gc.unfreeze()  # libraries complain of what they find alive at the end
+
+
+@pytest.fixture(autouse=True)
+def _only_new_garbage(_frozen: None) -> None:
+    """Let garbage be looked for among what a test makes only: a viewer does so several times, 0.3 s each among all imports."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
