@@ -96,9 +96,7 @@ def test_options_are_kept_to(window: Any, dock: Any, tmp_path: Path) -> None:
     window.click("Export", dock.fold.button)
     window.click("Export", dock.options.own)
     dock.options.threshold.setValue(0.55)
-    dock.options.area.setValue(100)
-    dock.options.unit.setCurrentText("mm²")
-    assert dock.options.area.value() == pytest.approx(1e-4)
+    dock.options.area.setValue(1e-4)
     dock.options.mpp.setValue(1.0)
     assert "threshold 0.55" in dock.what.text()
     window.click("Export", dock.export)
@@ -181,6 +179,18 @@ def test_the_dock_is_not_wider_than_its_place(window: Any, dock: Any) -> None:
     assert dock.widget().minimumSizeHint().width() <= 322
 
 
+def test_what_is_of_a_sample_goes_where_one_looks(
+    window: Any, drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_ifkd._plugin.widgets.export.cache_folder", lambda: drawn_slide.parent.parent)
+    monkeypatch.setattr("napari_ifkd._plugin.widgets.export.user_documents_path", lambda: tmp_path / "documents")
+    slide, session = window.session.open(drawn_slide), window.session
+    write_map(tmp_path / "run" / "maps" / "tiny.zarr", slide)
+    session.begin("predict", tmp_path / "run")
+    session.apply(MapReady(0, slide.name, "maps/tiny.zarr"))
+    assert window.docks["Export"].folder.value == tmp_path / "documents" / "napari-ifkd" / "masks" / "run"
+
+
 def test_each_format_and_option_is_chosen_by_hand(window: Any, dock: Any) -> None:
     for name, box in dock.formats.boxes.items():
         if box.isEnabled():
@@ -191,14 +201,13 @@ def test_each_format_and_option_is_chosen_by_hand(window: Any, dock: Any) -> Non
     options = dock.options
     for control, changes in (
         (options.area, "min_area_um2"),
-        (options.unit, None),  # the same area, told otherwise
         (options.simplify, "simplify_um"),
         (options.mpp, "mpp"),
         (options.version, "ome_zarr"),
     ):
         before = asdict(options.value)
         window.use("Export", control)
-        assert {key for key, value in asdict(options.value).items() if value != before[key]} == ({changes} if changes else set())
+        assert {key for key, value in asdict(options.value).items() if value != before[key]} == {changes}
     window.click("Export", options.own)
     window.use("Export", options.threshold)
     assert options.threshold_or(0.2) == pytest.approx(0.55)

@@ -319,6 +319,31 @@ def test_lesions_are_listed_sorted_and_judged(window: Any, reviewed: Any, tmp_pa
     assert not window.ours("verdicts") or len(window.ours("verdicts")[0].data) <= 1
 
 
+def test_a_lesion_stays_picked_when_the_list_is_sorted(window: Any, reviewed: Any) -> None:
+    from qtpy.QtCore import QPoint, Qt
+    from qtpy.QtTest import QTest
+
+    lesions = page(window, reviewed, "Lesions")
+    head, model = lesions.table.horizontalHeader(), lesions.model
+    window.click("Review", lesions.list)
+    window.wait(lambda: model.rowCount() == 3)
+    window.click("Review", lesions.next)
+    picked = model.lesion(lesions._row())
+    for column, value in ((2, "uncertainty"), (1, "probability"), (0, "area_mm2")):
+        at = QPoint(head.sectionViewportPosition(column) + head.sectionSize(column) // 2, head.height() // 2)
+        QTest.mouseClick(head.viewport(), Qt.MouseButton.LeftButton, pos=at)
+        values = [getattr(model.lesion(row), value) for row in range(3)]
+        assert values == sorted(values, reverse=True)  # at the first click already
+        assert model.lesion(lesions._row()) == picked
+    QTest.mouseClick(head.viewport(), Qt.MouseButton.LeftButton, pos=at)
+    assert [model.lesion(row).area_mm2 for row in range(3)] == sorted(values)
+    assert model.lesion(lesions._row()) == picked
+    assert lesions._row() == 2
+    window.click("Review", lesions.reject)
+    window.wait(lambda: len(model.judged()) == 1)
+    assert model.judged()[0][0] == picked
+
+
 def test_small_lesions_are_not_listed_and_the_outline_goes_with_the_page(window: Any, reviewed: Any) -> None:
     lesions = page(window, reviewed, "Lesions")
     window.click("Review", lesions.list)
@@ -327,7 +352,7 @@ def test_small_lesions_are_not_listed_and_the_outline_goes_with_the_page(window:
     areas = [lesions.model.lesion(i).area_mm2 for i in range(3)]
     window.click("Review", lesions.next)
     assert window.ours("lesion")
-    window.type("Review", lesions.least.findChild(QLineEdit), f"{(areas[0] + areas[1]) / 2 * 1e6:.0f}")
+    window.type("Review", lesions.least.findChild(QLineEdit), f"{(areas[0] + areas[1]) / 2:.4f}")
     assert [lesions.model.lesion(i).area_mm2 for i in range(lesions.model.rowCount())] == areas[1:]  # sorted as before
     assert "and 1 smaller" in lesions.what.text()
     window.type("Review", lesions.least.findChild(QLineEdit), "0")

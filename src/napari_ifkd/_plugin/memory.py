@@ -197,8 +197,7 @@ class Memory(QObject):
             self.asked = view.asked
             self.recalled.emit()
         if view is None:
-            if len(self.session.slides) > 1:  # napari shows the first one whole
-                show_whole(slide, self.viewer)
+            show_whole(slide, self.viewer)  # the first one too: its controls make napari's picture smaller
             self._follow(slide, None)
             return
         if view.mpp is not None and (slide.mpp is None or abs(view.mpp - slide.mpp) >= SAME_MPP):

@@ -6,14 +6,16 @@ import threading
 from datetime import datetime
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from magicgui.types import FileDialogMode
 from magicgui.widgets import FileEdit
+from platformdirs import user_documents_path
 from qtpy.QtCore import QTimer, QUrl
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QProgressBar
 
+from napari_ifkd._plugin.settings import cache_folder
 from napari_ifkd._plugin.worker import say_error
 from napari_ifkd.errors import Cancelled, InputError
 from napari_ifkd.files import read_json
@@ -22,6 +24,9 @@ from .bring_in import BringIn
 from .dock import Dock
 from .export_options import FormatChoice, OptionsForm
 from .parts import Fold, Notice, allow, button, heading, row, text
+
+if TYPE_CHECKING:
+    from napari_ifkd.slides import Slide
 
 _TOLD_MS = 150  # between two looks at how far an export is
 
@@ -94,7 +99,7 @@ class ExportDock(Dock):
         self.what.setText(f"<b>{shown.label}</b> of {shown.slide}{part}<br>threshold {threshold:.3g}, smoothing {session.sigma_px:g} px")
         self.warning.say(f"{shown.warnings[0]} The files carry this warning." if shown.warnings else None)
         if str(self.folder.value) in ("", ".", str(self._own)) and session.slide is not None:
-            self._own = session.slide.path.absolute().parent / "masks" / shown.run.name  # so that no run writes over another's files
+            self._own = _home_of(session.slide) / "masks" / shown.run.name  # so that no run writes over another's files
             with self.folder.changed.blocked():
                 self.folder.value = self._own
 
@@ -179,6 +184,12 @@ class ExportDock(Dock):
     def _open_folder(self) -> None:
         if self._written is not None and not QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._written))):
             say_error(f"No file manager could be started. The files are in {self._written}")
+
+
+def _home_of(slide: Slide) -> Path:
+    """Return where to write what is of a slide: beside it; of a sample among the user's documents, for that lies where nobody looks."""
+    home = slide.path.absolute().parent
+    return user_documents_path() / "napari-ifkd" if home.is_relative_to(cache_folder()) else home
 
 
 def _of_person(written: list[Path]) -> list[str]:

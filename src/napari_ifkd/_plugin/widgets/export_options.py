@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QGridLayout, QLabel, QWidget
 
 from napari_ifkd.export import FORMATS, ExportOptions
 
-from .parts import row, spin
+from .parts import spin
 
 if TYPE_CHECKING:
     from typing import Any
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from napari_ifkd.slides import Slide
 
 _CHOSEN = ("geojson", "ome-tiff")
-_UM2 = {"µm²": 1.0, "mm²": 1e6}
 
 
 class FormatChoice(QWidget):
@@ -71,11 +70,8 @@ class OptionsForm(QWidget):
         self.own.setToolTip("Cut the mask at another threshold than the one shown")
         self.threshold = spin(0.0, 1.0, 0.05, 2, 0.5, "From this probability on a pixel is tumour")
         self.threshold.setEnabled(False)
-        self.area = spin(0.0, 1e9, 100.0, 0, default.min_area_um2, "Leave smaller lesions out of every format", "all")
-        self.unit = QComboBox()
-        self.unit.addItems(list(_UM2))
-        self.unit.setToolTip("Unit of the smallest lesion")
-        self.unit.setFixedWidth(72)
+        self.area = spin(0.0, 1e3, 0.001, 4, default.min_area_um2 / 1e6, "Leave smaller lesions out of every format", "all")
+        self.area.setSuffix(" mm²")
         self.simplify = spin(
             0.0, 1000.0, 0.5, 2, default.simplify_um, "Outlines may deviate so much; none keeps every pixel's edge", "none"
         )
@@ -91,20 +87,18 @@ class OptionsForm(QWidget):
         grid.setColumnStretch(1, 1)
         lines: list[tuple[QWidget, QWidget]] = [
             (self.own, self.threshold),
-            (QLabel("Smallest lesion"), row(self.area, self.unit, stretch=(1, 0))),
+            (QLabel("Smallest lesion"), self.area),
             (QLabel("Simplify"), self.simplify),
             (QLabel("Resolution"), self.mpp),
             (QLabel("OME-Zarr"), self.version),
         ]
         for index, (label, control) in enumerate(lines):
-            label.setToolTip(label.toolTip() or control.toolTip() or self.area.toolTip())
+            label.setToolTip(label.toolTip() or control.toolTip())
             grid.addWidget(label, index, 0)
             grid.addWidget(control, index, 1)
         self.own.toggled.connect(self.threshold.setEnabled)
-        for signal in (self.own.toggled, self.threshold.valueChanged, self.unit.currentIndexChanged):
+        for signal in (self.own.toggled, self.threshold.valueChanged):
             signal.connect(lambda _: self.changed.emit())
-        self.unit.currentTextChanged.connect(self._rescale)
-        self._unit = self.unit.currentText()
 
     def threshold_or(self, shown: float) -> float:
         """Return the threshold of its own, or the one shown."""
@@ -115,16 +109,8 @@ class OptionsForm(QWidget):
         """What is chosen."""
         version: Any = self.version.currentText()
         return ExportOptions(
-            min_area_um2=float(self.area.value()) * _UM2[self.unit.currentText()],
+            min_area_um2=float(self.area.value()) * 1e6,
             simplify_um=float(self.simplify.value()),
             mpp=float(self.mpp.value()) or None,
             ome_zarr=version,
         )
-
-    def _rescale(self, unit: str) -> None:
-        """Keep the area when its unit changes."""
-        value = self.area.value() * _UM2[self._unit] / _UM2[unit]
-        self._unit = unit
-        self.area.setDecimals(0 if _UM2[unit] == 1 else 4)
-        self.area.setSingleStep(100.0 if _UM2[unit] == 1 else 0.01)
-        self.area.setValue(value)

@@ -108,11 +108,15 @@ class LesionModel(QAbstractTableModel):
             return list(COLUMNS)[section] if orientation == Qt.Orientation.Horizontal else section + 1
         if role == _ROLE.ToolTipRole and orientation == Qt.Orientation.Horizontal:
             return list(COLUMNS.values())[section]
+        if role == _ROLE.InitialSortOrderRole:  # one looks for the largest, the surest and the least sure
+            return Qt.SortOrder.DescendingOrder
         return None
 
     def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
-        """Sort by a column."""
+        """Sort by a column; a lesion that is picked stays picked."""
         self.layoutAboutToBeChanged.emit()
+        held = self.persistentIndexList()
+        of = [self._rows[index.row()] for index in held]
         keys = (
             lambda row: row[0].area_mm2,
             lambda row: row[0].probability,
@@ -120,4 +124,7 @@ class LesionModel(QAbstractTableModel):
             lambda row: _MARKS[row[1]],
         )
         self._rows.sort(key=keys[column], reverse=order == Qt.SortOrder.DescendingOrder)
+        at = {id(row): place for place, row in enumerate(self._rows)} if held else {}
+        now = [self.index(at[id(row)], index.column()) for index, row in zip(held, of, strict=True)]
+        self.changePersistentIndexList(held, now)
         self.layoutChanged.emit()

@@ -50,9 +50,8 @@ class LesionsPage(Page):
         self.what = text("Whose lesions these are")
         self.list = button("List lesions", "Find the lesions of the prediction looked at, at its present threshold", self._list, main=True)
         self.least = spin(
-            0.0, 1e9, 100.0, 0, 0.0, "List no smaller lesions; the mask and exports keep them (Export dock, Options)", "list all"
+            0.0, 1e3, 0.001, 4, 0.0, "List no smaller lesions; the mask and exports keep them (Export dock, Options)", "list all"
         )
-        self.least.setSuffix(" µm²")
         self.least.setKeyboardTracking(False)
         self.model = LesionModel()
         self.table = QTableView()
@@ -70,6 +69,7 @@ class LesionsPage(Page):
         head.setSectionResizeMode(len(COLUMNS) - 1, QHeaderView.ResizeMode.Fixed)
         head.resizeSection(len(COLUMNS) - 1, _MARK_PX)
         side.setDefaultSectionSize(22)
+        head.sortIndicatorChanged.connect(lambda *_: self.table.scrollTo(self.table.currentIndex()))
         chosen.currentRowChanged.connect(lambda current, _: self._go(current.row()))
         self.table.setMinimumHeight(150)
         self.before = button("◀ (K)", "The lesion before. Key K", lambda: self._step(-1))
@@ -78,7 +78,7 @@ class LesionsPage(Page):
         self.reject = button("✗ Reject (R)", "This is no lesion: the mask and exports leave it out. Key R", lambda: self._judge("reject"))
         self.told = text("How many were judged")
         self.steps = row(self.before, self.next, self.accept, self.reject, stretch=(0, 0, 1, 1))
-        label = QLabel("Smallest")
+        label = QLabel("Smallest, mm²")
         label.setToolTip(self.least.toolTip())
         self.smallest = row(label, self.least, stretch=(0, 1))
         self.fill(self.what, self.list, self.smallest, self.steps, self.table, self.told, tall=self.table)
@@ -136,10 +136,10 @@ class LesionsPage(Page):
 
     # --- going and judging
 
-    def _leave_small_out(self, um2: float) -> None:
+    def _leave_small_out(self, mm2: float) -> None:
         head = self.table.horizontalHeader()
         assert head is not None
-        self.model.leave_out(um2 / 1e6)
+        self.model.leave_out(mm2)
         self.table.sortByColumn(head.sortIndicatorSection(), head.sortIndicatorOrder())
         self._show()
 
