@@ -156,7 +156,7 @@ def test_a_run_survives_its_window_and_is_followed_by_the_next(
     window.when(lambda: closing.box is not None and closing.box.isVisible(), answer)
     window.docks["Slide"].window().close()
     del window.viewer.window._qt_window  # napari does so where it is asked to close; the fixture must not close it again
-    assert told == ["The run goes on without this window."]
+    assert told == ["When this window closes, the run goes on without it."]
     qtbot.wait(500)
     assert RunFolder(orphan).status == "running"
 

@@ -1,4 +1,4 @@
-"""A window that closes while a run is at work: the run goes on, and the user is told so once."""
+"""A window that is about to close while a run is at work: the run would go on, and the user is told so, once of each run."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from qtpy.QtCore import QEvent, QObject
 from qtpy.QtWidgets import QMainWindow, QMessageBox, QWidget
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .worker import Runner
 
 
 class CloseWatch(QObject):
-    """Tell that a run outlives the window when the window is closed.
+    """Tell that a run outlives the window when the window is closed; whether it is, napari asks after that.
 
     Parameters
     ----------
@@ -23,26 +25,31 @@ class CloseWatch(QObject):
         super().__init__()
         self.runner = runner
         self.box: QMessageBox | None = None
-        self._told = False
+        self._told: Path | None = None  # of which run
 
     def watch(self, window: QMainWindow) -> None:
         """Watch a window; again is no harm."""
         window.installEventFilter(self)
 
     def eventFilter(self, watched: Any, event: Any) -> bool:
-        """Tell before the window goes; it closes all the same."""
-        if event.type() == QEvent.Type.Close and not self._told and self.runner.at_work and _by_a_person(watched):
-            self._told = True
-            self._tell(watched)
+        """Tell before the window goes."""
+        job = self.runner.session.job
+        if (
+            event.type() == QEvent.Type.Close
+            and job is not None
+            and job.out != self._told
+            and self.runner.at_work
+            and _by_a_person(watched)
+        ):
+            self._told = job.out
+            self._tell(watched, waits=job.state in ("pausing", "paused"))
         return False
 
-    def _tell(self, window: Any) -> None:
-        job = self.runner.session.job
-        waits = job is not None and job.state in ("pausing", "paused")
+    def _tell(self, window: Any, *, waits: bool) -> None:
         self.box = QMessageBox(window)
         self.box.setIcon(QMessageBox.Icon.Information)
-        self.box.setWindowTitle("The run goes on")
-        self.box.setText("The run stays paused without this window." if waits else "The run goes on without this window.")
+        self.box.setWindowTitle("A run is at work")
+        self.box.setText(f"When this window closes, the run {'stays paused' if waits else 'goes on'} without it.")
         self.box.setInformativeText("Open napari again to follow it: it is offered, and stands in the Runs dock.")
         self.box.exec()
         self.box.deleteLater()
