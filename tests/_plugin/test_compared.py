@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+import pytest
+import tifffile
 from shapely.geometry import box
 
 from napari_ifkd._plugin.compared import file_candidate
+from napari_ifkd._plugin.layers import mask_levels
 from napari_ifkd.runs.regions import write_regions
 from napari_ifkd.slides import open_slide
 
@@ -23,3 +27,22 @@ def test_a_file_is_read_on_the_grid_it_is_compared_on(drawn_slide: Path, tmp_pat
             assert found.shape == tuple(slide.working_shape(mpp))
             assert int(found.mask(0.5, 0.0).sum().compute()) == 128 * 64 / mpp**2
     assert len(list((tmp_path / "compared").iterdir())) == 2  # the third was there already
+
+
+def test_what_was_drawn_stays_as_drawn_and_a_probability_follows_the_threshold(drawn_slide: Path, tmp_path: Path) -> None:
+    values = np.zeros((256, 320), np.uint8)
+    values[40:121, 40:121], values[150:152, 200:203] = 255, 255  # a mask as most programs write it
+    tifffile.imwrite(tmp_path / "mask.tif", values, metadata=None)
+    ramp = np.broadcast_to(np.arange(320, dtype=np.float32) / 320, (256, 320))
+    tifffile.imwrite(tmp_path / "probability.tif", ramp, metadata=None)
+    with open_slide(drawn_slide) as slide:
+        mask, probability = (
+            file_candidate(tmp_path / f"{name}.tif", slide, tmp_path / "compared", 2.0, 0.3, 3.0).found for name in ("mask", "probability")
+        )
+    shown = [np.asarray(mask_levels(mask, *look)[0]) for look in ((0.3, 3.0), (0.05, 0.0), (0.95, 3.0))]
+    assert (shown[0] == shown[1]).all()
+    assert (shown[0] == shown[2]).all()
+    assert shown[0].sum() * 4 == pytest.approx((values > 0).sum(), rel=0.04)  # px that are half covered count
+    areas = [int(np.asarray(mask_levels(probability, threshold, 0.0)[0]).sum()) for threshold in (0.2, 0.5, 0.8)]
+    assert areas == sorted(areas, reverse=True)
+    assert len(set(areas)) == 3

@@ -208,6 +208,27 @@ def test_a_slide_dropped_onto_a_dock_is_opened(window: Any, drawn_slide: Path) -
     window.wait(lambda: window.session.slide is not None and window.session.slide.path == drawn_slide)
 
 
+def test_what_went_wrong_takes_no_place_to_drop_on(window: Any, drawn_slide: Path, tmp_path: Path) -> None:
+    from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
+    from qtpy.QtGui import QDragEnterEvent, QDropEvent
+    from qtpy.QtWidgets import QApplication
+
+    (tmp_path / "bad.tif").write_bytes(b"not a tiff at all")
+    window.front("Slide")
+    assert window.viewer.open(str(tmp_path / "bad.tif"), plugin="napari-ifkd") == []  # as napari opens what is dropped onto the picture
+    bar, data = window.docks["Slide"].trouble, QMimeData()
+    assert bar.isVisible()
+    assert "bad.tif: is not a TIFF" in bar.notice.text()
+    data.setUrls([QUrl.fromLocalFile(str(drawn_slide))])
+    args = Qt.DropAction.CopyAction, data, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    entered = QDragEnterEvent(QPointF(9, 9).toPoint(), *args)
+    QApplication.sendEvent(bar, entered)
+    assert entered.isAccepted()
+    QApplication.sendEvent(bar, QDropEvent(QPointF(9, 9), *args))
+    window.wait(lambda: window.session.slide is not None and window.session.slide.path == drawn_slide)
+    assert not bar.isVisible()
+
+
 def test_what_is_dropped_is_opened_by_whoever_knows_it(window: Any, shared_data: Path, tmp_path: Path, said: list[str]) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "picture.jpg")
     (tmp_path / "words.odd").write_text("nobody knows such a thing")

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from napari_ifkd.inference.field_part import FieldPart
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -74,6 +76,17 @@ def test_it_goes_when_a_prediction_comes_and_says_what_is_wrong(opened: Any, sai
     assert opened.session.shown is not None
 
 
+def test_a_large_field_tells_how_much_is_to_come() -> None:
+    from napari_ifkd._plugin.preview import _state
+
+    def part(*, coarse: bool, to_come: int) -> FieldPart:
+        return FieldPart(np.zeros((1, 1), np.uint8), (0, 0), (1.0, 1.0), coarse, to_come)
+
+    assert _state(part(coarse=True, to_come=12)).startswith("Coarse by now. Looking closer, 12 parts to come;")
+    assert _state(part(coarse=False, to_come=1)).startswith("Looking closer, 1 part to come;")
+    assert _state(part(coarse=False, to_come=0)) == "Looking …"
+
+
 def test_two_requests_at_once_share_one_process(opened: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from napari_ifkd._plugin import preview
 
@@ -135,7 +148,6 @@ def test_a_process_that_dies_is_told_of_and_the_next_request_starts_another(open
 
 def test_a_part_is_laid_upon_a_coarse_one() -> None:
     from napari_ifkd._plugin.preview import _laid_upon
-    from napari_ifkd.inference.field_part import FieldPart
 
     coarse = FieldPart(np.full((10, 20), 50, np.uint8), (5, 10), (4.0, 4.0), True)
     fine = FieldPart(np.full((8, 12), 200, np.uint8), (24, 36), (1.0, 1.0), False)

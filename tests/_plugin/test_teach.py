@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 LEFT, RIGHT = shapely.box(32, 32, 150, 224), shapely.box(165, 32, 288, 160)
 
 
-def test_tiles_are_counted_as_training_will_cut_them(window: Any, drawn_slide: Path, tmp_path: Path) -> None:
+def test_tiles_are_counted_as_training_will_cut_them(window: Any, drawn_slide: Path, drawn_patches: Path, tmp_path: Path) -> None:
     dock, session, drawings = window.docks["Teacher"].teach, window.session, window.bench.drawings
     window.bench.open(drawn_slide)
     window.wait(lambda: session.tissue is not None)
@@ -31,6 +31,13 @@ def test_tiles_are_counted_as_training_will_cut_them(window: Any, drawn_slide: P
     dock.form["tiles.size_px"].value = 128
     window.wait(lambda: "0 without" in dock.told.text())
     assert "Draw larger, or take smaller tiles" in dock.told.text()
+    assert not dock.train.isEnabled()
+    assert "there are no tiles of one kind" in dock.train.toolTip()
+    dock.patches.value = drawn_patches
+    window.wait(lambda: "Both are learned from" in dock.told.text() and dock.train.isEnabled())
+    assert "They do not tell their resolution: taken as 1 µm/px" in dock.told.text()
+    dock.patches.line_edit.value = ""
+    window.wait(lambda: not dock.train.isEnabled())
     dock.form["tiles.size_px"].value = 32
 
     other = tmp_path / "other.tif"
@@ -44,3 +51,15 @@ def test_tiles_are_counted_as_training_will_cut_them(window: Any, drawn_slide: P
     window.wait(lambda: "Both kinds are needed" in dock.told.text() and "0 with and 36" in dock.told.text())
     assert not dock.train.isEnabled()
     window.wait(lambda: not drawings._timer.isActive())
+
+
+def test_the_pens_stay_under_the_mouse(window: Any, drawn_slide: Path) -> None:
+    dock = window.docks["Teacher"].teach
+    window.bench.open(drawn_slide)
+    window.click("Teacher", window.docks["Teacher"].teach_fold.button)
+    window.qtbot.wait(100)
+    at = dock.draw["normal"].y(), dock.train.y()
+    for use in ("tumour", "normal", "normal"):
+        window.click("Teacher", dock.draw[use])
+        window.qtbot.wait(50)
+        assert (dock.draw["normal"].y(), dock.train.y()) == at

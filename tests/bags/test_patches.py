@@ -37,7 +37,7 @@ def table(tmp_path: Path) -> Path:
 
 def test_patches_are_counted_unopened(drawn_patches: Path, tmp_path: Path) -> None:
     bags = read_patches(drawn_patches, TileConfig())
-    assert count_patches(drawn_patches) == (bags.positives, bags.negatives)
+    assert count_patches(drawn_patches) == (bags.positives, bags.negatives, None)
     with pytest.raises(BagError):
         count_patches(tmp_path / "nothing")
 

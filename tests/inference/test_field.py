@@ -65,6 +65,8 @@ def test_a_large_field_comes_coarse_first(fields: FieldPredictor, whole: Any, mo
     assert first.scale_yx[0] == pytest.approx(3, rel=0.02)
     assert first.values.size <= 20_000
     assert len(bands) >= 4
+    assert first.to_come == len(bands)
+    assert [part.to_come for part in bands] == list(reversed(range(len(bands))))
     made = np.zeros(whole.shape, int)
     for part in bands:
         assert not part.coarse

@@ -13,12 +13,11 @@ from qtpy.QtCore import QObject, QTimer
 
 from napari_ifkd.errors import InputError
 from napari_ifkd.files import write_aside
-from napari_ifkd.inference import open_map
 from napari_ifkd.runs.folder import RunFolder
-from napari_ifkd.session_records import BUILT_IN_TEACHER, Candidate, Compare
+from napari_ifkd.session_records import BUILT_IN_TEACHER, Compare
 from napari_ifkd.slides.resolution import SAME_MPP
 
-from .layers import prepare
+from .compared import kept_candidate
 from .look import show_whole
 from .settings import slide_folder, slides_folder
 from .worker import in_thread, say_error
@@ -26,6 +25,7 @@ from .worker import in_thread, say_error
 if TYPE_CHECKING:
     from napari_ifkd.runs.resolve import Resolved
     from napari_ifkd.session import Session
+    from napari_ifkd.session_records import Candidate
     from napari_ifkd.slides import Slide
 
     from .run_desk import RunDesk
@@ -257,17 +257,12 @@ class Memory(QObject):
     def _take_file(self, slide: Slide, view: View, path: Path) -> None:
         """Compare with what another program marked again, as it was read then."""
 
-        def read() -> Candidate:
-            found = open_map(path)
-            prepare(found, view.threshold, view.sigma_px)
-            return Candidate(found.path.parent, "file", 0, slide.name, found)
-
         def there(candidate: Candidate) -> None:
             if slide is self.session.slide:
                 self.session.compare_file(candidate)
                 self.session.set_compare(view.compare)
 
-        in_thread(read, there, _nothing)
+        in_thread(lambda: kept_candidate(path, slide, view.threshold, view.sigma_px), there, _nothing)
 
     def _listed(self, found: list[Path]) -> None:
         self.recent = list(dict.fromkeys(found))[:_MOST_RECENT]

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -169,7 +169,7 @@ class Previewer(QObject):
             self._say("This is a preview of the field; <i>Predict</i> makes the map of the slide.")
         else:
             self._draw(slide, said)
-            self._say("Coarse; looking closer …" if said.part.coarse else "Looking …")
+            self._say(_state(said.part))
 
     def _failed(self, error: object) -> None:
         self._say("")
@@ -237,6 +237,14 @@ class Previewer(QObject):
             self.viewer.layers.remove(layer)
 
 
+def _state(part: FieldPart) -> str:
+    """Say what a preview is at, by the part that came last."""
+    if not part.to_come:
+        return "Looking …"
+    parts = f"{part.to_come} part{'s' * (part.to_come > 1)}"
+    return f"{'Coarse by now. ' * part.coarse}Looking closer, {parts} to come; W begins anew where you look then …"
+
+
 def _place(slide: Slide, part: FieldPart) -> dict[str, Any]:
     """Return where a part lies in the viewer."""
     place = made.placement(slide.mpp, part.scale_yx)
@@ -256,7 +264,7 @@ def _laid_upon(below: FieldPart, part: FieldPart) -> FieldPart:
     top, left = max(0, y), max(0, x)
     window = values[top : y + part.values.shape[0], left : x + part.values.shape[1]]
     window[:] = part.values[top - y : top - y + window.shape[0], left - x : left - x + window.shape[1]]
-    return FieldPart(values, (origin[0], origin[1]), part.scale_yx, part.coarse)
+    return replace(part, values=values, origin_yx=(origin[0], origin[1]))
 
 
 def _start() -> subprocess.Popen[bytes]:

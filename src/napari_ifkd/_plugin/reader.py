@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 DRAWN = (".geojson", ".geojson.gz", ".xml")
+_NOTHING: Any = (None,)  # napari's word for what was read and is no layer
 SLIDES = (".svs", ".tif", ".tiff", ".ndpi", ".scn", ".mrxs", ".bif", ".vms", ".qptiff")
 
 
@@ -37,28 +38,38 @@ def named(error: InputError) -> InputError:
 
 
 def read(path: str | list[str]) -> list[LayerData]:
-    """Read slides, run folders, maps and masks.
+    """Read slides, run folders, maps and masks. Where docks are open they tell of an error, and nothing is read.
 
     Raises
     ------
     InputError
-        If one of them cannot be read.
+        If one of them cannot be read, and no docks are open.
     """
     paths = [Path(path)] if isinstance(path, str | Path) else [Path(p) for p in path]
+    viewer = _viewer_with_docks()
     try:
-        return _in_units_there([layer for p in paths for layer in _read(p)])
+        return _in_units_there([layer for p in paths for layer in _read(p)], viewer)
     except InputError as error:
-        raise named(error) from error
+        if viewer is None:
+            raise named(error) from error
+        from .worker import say_error
+
+        say_error(error)  # napari would ask for another reader, with a stack trace
+        return [_NOTHING]
 
 
-def _in_units_there(layers: list[LayerData]) -> list[LayerData]:
-    """Give layers the units of those that are open: where some differ napari warns of it; where docks are, they set them for all."""
+def _viewer_with_docks() -> Any | None:
     from napari import current_viewer
 
     from .bench import has_bench
 
     viewer = current_viewer()
-    if viewer is None or not has_bench(viewer):
+    return viewer if viewer is not None and has_bench(viewer) else None
+
+
+def _in_units_there(layers: list[LayerData], viewer: Any | None) -> list[LayerData]:
+    """Give layers the units of those that are open: where some differ napari warns of it; where docks are, they set them for all."""
+    if viewer is None:
         return layers
     units = next((layer.units for layer in viewer.layers if tag(layer)), None)
     return layers if units is None else [(data, {**options, "units": units}, kind) for data, options, kind in layers]

@@ -80,17 +80,17 @@ def read_patches(folder: str | Path, tiles: TileConfig) -> Bags:
     )
 
 
-def count_patches(folder: str | Path, group_column: str | None = None) -> tuple[int, int]:
-    """Return how many patches of a folder hold tumour, and how many none; images are not opened.
+def count_patches(folder: str | Path, group_column: str | None = None) -> tuple[int, int, float | None]:
+    """Return how many patches of a folder hold tumour, how many none, and their um/px if they tell; images are not opened.
 
     Raises
     ------
     BagError
         Listing every problem of its table or folders.
     """
-    items, _ = _list_items(Path(folder), group_column)
+    items, mpp = _list_items(Path(folder), group_column)
     positive = sum(bool(item.label) for item in items)
-    return positive, len(items) - positive
+    return positive, len(items) - positive, mpp
 
 
 def read_patch_masks(folder: str | Path, only: Collection[str] | None = None) -> dict[str, NDArray[np.bool_]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from math import ceil, sqrt
 from typing import TYPE_CHECKING
@@ -82,20 +83,19 @@ class FieldPredictor:
         area = (bottom - top) / scale[0] * (right - left) / scale[1]
         whole = shapely.box(left, top, right, bottom)
         coarse = max(1, ceil(sqrt(area / AT_ONCE_PX)))
+        bands = max(1, ceil(area / AT_ONCE_PX)) if area <= MOST_PX else 0
         found = False
         if coarse > 1:
             part = self._part(whole, self.card.mpp * coarse, True, exclusion, should_stop)
             found = part is not None
             if part is not None:
-                yield part
-        if area <= MOST_PX:
-            bands = max(1, ceil(area / AT_ONCE_PX))
-            edges = np.linspace(top, bottom, bands + 1)
-            for upper, lower in pairwise(edges):
-                part = self._part(shapely.box(left, upper, right, lower), self.card.mpp, False, exclusion, should_stop)
-                found |= part is not None
-                if part is not None:
-                    yield part
+                yield replace(part, to_come=bands)
+        edges = np.linspace(top, bottom, bands + 1)
+        for done, (upper, lower) in enumerate(pairwise(edges), start=1):
+            part = self._part(shapely.box(left, upper, right, lower), self.card.mpp, False, exclusion, should_stop)
+            found |= part is not None
+            if part is not None:
+                yield replace(part, to_come=bands - done)
         if not found:
             raise SlideError(self.slide.name, "no tissue is in the field", "Move to tissue")
 

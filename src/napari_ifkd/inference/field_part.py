@@ -20,9 +20,11 @@ class FieldPart:
     origin_yx : its corner, px of its own grid
     scale_yx : level-0 px per px
     coarse : whether it was made at a coarser resolution than the network's
+    to_come : how many parts follow at most
     """
 
     values: NDArray[np.uint8]
     origin_yx: tuple[int, int]
     scale_yx: tuple[float, float]
     coarse: bool
+    to_come: int = 0

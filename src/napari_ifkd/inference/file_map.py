@@ -63,7 +63,8 @@ def write_file_map(
     Returns
     -------
     ProbabilityMap
-        0 on glass and in excluded regions, else at least 1: normal tissue was looked at.
+        0 on glass and in excluded regions, else at least 1: normal tissue was looked at. Its attribute ``drawn`` tells whether the source
+        says of every px that it is tumour, or that it is not.
 
     Raises
     ------
@@ -103,12 +104,14 @@ def write_file_map(
             facts |= {"warnings": source.warnings, "domain_warning": source.domain_warning}
         pace = Pace("teacher map", shape[0], "rows")
         writer = stack.enter_context(MapWriter(Path(out), shape))
-        for rows in _resampled(source, shape, scale, check):
+        drawn = True
+        for rows, certain in _resampled(source, shape, scale, check):
+            drawn &= certain
             keep = coverage.rows(writer.row, len(rows))
             writer.append(rows if keep is None else rows * keep)
             if (event := pace.at(writer.row)) is not None:
                 yield event
-        return writer.complete(facts, check)
+        return writer.complete(facts | {"drawn": drawn}, check)
 
 
 def maps_of_tiles(pmap: ProbabilityMap, origins: NDArray[np.integer], tiles: TileConfig) -> NDArray[np.float16]:
@@ -157,24 +160,25 @@ def _reflected(index: NDArray[np.int64], size: int) -> NDArray[np.int64]:
 
 def _resampled(
     source: ProbabilityMap | FileMap, shape: tuple[int, int], scale_yx: tuple[float, float], check: Callable[[], None]
-) -> Generator[NDArray[np.uint8], None, None]:
-    """Yield rows ``(n, W)`` of the working grid, from top to bottom."""
+) -> Generator[tuple[NDArray[np.uint8], bool], None, None]:
+    """Yield rows ``(n, W)`` of the working grid, from top to bottom, and whether the source is certain of each px they are made of."""
     step_y, step_x = (working / own for working, own in zip(scale_yx, source.scale_yx, strict=True))  # source px per px
     rows = max(1, min(shape[0], int(_ROWS / step_y)))
     columns = max(1, min(shape[1], int(_PX / _ROWS / step_x)))
     for y in range(0, shape[0], rows):
-        band = np.zeros((min(rows, shape[0] - y), shape[1]), np.uint8)
+        band, certain = np.zeros((min(rows, shape[0] - y), shape[1]), np.uint8), True
         for x in range(0, shape[1], columns):
             check()
             part = band[:, x : x + columns]
             top, of_rows = _area_weights(y, part.shape[0], step_y)
             left, of_columns = _area_weights(x, part.shape[1], step_x)
             probability, seen = _values(source, top, left, of_rows.shape[1], of_columns.shape[1])
+            certain = certain and bool(((probability <= 0.5 / 255) | (probability >= 254.5 / 255)).all())
             share = (of_columns @ (of_rows @ seen).T).T  # of each px that the source covers
             total = (of_columns @ (of_rows @ probability).T).T
             mean = total / np.maximum(share, np.float32(_SEEN))
             part[:] = np.where(share >= _SEEN - 1e-4, np.clip(np.rint(mean * 255), 1, 255), 0)
-        yield band
+        yield band, certain
 
 
 def _values(source: ProbabilityMap | FileMap, y0: int, x0: int, height: int, width: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

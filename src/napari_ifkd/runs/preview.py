@@ -66,7 +66,7 @@ def answers(stream: IO[bytes]) -> Iterator[tuple[int, FieldPart | str | None]]:
         elif "shape" in head:
             height, width = head["shape"]
             values = np.frombuffer(stream.read(height * width), np.uint8).reshape(height, width)
-            yield head["number"], FieldPart(values, tuple(head["origin_yx"]), tuple(head["scale_yx"]), head["coarse"])
+            yield head["number"], FieldPart(values, tuple(head["origin_yx"]), tuple(head["scale_yx"]), head["coarse"], head["to_come"])
         else:
             yield head["number"], None
 
@@ -115,8 +115,8 @@ class _Server:
         field = self._field(request)
         exclusion = None if request.exclude is None else all_of(request.exclude, field.slide)
         for part in field.parts(request.box, exclusion, should_stop):
-            head = {"shape": part.values.shape, "origin_yx": part.origin_yx, "scale_yx": part.scale_yx, "coarse": part.coarse}
-            self._say({"number": request.number, **head}, part.values.tobytes())
+            head = {name: getattr(part, name) for name in ("origin_yx", "scale_yx", "coarse", "to_come")}
+            self._say({"number": request.number, "shape": part.values.shape, **head}, part.values.tobytes())
 
     def _field(self, request: Request) -> Any:
         from napari_ifkd.config import Config

@@ -50,8 +50,10 @@ class _Still(QObject):
 class _TroubleBar(QWidget):
     """What went wrong, at the foot of a dock, and a button that dismisses it."""
 
-    def __init__(self, dock: QWidget) -> None:
+    def __init__(self, dock: Dock) -> None:
         super().__init__(dock)
+        self.setAcceptDrops(True)
+        self._dock = dock
         self.notice = Notice()
         self.notice.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.dismiss = button("✕", "I have read it", TROUBLE.clear)
@@ -67,6 +69,14 @@ class _TroubleBar(QWidget):
         self.notice.say(message or None, "error")
         self.notice.setToolTip(message)
         self.setVisible(bool(message))
+
+    def dragEnterEvent(self, event: Any) -> None:
+        """Take what the dock takes: it stands over it."""
+        self._dock.dragEnterEvent(event)
+
+    def dropEvent(self, event: Any) -> None:
+        """Open what was dropped."""
+        self._dock.dropEvent(event)
 
 
 class Dock(QScrollArea):

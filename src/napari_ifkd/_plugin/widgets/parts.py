@@ -18,7 +18,7 @@ from napari_ifkd._plugin.trouble import TROUBLE
 from napari_ifkd.config import Config
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from magicgui.widgets import Widget
     from pydantic.fields import FieldInfo
@@ -50,6 +50,16 @@ def text(tooltip: str = "", *, lines: int = 0) -> QLabel:
     label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
     label.setToolTip(tooltip)
     return label
+
+
+def keep_room(label: QLabel, texts: Iterable[str]) -> None:
+    """Keep room for the longest of texts at the width a label has now: what lies below does not move from one to the next."""
+    said, heights = label.text(), []
+    for words in texts:
+        label.setText(words)
+        heights.append(label.heightForWidth(label.width()))
+    label.setText(said)
+    label.setMinimumHeight(max(heights, default=0))
 
 
 class Notice(QLabel):

@@ -23,7 +23,7 @@ from .count import CountPage
 from .dock import Dock
 from .lesions import LesionsPage
 from .look_sliders import LookSliders
-from .parts import Notice, acceptance, button, form, keep_place, offer, resolved, row, shortcut, text
+from .parts import Notice, acceptance, button, form, keep_place, keep_room, offer, resolved, row, shortcut, text
 
 if TYPE_CHECKING:
     from napari_ifkd.session_records import Candidate
@@ -151,13 +151,7 @@ class ReviewDock(Dock):
 
     def _reserve(self) -> None:
         """Keep room for the longest of what is said of the predictions here: going from one to the next moves no button."""
-        width, said = self.about.width(), self.about.text()
-        heights = []
-        for candidate in self.session.here():
-            self.about.setText(self._told_of(candidate))
-            heights.append(self.about.heightForWidth(width))
-        self.about.setText(said)
-        self.about.setMinimumHeight(max(heights, default=0))
+        keep_room(self.about, map(self._told_of, self.session.here()))
 
     def _show_round(self) -> None:
         session, shown = self.session, self.session.shown

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from qtpy.QtCore import QTimer
@@ -17,7 +17,7 @@ from napari_ifkd.slides import Slide, Tissue, find_tissue
 
 from .dock import AT_WORK
 from .job_bar import JobBar
-from .parts import Fold, allow, button, chosen_path, form, in_line, patch_folder, row, setting, settings_of, text
+from .parts import Fold, allow, button, chosen_path, form, in_line, keep_room, patch_folder, row, setting, settings_of, text
 from .pen import PEN_HELP, Pen
 
 if TYPE_CHECKING:
@@ -45,10 +45,10 @@ class Teach(QWidget):
         self._dock, self._drawings, self._session = dock, dock.bench.drawings, dock.session
         self._taken: Path | None = None
         self._tiles: tuple[int, int] | None = None  # with and without tumour; None while they are counted
-        self._patches_told = ""  # what there is in the patch folder
+        self._patches: tuple[int, int, float | None] | str = ""  # with and without tumour, and um/px; in words while they are not known
         self._at_work, self._stale = False, False  # one count at a time; whether what is being counted changed meanwhile
         self._tissues: WeakKeyDictionary[Slide, Tissue] = WeakKeyDictionary()
-        self.what = text("How to teach", lines=3)
+        self.what = text("How to teach")
         self.draw: dict[Use, Pen] = {
             "tumour": Pen(dock, "tumour", USES["tumour"][0], "Draw polygons in which most places hold some tumour"),
             "normal": Pen(dock, "normal", USES["normal"][0], "Draw polygons in which there is no tumour at all"),
@@ -90,6 +90,11 @@ class Teach(QWidget):
         dock.hear(self._drawings.pen, self._help)
         self._help()
 
+    def resizeEvent(self, event: Any) -> None:
+        """Keep room for both helps: the pens stay under the mouse when one is pressed."""
+        super().resizeEvent(event)
+        keep_room(self.what, (_HELP, PEN_HELP))
+
     def _help(self) -> None:
         self.what.setText(PEN_HELP if self._drawings.drawing in self.draw else _HELP)
 
@@ -103,16 +108,34 @@ class Teach(QWidget):
     def _look_into_folder(self) -> None:
         """Tell what a patch folder holds, by its table."""
         folder = chosen_path(self.patches)
-        self._patches_told = "" if folder is None else "Looking into the folder …"
+        self._patches = "" if folder is None else "Looking into the folder …"
         self._show()
 
-        def told(words: str) -> None:
+        def found(patches: tuple[int, int, float | None] | str) -> None:
             if folder == chosen_path(self.patches):
-                self._patches_told = words
+                self._patches = patches
                 self._show()
 
         if folder is not None:
-            self._dock.in_thread(lambda: _patches_told(folder), told, lambda error: told(escape(str(error))))
+            self._dock.in_thread(lambda: count_patches(folder, Config().tiles.group_column), found, lambda error: found(escape(str(error))))
+
+    def _patches_told(self) -> str:
+        folder, held = chosen_path(self.patches), self._patches
+        if folder is None or isinstance(held, str):
+            return "" if folder is None else str(held)
+        told = f"Patches of {escape(folder.name)}: {held[0]:,} with and {held[1]:,} without tumour."
+        mpp = float(self.form["tiles.mpp"].value)
+        return told if held[2] is not None else f"{told} They do not tell their resolution: taken as {mpp:g} µm/px (Advanced)."
+
+    def _one_kind_is_missing(self) -> bool:
+        """Return whether it is known that there would be nothing to learn from of tumour, or of normal tissue."""
+        folder, drawn, held = chosen_path(self.patches), self._tiles, self._patches
+        if folder is not None and isinstance(held, str):
+            return False
+        if drawn is None and any(self._drawings.count(use, slide) for use in self.draw for slide in self._session.slides):
+            return False
+        of_folder = (0, 0) if folder is None or isinstance(held, str) else held[:2]
+        return not all(one + other for one, other in zip(drawn or (0, 0), of_folder, strict=True))
 
     def _drawn(self) -> None:
         """Count the tiles anew, after the count that is at work if there is one."""
@@ -167,6 +190,8 @@ class Teach(QWidget):
         for made in self.draw.values():
             made.setEnabled(session.slide is not None)
         lacking = "" if both else "regions of both kinds are needed, or a patch folder"
+        if both and self._one_kind_is_missing():
+            lacking = "there are no tiles of one kind: draw larger, or take smaller tiles"
         allow(self.train, lacking or (AT_WORK if job is not None and job.alive else ""))
         if any(counts.values()):
             names = [f"{count} with" if use == "tumour" else f"{count} without" for use, count in counts.items()]
@@ -175,15 +200,12 @@ class Teach(QWidget):
             tiles = "" if self._tiles is None else f"<br>Tiles: {self._tiles[0]} with and {self._tiles[1]} without."
             if self._tiles is not None and any(count and not held for count, held in zip(counts.values(), self._tiles, strict=True)):
                 tiles += " <b>Draw larger, or take smaller tiles.</b>"
-            self.told.setText(f"Regions: {' and '.join(names)} tumour{on}.{tiles}{missing}")
+            both_of = "" if isinstance(self._patches, str) else " Both are learned from."
+            patches = "" if folder is None else f"<br>{self._patches_told()}{both_of}"
+            self.told.setText(f"Regions: {' and '.join(names)} tumour{on}.{tiles}{missing}{patches}")
         else:
-            self.told.setText(self._patches_told if folder is not None else "Nothing is drawn yet.")
+            self.told.setText(self._patches_told() if folder is not None else "Nothing is drawn yet.")
         self.progress.update_job()
         if job is not None and job.act == "train" and job.state == "done" and job.out != self._taken:
             self._taken = job.out
             self._dock.choose(job.out)
-
-
-def _patches_told(folder: Path) -> str:
-    with_tumour, without = count_patches(folder, Config().tiles.group_column)
-    return f"Patches of {escape(folder.name)}: {with_tumour:,} with and {without:,} without tumour."
