@@ -27,7 +27,8 @@ class NetworkConfig(Settings):
     """A network to build."""
 
     name: NetworkName = Field(
-        "vgg-mil", description="one of the paper's four; encoder-mil stands on any timm encoder, custom on a module of your own"
+        "vgg-mil",
+        description="the first four are the paper's; encoder-mil stands on any timm encoder, custom on a module of your own",
     )
     width: float = Field(0.5, gt=0, le=2, description="channel multiplier of the trunk; 1 is the paper's (VGG and SA only)")
     pretrained: bool = Field(False, description="start the trunk from its published weights (needs width 1 and a network connection)")
@@ -51,9 +52,14 @@ class TileConfig(Settings):
 
     size_px: int = Field(128, ge=32, le=2048, description="side of a tile, px at `mpp`")
     mpp: float = Field(1.0, gt=0.05, lt=20, description="working resolution, um/px; patches without a resolution are taken to have it")
-    max_tiles: int = Field(4096, ge=2, description="bags drawn from one slide at most (seeded draw)")
+    max_tiles: int = Field(4096, ge=2, description="bags drawn from one slide at most (seeded draw); fewer are quicker")
     min_tissue: float = Field(0.5, ge=0, le=1, description="share of a tile that must be tissue")
-    positive_above: float = Field(0.7, ge=0.5, le=1, description="teacher's image-level score from which a tile is a positive bag")
+    positive_above: float = Field(
+        0.7,
+        ge=0.5,
+        le=1,
+        description="teacher's image-level score from which a tile is a positive bag; higher: fewer tiles, but surer ones",
+    )
     negative_below: float = Field(
         0.3, ge=0, le=0.5, description="teacher's image-level score up to which a tile is a negative bag; between the two it is left out"
     )
@@ -104,7 +110,7 @@ class Stage1Config(Settings):
     top_share: float = Field(0.3, gt=0, le=1, description="share of pixels `topk-bce` looks at")
     gm_exponent: float = Field(4.0, gt=0, description="r of the generalised mean in `gm-bce`")
     epochs: int = Field(30, ge=1, description="passes over the bags")
-    batch: int = Field(32, ge=2, description="bags in a batch, half of each class where both exist")
+    batch: int = Field(32, ge=2, description="bags learned from at once, half of each class where both exist; fewer need less memory")
     learning_rate: float = Field(1e-3, gt=0, description="Adam's, with a cosine schedule to zero; the last epoch is kept")
     side_rates: tuple[float, ...] = Field(
         (1.0,), min_length=1, description="learning rate of the side heads relative to the trunk's: one number for all, or one a side"
@@ -122,7 +128,9 @@ class RobustConfig(Settings):
     pixel_bce: bool = Field(True, description="binary cross-entropy on the fused map to the soft target")
     confidence: float = Field(0.05, ge=0, lt=0.5, description="tau: pixels with |q - 0.5| < tau do not count; 0 switches the mask off")
     hard_negatives: bool = Field(True, description="the target of negative bags is zero; off: the teacher's map, as for positive ones")
-    averaged_views: bool = Field(True, description="teacher's maps averaged over the 8 flips and rotations")
+    averaged_views: bool = Field(
+        True, description="teacher's maps averaged over the 8 flips and rotations: smoother, and it looks eight times"
+    )
     centred: bool = Field(False, description="teacher's maps are moved so that Otsu's threshold between their two classes is 0.5")
     label_loss: float = Field(
         1.0, ge=0, description="weight of stage 1's loss to the image labels that a person gave, beside what the teacher says; 0 is off"
@@ -143,16 +151,23 @@ class RobustConfig(Settings):
 class RoundConfig(Settings):
     """Stage 2: rounds of fusion knowledge distillation."""
 
-    rounds: int = Field(3, ge=1, description="teacher-student rounds at most")
-    epochs: int = Field(10, ge=1, description="epochs in a round")
+    rounds: int = Field(3, ge=1, description="teacher-student rounds at most; one can look at each, and stop")
+    epochs: int = Field(10, ge=1, description="passes over the bags in a round; few are a quick try")
     mode: Mode = Field(
         "robust",
         description="robust, recommended, resists the teacher's errors; paper is as published; released is what its program does; "
         "oeem trains once on the fixed pseudo-mask",
     )
-    structure: Structure = Field("fusion", description="which outputs of the teacher teach which of the student's")
-    batch: int = Field(32, ge=2, description="bags in a batch, half of each class where both exist")
-    learning_rate: float = Field(1e-3, gt=0, description="Adam's, cosine to zero in each round")
+    structure: Structure = Field(
+        "fusion",
+        description="which outputs of the teacher teach which of the student's: fusion is the paper's, the others are its ablations",
+    )
+    batch: int = Field(32, ge=2, description="bags learned from at once, half of each class where both exist; fewer need less memory")
+    learning_rate: float = Field(
+        1e-3,
+        gt=0,
+        description="size of the student's steps (Adam's, cosine to zero in each round); with smaller ones it stays nearer to its teacher",
+    )
     copy_rate: float = Field(
         0.1,
         gt=0,
@@ -180,7 +195,9 @@ class AcceptanceConfig(Settings):
 
     rule: Literal["cautious", "always"] = Field("cautious", description="always: switch after every round, whatever it did")
     max_area_shift: float = Field(
-        0.15, gt=0, description="veto: relative change of the mean positive area from the first teacher's (or the prior)"
+        0.15,
+        gt=0,
+        description="veto on a round whose mean positive area is further than this from the first teacher's (or the prior); larger: bolder",
     )
     max_accuracy_drop: float = Field(0.02, ge=0, description="veto: fall of the bag accuracy on the validation split from the teacher's")
     area_prior: float | None = Field(None, gt=0, lt=1, description="known mean tumour share of positive bags; replaces the first teacher's")
@@ -208,7 +225,7 @@ class Config(Settings):
     rounds: RoundConfig = RoundConfig()
     acceptance: AcceptanceConfig = AcceptanceConfig()
     inference: InferenceConfig = InferenceConfig()
-    seed: int = Field(0, ge=0, lt=2**31, description="of every draw: weights, batches, tiles, augmentation")
+    seed: int = Field(0, ge=0, lt=2**31, description="of every draw (weights, batches, tiles, augmentation): another seed is another try")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps")
     precision: Literal["auto", "float32", "bf16"] = Field("auto", description="auto: bf16 autocast where the processor has it")
     threads: int = Field(0, ge=0, description="CPU threads of torch; 0 is torch's own choice")

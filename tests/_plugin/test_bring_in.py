@@ -81,7 +81,7 @@ def test_corrections_of_the_run_that_is_shown(window: Any, part: Any, drawn: Pat
     part.file.value = drawn
     part.use.setCurrentText("Corrections")
     window.click("Export", part.bring)
-    window.wait(lambda: any("by --tumour" in line or "Nest" in line for line in said))
+    window.wait(lambda: any("in the field tumour class" in line for line in said))
     part.tumour.setText("nest, other")
     window.click("Export", part.rest)
     bring(window, part, drawn, "Corrections")

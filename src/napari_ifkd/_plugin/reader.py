@@ -11,6 +11,7 @@ from napari_ifkd.errors import InputError
 from napari_ifkd.slides.dicom import is_dicom
 
 from .layers import LayerData, heat_layer, mask_layer, slide_layer, tag
+from .words import in_window
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,7 +35,7 @@ def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerD
 def named(error: InputError) -> InputError:
     """Return an error that calls a file by its name: a notification shows one line, and a path would fill it."""
     what = Path(error.what).name if Path(error.what).is_absolute() else error.what
-    return type(error)(what, error.cause, error.remedy.replace(" (--out)", ""))  # a window has no options
+    return type(error)(what, in_window(error.cause), in_window(error.remedy))
 
 
 def read(path: str | list[str]) -> list[LayerData]:

@@ -18,6 +18,7 @@ from napari_ifkd.runs.process import ChildRun
 from .layers import prepare
 from .reader import named
 from .trouble import TROUBLE
+from .words import in_window
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -177,7 +178,7 @@ class Runner:
             event, found = told
             self.session.apply(event, found)
             if isinstance(event, RunFailed):
-                toast(event.message)  # docks of runs show it as long as it is the last run
+                toast(in_window(event.message))  # docks of runs show it as long as it is the last run
 
     def _lost(self, error: Exception) -> None:
         self._take((RunFailed(str(error)), None))

@@ -90,7 +90,14 @@ class BringIn(QWidget):
             layout.addWidget(part)
         self.use.currentTextChanged.connect(lambda _: self._show())
         self.file.changed.connect(lambda _: self._show())
+        dock.listen("slide", to=self._turn)
         dock.listen("slide", "shown", "given", to=self._show)
+
+    def _turn(self) -> None:
+        """Take back what was said of another slide."""
+        self.rest.setChecked(False)
+        if not self._busy:
+            self.told.setText("")
 
     def _kind(self) -> str:
         return USES[self.use.currentText()][0]
@@ -166,7 +173,7 @@ class BringIn(QWidget):
             if former != path:
                 said += f"<br>It takes the place of {former.name}."
             self._dock.session.give(kind, path, slide)  # type: ignore[arg-type] # one of the two
-        self.told.setText(said)
+        self.told.setText(said if slide is self._dock.session.slide else "")
         self._show()
         if kind == "corrections":
             self._dock.bench.corrected.emit()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QProgressBar, QSizePolicy, QVBoxLayout, QWidget
 
+from napari_ifkd._plugin.words import in_window
 from napari_ifkd.runs.folder import RunFolder
 
 from .log_dialog import LogDialog
@@ -85,10 +86,10 @@ class JobBar(QWidget):
         self.line.setMinimumHeight(_LINES * self.line.fontMetrics().lineSpacing() if job.alive else 0)  # the buttons below stay
         self.line.setText(job_line(job) if self._is_here(job) else "Done, on another slide.")
         self.line.setVisible(bool(self.line.text()))
-        self.line.setToolTip(job.message if job.state == "done" else "")
+        self.line.setToolTip(in_window(job.message) if job.state == "done" else "")
         notice = self.session.notice
         self.warned.say(None if self._warned and notice == self.session.warning() else notice, "note")
-        self.error.say(job.message if job.state == "failed" else None, "error")
+        self.error.say(in_window(job.message) if job.state == "failed" else None, "error")
 
     def _is_here(self, job: Job) -> bool:
         """Return whether what is said of the end of a run holds for the active slide."""

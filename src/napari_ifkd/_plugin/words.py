@@ -1,0 +1,24 @@
+"""What the engine tells, in the words of the window: where the command line has options, it has docks and fields."""
+
+from __future__ import annotations
+
+WORDS = {
+    " (--out)": "",
+    " (--forever)": "",
+    "by --tumour CLASS": "in the field tumour class",
+    "these by --tumour": "these in the field tumour class",
+    "Leave --tumour out": "Leave the field tumour class empty",
+    "Give it with --mpp X (": "Give it in the Slide dock (",
+    "Give a --region to predict, or settings with `inference: {tissue_only: false}` by --config": (
+        "Choose Visible field or Shapes layer in the Slide dock"
+    ),
+    "or --device cpu": "or the CPU as device (Teacher dock)",
+    "--slide, or Review, Points in the window": "Review, Points",
+}
+
+
+def in_window(told: str) -> str:
+    """Return what the engine tells as the window says it."""
+    for option, words in WORDS.items():
+        told = told.replace(option, words)
+    return told
