@@ -105,7 +105,10 @@ def test_evidence_holds_the_numbers() -> None:
     assert "agreement with the teacher 0.900" in evidence
 
 
-def test_an_empty_first_teacher_does_not_divide_by_zero() -> None:
-    first = {**FIRST, "positive_area": 0.0}
-    assert judged(first=first, positive_area=0.0).switched
-    assert not judged(first=first, positive_area=0.1).switched
+def test_a_first_teacher_that_marks_nothing_is_no_measure() -> None:
+    first = {**FIRST, "positive_area": 0.0004}
+    for area in (0.0, 0.0004, 0.1):
+        decision = judged(first=first, positive_area=area)
+        assert not decision.switched
+        assert "the first teacher marks nothing" in decision.reason
+    assert judged(first=first, positive_area=0.41, prior=0.4).switched

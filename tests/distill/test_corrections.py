@@ -57,7 +57,7 @@ def student_of(train: Bags, val: Bags, config: Config, network: Network, hints: 
 
 @pytest.mark.parametrize("mode", ["robust", "paper", "oeem"])
 def test_a_painted_correction_moves_the_student_there(train: Bags, val: Bags, config: Config, network: Network, mode: str) -> None:
-    """Against the same round without it: up where tumour was painted, down where normal was."""
+    """Against the same round without it: what was painted tumour and what was painted normal move apart."""
     rates = {"rounds.learning_rate": 4e-3, "rounds.copy_rate": 1.0, "rounds.robust.label_loss": 0.0}  # labels alone would teach it
     short = config.replaced(**{"rounds.mode": mode, "rounds.rounds": 1, "rounds.epochs": 12}, **rates)
     rows = [1, 3, 5, 7]  # positive bags: dark on their right half
@@ -67,8 +67,9 @@ def test_a_painted_correction_moves_the_student_there(train: Bags, val: Bags, co
     taught, events = student_of(train, val, short, network, hints_of(train, rows, labels))
     assert not any(isinstance(e, Warned) and "orrect" in e.message for e in events)
     before, after = (probability(model, train.images[rows]) for model in (plain, taught))
-    assert (after - before)[labels == 2].mean() > 0.1
-    assert (after - before)[labels == 1].mean() < -0.02  # it was low already
+    apart = [float(found[labels == 2].mean() - found[labels == 1].mean()) for found in (before, after)]
+    assert apart[1] > apart[0] + 0.08  # 0.13 to 0.58 with five other pairs of networks
+    assert apart[1] > 0.2
 
 
 def test_the_weight_of_corrections_acts(train: Bags, val: Bags, config: Config, network: Network) -> None:

@@ -46,7 +46,7 @@ def answers(model: MILModel, bags: Bags) -> np.ndarray:
 
 
 def test_a_student_learns_what_the_maps_say(train: Bags, val: Bags, teacher: FixedTeacher, config: Config, network: Network) -> None:
-    config = config.replaced(**ALWAYS, **{"rounds.rounds": 1, "rounds.epochs": 10, "rounds.learning_rate": 3e-3})
+    config = config.replaced(**ALWAYS, **{"rounds.rounds": 1, "rounds.epochs": 20, "rounds.learning_rate": 5e-3})
     events, outcome = finish(distill(teacher, network(1), train, val, config))
     rounds = [e for e in events if isinstance(e, RoundDone)]
     assert rounds[0].scores["positive_area"] == 0.5, "round 0 tells of the maps"

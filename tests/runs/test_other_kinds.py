@@ -56,13 +56,13 @@ def learned(student: MILModel, teacher: MILModel, patches: Path, config: Config)
 
 
 def test_resnet_student_learns_from_a_vgg_teacher(drawn_patches: Path, drawn_teacher: Path, tmp_path: Path, config: Config) -> None:
-    settings = config.replaced(**{"rounds.rounds": 1, "rounds.epochs": 20, "rounds.learning_rate": 3e-3, "student.name": "resnet-mil"})
+    settings = config.replaced(**{"rounds.rounds": 1, "rounds.epochs": 20, "rounds.learning_rate": 6e-3, "student.name": "resnet-mil"})
     list(distill_run([drawn_patches], drawn_teacher, tmp_path / "run", settings))
     teacher, _ = load_model(drawn_teacher)
     student, card = load_model(RunFolder(tmp_path / "run").model_path(1))
     assert card.network.name == "resnet-mil"
     distance, ignorant = learned(student, teacher, drawn_patches, settings)
-    assert distance < 0.65 * ignorant  # 0.53 on one processor, below 0.5 on another: each rounds bf16 its own way
+    assert distance < 0.7 * ignorant  # 0.47 to 0.57 with three seeds; each processor rounds bf16 its own way
 
 
 def test_vgg_student_learns_from_a_frozen_vit_teacher(drawn_patches: Path, tmp_path: Path, config: Config) -> None:

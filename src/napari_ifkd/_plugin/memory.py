@@ -250,16 +250,17 @@ class Memory(QObject):
                 self.session.set_pair(a, b)
                 self.session.set_compare(view.compare)
             elif view.file is not None:
-                self._take_file(slide, view, Path(view.file))
+                self._take_file(slide, view, Path(view.file), a)
         self._slide = slide
         self._note()
 
-    def _take_file(self, slide: Slide, view: View, path: Path) -> None:
+    def _take_file(self, slide: Slide, view: View, path: Path, a: Candidate | None) -> None:
         """Compare with what another program marked again, as it was read then."""
 
         def there(candidate: Candidate) -> None:
             if slide is self.session.slide:
                 self.session.compare_file(candidate)
+                self.session.set_pair(a or self.session.a, candidate)
                 self.session.set_compare(view.compare)
 
         in_thread(lambda: kept_candidate(path, slide, view.threshold, view.sigma_px), there, _nothing)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from napari_ifkd.config import AcceptanceConfig, Mode
 
 Scores = dict[str, float]
+_LEAST_AREA = 1e-3  # areas below a thousandth are as good as none
 
 
 def decide(
@@ -68,7 +69,9 @@ def _area(settings: AcceptanceConfig, first: Scores, teacher: Scores, student: S
     if "positive_area" not in student or "positive_area" not in first:
         return "no tumour tiles were kept aside to check the marked area on"
     area, wanted = student["positive_area"], settings.area_prior or first["positive_area"]
-    shift = _shift(area, wanted)
+    if settings.area_prior is None and wanted < _LEAST_AREA:
+        return "of the tumour tiles kept aside for checking the first teacher marks nothing, so they tell nothing of the student"
+    shift = (area - wanted) / wanted
     if abs(shift) <= settings.max_area_shift:
         return None
     if settings.area_prior is not None and abs(area - wanted) < abs(teacher["positive_area"] - wanted):
@@ -89,11 +92,6 @@ def _accuracy(settings: AcceptanceConfig, first: Scores, teacher: Scores, studen
     if student["bag_accuracy"] >= best - allowed - 1e-9:
         return None
     return f"the student is right less often about which tiles hold tumour ({student['bag_accuracy']:.1%} against {best:.1%})"
-
-
-def _shift(area: float, wanted: float) -> float:
-    """Return the relative change; areas below a thousandth are not told apart."""
-    return (area - wanted) / max(wanted, 1e-3)
 
 
 def _evidence(settings: AcceptanceConfig, first: Scores, teacher: Scores, student: Scores, bags: int, centred: bool) -> str:
