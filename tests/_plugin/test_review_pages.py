@@ -631,13 +631,27 @@ def test_what_is_excluded_later_counts_no_more(window: Any, reviewed: Any) -> No
     window.wait(lambda: "F1" in reviewed.compare.numbers.text() and "B only 0 mm²" not in reviewed.compare.numbers.text())
     window.wait(lambda: table.item(0, 3).text() != "")
     before = [float(table.item(row, 3).text()) for row in (0, 1)]
+    lesions = page(window, reviewed, "Lesions")
+    window.click("Review", lesions.list)
+    window.wait(lambda: lesions.model.rowCount() == 3)
+    shown = session.shown.path
+
+    def on_screen() -> np.ndarray:
+        return np.asarray(window.bench.layers.find("mask", shown).data[0])
+
+    assert on_screen()[:68].any()
     width = session.slide.shape_level0[1]
     window.bench.drawings.add("exclusion", session.slide, [("pen", shapely.box(0, 0, width, 140))])  # all but the small square
     window.wait(lambda: "B only 0 mm²" in reviewed.compare.numbers.text())
     window.wait(lambda: [float(table.item(row, 3).text()) for row in (0, 1)] < before)
+    window.wait(lambda: not on_screen()[:70].any() and bool(on_screen()[70:].any()))
+    assert lesions.model.rowCount() == 0  # others than those that an export holds now
+    window.click("Review", lesions.list)
+    window.wait(lambda: lesions.model.rowCount() == 2)
     window.click("Slide", window.docks["Slide"].exclusions_fold.button)
     window.click("Slide", window.docks["Slide"].exclusions.clear)
     window.wait(lambda: [float(table.item(row, 3).text()) for row in (0, 1)] == before)
+    window.wait(lambda: bool(on_screen()[:68].any()))
     window.wait(lambda: "F1" in reviewed.compare.numbers.text() and "B only 0 mm²" not in reviewed.compare.numbers.text())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import tracemalloc
@@ -19,6 +20,7 @@ from napari_ifkd.config import Config
 from napari_ifkd.errors import Cancelled, ExportError, RunError
 from napari_ifkd.events import Decision, RoundDone
 from napari_ifkd.export import ExportOptions, export_map, export_run
+from napari_ifkd.export.lesions import lesions_of
 from napari_ifkd.runs.folder import RunFolder
 from napari_ifkd.slides import open_slide
 
@@ -103,6 +105,35 @@ def test_small_objects_are_left_out_of_every_format(make_map, tmp_path):
     drawn = rasterize(shapely.multipolygons([shape(f["geometry"]) for f in features(geo)]), found.shape, found.scale_yx)
     assert drawn.sum() < found.mask(0.5, 2).compute().sum()
     np.testing.assert_array_equal(tifffile.imread(tiff), drawn)
+
+
+def test_what_is_excluded_later_is_as_if_nobody_had_looked(make_map, tmp_path):
+    found = make_map()
+    height, width = found.shape
+    scale_y, scale_x = found.scale_yx
+    left, top, right, bottom = 0.2 * width * scale_x, 0.3 * height * scale_y, 0.7 * width * scale_x, 0.8 * height * scale_y
+    y, x = (np.arange(height)[:, None] + 0.5) * scale_y, (np.arange(width) + 0.5) * scale_x
+    inside = (y > top) & (y < bottom) & (x > left) & (x < right)
+    values = found.read(0, 0, height, width)
+    wanted = np.where(inside, 0, values)
+    formats = ["ome-tiff", "prob-ome-tiff", "csv", "geojson", "ome-zarr"]
+    files = export_map(found, tmp_path, formats, threshold=0.5, sigma_px=2, exclusion=shapely.box(left, top, right, bottom))
+    of = {end: next(path for path in files if path.name.endswith(end)) for end in (".prob.ome.tif", "7.ome.tif", ".slide.csv", ".geojson")}
+    np.testing.assert_array_equal(tifffile.imread(of[".prob.ome.tif"]), wanted)
+    with tifffile.TiffFile(of[".prob.ome.tif"]) as tiff:
+        for level in tiff.series[0].levels[1:]:
+            assert not level.asarray()[round(0.35 * level.shape[0]) : round(0.75 * level.shape[0]), level.shape[1] // 2].any()
+    mask = tifffile.imread(of["7.ome.tif"])
+    assert mask.any()
+    assert not mask[inside].any()
+    with of[".slide.csv"].open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    px_mm2 = found.pixel_size_um_yx[0] * found.pixel_size_um_yx[1] / 1e6
+    assert float(row["looked_at_mm2"]) == pytest.approx((wanted > 0).sum() * px_mm2)
+    assert float(row["tumour_share_of_looked_at"]) == pytest.approx(mask.sum() / (wanted > 0).sum(), abs=1e-6)
+    listed = lesions_of(found, 0.5, 2, exclusion=shapely.box(left, top, right, bottom))  # as the window lists them
+    assert sum(lesion.area_px for lesion in listed) == mask.sum()
+    assert len(listed) == len(features(of[".geojson"]))
 
 
 def test_ome_tiff_is_a_labelled_pyramid_in_place(make_map, tmp_path):

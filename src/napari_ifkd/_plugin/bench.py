@@ -109,6 +109,7 @@ class Bench:
         viewer.layers.events.inserted.connect(self._inserted)
         viewer.layers.events.removed.connect(self._removed)
         viewer.layers.selection.events.active.connect(self._selected)
+        self.drawings.changed.connect(self._exclude)
         self.session.events.slide.connect(self._look_for_tissue)
         self.session.events.slide.connect(self._look_for_work)
         with suppress(KeyError):  # the manifest is not registered
@@ -299,6 +300,9 @@ class Bench:
                 self.session.found_tissue(slide, tissue)
 
             in_thread(lambda: find_tissue(slide), found)
+
+    def _exclude(self) -> None:
+        self.layers.exclude(self.drawings.excluded())
 
     def _look_for_work(self) -> None:
         self.runs.look_for_work(runs_folder())

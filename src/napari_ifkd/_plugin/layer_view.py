@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import shapely
 
 from . import layers as made
 from .palette import STUDENT, TEACHER
@@ -14,6 +15,8 @@ from .side_by_side import SideBySide
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    from shapely.geometry.base import BaseGeometry
 
     from napari_ifkd.session import Session
     from napari_ifkd.session_records import Candidate, Job
@@ -58,6 +61,7 @@ class LayerView:
         self._hidden: list[Any] = []  # layers that are hidden meanwhile
         self._sides = SideBySide(viewer)
         self._judged: tuple[tuple[str, float, float], list[Any]] = (("", 0.0, 0.0), [])
+        self._excluded: BaseGeometry | None = None
         events = session.events
         events.slide.connect(self._slide_changed)
         for name in ("candidates", "files", "shown", "a", "b", "compare", "heat"):
@@ -183,7 +187,21 @@ class LayerView:
     def _mask_levels(self, candidate: Candidate) -> list[Any]:
         threshold, sigma_px = self.session.threshold, self.session.sigma_px
         judged, levels = self._judged
-        return levels if judged == (str(candidate.path), threshold, sigma_px) else made.mask_levels(candidate.found, threshold, sigma_px)
+        if judged != (str(candidate.path), threshold, sigma_px):
+            levels = made.mask_levels(candidate.found, threshold, sigma_px)
+        return self._without_excluded(levels, candidate)
+
+    def exclude(self, excluded: BaseGeometry | None) -> None:
+        """Take what is excluded on the active slide, (x, y) in level-0 px, out of the masks that are shown."""
+        if excluded != self._excluded:
+            self._excluded = excluded
+            self._remask()
+
+    def _without_excluded(self, levels: list[Any], candidate: Candidate) -> list[Any]:
+        if self._excluded is None:
+            return levels
+        scale_y, scale_x = candidate.found.scale_yx
+        return made.without(levels, candidate.found, shapely.transform(self._excluded, lambda xy: xy / (scale_x, scale_y)))
 
     def refresh(self) -> None:
         """Make the layers of predictions as the session says, a change a turn of the event loop, and then draw them."""
@@ -328,6 +346,8 @@ class LayerView:
 
     def _show_compared(self, make: Callable[[], made.LayerData]) -> None:
         data, options, kind = make()
+        if self.session.compare == "disagreement" and self.session.a is not None:
+            data = self._without_excluded(data, self.session.a)
         self._add(self.viewer.add_labels if kind == "labels" else self.viewer.add_image, data, options)
 
     def _heated(self) -> Candidate | None:
@@ -430,7 +450,8 @@ class LayerView:
         a, b = session.a, session.b
         for layer in self.ours("disagreement"):
             if a is not None and b is not None:
-                layer.data = made.disagreement_levels(a.found, b.found, session.threshold, session.sigma_px)
+                levels = made.disagreement_levels(a.found, b.found, session.threshold, session.sigma_px)
+                layer.data = self._without_excluded(levels, a)
         for layer in self.ours("uncertainty"):
             if b is not None:
                 layer.data = made.uncertainty_levels(b.found, session.threshold)

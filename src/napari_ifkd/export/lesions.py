@@ -10,11 +10,14 @@ import shapely
 from napari_ifkd.annotations.verdicts import read_verdicts
 
 from .corrected import corrected
+from .excluded import cleared
 from .mask import bands_of
 from .outlines import Outline, OutlineTracer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from shapely.geometry.base import BaseGeometry
 
     from napari_ifkd.annotations import Corrections
     from napari_ifkd.annotations.verdicts import Verdict, Word
@@ -29,6 +32,7 @@ def lesions_of(
     threshold: float,
     sigma_px: float,
     corrections: Corrections | None = None,
+    exclusion: BaseGeometry | None = None,
     check: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Outline]:
     """Return the lesions that an export of a map would hold before anybody rejected one.
@@ -36,7 +40,7 @@ def lesions_of(
     Parameters
     ----------
     source, threshold, sigma_px : as in :meth:`ProbabilityMap.mask`
-    corrections : pixels that a person painted; they win over the map
+    corrections, exclusion : as in :func:`napari_ifkd.export.export_map`
     check : called with rows done and in all; raises to stop
 
     Returns
@@ -44,9 +48,15 @@ def lesions_of(
     Their outlines, (x, y) in px of the map, with the mean of the probability
     """
     tracer = OutlineTracer(source.shape[1])
+    if exclusion is not None:
+        source = source.without(exclusion)
     bands = bands_of(source, threshold, sigma_px, check)
+    if corrections is not None:
+        bands = corrected(bands, corrections, source.shape)
+    if exclusion is not None:
+        bands = cleared(bands, exclusion, source.scale_yx)
     y = 0
-    for band in bands if corrections is None else corrected(bands, corrections, source.shape):
+    for band in bands:
         tracer.add(band > 0, source.read(y, 0, len(band), source.shape[1]))
         y += len(band)
     return list(tracer.finish())

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import dask.array as da
 import numpy as np
 import zarr
 
+from napari_ifkd.annotations.raster import rasterize
 from napari_ifkd.errors import RunError
 
 from .pseudo_mask import gaussian_reach, smooth_window
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from shapely.geometry.base import BaseGeometry
 
 ATTRIBUTE = "napari_ifkd"
 _BLOCK = 1024  # px a side of a lazily computed block
@@ -93,6 +95,14 @@ class ProbabilityMap:
         values = np.asarray(self.levels[level][top:bottom, left:right], np.uint8)
         return smooth_window(values, sigma_px)[y0 - top : y0 - top + height, x0 - left : x0 - left + width]
 
+    def without(self, exclusion: BaseGeometry) -> Self:
+        """Return the map as if a region, (x, y) in level-0 px, had not been looked at."""
+        levels: list[Any] = [
+            _Cleared(level, exclusion, (self.scale_yx[0] * 2**index, self.scale_yx[1] * 2**index))
+            for index, level in enumerate(self.levels)
+        ]
+        return type(self)(self.path, levels, self.attributes)
+
     def mask(self, threshold: float, sigma_px: float, level: int = 0) -> da.Array:
         """Return the pseudo-mask, computed block by block when looked at.
 
@@ -124,6 +134,21 @@ class ProbabilityMap:
     def __repr__(self) -> str:
         """Name the slide and the size."""
         return f"ProbabilityMap({self.slide.get('name')!r}, {self.shape[0]} x {self.shape[1]} px at {self.mpp} um/px)"
+
+
+class _Cleared:
+    """A level of a map, read like one, in which a region was not looked at; a pixel is where its centre is."""
+
+    def __init__(self, level: zarr.Array[Any], exclusion: BaseGeometry, scale_yx: tuple[float, float]) -> None:
+        self._level, self._exclusion, self._scale_yx = level, exclusion, scale_yx
+        self.shape, self.dtype, self.ndim, self.size = level.shape, level.dtype, level.ndim, level.size
+
+    def __getitem__(self, key: slice | tuple[slice, slice]) -> NDArray[np.uint8]:
+        rows, columns = key if isinstance(key, tuple) else (key, slice(None))
+        values = np.array(self._level[rows, columns])
+        corner = rows.indices(self.shape[0])[0], columns.indices(self.shape[1])[0]
+        values[rasterize(self._exclusion, values.shape, self._scale_yx, corner)] = 0
+        return values
 
 
 def _pieces(length: int) -> tuple[int, ...]:

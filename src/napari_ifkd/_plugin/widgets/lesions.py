@@ -16,6 +16,7 @@ from napari_ifkd._plugin.palette import BOTH, ERROR
 from napari_ifkd._plugin.worker import say_error
 from napari_ifkd.annotations.verdicts import Verdict, read_verdicts, write_verdicts
 from napari_ifkd.export.corrected import corrections_for
+from napari_ifkd.export.excluded import exclusion_for
 from napari_ifkd.export.lesions import lesions_of, verdicts_for, verdicts_on
 from napari_ifkd.runs.folder import RunFolder
 
@@ -25,6 +26,7 @@ from .parts import button, row, shortcut, spin, text
 
 if TYPE_CHECKING:
     from shapely.geometry import Polygon
+    from shapely.geometry.base import BaseGeometry
 
     from napari_ifkd.annotations.verdicts import Word
     from napari_ifkd.session_records import Candidate
@@ -45,6 +47,7 @@ class LesionsPage(Page):
         super().__init__(dock)
         self._of: tuple[Candidate, float, float] | None = None  # whose lesions are listed, at which threshold and smoothing
         self._shapes: dict[Lesion, Polygon] = {}  # px of the map
+        self._excluded: BaseGeometry | None = None  # where none are listed
         self._left_out: list[Lesion] = []
         self._busy = False
         self.what = text("Whose lesions these are")
@@ -91,6 +94,7 @@ class LesionsPage(Page):
         self.keys = {key: shortcut(self.steps, key, act) for key, act in acts.items()}
         self.least.valueChanged.connect(self._leave_small_out)
         dock.listen("slide", "shown", "threshold", "sigma_px", to=self._show)
+        dock.hear(dock.bench.drawings.changed, self._show)
 
     # --- finding
 
@@ -98,11 +102,14 @@ class LesionsPage(Page):
         shown, threshold, sigma_px = self._session.shown, self._session.threshold, self._session.sigma_px
         if shown is None:
             return
+        drawn = self._dock.bench.drawings.excluded()
         self._session.set_compare("off")  # it is this mask that is judged
 
         def work() -> tuple[list[Lesion], list[Word | None], list[Polygon]]:
             found, run = shown.found, RunFolder(shown.run)
-            outlines = lesions_of(found, threshold, sigma_px, corrections_for(run, found))
+            parts = [part for part in (exclusion_for(found, run, ()), drawn) if part is not None]
+            exclusion = shapely.union_all(parts) if parts else None
+            outlines = lesions_of(found, threshold, sigma_px, corrections_for(run, found), exclusion)
             pixel_mm2 = found.pixel_size_um_yx[0] * found.pixel_size_um_yx[1] / 1e6
             scale_y, scale_x = found.scale_yx
             lesions = []
@@ -118,7 +125,7 @@ class LesionsPage(Page):
         def listed(found: tuple[list[Lesion], list[Word | None], list[Polygon]]) -> None:
             self._busy = False
             if (shown, threshold, sigma_px) == (self._session.shown, self._session.threshold, self._session.sigma_px):
-                self._of = shown, threshold, sigma_px
+                self._of, self._excluded = (shown, threshold, sigma_px), drawn
                 lesions, words, shapes = found
                 self._shapes = dict(zip(lesions, shapes, strict=True))
                 self.model.show(lesions, words)
@@ -201,7 +208,8 @@ class LesionsPage(Page):
     def _show(self) -> None:
         session = self._session
         now = None if session.shown is None else (session.shown, session.threshold, session.sigma_px)
-        if self._of is not None and now != self._of:  # another mask: its lesions are others
+        stale = now != self._of or self._dock.bench.drawings.excluded() != self._excluded
+        if self._of is not None and stale:  # another mask: its lesions are others
             self._of, self._left_out = None, []
             self.model.show([], [])
         count, judged = self.model.rowCount(), self.model.judged()
