@@ -114,9 +114,14 @@ def test_settings_and_a_compared_file_come_back(
     distill.main["rounds.epochs"].value = 4
     monkeypatch.setattr(window.bench.runner, "start", lambda *_: None)
     window.click("Distill", distill.run)
+    export = window.docks["Export"]
+    export.folder.value, export.formats.value = tmp_path / "masks", ["csv"]
+    export.options.area.setValue(0.002)
+    window.click("Export", export.export)
+    window.wait(lambda: "Written" in export.result.text())
     window.wait(lambda: not window.bench.memory._timer.isActive())
     file = slide_folder(session.slide) / "view.json"
-    window.wait(lambda: file.is_file() and json.loads(file.read_text())["asked"].get("rounds.rounds") == 2)
+    window.wait(lambda: file.is_file() and {"rounds.rounds", "export"} <= json.loads(file.read_text())["asked"].keys())
 
     later = window.another(make_napari_viewer(show=True))
     later.docks["Distill"].main["rounds.epochs"].value = 7  # before the slide is there: it stays
@@ -126,6 +131,8 @@ def test_settings_and_a_compared_file_come_back(
     assert (np.asarray(later.session.b.found.levels[0]) > 128).sum() == 900
     fields = later.docks["Distill"].main
     assert (fields["rounds.rounds"].value, fields["rounds.epochs"].value) == (2, 7)
+    export = later.docks["Export"]
+    assert (export.formats.value, export.options.value.min_area_um2) == (["csv"], pytest.approx(2000))
 
 
 def test_a_run_on_several_slides_leaves_the_one_that_is_looked_at(window: Any, run: RunFolder, drawn_slide: Path, tmp_path: Path) -> None:

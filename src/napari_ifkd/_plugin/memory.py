@@ -50,7 +50,7 @@ class View:
     runs : that are open for it
     model : that was chosen: weights file, and what it is called
     file : map of what another program marked, if that is compared with
-    asked : settings of the last distillation, by dotted name
+    asked : settings of the last distillation and export
     """
 
     path: str
@@ -82,7 +82,8 @@ class Memory(QObject):
     Attributes
     ----------
     recent : slides looked at last
-    asked : settings of the last distillation, by dotted name; `recalled` tells that they are those of an earlier session
+    asked : settings of the last distillation, by dotted name, and of the last export, as "export"; `recalled` tells that they are those
+        of an earlier session
     """
 
     changed = Signal()
@@ -124,8 +125,8 @@ class Memory(QObject):
     # --- noting
 
     def note_asked(self, settings: dict[str, Any]) -> None:
-        """Take note of the settings of a distillation, by dotted name: the next begins with them."""
-        self.asked = settings
+        """Take note of settings with which something was begun: the next begins with them."""
+        self.asked = {**self.asked, **settings}
         self._note()
 
     def _note(self, _: object = None) -> None:

@@ -112,6 +112,7 @@ class BringIn(QWidget):
         self.given.setText(
             "<br>".join(f"{'Reference' if use == 'reference' else 'Weak regions'}: {path.name}" for use, path in given.items())
         )
+        self.forget.setText("Forget both" if len(given) > 1 else "Forget")
         self.forget.setVisible(bool(given))
 
     def _bring(self) -> None:
@@ -150,8 +151,9 @@ class BringIn(QWidget):
                     raise InputError(path, "has no region of a known class", "Classify its regions as Tumor, Normal or Exclusion")
                 ours = provenance_in(path) is not None
                 note = "<br>This program made it: the rounds learn what a network said, as if a person had." if ours else ""
-                return brought_layer(path, slide), f"On the slide as a layer.{note}", drawn
-            return brought_layer(path, slide), "On the slide as a layer.", path
+                return brought_layer(path, slide), f"The next distillation of this slide learns from it; it is a layer too.{note}", drawn
+            chooses = "It chooses round and threshold of the next distillation of this slide; it is a layer too."
+            return brought_layer(path, slide), chooses if kind == "reference" else "On the slide as a layer.", path
 
         self._busy = True
         self.told.setText("Reading …")

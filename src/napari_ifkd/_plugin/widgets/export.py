@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
+from dataclasses import asdict
 from datetime import datetime
 from html import escape
 from pathlib import Path
@@ -17,7 +19,8 @@ from qtpy.QtWidgets import QProgressBar
 
 from napari_ifkd._plugin.settings import cache_folder
 from napari_ifkd._plugin.worker import say_error
-from napari_ifkd.errors import Cancelled, InputError
+from napari_ifkd.errors import Cancelled, ExportError, InputError
+from napari_ifkd.export import ExportOptions
 from napari_ifkd.files import read_json
 
 from .bring_in import BringIn
@@ -74,10 +77,20 @@ class ExportDock(Dock):
         self.formats.changed.connect(self._show)
         self.options.changed.connect(self._show)
         self.destroyed.connect(self._stop.set)
+        self._usual = self.formats.value, self.options.value
+        self.hear(self.bench.memory.recalled, self._recall)
+        self._recall()
         self.listen("slide", "shown", "threshold", "sigma_px", to=self._show)
         self.listen("slide", to=self._forget)
         self.listen("slide", to=lambda: self.formats.suit(self.session.slide))
         self.column.addStretch(1)
+
+    def _recall(self) -> None:
+        """Begin with the formats and options of the last export; what was set meanwhile stays."""
+        asked = self.bench.memory.asked.get("export")
+        if asked is not None and (self.formats.value, self.options.value) == self._usual:
+            with suppress(KeyError, TypeError, ExportError):  # of another version
+                self.formats.value, self.options.value = asked["formats"], ExportOptions(**asked["options"])
 
     def _forget(self) -> None:
         if not self._busy:  # what was written was of another slide
@@ -123,6 +136,7 @@ class ExportDock(Dock):
         def tell(done: int, total: int) -> None:
             self._told = (done, total)
 
+        self.bench.memory.note_asked({"export": {"formats": formats, "options": asdict(options)}})
         self._begin()
         self.in_thread(
             lambda: export_run(

@@ -13,6 +13,7 @@ from napari_ifkd.export import FORMATS, ExportOptions
 from .parts import spin
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from napari_ifkd.slides import Slide
@@ -56,6 +57,11 @@ class FormatChoice(QWidget):
     def value(self) -> list[str]:
         """The names of those that are ticked."""
         return [name for name, box in self.boxes.items() if box.isChecked()]
+
+    @value.setter
+    def value(self, names: Sequence[str]) -> None:
+        for name, box in self.boxes.items():
+            box.setChecked(name in names and box.isEnabled())
 
 
 class OptionsForm(QWidget):
@@ -114,3 +120,10 @@ class OptionsForm(QWidget):
             mpp=float(self.mpp.value()) or None,
             ome_zarr=version,
         )
+
+    @value.setter
+    def value(self, options: ExportOptions) -> None:
+        self.area.setValue(options.min_area_um2 / 1e6)
+        self.simplify.setValue(options.simplify_um)
+        self.mpp.setValue(options.mpp or 0.0)
+        self.version.setCurrentText(options.ome_zarr)
