@@ -189,11 +189,15 @@ class Session:
         """Return what may be compared on the active slide: the predictions, and what other programs marked."""
         return (*self.here(), *(c for c in self.files if self.slide is not None and c.slide == self.slide.name))
 
-    def compare_file(self, candidate: Candidate) -> None:
-        """Take in what another program marked, as B; one of the same file takes the place of the former."""
+    def take_file(self, candidate: Candidate) -> None:
+        """Take in what another program marked; one of the same file takes the place of the former."""
         known = candidate.slide, candidate.label
         self.files = (*(c for c in self.files if (c.slide, c.label) != known), candidate)
-        self.set_pair(self.a if self.a in self.comparable() else None, candidate)
+
+    def compare_file(self, candidate: Candidate) -> None:
+        """Take in what another program marked, and compare what is looked at with it."""
+        self.take_file(candidate)
+        self.set_pair(self.shown if self.shown in self.here() else None, candidate)
         self._choose_pair()
 
     def show(self, candidate: Candidate | None) -> None:

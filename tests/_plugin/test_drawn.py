@@ -102,9 +102,22 @@ def test_outlines_are_as_wide_on_the_screen_at_every_zoom(opened: Any) -> None:
         return [float(width * layer.scale[-1] * camera.zoom) for width in (*layer.edge_width, layer.current_edge_width)]
 
     usual = px()
-    for zoom in (0.1, 20.0):
+    for zoom, seen in ((0.1, True), (20.0, False)):
+        layer.visible = seen
         camera.zoom = zoom
         opened.wait(lambda: np.allclose(px(), usual, rtol=0.2))
+
+
+def test_a_layer_that_is_thrown_away_excludes_nothing(opened: Any) -> None:
+    drawings, slide, told = opened.bench.drawings, opened.session.slide, []
+    drawings.add("exclusion", slide, [("pen", PEN)])
+    assert drawings.excluded().equals(PEN)
+    layer = drawings.layer("exclusion", slide)
+    layer.translate = (10, 20)  # by napari's own tool
+    assert drawings.excluded().bounds == tuple(v + by for v, by in zip(PEN.bounds, (20, 10, 20, 10), strict=True))
+    drawings.changed.connect(lambda: told.append(drawings.excluded()))
+    opened.viewer.layers.remove(layer)
+    assert told == [None]
 
 
 def test_what_was_excluded_yesterday_holds_before_it_is_seen(window: Any, drawn_slide: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from PIL import Image
 
 from napari_ifkd._plugin.layers import tag
 from napari_ifkd._plugin.memory import View
-from napari_ifkd._plugin.settings import slide_folder
+from napari_ifkd._plugin.settings import slide_folder, slides_folder
 from napari_ifkd.annotations import Corrections
 from napari_ifkd.config import Config
 from napari_ifkd.events import MapReady, RoundDone, RunDone
@@ -109,6 +110,8 @@ def test_settings_and_a_compared_file_come_back(
     tifffile.imwrite(tmp_path / "by hand.tif", marked, metadata=None)
     window.docks["Review"].compare.compare_file(tmp_path / "by hand.tif")
     window.wait(lambda: session.b is not None and session.b.act == "file")
+    assert session.a == session.shown  # what is looked at is compared with it
+    session.set_pair(session.b, session.here()[1])
     session.set_compare("overlay")
     distill.main["rounds.rounds"].value = 2
     distill.main["rounds.epochs"].value = 4
@@ -120,19 +123,54 @@ def test_settings_and_a_compared_file_come_back(
     window.click("Export", export.export)
     window.wait(lambda: "Written" in export.result.text())
     window.wait(lambda: not window.bench.memory._timer.isActive())
-    file = slide_folder(session.slide) / "view.json"
-    window.wait(lambda: file.is_file() and {"rounds.rounds", "export"} <= json.loads(file.read_text())["asked"].keys())
+    file = slides_folder() / "asked.json"
+    window.wait(lambda: file.is_file() and {"rounds.rounds", "export"} <= json.loads(file.read_text()).keys())
 
     later = window.another(make_napari_viewer(show=True))
-    later.docks["Distill"].main["rounds.epochs"].value = 7  # before the slide is there: it stays
-    later.bench.open(drawn_slide)
-    later.wait(lambda: later.session.b is not None and later.session.b.label == "by hand.tif")
-    later.wait(lambda: later.session.compare == "overlay")
-    assert (np.asarray(later.session.b.found.levels[0]) > 128).sum() == 900
     fields = later.docks["Distill"].main
-    assert (fields["rounds.rounds"].value, fields["rounds.epochs"].value) == (2, 7)
+    later.wait(lambda: fields["rounds.rounds"].value == 2)  # whatever slide comes
+    later.bench.open(drawn_slide)
+    later.wait(lambda: later.session.a is not None and later.session.a.label == "by hand.tif")
+    later.wait(lambda: later.session.compare == "overlay")
+    assert later.session.b.round == 1
+    assert (np.asarray(later.session.a.found.levels[0]) > 128).sum() == 900
+    assert (fields["rounds.rounds"].value, fields["rounds.epochs"].value) == (2, 4)
     export = later.docks["Export"]
     assert (export.formats.value, export.options.value.min_area_um2) == (["csv"], pytest.approx(2000))
+
+
+def test_what_is_set_before_the_last_settings_are_known_stays(window: Any) -> None:
+    fields = window.docks["Distill"].main
+    fields["rounds.epochs"].value = 7
+    window.bench.memory._recall({"rounds.rounds": 2, "rounds.epochs": 4, "rounds.mode": "of another version"})
+    assert (fields["rounds.rounds"].value, fields["rounds.epochs"].value, fields["rounds.mode"].value) == (2, 7, "robust")
+
+
+def test_a_compared_file_is_not_forgotten_while_it_is_read(
+    window: Any, run: RunFolder, drawn_slide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari_ifkd._plugin import memory
+
+    session = window.session
+    window.bench.open(run.path)
+    window.wait(lambda: len(session.here()) == 3 and window.bench.memory._slide is not None)
+    tifffile.imwrite(tmp_path / "by hand.tif", np.full(session.shown.found.shape, 255, np.uint8), metadata=None)
+    window.docks["Review"].compare.compare_file(tmp_path / "by hand.tif")
+    window.wait(lambda: session.b is not None and session.b.act == "file")
+    first, file = session.slide, session.b
+    shutil.copy(drawn_slide, tmp_path / "other.tif")
+    window.bench.open(tmp_path / "other.tif")
+    window.wait(lambda: window.bench.memory._slide is session.slide)
+    session.files = ()  # as after a restart
+    go, kept = threading.Event(), memory.kept_candidate
+    monkeypatch.setattr(memory, "kept_candidate", lambda *args: go.wait(20) and kept(*args))
+    session.activate(first)
+    window.qtbot.wait(300)
+    session.activate(session.slides[1])
+    go.set()
+    window.wait(lambda: window.bench.memory._slide is session.slides[1])
+    session.activate(first)
+    window.wait(lambda: session.b is not None and session.b.run == file.run)
 
 
 def test_a_run_on_several_slides_leaves_the_one_that_is_looked_at(window: Any, run: RunFolder, drawn_slide: Path, tmp_path: Path) -> None:
@@ -147,6 +185,10 @@ def test_a_run_on_several_slides_leaves_the_one_that_is_looked_at(window: Any, r
     window.wait(lambda: len(window.session.slides) == 2 and window.session.run == both.path)
     assert window.session.slide.name == drawn_slide.name
     assert tag(window.viewer.layers.selection.active)["path"] == str(drawn_slide)
+    window.bench.drawings.begin("exclusion")
+    window.bench.open(both.path)
+    window.qtbot.wait(500)
+    assert window.bench.drawings.drawing == "exclusion"  # the pen stays in the hand
 
 
 def test_what_cannot_be_restored_is_left_out(

@@ -32,7 +32,7 @@ def test_tiles_are_counted_as_training_will_cut_them(window: Any, drawn_slide: P
     window.wait(lambda: "0 without" in dock.told.text())
     assert "Draw larger, or take smaller tiles" in dock.told.text()
     assert not dock.train.isEnabled()
-    assert "there are no tiles of one kind" in dock.train.toolTip()
+    assert "tiles of one kind are missing: draw larger" in dock.train.toolTip()
     dock.patches.value = drawn_patches
     window.wait(lambda: "Both are learned from" in dock.told.text() and dock.train.isEnabled())
     assert "They do not tell their resolution: taken as 1 µm/px" in dock.told.text()

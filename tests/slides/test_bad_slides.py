@@ -17,6 +17,7 @@ import tifffile
 
 from napari_ifkd.errors import SlideError
 from napari_ifkd.slides import find_tissue, open_slide
+from napari_ifkd.slides.dicom import begins_dicom
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -197,3 +198,19 @@ def test_kinds_of_pixels_that_are_not_supported(tmp_path: Path) -> None:
         tifffile.imwrite(tmp_path / name, image, photometric="rgb" if image.shape[-1] == 3 else "minisblack", planarconfig=None)
         with pytest.raises(SlideError, match=cause):
             open_slide(tmp_path / name)
+
+
+def test_a_file_that_is_both_tiff_and_dicom_is_a_tiff(tmp_path: Path) -> None:
+    """As DICOM allows (PS3.10, 7.1): its preamble is the head of the TIFF."""
+    image = np.random.default_rng(0).integers(0, 255, (256, 256, 3), np.uint8)
+    tifffile.imwrite(tmp_path / "both.tif", image, tile=(128, 128), photometric="rgb", metadata=None)
+    with tifffile.TiffFile(tmp_path / "both.tif") as tiff:
+        directory = 2 + 12 * len(tiff.pages[0].tags) + 4
+        assert tiff.pages[0].offset == 8
+    data = bytearray((tmp_path / "both.tif").read_bytes())
+    data[4:8] = len(data).to_bytes(4, "little")
+    data += data[8 : 8 + directory]  # behind all else, so that the place of DICOM's mark is free
+    data[128:132] = b"DICM"
+    (tmp_path / "both.tif").write_bytes(data)
+    assert begins_dicom(tmp_path / "both.tif")
+    np.testing.assert_array_equal(read_all(tmp_path / "both.tif"), image)

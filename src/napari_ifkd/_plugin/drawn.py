@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import shapely
@@ -72,6 +73,8 @@ class Drawings(QObject):
         viewer.scene.camera.events.zoom.connect(self._zoom_changed)
         session.events.slide.connect(self._slide_changed)
         viewer.layers.selection.events.active.connect(self._picked_up)
+        viewer.layers.events.removed.connect(self._removed)
+        self._unions: WeakKeyDictionary[Any, tuple[Any, BaseGeometry | None]] = WeakKeyDictionary()  # of layers, and where they lay
 
     # --- layers
 
@@ -125,8 +128,17 @@ class Drawings(QObject):
     def geometry(self, use: Use, slide: Slide) -> BaseGeometry | None:
         """Return what is drawn on a slide, (x, y) in level-0 px; None if nothing closed is."""
         layer = self.layer(use, slide)
-        shapes = [] if layer is None else closed_shapes(layer, slide)
-        return shapely.union_all(shapes) if shapes else None
+        if layer is None:
+            return None
+        lies = (
+            slide.mpp,
+            *(np.asarray(part).tobytes() for part in (layer.scale, layer.translate, layer.rotate, layer.affine.affine_matrix)),
+        )
+        known = self._unions.get(layer)
+        if known is None or known[0] != lies:  # it is asked for far more often than it changes
+            shapes = closed_shapes(layer, slide)
+            known = self._unions[layer] = lies, shapely.union_all(shapes) if shapes else None
+        return known[1]
 
     def excluded(self) -> BaseGeometry | None:
         """Return what is excluded on the active slide, (x, y) in level-0 px; None if nothing is."""
@@ -154,7 +166,7 @@ class Drawings(QObject):
             units=PIXELS if slide.mpp is None else MICROMETRES,
         )
         path = str(slide.path)
-        layer.events.data.connect(lambda _: self._touched(use, path))
+        layer.events.data.connect(lambda _: self._touched(layer, use, path))
         layer.events.mode.connect(self._picked_up)
         return layer
 
@@ -169,7 +181,7 @@ class Drawings(QObject):
     def _draw_lines(self) -> None:
         for layer in self.layers.ours(*(f"drawn {use}" for use in USES)):
             width = self._line_width / float(layer.scale[-1])
-            if layer.visible and not np.isclose(layer.current_edge_width, width, rtol=0.2):
+            if not np.isclose(layer.current_edge_width, width, rtol=0.2):
                 layer.current_edge_width = width
                 layer.edge_width = width
                 layer.refresh()
@@ -199,7 +211,12 @@ class Drawings(QObject):
     def _picked_up(self, _: object) -> None:
         self.pen.emit()
 
-    def _touched(self, use: Use, path: str) -> None:
+    def _removed(self, event: Any) -> None:
+        if str(tag(event.value).get("kind", "")).startswith("drawn "):  # it counts no more
+            self.changed.emit()
+
+    def _touched(self, layer: Any, use: Use, path: str) -> None:
+        self._unions.pop(layer, None)
         self._stale.add((use, path))
         self._timer.start()
 

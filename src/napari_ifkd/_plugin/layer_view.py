@@ -192,10 +192,16 @@ class LayerView:
         return self._without_excluded(levels, candidate)
 
     def exclude(self, excluded: BaseGeometry | None) -> None:
-        """Take what is excluded on the active slide, (x, y) in level-0 px, out of the masks that are shown."""
-        if excluded != self._excluded:
-            self._excluded = excluded
-            self._remask()
+        """Take what is excluded on the active slide, (x, y) in level-0 px, out of what networks say."""
+        if excluded == self._excluded:
+            return
+        self._excluded = excluded
+        self._judged = ("", 0.0, 0.0), []  # lesions are others now: whoever lists them says which are rejected
+        self._remask()
+        for candidate in self.session.here():
+            layer = self.find("heat", candidate.path)
+            if layer is not None:
+                layer.data = self._without_excluded(made.heat_levels(candidate.found), candidate)
 
     def _without_excluded(self, levels: list[Any], candidate: Candidate) -> list[Any]:
         if self._excluded is None:
@@ -346,8 +352,8 @@ class LayerView:
 
     def _show_compared(self, make: Callable[[], made.LayerData]) -> None:
         data, options, kind = make()
-        if self.session.compare == "disagreement" and self.session.a is not None:
-            data = self._without_excluded(data, self.session.a)
+        if self.session.b is not None:  # of one grid with A where both are in it
+            data = self._without_excluded(data, self.session.b)
         self._add(self.viewer.add_labels if kind == "labels" else self.viewer.add_image, data, options)
 
     def _heated(self) -> Candidate | None:
@@ -391,6 +397,7 @@ class LayerView:
     def _show_heat(self, candidate: Candidate) -> Iterator[Callable[[], object]]:
         """Yield the steps that show a heat map, in the one layer there is for it."""
         data, options, _ = made.heat_layer(candidate, self.session.opacity)
+        data = self._without_excluded(data, candidate)
         layer = next((layer for layer in self.ours("heat") if layer.multiscale), None)
         if layer is not None:
             yield from made.refill(layer, data, options)
@@ -454,7 +461,7 @@ class LayerView:
                 layer.data = self._without_excluded(levels, a)
         for layer in self.ours("uncertainty"):
             if b is not None:
-                layer.data = made.uncertainty_levels(b.found, session.threshold)
+                layer.data = self._without_excluded(made.uncertainty_levels(b.found, session.threshold), b)
 
     def _reopaque(self, opacity: float) -> None:
         for layer in self.ours("mask", "heat", "disagreement", "uncertainty", "preview heat"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _RESTED_MS = 800
 _FILE = "view.json"
+_ASKED = "asked.json"
 _MOST_RECENT = 12
 Chosen = tuple[str, int]  # run and round of a prediction
 
@@ -46,11 +47,9 @@ class View:
     threshold, sigma_px, heat, compare : as in the session
     mpp : resolution given by the user, um/px
     centre, zoom : of the camera, world
-    shown, a, b : predictions, as run and round
+    shown, a, b : predictions, as run and round; a or b may be what another program marked, as the folder of its map
     runs : that are open for it
     model : that was chosen: weights file, and what it is called
-    file : map of what another program marked, if that is compared with
-    asked : settings of the last distillation and export
     """
 
     path: str
@@ -66,8 +65,6 @@ class View:
     b: Chosen | None = None
     runs: tuple[str, ...] = ()
     model: tuple[str, str] | None = None
-    file: str | None = None
-    asked: dict[str, Any] = field(default_factory=dict)
 
 
 class Memory(QObject):
@@ -108,6 +105,7 @@ class Memory(QObject):
         camera.events.zoom.connect(self._note)
         session.events.slide.connect(self._turn)
         in_thread(_recent, lambda found: self._listed([*self.recent, *found]), _nothing)
+        in_thread(_asked, self._recall, _nothing)
 
     def folder(self) -> str:
         """Return the folder of the slide looked at last, "" if none was."""
@@ -126,8 +124,12 @@ class Memory(QObject):
 
     def note_asked(self, settings: dict[str, Any]) -> None:
         """Take note of settings with which something was begun: the next begins with them."""
-        self.asked = {**self.asked, **settings}
-        self._note()
+        self.asked = asked = {**self.asked, **settings}
+        in_thread(lambda: write_aside(slides_folder() / _ASKED, json.dumps(asked)), _nothing, _nothing)
+
+    def _recall(self, asked: dict[str, Any]) -> None:
+        self.asked = {**asked, **self.asked}
+        self.recalled.emit()
 
     def _note(self, _: object = None) -> None:
         if self._slide is not None:
@@ -143,9 +145,9 @@ class Memory(QObject):
 
     def _view(self, slide: Slide) -> View:
         session, camera = self.session, self.viewer.scene.camera
-        here = [candidate for candidate in session.candidates if candidate.slide == slide.name]
+        here = [candidate for candidate in (*session.candidates, *session.files) if candidate.slide == slide.name]
         shown, a, b = (_chosen(candidate) if candidate in here else None for candidate in (session.shown, session.a, session.b))
-        runs = [str(candidate.run) for candidate in here]
+        runs = [str(candidate.run) for candidate in here if candidate.act in ("predict", "distill")]
         pending = self._pending.get(str(slide.path))
         if pending is not None:
             shown, a, b, runs = shown or pending.shown, a or pending.a, b or pending.b, [*pending.runs, *runs]
@@ -163,8 +165,6 @@ class Memory(QObject):
             b=b,
             runs=tuple(dict.fromkeys(runs)),
             model=None if session.teacher is None else (str(session.teacher.path), session.teacher.label),
-            file=str(session.b.path) if session.b is not None and session.b.act == "file" and session.b.slide == slide.name else None,
-            asked=self.asked,
         )
 
     # --- restoring
@@ -194,9 +194,6 @@ class Memory(QObject):
             return
         if first and view is not None and view.model is not None:
             self._take_model(*view.model)
-        if first and view is not None and view.asked and not self.asked:
-            self.asked = view.asked
-            self.recalled.emit()
         if view is None:
             show_whole(slide, self.viewer)  # the first one too: its controls make napari's picture smaller
             self._follow(slide, None)
@@ -242,29 +239,40 @@ class Memory(QObject):
         """Look at what was looked at, as far as it is still there, and note from now on."""
         if slide is not self.session.slide:
             return
-        if view is not None:
-            there = {_chosen(candidate): candidate for candidate in self.session.here()}
-            shown, a, b = (None if chosen is None else there.get(chosen) for chosen in (view.shown, view.a, view.b))
-            if shown is not None:
-                self.session.show(shown)
-            if a is not None and b is not None:
-                self.session.set_pair(a, b)
-                self.session.set_compare(view.compare)
-            elif view.file is not None:
-                self._take_file(slide, view, Path(view.file), a)
+        if view is None:
+            self._begin(slide)
+            return
+        there = {_chosen(candidate): candidate for candidate in self.session.comparable()}
+        shown = None if view.shown is None else there.get(view.shown)
+        if shown is not None:
+            self.session.show(shown)
+        missing = [Path(run) for run, _ in (pair for pair in (view.a, view.b) if pair is not None and pair not in there)]
+        before = self._pair()
+
+        def read(files: list[Candidate]) -> None:
+            if slide is self.session.slide:
+                for candidate in files:
+                    self.session.take_file(candidate)
+                if self._pair() == before:  # else the user chose another meanwhile
+                    self._show_pair(view)
+                self._begin(slide)
+
+        # until the files are there nothing is noted, so that they are not forgotten by who turns to another slide meanwhile
+        in_thread(lambda: _kept(missing, slide, view), read, lambda _: read([])) if missing else read([])
+
+    def _pair(self) -> tuple[object, ...]:
+        return self.session.a, self.session.b, self.session.compare
+
+    def _show_pair(self, view: View) -> None:
+        there = {_chosen(candidate): candidate for candidate in self.session.comparable()}
+        a, b = (None if chosen is None else there.get(chosen) for chosen in (view.a, view.b))
+        if a is not None and b is not None:
+            self.session.set_pair(a, b)
+            self.session.set_compare(view.compare)
+
+    def _begin(self, slide: Slide) -> None:
         self._slide = slide
         self._note()
-
-    def _take_file(self, slide: Slide, view: View, path: Path, a: Candidate | None) -> None:
-        """Compare with what another program marked again, as it was read then."""
-
-        def there(candidate: Candidate) -> None:
-            if slide is self.session.slide:
-                self.session.compare_file(candidate)
-                self.session.set_pair(a or self.session.a, candidate)
-                self.session.set_compare(view.compare)
-
-        in_thread(lambda: kept_candidate(path, slide, view.threshold, view.sigma_px), there, _nothing)
 
     def _listed(self, found: list[Path]) -> None:
         self.recent = list(dict.fromkeys(found))[:_MOST_RECENT]
@@ -280,6 +288,18 @@ def _model(path: Path, label: str) -> Resolved:
     from napari_ifkd.runs.resolve import Resolved
 
     return Resolved(path, read_card(path), label)
+
+
+def _kept(folders: list[Path], slide: Slide, view: View) -> list[Candidate]:
+    """Return what other programs marked, of those folders in which it is still kept."""
+    maps = [folder / "map.zarr" for folder in folders]
+    return [kept_candidate(path, slide, view.threshold, view.sigma_px) for path in maps if path.is_dir()]
+
+
+def _asked() -> dict[str, Any]:
+    """Read the settings with which something was begun last; a file that is damaged is as good as none."""
+    asked = json.loads((slides_folder() / _ASKED).read_text(encoding="utf-8"))
+    return asked if isinstance(asked, dict) else {}
 
 
 def _write(slide: Slide, view: View) -> None:

@@ -130,7 +130,7 @@ class RunDesk:
                         self.session.open(slide, mpp)
                 names = {slide.name for slide, _ in slides}
                 of_run = next((s for s in (active, *self.session.slides) if s is not None and s.name in names), None)
-                if of_run is not None:
+                if of_run is not None and of_run is not self.session.slide:  # else the pen in the hand stays there
                     self._look_at_slide(of_run)
                 then(story)
             except (InputError, OSError) as error:

@@ -5,6 +5,13 @@ from __future__ import annotations
 WORDS = {
     " (--out)": "",
     " (--forever)": "",
+    "or go on with it by `napari-ifkd resume`": "or resume it in the Runs dock",
+    "Give the --out of a train, predict or distill command": "Choose the folder of a run",
+    "Give a new or empty folder as --out": "Choose a new or empty folder",
+    "choose another --out": "choose another folder",
+    ", or give it by --slide": "",
+    "choose one by --round": "choose one of these in the Review dock",
+    "Give settings with `inference: {tissue_only: false}` by --config": "Choose another slide",
     "by --tumour CLASS": "in the field tumour class",
     "these by --tumour": "these in the field tumour class",
     "Leave --tumour out": "Leave the field tumour class empty",

@@ -62,7 +62,7 @@ def export_map(
     slides : where slides may be found, for formats that show them
     corrections : pixels that a person painted on the slide; they win over the map
     verdicts : what a person said of lesions of the slide; those that were rejected are left out
-    exclusion : (x, y) in level-0 px; it is as if nobody had looked there, and nothing in there is tumour, whoever says so
+    exclusion : (x, y) in level-0 px; it counts as not looked at, and nothing in there is tumour, whoever says so
     should_stop : asked now and then
     progress : called with steps done and in all
     to : the file for the one format that is asked for, of the one map, in place of a name of ours; then there is no other file
@@ -79,8 +79,6 @@ def export_map(
         If `should_stop` said so; no half file is left.
     """
     steps = Steps(should_stop, progress)
-    if exclusion is not None:
-        source = source.without(exclusion)
     facts = provenance_of(source, threshold=threshold, sigma_px=sigma_px, round=round, **(provenance or {}))
     facts |= told(corrections)
     stem = Path(str(source.slide["name"])).stem + ("" if round is None else f"_round{round}")
@@ -90,6 +88,7 @@ def export_map(
     if exclusion is not None:
         bands = cleared(bands, exclusion, source.scale_yx)  # corrections too
         facts |= excluded_facts(exclusion, source)
+        source = source.without(exclusion)
     return write_mask(
         source,
         bands,

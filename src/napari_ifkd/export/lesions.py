@@ -48,13 +48,12 @@ def lesions_of(
     Their outlines, (x, y) in px of the map, with the mean of the probability
     """
     tracer = OutlineTracer(source.shape[1])
-    if exclusion is not None:
-        source = source.without(exclusion)
     bands = bands_of(source, threshold, sigma_px, check)
     if corrections is not None:
         bands = corrected(bands, corrections, source.shape)
     if exclusion is not None:
         bands = cleared(bands, exclusion, source.scale_yx)
+        source = source.without(exclusion)
     y = 0
     for band in bands:
         tracer.add(band > 0, source.read(y, 0, len(band), source.shape[1]))

@@ -265,8 +265,6 @@ def open_slide(path: str | Path, mpp: float | None = None) -> Slide:
     path = Path(path)
     from .dicom import DicomSlide, begins_dicom, is_dicom
 
-    if path.is_file() and begins_dicom(path):
-        raise SlideError(path, "is one file of a slide in DICOM", f"Give the folder of all of them: {path.parent}")
     if is_dicom(path):
         with slide_errors(path):
             dicom = DicomSlide(path, mpp)
@@ -277,7 +275,12 @@ def open_slide(path: str | Path, mpp: float | None = None) -> Slide:
                 raise
         return dicom
     with slide_errors(path):
-        tiff = open_tiff(path)
+        try:
+            tiff = open_tiff(path)
+        except SlideError as error:
+            if begins_dicom(path):  # a file may be both TIFF and DICOM
+                raise SlideError(path, "is one file of a slide in DICOM", f"Give the folder of all of them: {path.parent}") from error
+            raise
         try:
             slide = Slide(path, tiff, mpp)
             slide.probe()

@@ -76,7 +76,7 @@ class OptionsForm(QWidget):
         self.own.setToolTip("Cut the mask at another threshold than the one shown")
         self.threshold = spin(0.0, 1.0, 0.05, 2, 0.5, "From this probability on a pixel is tumour")
         self.threshold.setEnabled(False)
-        self.area = spin(0.0, 1e3, 0.001, 4, default.min_area_um2 / 1e6, "Leave smaller lesions out of every format", "all")
+        self.area = spin(0.0, 1e3, 0.001, 5, default.min_area_um2 / 1e6, "Leave smaller lesions out of every format", "all")
         self.area.setSuffix(" mm²")
         self.simplify = spin(
             0.0, 1000.0, 0.5, 2, default.simplify_um, "Outlines may deviate so much; none keeps every pixel's edge", "none"
@@ -115,7 +115,7 @@ class OptionsForm(QWidget):
         """What is chosen."""
         version: Any = self.version.currentText()
         return ExportOptions(
-            min_area_um2=float(self.area.value()) * 1e6,
+            min_area_um2=round(float(self.area.value()) * 1e6, 3),
             simplify_um=float(self.simplify.value()),
             mpp=float(self.mpp.value()) or None,
             ome_zarr=version,

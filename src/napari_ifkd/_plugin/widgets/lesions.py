@@ -53,7 +53,7 @@ class LesionsPage(Page):
         self.what = text("Whose lesions these are")
         self.list = button("List lesions", "Find the lesions of the prediction looked at, at its present threshold", self._list, main=True)
         self.least = spin(
-            0.0, 1e3, 0.001, 4, 0.0, "List no smaller lesions; the mask and exports keep them (Export dock, Options)", "list all"
+            0.0, 1e3, 0.001, 5, 0.0, "List no smaller lesions; the mask and exports keep them (Export dock, Options)", "list all"
         )
         self.least.setKeyboardTracking(False)
         self.model = LesionModel()
@@ -99,11 +99,14 @@ class LesionsPage(Page):
     # --- finding
 
     def _list(self) -> None:
+        self._session.set_compare("off")  # it is this mask that is judged
+        self._find()
+
+    def _find(self) -> None:
         shown, threshold, sigma_px = self._session.shown, self._session.threshold, self._session.sigma_px
         if shown is None:
             return
         drawn = self._dock.bench.drawings.excluded()
-        self._session.set_compare("off")  # it is this mask that is judged
 
         def work() -> tuple[list[Lesion], list[Word | None], list[Polygon]]:
             found, run = shown.found, RunFolder(shown.run)
@@ -210,8 +213,12 @@ class LesionsPage(Page):
         now = None if session.shown is None else (session.shown, session.threshold, session.sigma_px)
         stale = now != self._of or self._dock.bench.drawings.excluded() != self._excluded
         if self._of is not None and stale:  # another mask: its lesions are others
+            again = now == self._of and self.isVisible() and not self._busy  # only what is excluded is other
             self._of, self._left_out = None, []
             self.model.show([], [])
+            if again:
+                self._find()
+                return
         count, judged = self.model.rowCount(), self.model.judged()
         self.list.setEnabled(session.shown is not None and not self._busy)
         self.list.setVisible(self._of is None)

@@ -191,7 +191,8 @@ class Teach(QWidget):
             made.setEnabled(session.slide is not None)
         lacking = "" if both else "regions of both kinds are needed, or a patch folder"
         if both and self._one_kind_is_missing():
-            lacking = "there are no tiles of one kind: draw larger, or take smaller tiles"
+            lacking = "tiles of one kind are missing"
+            lacking += ": draw larger, or take smaller tiles" if all(counts.values()) else " in the patch folder: draw some"
         allow(self.train, lacking or (AT_WORK if job is not None and job.alive else ""))
         if any(counts.values()):
             names = [f"{count} with" if use == "tumour" else f"{count} without" for use, count in counts.items()]
