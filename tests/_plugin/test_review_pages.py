@@ -678,8 +678,15 @@ def test_what_is_rejected_is_what_an_export_rejects_whatever_is_excluded(window:
     window.bench.drawings.add("exclusion", slide, [("pen", stripe)])
     window.wait(lambda: lesions.model.rowCount() == 4)
     window.wait(lambda: np.array_equal(on_screen(), exported(tmp_path / "tiny.geojson")))
+    window.front("Slide")
     window.bench.drawings.clear("exclusion", slide)
-    window.wait(lambda: lesions.model.rowCount() == 3)
+    window.wait(lambda: np.array_equal(on_screen(), exported()))
+    for index in (0, 1):  # another mask, and this one again: without a word from the user
+        session.show_round(index)
+        window.wait(lambda: not lesions._settled.isActive() and not lesions._busy)
+    window.wait(lambda: np.array_equal(on_screen(), exported()))
+    session.look(threshold=0.7)
+    session.look(threshold=0.5)
     window.wait(lambda: np.array_equal(on_screen(), exported()))
 
 

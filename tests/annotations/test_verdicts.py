@@ -12,7 +12,7 @@ from napari_ifkd.errors import AnnotationError
 if TYPE_CHECKING:
     from pathlib import Path
 
-TWO = [Verdict("a, b.svs", 10.5, 3, "reject", 2, 0.45, "2026-01-01T00:00:00+00:00"), Verdict("c.svs", 1, 2, "accept", 0, 0.5, "x")]
+TWO = [Verdict("a, b.svs", 10.5, 3, "reject", 2, 0.45, "2026-01-01T00:00:00+00:00", 0.25), Verdict("c.svs", 1, 2, "accept", 0, 0.5, "x")]
 
 
 def test_there_and_back(tmp_path: Path) -> None:
@@ -20,6 +20,11 @@ def test_there_and_back(tmp_path: Path) -> None:
     write_verdicts(tmp_path / "v.csv", TWO)
     assert read_verdicts(tmp_path / "v.csv") == TWO
     assert [path.name for path in tmp_path.iterdir()] == ["v.csv"]
+
+
+def test_a_table_of_before_knows_no_areas(tmp_path: Path) -> None:
+    (tmp_path / "v.csv").write_text(HEAD + "a,1,2,accept,0,0.5,t\n")
+    assert read_verdicts(tmp_path / "v.csv") == [Verdict("a", 1, 2, "accept", 0, 0.5, "t")]
 
 
 HEAD = "slide,x,y,verdict,round,threshold,time\n"

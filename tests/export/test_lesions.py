@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,9 +48,28 @@ def test_they_are_the_objects_of_the_mask(found: Any) -> None:
 def test_a_verdict_counts_for_the_lesion_that_holds_it_and_the_last_one_wins(found: Any) -> None:
     lesions = lesions_of(found, 0.5, 0)
     given = [said(2 * 15, 2 * 15), said(2 * 35, 2 * 35, "accept"), said(2 * 230, 2 * 120), said(2 * 230, 2 * 121, "accept"), said(5, 5)]
-    of_area = {lesion.area_px: word for lesion, word in zip(lesions, verdicts_on(lesions, given, (2.0, 2.0)), strict=True)}
+    of_area = {lesion.area_px: word for lesion, word in zip(lesions, verdicts_on(lesions, given, found)[0], strict=True)}
     assert of_area == {50 * 50 - 30 * 30: "reject", 100: "accept", 40 * 60: "accept", 1: None}
-    assert verdicts_on(lesions, [], (2.0, 2.0)) == [None] * 5
+    assert verdicts_on(lesions, given, found)[1] == 1  # (5, 5) lies in none
+    assert verdicts_on(lesions, [], found) == ([None] * 5, 0)
+
+
+def test_a_verdict_is_not_of_what_its_lesion_flowed_into(make_map: Callable[..., Any]) -> None:
+    values = np.full((300, 400), 90, np.uint8)  # all one lesion at a low threshold
+    values[:, :10] = 20
+    values[100:140, 100:150], values[100:140, 160:200] = 200, 200
+    found = make_map(values, scale=(2.0, 2.0))
+    px_mm2 = found.pixel_size_um_yx[0] * found.pixel_size_um_yx[1] / 1e6
+    one, other = (replace(said(2 * x, 2 * 120), area_mm2=px * px_mm2) for x, px in ((125, 2000), (180, 1600)))
+    apart = lesions_of(found, 0.5, 0)
+    assert verdicts_on(apart, [one, other], found) == (["reject", "reject"], 0)
+    (whole,) = lesions_of(found, 0.3, 0)
+    assert verdicts_on([whole], [one, other], found) == ([None], 2)
+    assert verdicts_on([whole], [replace(one, area_mm2=None)], found) == (["reject"], 0)  # as tables of before mean it
+    values[100:140, 150:160] = 200  # both flow into one that is hardly larger
+    together = lesions_of(make_map(values, scale=(2.0, 2.0)), 0.5, 0)
+    assert verdicts_on(together, [one, other], found) == (["reject"], 0)
+    assert verdicts_on(together, [one, replace(other, verdict="accept")], found)[0] == [None]
 
 
 def test_what_was_rejected_is_in_no_format(found: Any, make_map: Callable[..., Any], tmp_path: Path) -> None:
@@ -68,4 +88,5 @@ def test_what_was_rejected_is_in_no_format(found: Any, make_map: Callable[..., A
         (line,) = csv.DictReader(file)
     assert float(line["tumour_mm2"]) == pytest.approx(wanted.sum() / 1e6)
     told = json.loads((tmp_path / "out" / "case 7_round0.provenance.json").read_text())
-    assert told["verdicts"] == {"accept": 1, "reject": 1}
+    ring_mm2 = (50 * 50 - 30 * 30) * found.pixel_size_um_yx[0] * found.pixel_size_um_yx[1] / 1e6
+    assert told["verdicts"] == {"accept": 1, "reject": 1, "reject_mm2": pytest.approx(ring_mm2), "of_no_lesion": 0}

@@ -29,6 +29,7 @@ class Verdict:
     verdict : "accept" or "reject"
     round, threshold : of the mask that was looked at
     time : UTC, ISO 8601
+    area_mm2 : of the lesion that was looked at, None in tables of before
     """
 
     slide: str
@@ -38,6 +39,7 @@ class Verdict:
     round: int
     threshold: float
     time: str
+    area_mm2: float | None = None
 
 
 _COLUMNS = tuple(field.name for field in fields(Verdict))
@@ -58,9 +60,11 @@ def read_verdicts(path: str | Path) -> list[Verdict]:
     try:
         for number, line in enumerate(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))), start=2):
             x, y, threshold = (float(line[name]) for name in ("x", "y", "threshold"))
-            if line["verdict"] not in ("accept", "reject") or not all(map(math.isfinite, (x, y, threshold))):
+            area = float(line["area_mm2"]) if line.get("area_mm2") else None
+            if line["verdict"] not in ("accept", "reject") or not all(map(math.isfinite, (x, y, threshold, area or 0))):
                 raise AnnotationError(path, f"line {number} is no verdict", f"Give the columns {','.join(_COLUMNS)}; accept or reject")
-            found.append(Verdict(line["slide"], x, y, cast("Word", line["verdict"]), int(line["round"]), threshold, line["time"]))
+            word = cast("Word", line["verdict"])
+            found.append(Verdict(line["slide"], x, y, word, int(line["round"]), threshold, line["time"], area))
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         cause = f"cannot be read as verdicts ({type(error).__name__}: {str(error)[:80]})"
         raise AnnotationError(path, cause, f"Give a comma-separated table with the columns {','.join(_COLUMNS)}") from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import shapely
 
 from napari_ifkd.annotations.verdicts import read_verdicts
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
     from napari_ifkd.runs.folder import RunFolder
 
     from .mask import Source
+
+_GROWN = 2.0  # how much larger than what was judged a lesion may be
 
 
 def lesions_of(
@@ -61,23 +62,37 @@ def lesions_of(
     return list(tracer.finish())
 
 
-def verdicts_on(outlines: Sequence[Outline], verdicts: Sequence[Verdict], scale_yx: tuple[float, float]) -> list[Word | None]:
-    """Return what was said of each lesion, None of those nobody judged; the last verdict inside a lesion counts.
+def verdicts_on(outlines: Sequence[Outline], verdicts: Sequence[Verdict], source: Source) -> tuple[list[Word | None], int]:
+    """Return what was said of each lesion, None of those nobody judged, and how many places that were judged hold for no lesion.
+
+    The last verdict inside a lesion counts, unless the lesion is more than twice as large as what was judged so in it: at a lower threshold
+    lesions flow together, and what was said of one is not said of all.
 
     Parameters
     ----------
     outlines : (x, y) in px of the mask
     verdicts : of its slide, in order of time
-    scale_yx : level-0 px per px of the mask
+    source : what it is a mask of
     """
     said: list[Word | None] = [None] * len(outlines)
-    if not verdicts or not outlines:
-        return said
-    places = shapely.points([(v.x / scale_yx[1], v.y / scale_yx[0]) for v in verdicts])
-    found = shapely.STRtree([outline.polygon for outline in outlines]).query(places, predicate="intersects")
-    for place, lesion in found[:, np.argsort(found[0], kind="stable")].T.tolist():
-        said[lesion] = verdicts[place].verdict
-    return said
+    places = list({(verdict.x, verdict.y): verdict for verdict in verdicts}.values())  # the last of each place
+    if not places or not outlines:
+        return said, len(places)
+    order = {id(verdict): at for at, verdict in enumerate(verdicts)}
+    (side_y, side_x), (scale_y, scale_x) = source.pixel_size_um_yx, source.scale_yx
+    points = shapely.points([(v.x / scale_x, v.y / scale_y) for v in places])
+    held: dict[int, list[Verdict]] = {}
+    for place, lesion in shapely.STRtree([outline.polygon for outline in outlines]).query(points, predicate="intersects").T.tolist():
+        held.setdefault(lesion, []).append(places[place])
+    used = 0
+    for lesion, inside in held.items():
+        last = max(inside, key=lambda verdict: order[id(verdict)])
+        alike = [verdict.area_mm2 for verdict in inside if verdict.verdict == last.verdict]
+        area = outlines[lesion].area_px * side_y * side_x / 1e6
+        if None in alike or area <= _GROWN * sum(known for known in alike if known is not None):
+            said[lesion] = last.verdict
+            used += len(inside)
+    return said, len(places) - used
 
 
 def verdicts_for(run: RunFolder, source: Source) -> list[Verdict]:

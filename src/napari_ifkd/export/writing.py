@@ -111,10 +111,13 @@ def write_mask(
             needs_outlines = options.min_area_um2 > 0 or bool(verdicts) or any(FORMATS[name].outlines for name in names)
             outlines, seen_px = _fill(store, source, bands, needs_outlines)
             if verdicts:
-                said = verdicts_on(outlines, verdicts, source.scale_yx)
-                store.erase([outline.polygon for outline, word in zip(outlines, said, strict=True) if word == "reject"])
+                said, unused = verdicts_on(outlines, verdicts, source)
+                rejected = [outline for outline, word in zip(outlines, said, strict=True) if word == "reject"]
+                store.erase([outline.polygon for outline in rejected])
                 outlines = [outline for outline, word in zip(outlines, said, strict=True) if word != "reject"]
-                facts = {**facts, "verdicts": {word: said.count(word) for word in ("accept", "reject")}}
+                mm2 = sum(outline.area_px for outline in rejected) * source.pixel_size_um_yx[0] * source.pixel_size_um_yx[1] / 1e6
+                told = {"reject_mm2": round(mm2, 9), "of_no_lesion": unused}
+                facts = {**facts, "verdicts": {**{word: said.count(word) for word in ("accept", "reject")}, **told}}
             if options.min_area_um2 > 0:
                 least_px = options.min_area_um2 / (source.pixel_size_um_yx[0] * source.pixel_size_um_yx[1])
                 small = [outline.polygon for outline in outlines if outline.area_px < least_px]

@@ -115,7 +115,13 @@ class ComparePage(Page):
 
         self.file.setEnabled(False)
         self.file.setText("Reading …")
-        self._dock.in_thread(lambda: file_candidate(path, slide, folder, mpp, threshold, sigma_px), self._session.compare_file, failed)
+
+        def compare(candidate: Candidate) -> None:
+            self._session.compare_file(candidate)
+            if self._session.compare == "off" and self._session.slide is slide:  # else nothing of it would be seen
+                self._pick_mode("overlay")
+
+        self._dock.in_thread(lambda: file_candidate(path, slide, folder, mpp, threshold, sigma_px), compare, failed)
 
     def _pick_pair(self, _: Any) -> None:
         self._session.set_pair(self.a.value, self.b.value)
@@ -259,6 +265,6 @@ def _legend(a: Candidate | None, b: Candidate | None, mode: str) -> str:
 def _numbers(found: Agreement) -> str:
     f1 = "both are empty" if found.f1 is None else f"<b>F1 {found.f1:.3f}</b>"
     return (
-        f"Agreement of A and B, without corrections: {f1}<br>A only {found.a_only_mm2:.3g} mm²<br>B only {found.b_only_mm2:.3g} mm²"
-        f"<br>both {found.both_mm2:.3g} mm²"
+        f"Agreement of A and B, without corrections and verdicts: {f1}"
+        f"<br>A only {found.a_only_mm2:.3g} mm²<br>B only {found.b_only_mm2:.3g} mm²<br>both {found.both_mm2:.3g} mm²"
     )

@@ -340,7 +340,7 @@ class CountPage(Page):
         advised = self._judgement.chosen if self._judgement is not None and self._judgement.decides else None
         self.accept.setVisible(advised is not None)
         if advised is not None:
-            self.accept.setText(acceptance(advised.round, advised.threshold.value))
+            self.accept.setText(acceptance(advised.round, advised.threshold.value, "the advice: "))
         if counting:
             self.what.setText(f"Is the middle of the ring <b>tumour</b>? Predictions are hidden meanwhile.<br>{self._said()}")
         elif ready:

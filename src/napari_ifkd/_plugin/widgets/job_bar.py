@@ -28,11 +28,12 @@ class JobBar(QWidget):
     bench : of the viewer
     acts : such as "predict", "distill"
     warned : whether the dock itself tells that the network does not know the slide
+    named : whether the run is called by its name
     """
 
-    def __init__(self, bench: Bench, *acts: str, warned: bool = True) -> None:
+    def __init__(self, bench: Bench, *acts: str, warned: bool = True, named: bool = False) -> None:
         super().__init__()
-        self._warned = warned
+        self._warned, self._named = warned, named
         self.bench, self.session, self.acts = bench, bench.session, acts
         self.bar = QProgressBar()
         self.bar.setTextVisible(True)
@@ -83,8 +84,10 @@ class JobBar(QWidget):
         else:
             self.bar.setRange(0, 1)  # no busy bar: its animation would redraw the whole canvas thirty times a second
             self.bar.setValue(0)
-        self.line.setMinimumHeight(_LINES * self.line.fontMetrics().lineSpacing() if job.alive else 0)  # the buttons below stay
-        self.line.setText(job_line(job) if self._is_here(job) else "Done, on another slide.")
+        lines = _LINES + self._named
+        self.line.setMinimumHeight(lines * self.line.fontMetrics().lineSpacing() if job.alive else 0)  # the buttons below stay
+        told = job_line(job) if self._is_here(job) else "Done, on another slide."
+        self.line.setText(f"{job.out.name}\n{told}" if self._named and told else told)
         self.line.setVisible(bool(self.line.text()))
         self.line.setToolTip(in_window(job.message) if job.state == "done" else "")
         notice = self.session.notice

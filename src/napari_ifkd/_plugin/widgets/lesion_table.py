@@ -99,8 +99,13 @@ class LesionModel(QAbstractTableModel):
         if role != _ROLE.DisplayRole or not index.isValid():
             return None
         lesion, word = self._rows[index.row()]
-        area = f"{lesion.area_mm2:#.{3 if lesion.area_mm2 >= 1e-3 else 2}g}" if lesion.area_mm2 < 99.95 else f"{lesion.area_mm2:,.0f}"
-        return (area, f"{lesion.probability:.2f}", f"{lesion.uncertainty:.2f}", _MARKS[word])[index.column()]
+        area = f"{lesion.area_mm2:#.3g}" if lesion.area_mm2 < 99.95 else f"{lesion.area_mm2:,.0f}"
+        return (
+            area if lesion.area_mm2 >= 1e-3 else f"{lesion.area_mm2:.6f}",
+            f"{lesion.probability:.2f}",
+            f"{lesion.uncertainty:.2f}",
+            _MARKS[word],
+        )[index.column()]
 
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = _ROLE.DisplayRole) -> Any:
         """Return the heads of the columns, and the numbers of the rows."""

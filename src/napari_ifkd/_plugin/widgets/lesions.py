@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import shapely
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QLabel, QTableView
 
 from napari_ifkd._plugin import layers as made
@@ -38,6 +38,7 @@ _MARK_PX = 44
 _EDGE = 0.006  # width of the outline, of what is seen across
 _ROOM = 2.5  # how much more than the lesion is to be seen
 _LEAST_UM = 120.0
+_SETTLED_MS = 600  # after the threshold moved
 
 
 class LesionsPage(Page):
@@ -48,8 +49,14 @@ class LesionsPage(Page):
         self._of: tuple[Candidate, float, float] | None = None  # whose lesions are listed, at which threshold and smoothing
         self._shapes: dict[Lesion, Polygon] = {}  # px of the map
         self._excluded: BaseGeometry | None = None  # where none are listed
+        self._judged_for: tuple[object, ...] = ()  # what verdicts were looked for last
+        self._settled = QTimer(self)
+        self._settled.setSingleShot(True)
+        self._settled.setInterval(_SETTLED_MS)
+        self._settled.timeout.connect(self._judge_again)
         self._left_out: list[Lesion] = []
-        self._busy = False
+        self._unused = 0  # places judged on another mask that hold for none of these lesions
+        self._busy = self._asked = False  # whether a thread is at work, and whether the user asked for it
         self.what = text("Whose lesions these are")
         self.list = button("List lesions", "Find the lesions of the prediction looked at, at its present threshold", self._list, main=True)
         self.least = spin(
@@ -102,14 +109,28 @@ class LesionsPage(Page):
         self._session.set_compare("off")  # it is this mask that is judged
         self._find()
 
-    def _find(self) -> None:
+    def _judge_again(self) -> None:
+        """Find the lesions without being asked, where some were rejected: the mask leaves them out, as exports do."""
+        self._judged_for = self._look()
+        if self._of is None and not self._busy:
+            self._find(only_judged=True)
+
+    def _look(self) -> tuple[object, ...]:
+        """Return what lesions depend on."""
+        session = self._session
+        return session.shown, session.threshold, session.sigma_px, self._dock.bench.drawings.excluded()
+
+    def _find(self, *, only_judged: bool = False) -> None:
         shown, threshold, sigma_px = self._session.shown, self._session.threshold, self._session.sigma_px
         if shown is None:
             return
         drawn = self._dock.bench.drawings.excluded()
 
-        def work() -> tuple[list[Lesion], list[Word | None], list[Polygon]]:
+        def work() -> tuple[list[Lesion], list[Word | None], list[Polygon], int] | None:
             found, run = shown.found, RunFolder(shown.run)
+            verdicts = verdicts_for(run, found)
+            if only_judged and all(verdict.verdict != "reject" for verdict in verdicts):
+                return None
             parts = [part for part in (exclusion_for(found, run, ()), drawn) if part is not None]
             exclusion = shapely.union_all(parts) if parts else None
             outlines = lesions_of(found, threshold, sigma_px, corrections_for(run, found), exclusion)
@@ -122,22 +143,26 @@ class LesionsPage(Page):
                 box = left * scale_x, top * scale_y, right * scale_x, bottom * scale_y
                 area, probability = outline.area_px * pixel_mm2, outline.mean_probability
                 lesions.append(Lesion(place.x * scale_x, place.y * scale_y, box, area, probability))
-            words = verdicts_on(outlines, verdicts_for(run, found), found.scale_yx)
-            return lesions, words, [outline.polygon for outline in outlines]
+            words, unused = verdicts_on(outlines, verdicts, found)
+            return lesions, words, [outline.polygon for outline in outlines], unused
 
-        def listed(found: tuple[list[Lesion], list[Word | None], list[Polygon]]) -> None:
+        def listed(found: tuple[list[Lesion], list[Word | None], list[Polygon], int] | None) -> None:
             self._busy = False
-            if (shown, threshold, sigma_px) == (self._session.shown, self._session.threshold, self._session.sigma_px):
+            if found is not None and (shown, threshold, sigma_px) == (self._session.shown, self._session.threshold, self._session.sigma_px):
                 self._of, self._excluded = (shown, threshold, sigma_px), drawn
-                lesions, words, shapes = found
+                lesions, words, shapes, self._unused = found
                 self._shapes = dict(zip(lesions, shapes, strict=True))
                 self.model.show(lesions, words)
                 self.table.sortByColumn(0, Qt.SortOrder.DescendingOrder)
             self._show()
 
-        self._busy = True
+        self._busy, self._asked = True, not only_judged
         self._show()
-        self._dock.in_thread(work, listed, self._failed)
+        self._dock.in_thread(work, listed, self._unjudged if only_judged else self._failed)
+
+    def _unjudged(self, _: Exception) -> None:  # nobody asked: who lists them is told
+        self._busy = False
+        self._show()
 
     def _failed(self, error: Exception) -> None:
         self._busy = False
@@ -192,7 +217,8 @@ class LesionsPage(Page):
         shown, threshold, _ = of
         lesion, path = self.model.lesion(at), RunFolder(shown.run).verdicts
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        verdict = Verdict(shown.slide, round(lesion.x, 2), round(lesion.y, 2), word, shown.round, threshold, now)
+        place = round(lesion.x, 2), round(lesion.y, 2)
+        verdict = Verdict(shown.slide, *place, word, shown.round, threshold, now, round(lesion.area_mm2, 9))
 
         def done(_: object) -> None:
             self._busy = False
@@ -213,12 +239,14 @@ class LesionsPage(Page):
         now = None if session.shown is None else (session.shown, session.threshold, session.sigma_px)
         stale = now != self._of or self._dock.bench.drawings.excluded() != self._excluded
         if self._of is not None and stale:  # another mask: its lesions are others
-            again = now == self._of and self.isVisible() and not self._busy  # only what is excluded is other
+            again = now == self._of and not self._busy  # only what is excluded is other
             self._of, self._left_out = None, []
             self.model.show([], [])
             if again:
                 self._find()
                 return
+        if self._of is None and now is not None and self._look() != self._judged_for:
+            self._settled.start()
         count, judged = self.model.rowCount(), self.model.judged()
         self.list.setEnabled(session.shown is not None and not self._busy)
         self.list.setVisible(self._of is None)
@@ -229,7 +257,7 @@ class LesionsPage(Page):
             part.setEnabled(0 <= self._row() < count)
         if session.shown is None:
             self.what.setText("No prediction on this slide yet.")
-        elif self._busy and self._of is None:
+        elif self._busy and self._asked and self._of is None:
             self.what.setText("Finding the lesions …")
         elif self._of is None:
             self.what.setText(f"The lesions of <b>{session.shown.label}</b> at threshold {session.threshold:.3g}, one by one.")
@@ -240,6 +268,9 @@ class LesionsPage(Page):
         said = f"{len(judged)} judged." if judged else "None is judged yet: J goes to the first."
         if rejected:
             said += f" {len(rejected)} rejected: mask and exports leave {'them' if len(rejected) > 1 else 'it'} out."
+        if self._unused:
+            places = f"{self._unused} place{'s' * (self._unused > 1)}"
+            said += f" {places} judged on another mask: in no lesion of this one, or in a much larger one."
         self.told.setText(said if self._of is not None else "")
         self._mark(judged)
         self._outline()

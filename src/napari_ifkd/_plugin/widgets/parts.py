@@ -111,9 +111,9 @@ def allow(made: QPushButton, why_not: str = "") -> None:
     made.setToolTip(f"{does}.\n\nNot now: {why_not}" if why_not else does)
 
 
-def acceptance(index: int, threshold: float) -> str:
+def acceptance(index: int, threshold: float, what: str = "") -> str:
     """Return what a button says that accepts a round, in words that fit it."""
-    return f"Accept {f'round {index}' if index else 'teacher'} at threshold {threshold:.3g}"
+    return f"Accept {what}{f'round {index}' if index else 'teacher'} at {'' if what else 'threshold '}{threshold:.3g}"
 
 
 def keep_place(part: QWidget) -> None:

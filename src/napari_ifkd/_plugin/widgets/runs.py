@@ -37,7 +37,7 @@ class RunsDock(Dock):
         self.resume = button("Resume", "Go on from the last complete epoch or tile row", self._resume)
         self.delete = button("Delete …", "Move the run to the trash", self._ask_delete)
         self.card = text("The run that is picked")
-        self.progress = JobBar(self.bench, "predict", "distill", "train", warned=False)
+        self.progress = JobBar(self.bench, "predict", "distill", "train", warned=False, named=True)
         self.add(self.offer, self.progress, row(self.where, self.refresh, stretch=(1, 0)), self.table)
         self.add(row(self.open, self.resume, self.delete, stretch=(1, 1, 1)), self.card)
         self.column.addStretch(1)
@@ -89,7 +89,7 @@ class RunsDock(Dock):
         if job is not None and job.state == "done":  # its row and card tell that
             self.progress.hide()
         self.progress.resume.hide()  # that of the run that is picked stands below
-        now = (job.out, job.state) if job is not None else ()
+        now = (job.out, job.state, job.stage == "starting") if job is not None else ()  # once it has begun it is on disk
         if now != self._job:  # not at every step of its progress
             self._job = now
             self.look()
