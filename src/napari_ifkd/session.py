@@ -306,15 +306,20 @@ class Session:
         """Take note of a run that is at work and could be followed."""
         self.offer = run
 
-    def accept(self, candidate: Candidate) -> Accepted:
+    def accept(self, candidate: Candidate, by: str = "user", reason: str = "") -> Accepted:
         """Write down that the user accepts a round at the present threshold.
+
+        Parameters
+        ----------
+        candidate : of the round
+        by, reason : the evidence that advised it, and why
 
         Raises
         ------
         RunError
             If the run has no such round.
         """
-        accepted = RunFolder.open(candidate.run).accept(candidate.round, self.threshold)
+        accepted = RunFolder.open(candidate.run).accept(candidate.round, self.threshold, by, reason)
         self._judged[candidate.run] = accepted
         if self._story is not None and candidate.run == self._story.job.out:
             self._story.accepted = accepted

@@ -234,6 +234,9 @@ def test_thirty_points_say_which_round(window: Any, reviewed: Any) -> None:
     assert session.accepted is not None
     assert session.accepted.round == count._judgement.chosen.round
     assert session.accepted.threshold == count._judgement.chosen.threshold.value
+    assert session.accepted.by == "points"
+    assert session.accepted.reason == count._judgement.reason
+    assert "Accepted by points" in reviewed.accepted.text()
     said, slide = count.card.text(), session.slide
     session.activate(None)  # what was answered comes back with its slide and run
     assert count.card.text() == ""

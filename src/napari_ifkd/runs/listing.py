@@ -187,7 +187,7 @@ def _accepted(run: RunFolder, act: str, events: list[Event]) -> str:
     done = next((event for event in reversed(events) if isinstance(event, RunDone)), None)
     judged = run.accepted
     if judged is not None:
-        text = f"{_round(judged.round)} at {judged.threshold:.2f} by {judged.by}"
+        text = f"{_round(judged.round)} at {judged.threshold:.3g} by {judged.by}"
         return f"{text}: {judged.reason}" if judged.reason else text
     if act != "distill":
         return "" if done is None else done.reason

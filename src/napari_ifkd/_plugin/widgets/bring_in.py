@@ -88,7 +88,7 @@ class BringIn(QWidget):
             row(self.given, self.forget, stretch=(1, 0)),
         ):
             layout.addWidget(part)
-        self.use.currentTextChanged.connect(lambda _: self._show())
+        self.use.currentTextChanged.connect(self._explain)
         self.file.changed.connect(lambda _: self._show())
         dock.listen("slide", to=self._turn)
         dock.listen("slide", "shown", "given", to=self._show)
@@ -98,6 +98,10 @@ class BringIn(QWidget):
         self.rest.setChecked(False)
         if not self._busy:
             self.told.setText("")
+
+    def _explain(self, use: str) -> None:
+        self.told.setText(f"{USES[use][1]}.")
+        self._show()
 
     def _kind(self) -> str:
         return USES[self.use.currentText()][0]
@@ -134,8 +138,9 @@ class BringIn(QWidget):
                     except BaseException:
                         before.restore()  # it may have painted a part
                         raise
-                    said = f"Corrections: {painted.area_mm2(2):.3g} mm² tumour, {painted.area_mm2(1):.3g} mm² normal"
-                    return "<br>".join([said, *notes]), before.restore
+                    said = f"Corrections: {painted.area_mm2(2):.3g} mm² tumour, {painted.area_mm2(1):.3g} mm² normal."
+                    does = "They win in every export and teach the next distillation; Review, Correct can undo this."
+                    return "<br>".join([said, does, *notes]), before.restore
 
                 return None, bench.undos.act(run.corrections_path(slide.name), paint), path
             if kind == "reference":  # read now: a bad file is told before a run begins

@@ -310,7 +310,7 @@ class CountPage(Page):
         if chosen is not None:
             session.look(threshold=judgement.chosen.threshold.value)
             session.show(chosen)
-            session.accept(chosen)
+            session.accept(chosen, judgement.by, judgement.reason)
 
     def _failed(self, error: Exception) -> None:
         self._busy = False

@@ -91,7 +91,7 @@ class JobBar(QWidget):
         self.line.setVisible(bool(self.line.text()))
         self.line.setToolTip(in_window(job.message) if job.state == "done" else "")
         notice = self.session.notice
-        self.warned.say(None if self._warned and notice == self.session.warning() else notice, "note")
+        self.warned.say(None if self._warned and notice == self.session.warning() else in_window(notice), "note")
         self.error.say(in_window(job.message) if job.state == "failed" else None, "error")
 
     def _is_here(self, job: Job) -> bool:
