@@ -62,9 +62,9 @@ def test_the_word_of_the_user_stands_before_that_of_the_run(tmp_path: Path) -> N
         run.round_dir(index).mkdir(parents=True)
         run.model_path(index).touch()
     run.accept(1, 0.4, by="points")
-    assert summarise(run.path).accepted == "round 1 at 0.40 by points"
+    assert summarise(run.path).accepted == "round 1 at 0.4 by points"
     run.accept(0, 0.5, by="points", reason="no round was better")
-    assert summarise(run.path).accepted == "the teacher at 0.50 by points: no round was better"
+    assert summarise(run.path).accepted == "the teacher at 0.5 by points: no round was better"
     run.accept(1, 0.35)
     assert summarise(run.path).accepted == "round 1 at 0.35 by user"
 
