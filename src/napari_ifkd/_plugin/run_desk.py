@@ -47,7 +47,7 @@ class RunDesk:
         self._read(path, self.runner.resume)
 
     def restore(self, slide: Slide, paths: Sequence[Path], done: Callable[[bool], None]) -> None:
-        """Open runs of a slide again, as far as they are there and the slide stays the active one.
+        """Open runs of a slide again, as far as they are there and the slide stays the active one; one that is at work is followed again.
 
         Parameters
         ----------
@@ -63,9 +63,8 @@ class RunDesk:
             stories = []
             for path in paths:
                 with suppress(InputError, OSError):  # gone, or damaged: the Runs dock tells
-                    story, _ = self._prepared(path)
-                    stories += [story] if not story.job.alive else []  # one at work is offered
-            return sorted(stories, key=lambda story: story.job.act != "predict")
+                    stories.append(self._prepared(path)[0])
+            return sorted(stories, key=lambda story: (story.job.alive, story.job.act != "predict"))  # nothing is taken after one at work
 
         def take(stories: list[RunStory]) -> None:
             if self._taken:  # meanwhile
@@ -74,6 +73,8 @@ class RunDesk:
             for story in stories if slide is self.session.slide else ():
                 if all(candidate.act != story.job.act for candidate in self.session.here()):  # else the user opened another
                     self.session.take_run(story)
+                    if story.job.alive:
+                        self.runner.attach(story)
             done(True)
 
         in_thread(read, take, lambda _: done(True))

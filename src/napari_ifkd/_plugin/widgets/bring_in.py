@@ -143,6 +143,7 @@ class BringIn(QWidget):
                     return "<br>".join([said, does, *notes]), before.restore
 
                 return None, bench.undos.act(run.corrections_path(slide.name), paint), path
+            ours = kind in ("reference", "regions") and provenance_in(path) is not None
             if kind == "reference":  # read now: a bad file is told before a run begins
                 with ReferenceMask(path, slide):
                     pass
@@ -154,10 +155,10 @@ class BringIn(QWidget):
                 regions = read_regions(drawn, slide)
                 if all(region.meaning == "other" for region in regions):
                     raise InputError(path, "has no region of a known class", "Classify its regions as Tumor, Normal or Exclusion")
-                ours = provenance_in(path) is not None
                 note = "<br>This program made it: the rounds learn what a network said, as if a person had." if ours else ""
                 return brought_layer(path, slide), f"The next distillation of this slide learns from it; it is a layer too.{note}", drawn
             chooses = "It chooses round and threshold of the next distillation of this slide; it is a layer too."
+            chooses += "<br>This program made it: the rounds are held against what a network said." if ours else ""
             return brought_layer(path, slide), chooses if kind == "reference" else "On the slide as a layer.", path
 
         self._busy = True

@@ -209,12 +209,10 @@ def _home_of(slide: Slide) -> Path:
 def _of_person(written: list[Path]) -> list[str]:
     """Say what the files hold of what a person said, as their provenance tells."""
     facts: dict[str, Any] = next((read_json(path) or {} for path in written if path.name.endswith(".provenance.json")), {})
-    rejected, small = facts.get("verdicts", {}).get("reject", 0), facts.get("smaller_left_out", 0)
-    excluded = facts.get("excluded_mm2", 0)
-    parts = [f"{rejected} rejected lesion{'s' * (rejected > 1)} ({facts['verdicts'].get('reject_mm2', 0):.3g} mm²)"] * bool(rejected) + [
-        f"{small:,} smaller than asked for"
-    ] * bool(small)
-    parts += [f"{excluded:.3g} mm² excluded"] * bool(excluded)
+    verdicts, small, excluded = facts.get("verdicts", {}), facts.get("smaller_left_out", 0), facts.get("excluded_mm2", 0)
+    rejected, area = verdicts.get("reject", 0), verdicts.get("reject_mm2", 0)
+    parts = [f"{rejected} rejected lesion{'s' * (rejected > 1)} ({area:.3g} mm²)"] * bool(rejected)
+    parts += [f"{small:,} smaller than asked for"] * bool(small) + [f"{excluded:.3g} mm² excluded"] * bool(excluded)
     corrected = facts.get("corrections") or {}
     painted = [f"{corrected[f'{kind}_mm2']:.3g} mm² {kind}" for kind in ("tumour", "normal") if corrected.get(f"{kind}_mm2")]
     said = [f"Corrected as painted: {' and '.join(painted)}."] if painted else []
