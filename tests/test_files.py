@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -204,3 +205,12 @@ def test_json_that_cannot_be_read_is_none(tmp_path: Path) -> None:
         (tmp_path / "a").write_bytes(content)
         assert read_json(tmp_path / "a") is None
     assert read_json(tmp_path / "none") is None
+
+
+def test_several_make_the_same_folder_at_once(tmp_path: Path) -> None:
+    for index in range(100):
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(make_folder, [tmp_path / str(index) / "a" / "b"] * 4))
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError):
+        make_folder(tmp_path / "file" / "a")

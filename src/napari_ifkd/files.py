@@ -135,7 +135,7 @@ def make_folder(path: Path) -> None:
     for folder in (path, *path.parents):
         if folder.is_dir():
             break
-        if folder.exists():  # mkdir would say that a file exists
+        if folder.exists() and not folder.is_dir():  # mkdir would say that a file exists; another may have made the folder just now
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
         made.append(folder)
     path.mkdir(parents=True, exist_ok=True)

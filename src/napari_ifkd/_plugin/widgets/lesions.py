@@ -107,7 +107,11 @@ class LesionsPage(Page):
 
     def _list(self) -> None:
         self._session.set_compare("off")  # it is this mask that is judged
-        self._find()
+        if self._busy:  # lesions are looked for already, where some were rejected
+            self._asked = True
+            self._show()
+        else:
+            self._find()
 
     def _judge_again(self) -> None:
         """Find the lesions without being asked, where some were rejected: the mask leaves them out, as exports do."""
@@ -148,7 +152,11 @@ class LesionsPage(Page):
 
         def listed(found: tuple[list[Lesion], list[Word | None], list[Polygon], int] | None) -> None:
             self._busy = False
-            if found is not None and (shown, threshold, sigma_px) == (self._session.shown, self._session.threshold, self._session.sigma_px):
+            fresh = (shown, threshold, sigma_px) == (self._session.shown, self._session.threshold, self._session.sigma_px)
+            if only_judged and self._asked and not (fresh and found is not None):  # the user asked meanwhile
+                self._find()
+                return
+            if found is not None and fresh:
                 self._of, self._excluded = (shown, threshold, sigma_px), drawn
                 lesions, words, shapes, self._unused = found
                 self._shapes = dict(zip(lesions, shapes, strict=True))
@@ -162,7 +170,10 @@ class LesionsPage(Page):
 
     def _unjudged(self, _: Exception) -> None:  # nobody asked: who lists them is told
         self._busy = False
-        self._show()
+        if self._asked:
+            self._find()
+        else:
+            self._show()
 
     def _failed(self, error: Exception) -> None:
         self._busy = False
@@ -248,7 +259,7 @@ class LesionsPage(Page):
         if self._of is None and now is not None and self._look() != self._judged_for:
             self._settled.start()
         count, judged = self.model.rowCount(), self.model.judged()
-        self.list.setEnabled(session.shown is not None and not self._busy)
+        self.list.setEnabled(session.shown is not None and not (self._busy and self._asked))
         self.list.setVisible(self._of is None)
         self.table.setVisible(self._of is not None)
         self.smallest.setVisible(self._of is not None)
