@@ -50,7 +50,7 @@ class CloseWatch(QObject):
         self.box.setIcon(QMessageBox.Icon.Information)
         self.box.setWindowTitle("A run is at work")
         self.box.setText(f"When this window closes, the run {'stays paused' if waits else 'goes on'} without it.")
-        self.box.setInformativeText("Open napari again to follow it: it is offered, and stands in the Runs dock.")
+        self.box.setInformativeText("Open its slide again to follow it; it stands in the Runs dock too.")
         self.box.exec()
         self.box.deleteLater()
         self.box = None

@@ -38,6 +38,8 @@ def rasterize(
     # to px of the window, shifted so that pixel centres lie on whole numbers
     edges = edges / np.array([scale_yx[1], scale_yx[0]] * 2) - np.array([origin[1] + 0.5, origin[0] + 0.5] * 2)
     edges = edges[(np.maximum(edges[:, 1], edges[:, 3]) > -1) & (np.minimum(edges[:, 1], edges[:, 3]) < height)]
+    if len(edges) == 0:  # as in most bands of a slide
+        return np.zeros(shape, bool)
     up = edges[:, 1] > edges[:, 3]
     edges[up] = edges[up][:, [2, 3, 0, 1]]
     first = np.clip(np.ceil(edges[:, 1]), 0, height).astype(np.int64)
