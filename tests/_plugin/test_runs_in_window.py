@@ -11,7 +11,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from napari._qt.dialogs.confirm_close_dialog import ConfirmCloseDialog
+from napari.settings import get_settings
 from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QLabel
 
 from napari_ifkd.config import dump_config, load_config
 from napari_ifkd.runs.folder import RunFolder
@@ -130,7 +133,7 @@ def test_a_killed_run_is_told_in_one_sentence_shows_its_log_and_goes_on(ready: A
 
 
 def test_a_run_survives_its_window_and_is_followed_by_the_next(
-    window: Any, orphan: Path, make_napari_viewer: Any, qtbot: Any, drawn_slide: Path
+    window: Any, orphan: Path, make_napari_viewer: Any, qtbot: Any, drawn_slide: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session, slide = window.session, window.docks["Slide"]
     window.docks["Runs"].bench.runs.look_for_work(orphan.parent)  # as a window does that opens
@@ -147,16 +150,36 @@ def test_a_run_survives_its_window_and_is_followed_by_the_next(
     window.wait(lambda: len(window.ours("mask")) >= 1)
 
     closing = window.docks["Slide"].bench.closing
-    told = []
+    frame, told = window.viewer.window._qt_window, []
 
-    def answer() -> None:
-        told.append(closing.box.text())
-        closing.box.button(closing.box.StandardButton.Ok).click()
+    def answer(name: str) -> Any:
+        def press() -> None:
+            told.append(closing.box.text())
+            closing.box.button(getattr(closing.box.StandardButton, name)).click()
 
-    window.when(lambda: closing.box is not None and closing.box.isVisible(), answer)
-    window.docks["Slide"].window().close()
+        window.when(lambda: closing.box is not None and closing.box.isVisible(), press)
+
+    answer("Cancel")
+    frame.close()
+    assert frame.isVisible()
+    assert told == ["A run is at work: when this window closes, it goes on without it."]
+
+    def stay() -> None:
+        question = frame.findChild(ConfirmCloseDialog)
+        label = question.findChild(QLabel, "napari_ifkd_run")
+        assert label.isVisible()
+        told.append(label.text())
+        question.cancel_btn.click()
+
+    monkeypatch.setattr(get_settings().application, "confirm_close_window", True)
+    window.when(lambda: (question := frame.findChild(ConfirmCloseDialog)) is not None and question.isVisible(), stay)
+    frame.close(quit_app=True, confirm_need=True)  # as Ctrl+Q does
+    assert frame.isVisible()
+    assert told[1].startswith(told[0])
+    answer("Close")
+    frame.close()
     del window.viewer.window._qt_window  # napari does so where it is asked to close; the fixture must not close it again
-    assert told == ["When this window closes, the run goes on without it."]
+    assert len(told) == 3
     qtbot.wait(500)
     assert RunFolder(orphan).status == "running"
 

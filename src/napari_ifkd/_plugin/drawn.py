@@ -161,7 +161,7 @@ class Drawings(QObject):
             edge_width=self._line_width,
             features={"kind": np.zeros(0, object)},
             feature_defaults={"kind": ""},
-            text={"string": "{kind}", "color": "white", "size": 12, "anchor": "center"},
+            text={"string": "{kind}", "color": colour, "size": 12, "anchor": "center"},
             metadata={KEY: {"kind": f"drawn {use}", "path": str(slide.path), "mpp": slide.mpp}},
             units=PIXELS if slide.mpp is None else MICROMETRES,
         )
