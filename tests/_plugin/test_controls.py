@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,11 +84,15 @@ def test_a_network_is_fetched_from_the_hub(window: Any, drawn_teacher: Path, mon
     import huggingface_hub
 
     teacher, session, asked = window.docks["Teacher"], window.session, []
+    go_on, came = threading.Event(), threading.Event()
 
     def download(repo: str, file: str, revision: str | None = None) -> str:
         asked.append((repo, file, revision))
         if repo == "org/none":
             raise OSError("no connection")
+        if repo == "org/slow":
+            go_on.wait(60)
+            came.set()
         return str(drawn_teacher)
 
     def typed(text: str) -> None:
@@ -104,16 +109,39 @@ def test_a_network_is_fetched_from_the_hub(window: Any, drawn_teacher: Path, mon
         assert ("hf-hub:org/none" in teacher.trouble.notice.text()) == teacher.trouble.isVisible() == (text == "org/none")
     assert asked == [("org/none", "model.safetensors", None), ("org/repo", "small.safetensors", "v2")]
     assert session.teacher.path == drawn_teacher
+    before = session.teacher
+    window.when(lambda: bool(window.dialogs("QInputDialog")), lambda: typed("org/slow"))
+    window.click("Teacher", teacher.hub)
+    window.wait(lambda: len(asked) == 3)
+    window.click("Teacher", teacher.hub)  # nobody waits any more
+    assert teacher.hub.text() == "From hub …"
+    assert before.label in teacher.card.text()
+    go_on.set()
+    window.wait(came.is_set)
+    QTest.qWait(500)
+    assert session.teacher is before
 
 
-def test_where_to_predict_is_chosen(window: Any, drawn_slide: Path) -> None:
+def test_where_to_predict_is_chosen(window: Any, drawn_slide: Path, drawn_teacher: Path) -> None:
     slide, session = window.docks["Slide"], window.session
     slide.bench.open(drawn_slide)
-    window.wait(lambda: session.tissue is not None)
+    teacher = window.docks["Teacher"]
+    teacher.choose(drawn_teacher)
+    window.wait(lambda: session.tissue is not None and teacher.predict.isEnabled())
     for label, region in (("Visible field", "field"), ("Shapes layer", "shapes"), ("Whole tissue", "tissue")):
         (choice,) = [one for one in slide.region.native.findChildren(QRadioButton) if one.text() == label]
         window.click("Slide", choice)
         assert session.region == region
+        assert teacher.predict.isEnabled() == (region != "shapes")
+        if region == "shapes":
+            assert "no shapes layer with a shape" in teacher.predict.toolTip()
+            layer = window.viewer.add_shapes()
+            layer.add_paths([[[0, 0], [50, 50]]])
+            assert "no closed shape" in teacher.predict.toolTip()
+            layer.add_rectangles([[10, 20], [10, 60], [30, 60], [30, 20]])
+            assert teacher.predict.isEnabled()
+            window.viewer.layers.remove(layer)
+            assert not teacher.predict.isEnabled()
 
 
 def test_a_resolution_is_typed(window: Any, tmp_path: Path) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QFileDialog
 
 from napari_ifkd._plugin import settings
 from napari_ifkd.config import Config
@@ -17,7 +19,6 @@ from napari_ifkd.slides import open_slide
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -147,16 +148,20 @@ def test_where_there_is_no_trash_it_asks_again_and_removes(listed: Any, folder: 
     assert not (folder / "stopped").exists()
 
 
-def test_another_folder_in_preferences_is_read_at_once(listed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_folder_is_read_at_once(listed: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from napari.settings import get_plugin_settings
 
     dock, runs = listed.docks["Runs"], get_plugin_settings(settings.PACKAGE).runs
     assert dock.table.rowCount()
-    monkeypatch.setattr(settings, "runs_folder", lambda: tmp_path / "elsewhere")
-    runs.folder = str(tmp_path / "elsewhere")
+    monkeypatch.setattr(settings, "runs_folder", lambda: Path(runs.folder))
     try:
+        runs.folder = str(tmp_path / "elsewhere")
         listed.wait(lambda: dock.card.text() == "No runs in this folder yet.")
         assert str(tmp_path / "elsewhere") in dock.where.text()
+        monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(folder))
+        listed.click("Runs", dock.folder)
+        listed.wait(lambda: dock.table.rowCount() == 3)
+        assert dock.where.text() == runs.folder == str(folder)
     finally:
         runs.folder = ""
 

@@ -102,6 +102,7 @@ def test_from_slide_to_export_by_clicks(
     window.click("Review", review.accept)
     accepted = json.loads((session.run / "accepted.json").read_text())
     assert accepted["round"] == 1
+    assert distill.progress.line.text().startswith("Done. Round 1 is accepted, at threshold")
     assert "round 1" in review.accepted.text()
 
     # export

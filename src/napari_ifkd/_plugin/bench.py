@@ -88,6 +88,7 @@ class Bench:
     folder_changed = Signal()  # in Preferences
     corrected = Signal()  # the corrections of a slide changed
     judged = Signal()  # a person answered points, or judged lesions
+    shapes_drawn = Signal()  # on a layer that is none of ours
 
     def __init__(self, viewer: Any) -> None:
         self.undos = Undos()
@@ -118,6 +119,8 @@ class Bench:
             settings.folder.connect(self._folder_set)
         self._arrived: list[Any] = [layer for layer in viewer.layers if not is_spare(layer)]  # layers that somebody else added
         self._adopt_all()
+        for layer in viewer.layers:
+            self._watch_shapes(layer)
         self._look_for_work()
         in_thread(warm_up, lambda _: None)
 
@@ -258,6 +261,15 @@ class Bench:
             if not self._arrived:
                 QTimer.singleShot(0, self._adopt_all)
             self._arrived.append(event.value)
+        self._watch_shapes(event.value)
+
+    def _watch_shapes(self, layer: Any) -> None:
+        if type(layer).__name__ == "Shapes" and not tag(layer):
+            layer.events.data.connect(self._shaped)
+            self.shapes_drawn.emit()
+
+    def _shaped(self, _: object) -> None:
+        self.shapes_drawn.emit()
 
     def _adopt_all(self) -> None:
         arrived, self._arrived = self._arrived, []
@@ -285,6 +297,7 @@ class Bench:
             for slide in self.session.slides:
                 if str(slide.path) == known["path"]:
                     self.session.close(slide)
+        self.shapes_drawn.emit()
 
     def _selected(self, event: Any) -> None:
         known = tag(event.value) if event.value is not None else {}

@@ -39,6 +39,16 @@ def region_geometry(kind: RegionKind, slide: Slide, viewer: Any) -> BaseGeometry
     return cut
 
 
+def lacking_shape(kind: RegionKind, slide: Slide | None, viewer: Any) -> str:
+    """Return what to do first where shapes are the region and there is none, else ""."""
+    if kind == "shapes" and slide is not None:
+        try:
+            _shapes(slide, viewer)
+        except AnnotationError as error:
+            return f"{error.cause}. {error.remedy}"
+    return ""
+
+
 def _shapes(slide: Slide, viewer: Any) -> BaseGeometry:
     chosen = viewer.layers.selection.active
     layers = [layer for layer in viewer.layers if type(layer).__name__ == "Shapes" and len(layer.data) and not tag(layer)]

@@ -32,6 +32,13 @@ def runs_folder() -> Path:
     return Path(chosen).expanduser() if chosen else user_data_path(PACKAGE, appauthor=False) / "runs"
 
 
+def set_runs_folder(folder: Path) -> None:
+    """Keep runs in another folder from now on; napari keeps that with its preferences."""
+    from napari.settings import get_plugin_settings
+
+    get_plugin_settings(PACKAGE).runs.folder = str(folder)
+
+
 def slides_folder() -> Path:
     """Return the folder of what is kept of slides: what was drawn on them, and how they were looked at."""
     return runs_folder() / "slides"

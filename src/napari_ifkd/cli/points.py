@@ -107,7 +107,7 @@ def _say(judgement: Judgement) -> None:
             (
                 "teacher" if figures.round == 0 else figures.round,
                 f"{figures.threshold.value:g}",
-                "" if figures.marked_mm2 is None else f"{figures.marked_mm2:.3g}",
+                "" if figures.marked_mm2 is None else f"{figures.marked_mm2:.2g}",
                 *(_short(interval) for interval in (figures.f1, figures.precision, figures.recall)),
             )
             for figures in judgement.rounds

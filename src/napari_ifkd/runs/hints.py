@@ -246,7 +246,7 @@ def known_of(run: RunFolder, slide: Slide) -> str:
     if path.is_dir() and not Corrections.open(path).is_empty:
         known.append("corrections")
     if run.points.is_file():
-        answered = sum(point.slide == slide.name for point in read_points(run.points))
+        answered = sum(point.slide == slide.name and point.answer != "unsure" for point in read_points(run.points))
         known += [f"{answered} answered point{'s' * (answered > 1)}"] if answered else []
     said = sum(verdict.slide == slide.name for verdict in read_verdicts(run.verdicts))
     known += [f"{said} verdict{'s' * (said > 1)} on lesions"] if said else []

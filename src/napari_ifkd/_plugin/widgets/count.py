@@ -378,7 +378,7 @@ def _card(judgement: Judgement | None, pair: tuple[int, ...], notes: list[str]) 
         ("Precision", *(_interval(f.precision) for f in shown)),
         ("Recall", *(_interval(f.recall) for f in shown)),
         ("Threshold", *(f"{f.threshold.value:.3g}" for f in shown)),
-        ("mm²", *(_area(f) for f in shown)),
+        ("mm², about", *(_area(f) for f in shown)),
     ]
     table = "".join("<tr>" + "".join(f"<td style='padding-right:7px'>{cell}</td>" for cell in line) + "</tr>" for line in rows)
     tumour = judgement.tumour_mm2
@@ -407,7 +407,7 @@ def _off(judgement: Judgement) -> str:
     if tumour is None or marked is None or tumour.low <= marked <= tumour.high:
         return ""
     how, other = ("more", "higher") if marked > tumour.high else ("less", "lower")
-    return f"This marks {how} than the points say is tumour ({marked:.3g} mm²). If the area matters, choose a {other} threshold."
+    return f"This marks {how} than the points say is tumour (about {marked:.2g} mm²). If the area matters, choose a {other} threshold."
 
 
 def _interval(value: Interval) -> str:
@@ -419,4 +419,5 @@ def _short(value: float) -> str:
 
 
 def _area(figures: RoundFigures) -> Any:
-    return "" if figures.marked_mm2 is None else f"{figures.marked_mm2:.3g}"
+    # counted on a sample of the tissue, to some hundredths: a third digit would be chance
+    return "" if figures.marked_mm2 is None else f"{figures.marked_mm2:.2g}"

@@ -111,6 +111,7 @@ class DistillDock(Dock):
         self.hear(self.bench.corrected, self._look_back)
         self.listen("slide", "slides", "candidates", "teacher", "job", "given", to=self._show_job)
         self.listen("slide", "rounds", "run", "shown", "accepted", to=self._show_rounds)
+        self.listen("accepted", to=self.progress.update_job)
         self._looks = 0  # how often it was looked; the last one counts
         self.listen("shown", "slides", "job", to=self._look_back)
         self.listen("candidates", "slide", "threshold", "sigma_px", to=self._measure)

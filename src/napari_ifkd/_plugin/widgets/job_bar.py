@@ -15,6 +15,7 @@ from .parts import Notice, button, row
 
 if TYPE_CHECKING:
     from napari_ifkd._plugin.bench import Bench
+    from napari_ifkd.runs.accepted import Accepted
     from napari_ifkd.session_records import Job
 
 _LINES = 3  # of what is said of a run at work, kept free from its beginning
@@ -86,7 +87,8 @@ class JobBar(QWidget):
             self.bar.setValue(0)
         lines = _LINES + self._named
         self.line.setMinimumHeight(lines * self.line.fontMetrics().lineSpacing() if job.alive else 0)  # the buttons below stay
-        told = job_line(job) if self._is_here(job) else "Done, on another slide."
+        accepted = self.session.accepted if self.session.run == job.out else None
+        told = job_line(job, accepted) if self._is_here(job) else "Done, on another slide."
         self.line.setText(f"{job.out.name}\n{told}" if self._named and told else told)
         self.line.setVisible(bool(self.line.text()))
         self.line.setToolTip(in_window(job.message) if job.state == "done" else "")
@@ -108,8 +110,8 @@ class JobBar(QWidget):
             LogDialog(RunFolder(self.session.job.out).log, self.window()).show()
 
 
-def job_line(job: Job) -> str:
-    """Return what to say of a job besides its bar and its error, in one or two lines."""
+def job_line(job: Job, accepted: Accepted | None) -> str:
+    """Return what to say of a job besides its bar and its error, in one or two lines; once a round is accepted, of that."""
     match job.state:
         case "running" | "pausing" | "paused":
             done = f"{job.done:,} of {job.total:,} {job.unit}".rstrip() if job.total else ""
@@ -126,6 +128,10 @@ def job_line(job: Job) -> str:
             return "Stopping …"
         case "done" if job.act == "train":
             return "Trained, and chosen as the model: preview a field, then predict."
+        case "done" if accepted is not None:
+            name = f"Round {accepted.round}" if accepted.round else "The teacher"
+            by = "" if accepted.by == "user" else f" by {accepted.by}"
+            return f"Done. {name} is accepted{by}, at threshold {accepted.threshold:.3g}."
         case "done" if job.act == "distill":
             best = f"Round {job.recommended}" if job.recommended else "The teacher as it came"
             return f"Done. {best} is recommended: compare, correct and accept in the Review dock."

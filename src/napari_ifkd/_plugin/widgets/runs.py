@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtWidgets import QMessageBox
+from qtpy.QtWidgets import QFileDialog, QMessageBox
 
 from napari_ifkd._plugin import settings
 from napari_ifkd._plugin.worker import say_error
@@ -17,8 +18,6 @@ from .parts import allow, button, row, text
 from .runs_table import RunsTable, run_card
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from napari_ifkd.runs.listing import RunSummary
 
 _ALIVE = ("running", "paused")
@@ -30,7 +29,8 @@ class RunsDock(Dock):
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer)
         self.offer = Offer(self.bench)
-        self.where = text("The runs folder; another is chosen in File, Preferences")
+        self.where = text("The runs folder")
+        self.folder = button("Folder …", "Keep runs in another folder from now on; it is in File, Preferences too", self._choose_folder)
         self.refresh = button("Refresh", "Look at the disk again", self.look)
         self.table = RunsTable()
         self.open = button("Open", "Show the slide and the rounds; a run at work is followed", self._open, main=True)
@@ -38,7 +38,7 @@ class RunsDock(Dock):
         self.delete = button("Delete …", "Move the run to the trash", self._ask_delete)
         self.card = text("The run that is picked")
         self.progress = JobBar(self.bench, "predict", "distill", "train", warned=False, named=True)
-        self.add(self.offer, self.progress, row(self.where, self.refresh, stretch=(1, 0)), self.table)
+        self.add(self.offer, self.progress, row(self.where, self.folder, self.refresh, stretch=(1, 0, 0)), self.table)
         self.add(row(self.open, self.resume, self.delete, stretch=(1, 1, 1)), self.card)
         self.column.addStretch(1)
         self.box: QMessageBox | None = None  # the question that is asked now, and the button that says yes
@@ -105,6 +105,11 @@ class RunsDock(Dock):
         self.card.setText(run_card(run) if run is not None else "Pick a run." if self.table.rowCount() else "No runs in this folder yet.")
 
     # --- the acts
+
+    def _choose_folder(self) -> None:
+        path = QFileDialog.getExistingDirectory(self, "Keep runs in", str(settings.runs_folder()))
+        if path:
+            settings.set_runs_folder(Path(path))
 
     def _open(self) -> None:
         if (run := self.table.run()) is not None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from magicgui.widgets import CheckBox, ComboBox
 from qtpy.QtWidgets import QFileDialog, QInputDialog
 
+from napari_ifkd._plugin.region import lacking_shape
 from napari_ifkd._plugin.settings import device, offered_devices, runs_folder, set_device
 from napari_ifkd._plugin.worker import say_error
 from napari_ifkd.config import Config
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _NO_MODEL = "none"
 _PREVIEW = "<i>Preview</i> tells of what you see, at once; <i>Predict</i> of the slide, as the Slide dock says where."
+_HUB, _HUB_DOES = "From hub …", "Fetch the network from a model hub, or from an address with its hash; it is kept"
 _HUB_HELP = (
     "Whoever publishes a network tells its name on Hugging Face, such as organisation/repository\n"
     "(a version: @v2; one of several files: #file.safetensors),\n"
@@ -41,13 +43,12 @@ class TeacherDock(Dock):
         session = self.session
         self._refs: dict[str, str | Path] = {}  # of the networks to choose from, by name
         self._asked = 0  # how many networks were asked for; the last one counts
+        self._fetching = False  # from far away
         self.model = ComboBox(
             choices=[(_NO_MODEL, None)], label="Model", tooltip="The network that predicts: built in, or of your models folder"
         )
         self.file = button("From file …", "Take a weights file (.safetensors)", self._choose_file)
-        self.hub = button(
-            "From hub …", "Fetch the network from a model hub, or from an address with its hash; it is kept", self._choose_hub
-        )
+        self.hub = button(_HUB, _HUB_DOES, self._choose_hub)
         self.from_run = button("From run …", "Take the accepted network of a run (else the last that was switched in)", self._choose_run)
         self.device = ComboBox(
             choices=list(dict.fromkeys(("auto", device()))), value=device(), label="Device",
@@ -86,7 +87,8 @@ class TeacherDock(Dock):
         self.model.changed.connect(self._choose_named)
         self.device.changed.connect(set_device)
         self.listen("teacher", "slide", to=self._show_teacher)
-        self.listen("job", "teacher", "slide", "candidates", to=self._show_job)
+        self.listen("job", "teacher", "slide", "candidates", "region", to=self._show_job)
+        self.hear(self.bench.shapes_drawn, self._show_job)
         self.hear(self.bench.previewer.told, self._show_preview)
         self._show_preview()
         self.listen("heat", to=self._show_heat)
@@ -125,6 +127,11 @@ class TeacherDock(Dock):
             self.choose(Path(path))
 
     def _choose_hub(self) -> None:
+        if self._fetching:  # what comes after all is not taken
+            self._asked += 1
+            self._show_fetching(False)
+            self._show_teacher()
+            return
         ref, ok = QInputDialog.getText(self, "Take a network from a hub", _HUB_HELP)
         if ok and ref.strip():
             self.choose(ref.strip() if ":" in ref else f"hf-hub:{ref.strip()}")
@@ -147,17 +154,26 @@ class TeacherDock(Dock):
         asked = self._asked
 
         def found(teacher: Resolved) -> None:
-            if asked == self._asked and not (default and self.session.teacher is not None):  # else another came meanwhile
+            if asked == self._asked:  # else another came meanwhile, or nobody waits for it any more
+                self._show_fetching(False)
+            if asked == self._asked and not (default and self.session.teacher is not None):
                 self.session.choose_teacher(teacher if label is None else replace(teacher, label=label))
                 self._show_teacher()
 
         def failed(error: Exception) -> None:
             if asked == self._asked:
+                self._show_fetching(False)
                 self._show_teacher()
                 say_error(error)
 
+        self._show_fetching(isinstance(ref, str) and ":" in ref)
         self.card.setText(f"Getting {escape(str(ref))} …")
         self.in_thread(lambda: resolved(ref), found, failed)
+
+    def _show_fetching(self, fetching: bool) -> None:
+        self._fetching = fetching
+        self.hub.setText("Stop fetching" if fetching else _HUB)
+        self.hub.setToolTip("Keep the network there is, and wait no more" if fetching else _HUB_DOES)
 
     def _show_teacher(self) -> None:
         teacher = self.session.teacher
@@ -175,7 +191,7 @@ class TeacherDock(Dock):
         self.bench.predict(Config())
 
     def _show_job(self) -> None:
-        allow(self.predict, self.lacking())
+        allow(self.predict, self.lacking() or lacking_shape(self.session.region, self.session.slide, self.bench.viewer))
         allow(self.preview, self.lacking(idle=False))
         self.progress.update_job()
 
