@@ -265,32 +265,42 @@ def test_contours_and_overlay_show_the_pair(scene: Any) -> None:
 
 
 def test_areas_and_agreement_are_exact(scene: Any) -> None:
-    _, session, _ = scene
-    a, b = (c.found for c in session.here())
+    _, session, view = scene
+    a = session.here()[0].found
     assert area_mm2(a, 0.5, 0) == pytest.approx(1600 * 4e-6)
-    found = agreement(a, b, 0.5, 0)
+
+    def masks(threshold: float) -> tuple[list[Any], list[Any]]:
+        session.look(threshold=threshold, sigma_px=0)
+        first, second = session.here()
+        return view.mask_levels(first), view.mask_levels(second)
+
+    found = agreement(*masks(0.5), a)
     assert found.f1 == pytest.approx(0.5)
     assert (found.a_only_mm2, found.b_only_mm2, found.both_mm2) == pytest.approx((800 * 4e-6,) * 3)
-    assert agreement(a, b, 0.99, 0).f1 is None
+    assert agreement(*masks(0.99), a).f1 is None
     left = shapely.box(40, 0, 80, 200)  # columns 20 to 40 of the maps
     assert area_mm2(a, 0.5, 0, left) == pytest.approx(800 * 4e-6)
-    found = agreement(a, b, 0.5, 0, exclusion=left)
+    view.exclude(left)
+    found = agreement(*masks(0.5), a)
     assert (found.a_only_mm2, found.b_only_mm2, found.both_mm2) == pytest.approx((0, 800 * 4e-6, 800 * 4e-6))
-    assert len(disagreements(a, b, 0.5, 0, shapely.box(40, 0, 160, 200))) == 0
+    assert disagreements(*masks(0.5), a)
+    view.exclude(shapely.box(40, 0, 160, 200))
+    assert len(disagreements(*masks(0.5), a)) == 0
 
 
 def test_what_threads_compute_leaves_the_cache_of_napari_alone(scene: Any) -> None:
     """It is not made for threads: used by two at once it fails, in the middle of a picture."""
     _, session, _ = scene
     a, b = (candidate.found for candidate in session.here())
+    masks = made.mask_levels(a, 0.5, 1.0), made.mask_levels(b, 0.5, 1.0)
     seen: list[Any] = []
     with Callback(posttask=lambda key, *_: seen.append(key)):
         area_mm2(a, 0.5, 1.0)
-        agreement(a, b, 0.5, 1.0)
-        disagreements(a, b, 0.5, 1.0)
+        agreement(*masks, a)
+        disagreements(*masks, a)
         made.prepare(a, 0.5, 1.0)
         assert seen == []
-        made.disagreement_levels(a, b, 0.5, 1.5)[0].compute()  # the way to tell
+        made.disagreement_levels(*masks)[0].compute()  # the way to tell
         assert seen
 
 

@@ -412,7 +412,7 @@ def test_twenty_thousand_lesions_are_no_burden(window: Any, reviewed: Any) -> No
         return data(*args)
 
     lesions.model.data = counted
-    lesions._of = (window.session.shown, window.session.threshold, window.session.sigma_px)
+    lesions._of = window.bench.verdicts.mask(window.session.shown)
     lesions.model.show(many, [None] * len(many))
     lesions._show()
     window.qtbot.wait(100)
@@ -686,11 +686,25 @@ def test_what_is_rejected_is_what_an_export_rejects_whatever_is_excluded(window:
     window.wait(lambda: np.array_equal(on_screen(), exported()))
     for index in (0, 1):  # another mask, and this one again: without a word from the user
         session.show_round(index)
-        window.wait(lambda: not lesions._settled.isActive() and not lesions._busy)
+        window.wait(lambda: window.bench.verdicts.settled)
     window.wait(lambda: np.array_equal(on_screen(), exported()))
     session.look(threshold=0.7)
     session.look(threshold=0.5)
     window.wait(lambda: np.array_equal(on_screen(), exported()))
+
+    a, b = session.here()
+    before = reviewed.compare.numbers.text()
+    session.set_pair(a, b)
+    session.set_compare("disagreement")
+    window.wait(lambda: bool(window.ours("disagreement")))
+    left_out = (shown.found.mask(0.5, 0).compute()) & ~exported()
+    assert left_out.any()
+    window.wait(lambda: not np.asarray(window.ours("disagreement")[0].data[0])[left_out].any())  # in both, for they are of one run
+    page(window, reviewed, "Compare")
+    window.wait(lambda: "F1" in reviewed.compare.numbers.text() and reviewed.compare.numbers.text() != before)
+    classes = np.asarray(window.ours("disagreement")[0].data[0])
+    pixel_mm2 = np.prod(shown.found.pixel_size_um_yx) / 1e6
+    assert f"both {(classes == 3).sum() * pixel_mm2:.3g} mm²" in reviewed.compare.numbers.text()
 
 
 def test_the_round_that_is_shown_is_accepted(window: Any, reviewed: Any) -> None:

@@ -37,6 +37,7 @@ from .run_desk import RunDesk
 from .settings import PACKAGE, device, runs_folder
 from .strangers import Strangers
 from .undo import Undos
+from .verdicts import Verdicts
 from .warm_up import warm_up
 from .worker import Runner, in_thread, say_error
 
@@ -96,6 +97,7 @@ class Bench:
         self.session = Session()
         self.layers = LayerView(viewer, self.session, partial(QTimer.singleShot, _BETWEEN_CHANGES_MS), self._hold_canvas)
         self.drawings = Drawings(viewer, self.session, self.layers)
+        self.verdicts = Verdicts(self.session, self.layers, self.drawings)
         self.previewer = Previewer(viewer, self.session, self.layers, self.drawings)
         self.runner = Runner(self.session)
         self.runs = RunDesk(self.session, self.runner, self.look_at)
@@ -111,6 +113,8 @@ class Bench:
         viewer.layers.events.removed.connect(self._removed)
         viewer.layers.selection.events.active.connect(self._selected)
         self.drawings.changed.connect(self._exclude)
+        self.judged.connect(self.verdicts.look)
+        self.corrected.connect(self.verdicts.corrected)
         self.session.events.slide.connect(self._look_for_tissue)
         self.session.events.slide.connect(self._look_for_work)
         with suppress(KeyError):  # the manifest is not registered

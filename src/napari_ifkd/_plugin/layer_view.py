@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import shapely
+from psygnal import Signal
 
 from . import layers as made
 from .palette import STUDENT, TEACHER
 from .side_by_side import SideBySide
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from shapely.geometry.base import BaseGeometry
 
@@ -50,6 +51,8 @@ class LayerView:
     hold : called with True to keep the picture as it is, with False to draw it anew
     """
 
+    remasked = Signal()  # something else is left out of the masks by now
+
     def __init__(
         self, viewer: Any, session: Session, later: Callable[[Callable[[], None]], None] = _now, hold: Callable[[bool], None] = _draw_on
     ) -> None:
@@ -60,7 +63,7 @@ class LayerView:
         self._blind = False
         self._hidden: list[Any] = []  # layers that are hidden meanwhile
         self._sides = SideBySide(viewer)
-        self._judged: tuple[tuple[str, float, float], list[Any]] = (("", 0.0, 0.0), [])
+        self._judged: tuple[tuple[float, float], dict[str, list[Any]]] = ((0.0, 0.0), {})  # masks without what was rejected, by path
         self._excluded: BaseGeometry | None = None
         events = session.events
         events.slide.connect(self._slide_changed)
@@ -69,7 +72,7 @@ class LayerView:
         self._at_work: str | None = None  # act of the run that is
         events.job.connect(self._job_changed)
         for name in ("threshold", "sigma_px"):
-            events[name].connect(self._remask)
+            events[name].connect(lambda _: self._remask())
         events.opacity.connect(self._reopaque)
 
     # --- finding
@@ -177,31 +180,38 @@ class LayerView:
             return True
         return slide is not None and known.get("of", known["path"]) == str(slide.path)
 
-    def show_judged(self, candidate: Candidate, threshold: float, sigma_px: float, levels: list[Any]) -> None:
-        """Show a prediction, at this threshold and smoothing, with a mask from which something was taken: its levels."""
-        self._judged = (str(candidate.path), threshold, sigma_px), levels
-        layer = self.find("mask", candidate.path)
-        if layer is not None:
-            layer.data = self._mask_levels(candidate)
+    def show_judged(self, judged: dict[str, list[Any]], threshold: float, sigma_px: float) -> None:
+        """Show predictions, at this threshold and smoothing, with masks from which something was taken.
 
-    def _mask_levels(self, candidate: Candidate) -> list[Any]:
-        threshold, sigma_px = self.session.threshold, self.session.sigma_px
-        judged, levels = self._judged
-        if judged != (str(candidate.path), threshold, sigma_px):
-            levels = made.mask_levels(candidate.found, threshold, sigma_px)
-        return self._without_excluded(levels, candidate)
+        Parameters
+        ----------
+        judged : levels of the masks, by the path of the prediction; all others are as the networks say
+        threshold, sigma_px : at which they were made
+        """
+        former = self._judged[1]
+        self._judged = (threshold, sigma_px), judged
+        if former or judged:
+            self._remask({*former, *judged})
+            self.remasked.emit()
+
+    def mask_levels(self, candidate: Candidate) -> list[Any]:
+        """Return the mask of a prediction at every level as it is seen: at the present threshold, without what was rejected or excluded."""
+        look = self.session.threshold, self.session.sigma_px
+        judged = self._judged[1].get(str(candidate.path)) if self._judged[0] == look else None
+        return self._without_excluded(judged or made.mask_levels(candidate.found, *look), candidate)
 
     def exclude(self, excluded: BaseGeometry | None) -> None:
         """Take what is excluded on the active slide, (x, y) in level-0 px, out of what networks say."""
         if excluded == self._excluded:
             return
         self._excluded = excluded
-        self._judged = ("", 0.0, 0.0), []  # lesions are others now: whoever lists them says which are rejected
+        self._judged = (0.0, 0.0), {}  # lesions are others now
         self._remask()
         for candidate in self.session.here():
             layer = self.find("heat", candidate.path)
             if layer is not None:
                 layer.data = self._without_excluded(made.heat_levels(candidate.found), candidate)
+        self.remasked.emit()
 
     def _without_excluded(self, levels: list[Any], candidate: Candidate) -> list[Any]:
         if self._excluded is None:
@@ -344,16 +354,21 @@ class LayerView:
         if self._blind or a is None or b is None:
             return None
         if session.compare == "disagreement":
-            make = partial(made.disagreement_layer, a, b, session.threshold, session.sigma_px, session.opacity)
-            return f"{a.path}|{b.path}", make
+            return f"{a.path}|{b.path}", partial(self._disagreement, a, b)
         if session.compare == "uncertainty":
-            return str(b.path), partial(made.uncertainty_layer, b, session.threshold, session.opacity)
+            return str(b.path), partial(self._uncertainty, b)
         return None
+
+    def _disagreement(self, a: Candidate, b: Candidate) -> made.LayerData:
+        levels = made.disagreement_levels(self.mask_levels(a), self.mask_levels(b))
+        return made.disagreement_layer(a, b, levels, self.session.opacity)
+
+    def _uncertainty(self, b: Candidate) -> made.LayerData:
+        data, options, kind = made.uncertainty_layer(b, self.session.threshold, self.session.opacity)
+        return self._without_excluded(data, b), options, kind
 
     def _show_compared(self, make: Callable[[], made.LayerData]) -> None:
         data, options, kind = make()
-        if self.session.b is not None:  # of one grid with A where both are in it
-            data = self._without_excluded(data, self.session.b)
         self._add(self.viewer.add_labels if kind == "labels" else self.viewer.add_image, data, options)
 
     def _heated(self) -> Candidate | None:
@@ -385,7 +400,7 @@ class LayerView:
     def _show_mask(self, candidate: Candidate, wanted: Sequence[Candidate]) -> Iterator[Callable[[], object]]:
         """Yield the steps that show a mask: in a layer that waits for one, or whose mask nobody looks at."""
         seen, options = {str(c.path) for c in wanted}, made.mask_options(candidate, self.session.opacity)
-        data = self._mask_levels(candidate)
+        data = self.mask_levels(candidate)
         gone = self._gone()
         free = [layer for layer in self.ours("mask") if layer.multiscale and made.tag(layer)["path"] not in seen]
         free.sort(key=lambda layer: (not made.is_spare(layer), layer not in gone))
@@ -448,17 +463,17 @@ class LayerView:
             with layers.selection.events.blocker_all():  # nothing changes there, yet napari would polish its buttons anew
                 layers.remove(layer)
 
-    def _remask(self) -> None:
+    def _remask(self, paths: Collection[str] | None = None) -> None:
+        """Show masks as they are by now: all, or those of predictions known by their paths."""
         session = self.session
         for candidate in session.comparable():
             layer = self.find("mask", candidate.path)
-            if layer is not None:  # a new array: refresh() alone leaves the coarsest level stale
-                layer.data = self._mask_levels(candidate)
+            if layer is not None and (paths is None or str(candidate.path) in paths):
+                layer.data = self.mask_levels(candidate)  # a new array: refresh() alone leaves the coarsest level stale
         a, b = session.a, session.b
         for layer in self.ours("disagreement"):
             if a is not None and b is not None:
-                levels = made.disagreement_levels(a.found, b.found, session.threshold, session.sigma_px)
-                layer.data = self._without_excluded(levels, a)
+                layer.data = made.disagreement_levels(self.mask_levels(a), self.mask_levels(b))
         for layer in self.ours("uncertainty"):
             if b is not None:
                 layer.data = self._without_excluded(made.uncertainty_levels(b.found, session.threshold), b)

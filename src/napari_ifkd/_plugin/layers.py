@@ -108,9 +108,8 @@ def mask_options(candidate: Candidate, opacity: float) -> dict[str, Any]:
     return {**_mask_look(colour_of(candidate), opacity), **_of_candidate(candidate, "mask")}
 
 
-def disagreement_layer(a: Candidate, b: Candidate, threshold: float, sigma_px: float, opacity: float) -> LayerData:
-    """Return where A and B differ: 1 only A, 2 only B, 3 both."""
-    levels = disagreement_levels(a.found, b.found, threshold, sigma_px)
+def disagreement_layer(a: Candidate, b: Candidate, levels: list[Any], opacity: float) -> LayerData:
+    """Return where A and B differ, with levels of :func:`disagreement_levels`."""
     options = {
         "name": f"{a.label} against {b.label}",
         "metadata": {KEY: {"kind": "disagreement", "path": f"{a.path}|{b.path}"}},
@@ -276,10 +275,9 @@ def _cleared(level: Any, geometry: BaseGeometry, scale_yx: tuple[float, float]) 
     return made
 
 
-def disagreement_levels(a: ProbabilityMap, b: ProbabilityMap, threshold: float, sigma_px: float) -> list[Any]:
-    """Return 1 only A, 2 only B, 3 both, lazily; A and B must have the same grid."""
-    pairs = zip(mask_levels(a, threshold, sigma_px), mask_levels(b, threshold, sigma_px), strict=True)
-    return [first + 2 * second for first, second in pairs]
+def disagreement_levels(a: Sequence[Any], b: Sequence[Any]) -> list[Any]:
+    """Return 1 only A, 2 only B, 3 both, of the levels of two masks on the same grid; lazily where they are lazy."""
+    return [first + 2 * second for first, second in zip(a, b, strict=True)]
 
 
 def uncertainty_levels(found: ProbabilityMap, threshold: float) -> list[Any]:

@@ -12,6 +12,8 @@ from napari_ifkd.annotations import rasterize
 from .layers import computed, da, disagreement_levels
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
     from shapely.geometry.base import BaseGeometry
 
@@ -39,17 +41,20 @@ def area_mm2(found: ProbabilityMap, threshold: float, sigma_px: float, exclusion
 
 
 def agreement(
-    a: ProbabilityMap, b: ProbabilityMap, threshold: float, sigma_px: float, field: tuple[float, float, float, float] | None = None,
-    exclusion: BaseGeometry | None = None,
-) -> Agreement:  # fmt: skip
-    """Measure how two masks on the same grid agree: over the whole slide, or in a field (left, top, right, bottom; level-0 px).
+    a: Sequence[Any], b: Sequence[Any], found: ProbabilityMap, field: tuple[float, float, float, float] | None = None
+) -> Agreement:
+    """Measure how two masks agree: over the whole slide, or in a field.
 
-    What is excluded (x, y in level-0 px) counts nowhere.
+    Parameters
+    ----------
+    a, b : levels of the masks, on the grid of a map
+    found : the map
+    field : (left, top, right, bottom) in level-0 px
     """
-    level = _level(a)
-    classes = _without(exclusion, da.asarray(disagreement_levels(a, b, threshold, sigma_px)[level]), _step(a, level))
+    level = _level(found)
+    classes = da.asarray(disagreement_levels(a, b)[level])
     if field is not None:
-        step_y, step_x = _step(a, level)
+        step_y, step_x = _step(found, level)
         left, top, right, bottom = (max(0, round(at / step)) for at, step in zip(field, (step_x, step_y, step_x, step_y), strict=True))
         classes = classes[top:bottom, left:right]
     counts = np.zeros(4)
@@ -57,21 +62,25 @@ def agreement(
         counts += np.bincount(computed(block).ravel(), minlength=4)
     _, a_only, b_only, both = counts
     total = 2 * both + a_only + b_only
-    unit = _pixel_mm2(a, level)
+    unit = _pixel_mm2(found, level)
     return Agreement(float(2 * both / total) if total else None, a_only * unit, b_only * unit, both * unit)
 
 
-def disagreements(
-    a: ProbabilityMap, b: ProbabilityMap, threshold: float, sigma_px: float, exclusion: BaseGeometry | None = None, most: int = 50
-) -> list[tuple[float, float]]:
-    """Return where two masks on the same grid differ most, as (x, y) in level-0 px, the largest first; nowhere in what is excluded.
+def disagreements(a: Sequence[Any], b: Sequence[Any], grid: ProbabilityMap, most: int = 50) -> list[tuple[float, float]]:
+    """Return where two masks differ most, as (x, y) in level-0 px, the largest first.
 
     A place is the middle of what differs in a square of 200 um (of 200 px where nobody knows the resolution).
+
+    Parameters
+    ----------
+    a, b : levels of the masks, on the grid of a map
+    grid : the map
+    most : places at most
     """
-    level = _level(a)
-    classes = _without(exclusion, da.asarray(disagreement_levels(a, b, threshold, sigma_px)[level]), _step(a, level))
-    step_y, step_x = _step(a, level)
-    side = max(1, round(_PLACE_UM / (step_x * float(a.slide.get("mpp") or 1.0))))
+    level = _level(grid)
+    classes = da.asarray(disagreement_levels(a, b)[level])
+    step_y, step_x = _step(grid, level)
+    side = max(1, round(_PLACE_UM / (step_x * float(grid.slide.get("mpp") or 1.0))))
     found: list[tuple[int, float, float]] = []
     for top in range(0, classes.shape[0], side):
         band = computed(classes[top : top + side])

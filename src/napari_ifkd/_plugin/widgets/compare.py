@@ -27,8 +27,6 @@ from .page import Page
 from .parts import button, form, offer, row, shortcut, text
 
 if TYPE_CHECKING:
-    from shapely.geometry.base import BaseGeometry
-
     from napari_ifkd.session_records import Candidate
 
     from .dock import Dock
@@ -68,7 +66,7 @@ class ComparePage(Page):
         self.keys = {key: shortcut(self.jumps, key, act) for key, act in comparing.items()}
         self._places: list[tuple[float, float]] | None = None  # where A and B differ, None where nobody looked for them
         self._at = -1
-        self._excluded: BaseGeometry | None = None  # on the active slide
+        self._looks = self._measures = 0  # how often other masks were compared, and how often they were measured
         self._moved = QTimer(self)
         self._moved.setSingleShot(True)
         self._moved.setInterval(_RESTED_MS)
@@ -88,10 +86,8 @@ class ComparePage(Page):
         camera.events.center.connect(self._look_elsewhere)
         camera.events.zoom.connect(self._look_elsewhere)
         dock.listen("candidates", "files", "slide", "shown", "a", "b", to=self._show_choices)
-        dock.listen("a", "b", "threshold", "sigma_px", to=self._forget_places)
-        dock.hear(self._dock.bench.drawings.changed, self._exclude)
-        dock.listen("slide", to=self._exclude)
-        dock.listen("a", "b", "threshold", "sigma_px", to=self._measure)
+        dock.listen("a", "b", "threshold", "sigma_px", to=self._look_again)
+        dock.hear(dock.bench.layers.remasked, self._look_again)
         dock.listen("a", "b", "compare", to=self._show_mode)
 
     # --- picking
@@ -147,15 +143,15 @@ class ComparePage(Page):
         if a is None or b is None or slide is None or not same_grid(a.found, b.found):
             return
         if self._places is None:
-            asked, excluded = (a, b, session.threshold, session.sigma_px), self._excluded
+            asked, masks = self._looks, (self._masks(a), self._masks(b))
             _say(self.place, "Looking for where they differ …")
 
             def found(places: list[tuple[float, float]]) -> None:
-                if asked == (session.a, session.b, session.threshold, session.sigma_px):
+                if asked == self._looks:  # else they are others by now
                     self._places, self._at = places, -1
                     self._differ(1)
 
-            self._dock.in_thread(lambda: disagreements(a.found, b.found, asked[2], asked[3], excluded), found)
+            self._dock.in_thread(lambda: disagreements(*masks, a.found), found)
         elif self._places:
             self._at = (self._at + by) % len(self._places)
             go_to(slide, self._viewer, *self._places[self._at], _ACROSS_UM)
@@ -163,16 +159,12 @@ class ComparePage(Page):
         else:
             _say(self.place, "They differ nowhere.")
 
-    def _exclude(self) -> None:
-        excluded = self._dock.bench.drawings.excluded()
-        if excluded != self._excluded:
-            self._excluded = excluded
-            self._forget_places()
-            self._measure()
-
-    def _forget_places(self) -> None:
+    def _look_again(self) -> None:
+        """Forget where the masks differed that were compared, and measure those that are."""
         self._places, self._at = None, -1
+        self._looks += 1
         _say(self.place, "")
+        self._measure()
 
     def _look_elsewhere(self, _: Any = None) -> None:
         if self.in_field.isChecked():
@@ -200,6 +192,9 @@ class ComparePage(Page):
         self._viewer.layers.events.inserted.disconnect(self._layer_came)
         self._viewer.layers.events.removed.disconnect(self._offer_corrections)
 
+    def _masks(self, candidate: Candidate) -> list[Any]:
+        return self._dock.bench.layers.mask_levels(candidate)
+
     # --- showing
 
     def _show_choices(self) -> None:
@@ -217,26 +212,21 @@ class ComparePage(Page):
         _say(self.legend, _legend(session.a, session.b, session.compare))
 
     def _measure(self) -> None:
-        session = self._session
-        a, b = session.a, session.b
+        a, b, slide = self._session.a, self._session.b, self._session.slide
         self.numbers.setText("")
+        self._measures += 1
         if a is None or b is None:
             return
-        maps = a.found, b.found
-        asked = (a, b, session.threshold, session.sigma_px)
-        slide, here, excluded = session.slide, self.in_field.isChecked(), self._excluded
-        field = field_px(slide, self._viewer) if here and slide is not None else None
+        asked, grid = self._measures, a.found
 
         def measured(found: Agreement) -> None:
-            if (
-                here == self.in_field.isChecked()
-                and excluded is self._excluded
-                and asked == (session.a, session.b, session.threshold, session.sigma_px)
-            ):
+            if asked == self._measures:  # else others are compared by now
                 self.numbers.setText(_numbers(found))
 
-        if same_grid(*maps):
-            self._dock.in_thread(lambda: agreement(*maps, asked[2], asked[3], field, excluded), measured)
+        if same_grid(a.found, b.found):
+            masks = self._masks(a), self._masks(b)
+            field = field_px(slide, self._viewer) if self.in_field.isChecked() and slide is not None else None
+            self._dock.in_thread(lambda: agreement(*masks, grid, field), measured)
         else:
             self.numbers.setText("A and B were made at different resolutions: no agreement can be told.")
 
@@ -265,6 +255,6 @@ def _legend(a: Candidate | None, b: Candidate | None, mode: str) -> str:
 def _numbers(found: Agreement) -> str:
     f1 = "both are empty" if found.f1 is None else f"<b>F1 {found.f1:.3f}</b>"
     return (
-        f"Agreement of A and B, without corrections and verdicts: {f1}"
+        f"Agreement of A and B, without corrections: {f1}"
         f"<br>A only {found.a_only_mm2:.3g} mm²<br>B only {found.b_only_mm2:.3g} mm²<br>both {found.both_mm2:.3g} mm²"
     )

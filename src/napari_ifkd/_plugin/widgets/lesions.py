@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import shapely
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QLabel, QTableView
 
 from napari_ifkd._plugin import layers as made
@@ -15,9 +15,7 @@ from napari_ifkd._plugin.look import go_to
 from napari_ifkd._plugin.palette import BOTH, ERROR
 from napari_ifkd._plugin.worker import say_error
 from napari_ifkd.annotations.verdicts import Verdict, read_verdicts, write_verdicts
-from napari_ifkd.export.corrected import corrections_for
-from napari_ifkd.export.excluded import exclusion_for
-from napari_ifkd.export.lesions import lesions_of, verdicts_for, verdicts_on
+from napari_ifkd.export.lesions import verdicts_on
 from napari_ifkd.runs.folder import RunFolder
 
 from .lesion_table import COLUMNS, Lesion, LesionModel
@@ -25,11 +23,14 @@ from .page import Page
 from .parts import button, row, shortcut, spin, text
 
 if TYPE_CHECKING:
-    from shapely.geometry import Polygon
-    from shapely.geometry.base import BaseGeometry
+    from collections.abc import Sequence
 
+    from shapely.geometry import Polygon
+
+    from napari_ifkd._plugin.verdicts import Mask
     from napari_ifkd.annotations.verdicts import Word
-    from napari_ifkd.session_records import Candidate
+    from napari_ifkd.export.outlines import Outline
+    from napari_ifkd.inference import ProbabilityMap
 
     from .dock import Dock
 
@@ -38,7 +39,6 @@ _MARK_PX = 44
 _EDGE = 0.006  # width of the outline, of what is seen across
 _ROOM = 2.5  # how much more than the lesion is to be seen
 _LEAST_UM = 120.0
-_SETTLED_MS = 600  # after the threshold moved
 
 
 class LesionsPage(Page):
@@ -46,17 +46,10 @@ class LesionsPage(Page):
 
     def __init__(self, dock: Dock) -> None:
         super().__init__(dock)
-        self._of: tuple[Candidate, float, float] | None = None  # whose lesions are listed, at which threshold and smoothing
+        self._of: Mask | None = None  # whose lesions are listed
         self._shapes: dict[Lesion, Polygon] = {}  # px of the map
-        self._excluded: BaseGeometry | None = None  # where none are listed
-        self._judged_for: tuple[object, ...] = ()  # what verdicts were looked for last
-        self._settled = QTimer(self)
-        self._settled.setSingleShot(True)
-        self._settled.setInterval(_SETTLED_MS)
-        self._settled.timeout.connect(self._judge_again)
-        self._left_out: list[Lesion] = []
         self._unused = 0  # places judged on another mask that hold for none of these lesions
-        self._busy = self._asked = False  # whether a thread is at work, and whether the user asked for it
+        self._busy = False  # whether a thread is at work
         self.what = text("Whose lesions these are")
         self.list = button("List lesions", "Find the lesions of the prediction looked at, at its present threshold", self._list, main=True)
         self.least = spin(
@@ -107,73 +100,33 @@ class LesionsPage(Page):
 
     def _list(self) -> None:
         self._session.set_compare("off")  # it is this mask that is judged
-        if self._busy:  # lesions are looked for already, where some were rejected
-            self._asked = True
-            self._show()
-        else:
-            self._find()
+        self._find()
 
-    def _judge_again(self) -> None:
-        """Find the lesions without being asked, where some were rejected: the mask leaves them out, as exports do."""
-        self._judged_for = self._look()
-        if self._of is None and not self._busy:
-            self._find(only_judged=True)
-
-    def _look(self) -> tuple[object, ...]:
-        """Return what lesions depend on."""
-        session = self._session
-        return session.shown, session.threshold, session.sigma_px, self._dock.bench.drawings.excluded()
-
-    def _find(self, *, only_judged: bool = False) -> None:
-        shown, threshold, sigma_px = self._session.shown, self._session.threshold, self._session.sigma_px
+    def _find(self) -> None:
+        """Find the lesions of the prediction that is looked at."""
+        shown, verdicts = self._session.shown, self._dock.bench.verdicts
         if shown is None:
             return
-        drawn = self._dock.bench.drawings.excluded()
+        mask = verdicts.mask(shown)
 
-        def work() -> tuple[list[Lesion], list[Word | None], list[Polygon], int] | None:
-            found, run = shown.found, RunFolder(shown.run)
-            verdicts = verdicts_for(run, found)
-            if only_judged and all(verdict.verdict != "reject" for verdict in verdicts):
-                return None
-            parts = [part for part in (exclusion_for(found, run, ()), drawn) if part is not None]
-            exclusion = shapely.union_all(parts) if parts else None
-            outlines = lesions_of(found, threshold, sigma_px, corrections_for(run, found), exclusion)
-            pixel_mm2 = found.pixel_size_um_yx[0] * found.pixel_size_um_yx[1] / 1e6
-            scale_y, scale_x = found.scale_yx
-            lesions = []
-            for outline in outlines:
-                place = outline.polygon.representative_point()
-                left, top, right, bottom = outline.polygon.bounds
-                box = left * scale_x, top * scale_y, right * scale_x, bottom * scale_y
-                area, probability = outline.area_px * pixel_mm2, outline.mean_probability
-                lesions.append(Lesion(place.x * scale_x, place.y * scale_y, box, area, probability))
-            words, unused = verdicts_on(outlines, verdicts, found)
-            return lesions, words, [outline.polygon for outline in outlines], unused
+        def work() -> tuple[list[Outline], list[Lesion], list[Word | None], int]:
+            outlines = mask.lesions()
+            return outlines, _measured(outlines, shown.found), *verdicts_on(outlines, mask.verdicts(), shown.found)
 
-        def listed(found: tuple[list[Lesion], list[Word | None], list[Polygon], int] | None) -> None:
+        def listed(found: tuple[list[Outline], list[Lesion], list[Word | None], int]) -> None:
             self._busy = False
-            fresh = (shown, threshold, sigma_px) == (self._session.shown, self._session.threshold, self._session.sigma_px)
-            if only_judged and self._asked and not (fresh and found is not None):  # the user asked meanwhile
-                self._find()
-                return
-            if found is not None and fresh:
-                self._of, self._excluded = (shown, threshold, sigma_px), drawn
-                lesions, words, shapes, self._unused = found
-                self._shapes = dict(zip(lesions, shapes, strict=True))
+            if self._session.shown is shown and verdicts.mask(shown) == mask:  # else another is looked at by now
+                self._of = mask
+                outlines, lesions, words, self._unused = found
+                verdicts.know(mask, outlines)
+                self._shapes = {lesion: outline.polygon for lesion, outline in zip(lesions, outlines, strict=True)}
                 self.model.show(lesions, words)
                 self.table.sortByColumn(0, Qt.SortOrder.DescendingOrder)
             self._show()
 
-        self._busy, self._asked = True, not only_judged
+        self._busy = True
         self._show()
-        self._dock.in_thread(work, listed, self._unjudged if only_judged else self._failed)
-
-    def _unjudged(self, _: Exception) -> None:  # nobody asked: who lists them is told
-        self._busy = False
-        if self._asked:
-            self._find()
-        else:
-            self._show()
+        self._dock.in_thread(work, listed, self._failed)
 
     def _failed(self, error: Exception) -> None:
         self._busy = False
@@ -225,11 +178,11 @@ class LesionsPage(Page):
         at, of = self._row(), self._of
         if of is None or self._busy or not 0 <= at < self.model.rowCount():
             return
-        shown, threshold, _ = of
+        shown = of.of
         lesion, path = self.model.lesion(at), RunFolder(shown.run).verdicts
         now = datetime.now(UTC).isoformat(timespec="seconds")
         place = round(lesion.x, 2), round(lesion.y, 2)
-        verdict = Verdict(shown.slide, *place, word, shown.round, threshold, now, round(lesion.area_mm2, 9))
+        verdict = Verdict(shown.slide, *place, word, shown.round, of.threshold, now, round(lesion.area_mm2, 9))
 
         def done(_: object) -> None:
             self._busy = False
@@ -247,19 +200,16 @@ class LesionsPage(Page):
 
     def _show(self) -> None:
         session = self._session
-        now = None if session.shown is None else (session.shown, session.threshold, session.sigma_px)
-        stale = now != self._of or self._dock.bench.drawings.excluded() != self._excluded
-        if self._of is not None and stale:  # another mask: its lesions are others
-            again = now == self._of and not self._busy  # only what is excluded is other
-            self._of, self._left_out = None, []
+        now = None if session.shown is None else self._dock.bench.verdicts.mask(session.shown)
+        if self._of is not None and now != self._of:  # another mask: its lesions are others
+            again = now is not None and replace(now, excluded=self._of.excluded) == self._of and not self._busy
+            self._of = None
             self.model.show([], [])
-            if again:
+            if again:  # only what is excluded is other
                 self._find()
                 return
-        if self._of is None and now is not None and self._look() != self._judged_for:
-            self._settled.start()
         count, judged = self.model.rowCount(), self.model.judged()
-        self.list.setEnabled(session.shown is not None and not (self._busy and self._asked))
+        self.list.setEnabled(session.shown is not None and not self._busy)
         self.list.setVisible(self._of is None)
         self.table.setVisible(self._of is not None)
         self.smallest.setVisible(self._of is not None)
@@ -268,7 +218,7 @@ class LesionsPage(Page):
             part.setEnabled(0 <= self._row() < count)
         if session.shown is None:
             self.what.setText("No prediction on this slide yet.")
-        elif self._busy and self._asked and self._of is None:
+        elif self._busy and self._of is None:
             self.what.setText("Finding the lesions …")
         elif self._of is None:
             self.what.setText(f"The lesions of <b>{session.shown.label}</b> at threshold {session.threshold:.3g}, one by one.")
@@ -285,19 +235,6 @@ class LesionsPage(Page):
         self.told.setText(said if self._of is not None else "")
         self._mark(judged)
         self._outline()
-        if self._of is not None and rejected != self._left_out:
-            self._left_out = rejected
-            self._leave_out(*self._of, rejected)
-
-    def _leave_out(self, shown: Candidate, threshold: float, sigma_px: float, rejected: list[Lesion]) -> None:
-        """Show the mask without what was rejected; made in a thread."""
-        found, shapes = shown.found, [self._shapes[lesion] for lesion in rejected]
-
-        def done(levels: list[Any]) -> None:
-            if rejected is self._left_out:  # else another verdict came meanwhile
-                self._dock.bench.layers.show_judged(shown, threshold, sigma_px, levels)
-
-        self._dock.in_thread(lambda: made.without(made.mask_levels(found, threshold, sigma_px), found, shapely.union_all(shapes)), done)
 
     def _outline(self) -> None:
         """Draw round the lesion that is picked."""
@@ -307,7 +244,7 @@ class LesionsPage(Page):
             if layer is not None:
                 self._viewer.layers.remove(layer)
             return
-        lesion, found = self.model.lesion(at), self._of[0].found
+        lesion, found = self.model.lesion(at), self._of.of.found
         place = made.placement(slide.mpp, found.scale_yx)
         ring = np.asarray(self._shapes[lesion].exterior.simplify(0.5).coords)[:, ::-1] - 0.5
         width = _EDGE * self._across(lesion) / place["scale"][0]
@@ -346,3 +283,16 @@ class LesionsPage(Page):
             layer.data = places
         layer.symbol = ["disc" if word == "accept" else "square" for _, word in judged]
         layer.face_color = [BOTH if word == "accept" else ERROR for _, word in judged]
+
+
+def _measured(outlines: Sequence[Outline], found: ProbabilityMap) -> list[Lesion]:
+    """Return lesions of a map as the list tells of them."""
+    pixel_mm2 = found.pixel_size_um_yx[0] * found.pixel_size_um_yx[1] / 1e6
+    scale_y, scale_x = found.scale_yx
+    lesions = []
+    for outline in outlines:
+        place = outline.polygon.representative_point()
+        left, top, right, bottom = outline.polygon.bounds
+        box = left * scale_x, top * scale_y, right * scale_x, bottom * scale_y
+        lesions.append(Lesion(place.x * scale_x, place.y * scale_y, box, outline.area_px * pixel_mm2, outline.mean_probability))
+    return lesions
