@@ -76,6 +76,17 @@ def test_blur_is_found_where_the_scan_was_out_of_focus(clean: NDArray[np.uint8],
     assert found["pen"].is_empty
 
 
+@pytest.mark.parametrize("corner", [(600, 500), (640, 580), (690, 650)])
+def test_a_small_patch_out_of_focus_is_found_wherever_it_lies(clean: NDArray[np.uint8], tmp_path: Path, corner: tuple[int, int]) -> None:
+    (top, left), side = corner, 260  # um, as px
+    image = clean.copy()
+    image[top : top + side, left : left + side] = cv2.GaussianBlur(image, (0, 0), 6)[top : top + side, left : left + side]
+    found = found_on(write(tmp_path / "blur.tif", image))
+    out_of_focus = shapely.box(left, top, left + side, top + side)
+    assert found["blur"].intersection(out_of_focus).area > 0.3 * out_of_focus.area
+    assert found["blur"].difference(out_of_focus.buffer(64)).is_empty
+
+
 def test_blur_is_found_in_its_place_on_a_slide_of_any_size(clean: NDArray[np.uint8], tmp_path: Path) -> None:
     width = SIDE - 70  # not a number of squares
     image = clean[:, :width].copy()

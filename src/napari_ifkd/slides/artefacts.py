@@ -42,6 +42,8 @@ _IN_SQUARE = 0.7  # least share of tissue in such a square
 _SHARP_SHARE = 0.2  # of the usual detail of the slide, below which tissue is blurred
 _MIN_CONTRAST = 4.0  # standard deviation in grey values, below which there is nothing to be sharp
 _BRIGHT, _STAINED = 215, 0.5  # grey value of glass, and share of a square that must be darker
+_SHIFTS = [(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1) if (i, j) != (0, 0)]  # by half a square
+_SHIFTED = 3  # of these eight squares, that a patch out of focus fills at least
 _LEAST_SQUARES = 12  # below which nobody knows what is usual
 
 
@@ -128,25 +130,39 @@ def _folds(density: NDArray[np.float32], tissue: NDArray[np.bool_], pixel_um: fl
 
 
 def _blurred(slide: Slide, tissue: Tissue, should_stop: Callable[[], bool]) -> tuple[NDArray[np.bool_], float]:
-    """Measure detail in squares of tissue; return which are blurred, on the grid of the squares, and level-0 px a square."""
+    """Measure detail in squares of tissue; return where it is blurred, on a grid of half squares, and level-0 px a half square."""
     mpp = max(_BLUR_MPP, slide.require_mpp())
     look = _BLUR_PX * mpp / slide.require_mpp()  # level-0 px
     side = look
     while ((share := _squares(slide, tissue, side)) > _IN_SQUARE).sum() > _MOST_SQUARES:
         side *= 2
-    detail = np.full(share.shape, np.nan)
-    for y, x in np.argwhere(share > _IN_SQUARE).tolist():
+
+    def detail_at(y: float, x: float) -> float:
+        """Measure the detail of a square, from the middle of it."""
         if should_stop():
             raise Cancelled
-        corner = (y + 0.5) * side - look / 2, (x + 0.5) * side - look / 2
-        detail[y, x] = _detail(slide.read_region(corner, (_BLUR_PX, _BLUR_PX), mpp))
-    measured = np.isfinite(detail)
-    if measured.sum() < _LEAST_SQUARES:
-        return np.zeros(share.shape, bool), side
-    blurred = measured & (np.nan_to_num(detail, nan=np.inf) < _SHARP_SHARE * np.nanmedian(detail))
-    # one square alone may be mucus or blood; a patch out of focus is larger
-    beside = cv2.filter2D(blurred.astype(np.uint8), -1, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT)
-    return blurred & (beside >= 2), side
+        return _detail(slide.read_region((y - look / 2, x - look / 2), (_BLUR_PX, _BLUR_PX), mpp))
+
+    detail = np.full(share.shape, np.nan)
+    for y, x in np.argwhere(share > _IN_SQUARE).tolist():
+        detail[y, x] = detail_at((y + 0.5) * side, (x + 0.5) * side)
+    blurred, half = np.zeros((2 * share.shape[0], 2 * share.shape[1]), bool), side / 2
+    if np.isfinite(detail).sum() < _LEAST_SQUARES:
+        return blurred, half
+    usual = _SHARP_SHARE * np.nanmedian(detail)
+    low = np.nan_to_num(detail, nan=np.inf) < usual
+    beside = cv2.filter2D(low.astype(np.uint8), -1, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT)
+    for y, x in np.argwhere(low).tolist():
+        shifted = [
+            (i, j) for i, j in _SHIFTS if detail_at((y + 0.5) * side + i * look / 2, (x + 0.5) * side + j * look / 2) < usual
+        ]
+        # one square alone may be mucus or blood; a patch out of focus is larger, or without any detail
+        if beside[y, x] < 2 and (len(shifted) < _SHIFTED or detail[y, x] > usual / 4):
+            continue
+        for i, j in ((0, 0), *(shifted if side == look else ())):
+            top, left = max(0, 2 * y + i), max(0, 2 * x + j)
+            blurred[top : 2 * y + i + 2, left : 2 * x + j + 2] = True
+    return blurred, half
 
 
 def _squares(slide: Slide, tissue: Tissue, side: float) -> NDArray[np.float64]:
