@@ -21,6 +21,7 @@ from napari_ifkd.errors import Cancelled, ExportError, RunError
 from napari_ifkd.events import Decision, RoundDone
 from napari_ifkd.export import ExportOptions, export_map, export_run
 from napari_ifkd.export.lesions import lesions_of
+from napari_ifkd.inference import ProbabilityMap
 from napari_ifkd.runs.folder import RunFolder
 from napari_ifkd.slides import open_slide
 
@@ -110,6 +111,9 @@ def test_small_objects_are_left_out_of_every_format(make_map, tmp_path):
 def test_what_is_excluded_later_is_as_if_nobody_had_looked(make_map, tmp_path):
     found = make_map()
     height, width = found.shape
+    pixel_y, pixel_x = found.pixel_size_um_yx
+    seen_mm2 = np.count_nonzero(found.read(0, 0, height, width)) * pixel_y * pixel_x / 1e6
+    found = ProbabilityMap(found.path, found.levels, {**found.attributes, "tissue": {"reason": "", "area_mm2": seen_mm2 + 0.25}})
     scale_y, scale_x = found.scale_yx
     left, top, right, bottom = 0.2 * width * scale_x, 0.3 * height * scale_y, 0.7 * width * scale_x, 0.8 * height * scale_y
     y, x = (np.arange(height)[:, None] + 0.5) * scale_y, (np.arange(width) + 0.5) * scale_x
@@ -131,6 +135,8 @@ def test_what_is_excluded_later_is_as_if_nobody_had_looked(make_map, tmp_path):
     px_mm2 = found.pixel_size_um_yx[0] * found.pixel_size_um_yx[1] / 1e6
     assert float(row["looked_at_mm2"]) == pytest.approx((wanted > 0).sum() * px_mm2)
     assert float(row["tumour_share_of_looked_at"]) == pytest.approx(mask.sum() / (wanted > 0).sum(), abs=1e-6)
+    assert float(row["tissue_mm2"]) == pytest.approx((wanted > 0).sum() * px_mm2 + 0.25)  # some was outside the region that was looked at
+    assert float(row["tumour_share_of_tissue"]) == pytest.approx(mask.sum() * px_mm2 / float(row["tissue_mm2"]), abs=1e-6)
     listed = lesions_of(found, 0.5, 2, exclusion=shapely.box(left, top, right, bottom))  # as the window lists them
     assert sum(lesion.area_px for lesion in listed) == mask.sum()
     assert len(listed) == len(features(of[".geojson"]))

@@ -15,8 +15,9 @@ from napari_ifkd.config import Config, NetworkConfig
 from napari_ifkd.errors import Cancelled, EngineError, SlideError
 from napari_ifkd.events import Progress, Warned
 from napari_ifkd.inference import Predictor, domain_warning, few_slides_warning, open_map, predict_map
+from napari_ifkd.inference.coverage import Coverage
 from napari_ifkd.models import build_model, prepare
-from napari_ifkd.slides import find_tissue
+from napari_ifkd.slides import Tissue, find_tissue
 
 EVERYWHERE = {"inference.tissue_only": False, "precision": "float32", "device": "cpu"}
 
@@ -158,6 +159,13 @@ def test_region_and_exclusion_cut_to_the_pixel(make_slide, tissue_like, network,
     wanted[30:50, 30:50] = False
     np.testing.assert_array_equal(seen, wanted)
     assert found.attributes["region"] is True
+
+
+def test_the_area_of_tissue_is_without_what_is_excluded():
+    tissue = Tissue(np.ones((10, 10), bool), (20.0, 20.0), True, "", 4.0)
+    assert Coverage((100, 100), (2.0, 2.0), tissue).tissue_mm2() == 4
+    assert Coverage((100, 100), (2.0, 2.0), tissue, exclusion=shapely.box(0, 0, 100, 200)).tissue_mm2() == pytest.approx(2)
+    assert Coverage((100, 100), (2.0, 2.0), exclusion=shapely.box(0, 0, 100, 200)).tissue_mm2() is None
 
 
 def test_region_beside_the_slide_is_an_error(make_slide, tissue_like, network, card, drain, tmp_path):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 from typing import TYPE_CHECKING
 
+import numpy as np
 import shapely
 
 from napari_ifkd.annotations import rasterize
@@ -14,13 +16,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
     from shapely.geometry.base import BaseGeometry
 
+    from napari_ifkd.inference import ProbabilityMap
     from napari_ifkd.runs.folder import RunFolder
 
     from .mask import Source
+
+
+_ROWS = 512  # of a map that are read at once
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,23 @@ def cleared(bands: Iterable[NDArray[np.uint8]], exclusion: BaseGeometry, scale_y
             band[rasterize(exclusion, band.shape, scale_yx, (y, 0))] = 0
         y += len(band)
         yield band
+
+
+def unseen(source: ProbabilityMap, exclusion: BaseGeometry) -> ProbabilityMap:
+    """Return a map as if what is excluded, (x, y) in level-0 px, had not been looked at, and were no tissue."""
+    rest, tissue = source.without(exclusion), source.attributes.get("tissue") or {}
+    if not tissue.get("area_mm2") or exclusion.is_empty:
+        return rest
+    (height, width), (scale_y, scale_x) = source.shape, source.scale_yx
+    left, top, right, bottom = exclusion.bounds
+    columns = slice(max(0, int(left / scale_x)), min(width, ceil(right / scale_x)))
+    seen = 0
+    for y in range(max(0, int(top / scale_y)), min(height, ceil(bottom / scale_y)), _ROWS):
+        band = source.read(y, columns.start, min(_ROWS, height - y), max(0, columns.stop - columns.start))
+        seen += int(np.count_nonzero(band[rasterize(exclusion, band.shape, source.scale_yx, (y, columns.start))]))
+    pixel_y, pixel_x = source.pixel_size_um_yx
+    area = max(0.0, tissue["area_mm2"] - seen * pixel_y * pixel_x / 1e6)
+    return type(rest)(rest.path, rest.levels, {**rest.attributes, "tissue": {**tissue, "area_mm2": area}})
 
 
 def excluded_facts(exclusion: BaseGeometry, source: Source) -> dict[str, float]:

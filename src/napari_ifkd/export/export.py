@@ -11,7 +11,7 @@ from napari_ifkd.inference import ProbabilityMap, open_map
 from napari_ifkd.runs.folder import RunFolder
 
 from .corrected import corrected, corrections_for, told
-from .excluded import cleared, excluded_facts, exclusion_for
+from .excluded import cleared, excluded_facts, exclusion_for, unseen
 from .formats import check_formats
 from .lesions import verdicts_for
 from .mask import bands_of
@@ -88,7 +88,7 @@ def export_map(
     if exclusion is not None:
         bands = cleared(bands, exclusion, source.scale_yx)  # corrections too
         facts |= excluded_facts(exclusion, source)
-        source = source.without(exclusion)
+        source = unseen(source, exclusion)
     return write_mask(
         source,
         bands,

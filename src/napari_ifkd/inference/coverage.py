@@ -50,6 +50,12 @@ class Coverage:
             keep &= ~rasterize(self.exclusion, size, self.scale_yx, (y0, 0))
         return keep
 
+    def tissue_mm2(self) -> float | None:
+        """Return the area of the tissue, mm², without what is excluded; None where there is no such limit, or no resolution."""
+        if self.tissue is None or self.exclusion is None:
+            return None if self.tissue is None else self.tissue.area_mm2
+        return self.tissue.subtract(rasterize(self.exclusion, self.tissue.mask.shape, self.tissue.scale_yx)).area_mm2
+
     def _tissue_index(self, axis: int, start: int, count: int) -> NDArray[np.int64]:
         """Return the row (axis 0) or column (1) of the tissue mask at the centres of px start... of the map."""
         assert self.tissue is not None

@@ -208,7 +208,7 @@ def map_facts(slide: Slide, mpp: float, config: Config, coverage: Coverage) -> d
         "scale_yx": list(scale),
         "pixel_size_um_yx": [mpp0 * scale[0], mpp0 * scale[1]],
         "settings": config.inference.model_dump(mode="json"),
-        "tissue": None if tissue is None else {"reason": tissue.reason, "area_mm2": tissue.area_mm2},
+        "tissue": None if tissue is None else {"reason": tissue.reason, "area_mm2": coverage.tissue_mm2()},
         "region": coverage.region is not None,
         "exclusion": coverage.exclusion is not None,
     }
