@@ -110,6 +110,14 @@ def test_settings_and_a_compared_file_come_back(
     tifffile.imwrite(tmp_path / "by hand.tif", marked, metadata=None)
     window.docks["Review"].compare.compare_file(tmp_path / "by hand.tif")
     window.wait(lambda: session.b is not None and session.b.act == "file")
+    window.bench.dropped(tmp_path / "by hand.tif")  # as a layer
+    bring = window.docks["Export"].bring_in
+    bring.file.value = tmp_path / "by hand.tif"
+    bring.use.setCurrentText("Reference")
+    window.click("Export", window.docks["Export"].bring_fold.button)
+    window.click("Export", bring.bring)
+    window.wait(lambda: bool(session.given))
+    assert len(window.ours("brought")) == 2
     assert session.a == session.shown  # what is looked at is compared with it
     session.set_pair(session.b, session.here()[1])
     session.set_compare("overlay")
@@ -132,6 +140,13 @@ def test_settings_and_a_compared_file_come_back(
     later.bench.open(drawn_slide)
     later.wait(lambda: later.session.a is not None and later.session.a.label == "by hand.tif")
     later.wait(lambda: later.session.compare == "overlay")
+    assert later.session.given_here() == {"reference": tmp_path / "by hand.tif"}
+    assert sorted(tag(layer)["use"] for layer in later.ours("brought")) == ["look", "reference"]
+    later.front("Export")
+    later.click("Export", later.docks["Export"].bring_fold.button)
+    later.click("Export", later.docks["Export"].bring_in.forget)
+    assert not later.session.given
+    assert [tag(layer)["use"] for layer in later.ours("brought")] == ["look"]
     assert later.session.b.round == 1
     assert (np.asarray(later.session.a.found.levels[0]) > 128).sum() == 900
     assert (fields["rounds.rounds"].value, fields["rounds.epochs"].value) == (2, 4)

@@ -11,7 +11,7 @@ from napari_ifkd.annotations.images import is_image, level0_scale
 from napari_ifkd.annotations.told import check_slide
 from napari_ifkd.errors import InputError
 
-from .layers import KEY, LayerData, label_colours, placement
+from .layers import KEY, LayerData, label_colours, placement, tag
 from .palette import BOTH, EXCLUSION, NORMAL, SAID_TUMOUR
 
 if TYPE_CHECKING:
@@ -66,6 +66,29 @@ def brought_layer(path: Path, slide: Slide | None) -> LayerData:
     for label, geometry in reversed(list(enumerate((regions.tumour, regions.normal, regions.exclusion, regions.other), start=1))):
         values[rasterize(geometry, shape, each)] = label
     return values, {**options, **placement(slide.mpp, each)}, "labels"
+
+
+def lay(viewer: Any, layer: LayerData, use: str, *, visible: bool = True) -> None:
+    """Add a layer of :func:`brought_layer`, in the place of one of the same file and use.
+
+    Parameters
+    ----------
+    viewer : napari's viewer
+    layer : data, options and kind
+    use : what the file was brought in for: "look", or a use of :class:`napari_ifkd.session_records.Given`
+    visible : whether it is seen
+    """
+    data, options, _ = layer
+    known = {**options["metadata"][KEY], "use": use}
+    for old in [old for old in viewer.layers if tag(old) == known]:
+        viewer.layers.remove(old)
+    viewer.add_labels(data, **{**options, "metadata": {KEY: known}}, visible=visible)
+
+
+def laid(viewer: Any, slide: Slide, *uses: str) -> list[Any]:
+    """Return the layers of files that were brought in for a slide, for these uses."""
+    ours = [layer for layer in viewer.layers if tag(layer).get("kind") == "brought" and tag(layer).get("of") == str(slide.path)]
+    return [layer for layer in ours if tag(layer).get("use", "look") in uses]
 
 
 def _thinned(mask: Any, y: int, step: int) -> Any:

@@ -17,17 +17,22 @@ from napari_ifkd.runs.folder import RunFolder
 from napari_ifkd.session_records import BUILT_IN_TEACHER, Compare
 from napari_ifkd.slides.resolution import SAME_MPP
 
+from .brought import brought_layer, laid, lay
 from .compared import kept_candidate
+from .layers import tag
 from .look import show_whole
 from .settings import slide_folder, slides_folder
 from .worker import in_thread, say_error
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from napari_ifkd.runs.resolve import Resolved
     from napari_ifkd.session import Session
     from napari_ifkd.session_records import Candidate
     from napari_ifkd.slides import Slide
 
+    from .layers import LayerData
     from .run_desk import RunDesk
 
 _RESTED_MS = 800
@@ -49,6 +54,7 @@ class View:
     centre, zoom : of the camera, world
     shown, a, b : predictions, as run and round; a or b may be what another program marked, as the folder of its map
     runs : that are open for it
+    brought : files of other programs, as their use and path: "look", or what they are given for
     model : that was chosen: weights file, and what it is called
     """
 
@@ -64,6 +70,7 @@ class View:
     a: Chosen | None = None
     b: Chosen | None = None
     runs: tuple[str, ...] = ()
+    brought: tuple[tuple[str, str], ...] = ()
     model: tuple[str, str] | None = None
 
 
@@ -98,8 +105,10 @@ class Memory(QObject):
         self._timer.setSingleShot(True)
         self._timer.setInterval(_RESTED_MS)
         self._timer.timeout.connect(self._keep)
-        for name in ("threshold", "sigma_px", "heat", "compare", "shown", "a", "b", "candidates", "teacher"):
+        for name in ("threshold", "sigma_px", "heat", "compare", "shown", "a", "b", "candidates", "teacher", "given"):
             session.events[name].connect(self._note, max_args=0)
+        for change in (viewer.layers.events.inserted, viewer.layers.events.removed):
+            change.connect(self._note)
         camera = viewer.scene.camera
         camera.events.center.connect(self._note)
         camera.events.zoom.connect(self._note)
@@ -164,8 +173,13 @@ class Memory(QObject):
             a=a,
             b=b,
             runs=tuple(dict.fromkeys(runs)),
+            brought=self._brought(slide),
             model=None if session.teacher is None else (str(session.teacher.path), session.teacher.label),
         )
+
+    def _brought(self, slide: Slide) -> tuple[tuple[str, str], ...]:
+        given = [(one.use, str(one.path)) for one in self.session.given if one.slide == slide.name]
+        return (*given, *(("look", str(tag(layer)["path"])) for layer in laid(self.viewer, slide, "look")))
 
     # --- restoring
 
@@ -246,19 +260,28 @@ class Memory(QObject):
         shown = None if view.shown is None else there.get(view.shown)
         if shown is not None:
             self.session.show(shown)
+        lost = [one for one in view.brought if one not in self._brought(slide)]  # of an earlier session
         missing = [Path(run) for run, _ in (pair for pair in (view.a, view.b) if pair is not None and pair not in there)]
         before = self._pair()
 
-        def read(files: list[Candidate]) -> None:
+        def read(found: tuple[list[Candidate], list[tuple[Any, Path, LayerData]]]) -> None:
             if slide is self.session.slide:
+                files, brought = found
                 for candidate in files:
                     self.session.take_file(candidate)
+                for use, path, layer in brought:
+                    lay(self.viewer, layer, use)
+                    if use != "look":
+                        self.session.give(use, path)
                 if self._pair() == before:  # else the user chose another meanwhile
                     self._show_pair(view)
                 self._begin(slide)
 
         # until the files are there nothing is noted, so that they are not forgotten by who turns to another slide meanwhile
-        in_thread(lambda: _kept(missing, slide, view), read, lambda _: read([])) if missing else read([])
+        if missing or lost:
+            in_thread(lambda: (_kept(missing, slide, view), _read_brought(lost, slide)), read, lambda _: read(([], [])))
+        else:
+            read(([], []))
 
     def _pair(self) -> tuple[object, ...]:
         return self.session.a, self.session.b, self.session.compare
@@ -296,6 +319,15 @@ def _kept(folders: list[Path], slide: Slide, view: View) -> list[Candidate]:
     return [kept_candidate(path, slide, view.threshold, view.sigma_px) for path in maps if path.is_dir()]
 
 
+def _read_brought(lost: Iterable[tuple[str, str]], slide: Slide) -> list[tuple[Any, Path, LayerData]]:
+    """Read files of other programs again, of those that are still there and fit the slide: their use, path and layer."""
+    found = []
+    for use, path in lost:
+        with suppress(InputError, OSError):
+            found.append((use, Path(path), brought_layer(Path(path), slide)))
+    return found
+
+
 def _asked() -> dict[str, Any]:
     """Read the settings with which something was begun last; a file that is damaged is as good as none."""
     asked = json.loads((slides_folder() / _ASKED).read_text(encoding="utf-8"))
@@ -316,7 +348,8 @@ def _view_in(file: Path) -> View | None:
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
         pairs = {name: data[name] and tuple(data[name]) for name in ("centre", "shown", "a", "b", "model")}
-        view = View(**{**data, **pairs, "runs": tuple(data["runs"])})
+        brought = tuple((str(use), str(path)) for use, path in data.get("brought", ()))
+        view = View(**{**data, **pairs, "runs": tuple(data["runs"]), "brought": brought})
     except (OSError, ValueError, TypeError, KeyError):
         return None
     return view if view.compare in get_args(Compare) else None

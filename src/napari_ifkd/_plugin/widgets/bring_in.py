@@ -10,7 +10,7 @@ from magicgui.widgets import FileEdit
 from psygnal import Signal
 from qtpy.QtWidgets import QCheckBox, QComboBox, QLineEdit, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_ifkd._plugin.brought import MASK_FILES, brought_layer
+from napari_ifkd._plugin.brought import MASK_FILES, brought_layer, laid, lay
 from napari_ifkd._plugin.settings import runs_folder
 from napari_ifkd._plugin.undo import Before
 from napari_ifkd._plugin.worker import say_error
@@ -56,7 +56,6 @@ class BringIn(QWidget):
     def __init__(self, dock: Dock) -> None:
         super().__init__()
         self._dock, self._busy = dock, False
-        self._lies: dict[tuple[str, str], dict[str, Any]] = {}  # metadata of the layer of what was brought in for a slide and use
         self.file = FileEdit(
             mode=FileDialogMode.EXISTING_FILE,
             filter=MASK_FILES,
@@ -169,14 +168,8 @@ class BringIn(QWidget):
     def _done(self, slide: Slide, kind: str, layer: Any, said: str, path: Path) -> None:
         self._busy = False
         if layer is not None:
-            data, options, _ = layer
-            viewer = self._dock.bench.viewer
-            for old in list(self._dock.bench.layers.ours("brought")):
-                if old.metadata == options["metadata"]:
-                    viewer.layers.remove(old)
-            viewer.add_labels(data, **options, visible=slide is self._dock.session.slide)
+            lay(self._dock.bench.viewer, layer, kind, visible=slide is self._dock.session.slide)
         if kind in ("reference", "regions"):
-            self._lies[slide.name, kind] = layer[1]["metadata"]
             former = next((given.path for given in self._dock.session.given if (given.slide, given.use) == (slide.name, kind)), path)
             if former != path:
                 said += f"<br>It takes the place of {former.name}."
@@ -194,11 +187,11 @@ class BringIn(QWidget):
         say_error(error)
 
     def _forget(self) -> None:
-        layers, viewer, slide = self._dock.bench.layers, self._dock.bench.viewer, self._dock.session.slide
+        viewer, slide = self._dock.bench.viewer, self._dock.session.slide
         if slide is None:
             return
         for use in list(self._dock.session.given_here()):
             self._dock.session.give(use, None)
-            for layer in [layer for layer in layers.ours("brought") if layer.metadata == self._lies.get((slide.name, use))]:
+            for layer in laid(viewer, slide, use):
                 viewer.layers.remove(layer)
         self.told.setText("")
