@@ -338,6 +338,26 @@ def test_a_new_run_takes_the_place_of_the_former(drawn_slide: Path, tmp_path: Pa
     assert session.shown in session.candidates
 
 
+def test_a_run_that_is_opened_is_what_is_looked_at(drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None]) -> None:
+    session = Session()
+    slide = session.open(drawn_slide)
+    run = with_teacher(tmp_path / "at-work", drawn_slide)
+    for index in range(3):
+        write_map(run.map_path(index, slide.name), slide)
+        run.append(MapReady(index, slide.name, run.map_path(index, slide.name).relative_to(run.path).as_posix()))
+    write_map(tmp_path / "before/maps/tiny.zarr", slide)
+    session.begin("predict", tmp_path / "before")
+    session.apply(MapReady(0, slide.name, "maps/tiny.zarr"))
+    session.compare_file(replace(session.here()[0], run=tmp_path / "file", act="file"))
+    session.set_compare("overlay")
+    session.take_run(RunStory.read(run.path))  # still at work: it recommends nothing yet
+    assert (session.shown.run, session.shown.round) == (run.path, 2)
+    assert [(c.run, c.round) for c in (session.a, session.b)] == [(run.path, 0), (run.path, 2)]
+    run.append(RunDone(1, "the first"))
+    session.take_run(RunStory.read(run.path))
+    assert session.shown.round == session.b.round == 1
+
+
 def with_teacher(path: Path, slide: Path) -> RunFolder:
     """Make a run on a slide that has its teacher, and no map yet."""
     run = RunFolder.create(path, "distill", Config(), {"data": [str(slide)], "mpp": None})

@@ -265,9 +265,13 @@ class Session:
         self.files = tuple(c for c in self.files if c.run != story.job.out)  # it is looked at as itself
         self._choose_pair()
         self._add(story.candidates)
-        best = story.best if self.accepted is None else self.accepted.round
-        if story.job.act == "distill" and best is not None:
-            self.show_round(best)
+        own = {c.round: c for c in self.here() if c.run == story.job.out and c.act == "distill"}
+        if own:  # the user asked for this run: its rounds are what is looked at, and compared
+            best = story.best if self.accepted is None else self.accepted.round
+            shown = own.get(max(own) if best is None else best)
+            if shown is not None:
+                self.set_pair(own.get(0, self.a), self.b if shown.round == 0 else shown)
+                self.show(shown)
 
     def apply(self, event: Event, found: ProbabilityMap | None = None) -> None:
         """Take note of an event of the run at work, see :meth:`RunStory.apply`."""
