@@ -732,6 +732,9 @@ def test_the_threshold_is_at_hand(window: Any, reviewed: Any) -> None:
     window.wait(lambda: session.threshold != before)
     assert window.docks["Teacher"].threshold.value == pytest.approx(session.threshold)
     assert f"{session.threshold:.2f}" in reviewed.accept.text()
+    session.look(threshold=0.125)  # all digits, as on the button
+    assert reviewed.threshold.native.findChild(QAbstractSpinBox).text() == "0.125"
+    assert "0.125" in reviewed.accept.text()
 
 
 def test_long_names_leave_the_dock_as_wide_as_it_is(window: Any, reviewed: Any) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import FloatSlider
 from qtpy.QtCore import QObject, QTimer
-from qtpy.QtWidgets import QAbstractSpinBox
+from qtpy.QtWidgets import QDoubleSpinBox
 
 if TYPE_CHECKING:
     from .dock import Dock
@@ -52,8 +52,10 @@ class LookSliders(QObject):
         self._moved: set[str] = set()
         for name, slider in self.sliders.items():
             slider.changed.connect(partial(self._move, name))
-            for number in slider.native.findChildren(QAbstractSpinBox):
+            for number in slider.native.findChildren(QDoubleSpinBox):
                 number.setToolTip(slider.tooltip)
+                if name == "threshold":  # advice comes in steps of 0.025
+                    number.setDecimals(3)
         dock.listen(*names, to=self._show)
 
     def __getitem__(self, name: str) -> FloatSlider:
