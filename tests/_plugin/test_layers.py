@@ -272,7 +272,7 @@ def test_areas_and_agreement_are_exact(scene: Any) -> None:
     def masks(threshold: float) -> tuple[list[Any], list[Any]]:
         session.look(threshold=threshold, sigma_px=0)
         first, second = session.here()
-        return view.mask_levels(first), view.mask_levels(second)
+        return view.masks.of(first), view.masks.of(second)
 
     found = agreement(*masks(0.5), a)
     assert found.f1 == pytest.approx(0.5)
@@ -280,11 +280,11 @@ def test_areas_and_agreement_are_exact(scene: Any) -> None:
     assert agreement(*masks(0.99), a).f1 is None
     left = shapely.box(40, 0, 80, 200)  # columns 20 to 40 of the maps
     assert area_mm2(a, 0.5, 0, left) == pytest.approx(800 * 4e-6)
-    view.exclude(left)
+    view.masks.exclude(left)
     found = agreement(*masks(0.5), a)
     assert (found.a_only_mm2, found.b_only_mm2, found.both_mm2) == pytest.approx((0, 800 * 4e-6, 800 * 4e-6))
     assert disagreements(*masks(0.5), a)
-    view.exclude(shapely.box(40, 0, 160, 200))
+    view.masks.exclude(shapely.box(40, 0, 160, 200))
     assert len(disagreements(*masks(0.5), a)) == 0
 
 

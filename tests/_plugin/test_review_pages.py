@@ -371,7 +371,7 @@ def test_small_lesions_are_not_listed_and_the_outline_goes_with_the_page(window:
 
 @pytest.mark.parametrize(("marked", "said"), [(5.2, "higher threshold"), (0.4, "lower threshold"), (2.0, "")])
 def test_the_card_says_so_where_the_advice_marks_more_or_less_than_the_points_allow(marked: float, said: str) -> None:
-    from napari_ifkd._plugin.widgets.count import _card
+    from napari_ifkd._plugin.widgets.points_card import points_card
     from napari_ifkd.evidence import Interval
     from napari_ifkd.runs.judgement import Judgement, RoundFigures
 
@@ -379,14 +379,14 @@ def test_the_card_says_so_where_the_advice_marks_more_or_less_than_the_points_al
     figures = RoundFigures(0, "the teacher", Interval(0.23, 0.2, 0.3), 0.9, marked, near, near, near)
     tumour = Interval(2.8, 1.4, 4.2)
     judgement = Judgement("points", "30 points", (figures,), figures, True, True, "It is best.", near, tumour)
-    assert ("choose a" in _card(judgement, (0,), [])) == bool(said)
-    assert said in _card(judgement, (0,), [])
+    assert ("choose a" in points_card(judgement, (0,), [])) == bool(said)
+    assert said in points_card(judgement, (0,), [])
 
 
 @pytest.mark.parametrize(("share", "said"), [(0.5, True), (0.2, False)])
 def test_the_card_says_so_where_the_answers_fit_no_prediction(share: float, said: bool) -> None:
     """F1 of all tissue: 0.67 where half of it is tumour, 0.33 where a fifth is."""
-    from napari_ifkd._plugin.widgets.count import _card
+    from napari_ifkd._plugin.widgets.points_card import points_card
     from napari_ifkd.evidence import Interval
     from napari_ifkd.runs.judgement import Judgement, RoundFigures
 
@@ -394,7 +394,7 @@ def test_the_card_says_so_where_the_answers_fit_no_prediction(share: float, said
     figures = RoundFigures(0, "the teacher", near, 0.9, 2.0, near, near, near)
     tumour = Interval(share, share - 0.1, share + 0.1)
     judgement = Judgement("points", "30 points", (figures,), figures, True, True, "It is best.", tumour, None)
-    assert ("Marking all tissue would score as well (F1 0.67)" in _card(judgement, (0,), [])) == said
+    assert ("Marking all tissue would score as well (F1 0.67)" in points_card(judgement, (0,), [])) == said
 
 
 def test_twenty_thousand_lesions_are_no_burden(window: Any, reviewed: Any) -> None:

@@ -97,7 +97,7 @@ class Bench:
         self.session = Session()
         self.layers = LayerView(viewer, self.session, partial(QTimer.singleShot, _BETWEEN_CHANGES_MS), self._hold_canvas)
         self.drawings = Drawings(viewer, self.session, self.layers)
-        self.verdicts = Verdicts(self.session, self.layers, self.drawings)
+        self.verdicts = Verdicts(self.session, self.layers.masks, self.drawings)
         self.previewer = Previewer(viewer, self.session, self.layers, self.drawings)
         self.runner = Runner(self.session)
         self.runs = RunDesk(self.session, self.runner, self.look_at)
@@ -319,7 +319,7 @@ class Bench:
             in_thread(lambda: find_tissue(slide), found)
 
     def _exclude(self) -> None:
-        self.layers.exclude(self.drawings.excluded())
+        self.layers.masks.exclude(self.drawings.excluded())
 
     def _look_for_work(self) -> None:
         self.runs.look_for_work(runs_folder())

@@ -74,7 +74,7 @@ class Drawings(QObject):
         session.events.slide.connect(self._slide_changed)
         viewer.layers.selection.events.active.connect(self._picked_up)
         viewer.layers.events.removed.connect(self._removed)
-        self._unions: WeakKeyDictionary[Any, tuple[Any, BaseGeometry | None]] = WeakKeyDictionary()  # of layers, and where they lay
+        self._unions: WeakKeyDictionary[Any, BaseGeometry | None] = WeakKeyDictionary()  # what is drawn on layers
 
     # --- layers
 
@@ -130,15 +130,10 @@ class Drawings(QObject):
         layer = self.layer(use, slide)
         if layer is None:
             return None
-        lies = (
-            slide.mpp,
-            *(np.asarray(part).tobytes() for part in (layer.scale, layer.translate, layer.rotate, layer.affine.affine_matrix)),
-        )
-        known = self._unions.get(layer)
-        if known is None or known[0] != lies:  # it is asked for far more often than it changes
+        if layer not in self._unions:  # it is asked for far more often than it changes
             shapes = closed_shapes(layer, slide)
-            known = self._unions[layer] = lies, shapely.union_all(shapes) if shapes else None
-        return known[1]
+            self._unions[layer] = shapely.union_all(shapes) if shapes else None
+        return self._unions[layer]
 
     def excluded(self) -> BaseGeometry | None:
         """Return what is excluded on the active slide, (x, y) in level-0 px; None if nothing is."""
@@ -167,6 +162,8 @@ class Drawings(QObject):
         )
         path = str(slide.path)
         layer.events.data.connect(lambda _: self._touched(layer, use, path))
+        for moved in ("scale", "translate", "rotate", "shear", "affine"):
+            layer.events[moved].connect(lambda _: self._unions.pop(layer, None))
         layer.events.mode.connect(self._picked_up)
         return layer
 

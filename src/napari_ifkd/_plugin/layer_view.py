@@ -7,17 +7,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import shapely
-from psygnal import Signal
 
 from . import layers as made
+from .masks import Masks
 from .palette import STUDENT, TEACHER
 from .side_by_side import SideBySide
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
-
-    from shapely.geometry.base import BaseGeometry
 
     from napari_ifkd.session import Session
     from napari_ifkd.session_records import Candidate, Job
@@ -51,20 +48,16 @@ class LayerView:
     hold : called with True to keep the picture as it is, with False to draw it anew
     """
 
-    remasked = Signal()  # something else is left out of the masks by now
-
     def __init__(
         self, viewer: Any, session: Session, later: Callable[[Callable[[], None]], None] = _now, hold: Callable[[bool], None] = _draw_on
     ) -> None:
-        self.viewer, self.session = viewer, session
+        self.viewer, self.session, self.masks = viewer, session, Masks(session)
         self._known: set[str] = set()  # paths of the predictions that were in the session
         self._later, self._hold, self._busy = later, hold, False
         self.adding = False  # whether a layer is being added by this view
         self._blind = False
         self._hidden: list[Any] = []  # layers that are hidden meanwhile
         self._sides = SideBySide(viewer)
-        self._judged: tuple[tuple[float, float], dict[str, list[Any]]] = ((0.0, 0.0), {})  # masks without what was rejected, by path
-        self._excluded: BaseGeometry | None = None
         events = session.events
         events.slide.connect(self._slide_changed)
         for name in ("candidates", "files", "shown", "a", "b", "compare", "heat"):
@@ -73,6 +66,7 @@ class LayerView:
         events.job.connect(self._job_changed)
         for name in ("threshold", "sigma_px"):
             events[name].connect(lambda _: self._remask())
+        self.masks.changed.connect(self._leave_out)
         events.opacity.connect(self._reopaque)
 
     # --- finding
@@ -179,45 +173,6 @@ class LayerView:
         if known["kind"] == "corrections" or (known["kind"] == "brought" and "of" not in known):
             return True
         return slide is not None and known.get("of", known["path"]) == str(slide.path)
-
-    def show_judged(self, judged: dict[str, list[Any]], threshold: float, sigma_px: float) -> None:
-        """Show predictions, at this threshold and smoothing, with masks from which something was taken.
-
-        Parameters
-        ----------
-        judged : levels of the masks, by the path of the prediction; all others are as the networks say
-        threshold, sigma_px : at which they were made
-        """
-        former = self._judged[1]
-        self._judged = (threshold, sigma_px), judged
-        if former or judged:
-            self._remask({*former, *judged})
-            self.remasked.emit()
-
-    def mask_levels(self, candidate: Candidate) -> list[Any]:
-        """Return the mask of a prediction at every level as it is seen: at the present threshold, without what was rejected or excluded."""
-        look = self.session.threshold, self.session.sigma_px
-        judged = self._judged[1].get(str(candidate.path)) if self._judged[0] == look else None
-        return self._without_excluded(judged or made.mask_levels(candidate.found, *look), candidate)
-
-    def exclude(self, excluded: BaseGeometry | None) -> None:
-        """Take what is excluded on the active slide, (x, y) in level-0 px, out of what networks say."""
-        if excluded == self._excluded:
-            return
-        self._excluded = excluded
-        self._judged = (0.0, 0.0), {}  # lesions are others now
-        self._remask()
-        for candidate in self.session.here():
-            layer = self.find("heat", candidate.path)
-            if layer is not None:
-                layer.data = self._without_excluded(made.heat_levels(candidate.found), candidate)
-        self.remasked.emit()
-
-    def _without_excluded(self, levels: list[Any], candidate: Candidate) -> list[Any]:
-        if self._excluded is None:
-            return levels
-        scale_y, scale_x = candidate.found.scale_yx
-        return made.without(levels, candidate.found, shapely.transform(self._excluded, lambda xy: xy / (scale_x, scale_y)))
 
     def refresh(self) -> None:
         """Make the layers of predictions as the session says, a change a turn of the event loop, and then draw them."""
@@ -354,18 +309,10 @@ class LayerView:
         if self._blind or a is None or b is None:
             return None
         if session.compare == "disagreement":
-            return f"{a.path}|{b.path}", partial(self._disagreement, a, b)
+            return f"{a.path}|{b.path}", lambda: made.disagreement_layer(a, b, self.masks.disagreement(a, b), session.opacity)
         if session.compare == "uncertainty":
-            return str(b.path), partial(self._uncertainty, b)
+            return str(b.path), lambda: made.uncertainty_layer(b, self.masks.uncertainty(b), session.opacity)
         return None
-
-    def _disagreement(self, a: Candidate, b: Candidate) -> made.LayerData:
-        levels = made.disagreement_levels(self.mask_levels(a), self.mask_levels(b))
-        return made.disagreement_layer(a, b, levels, self.session.opacity)
-
-    def _uncertainty(self, b: Candidate) -> made.LayerData:
-        data, options, kind = made.uncertainty_layer(b, self.session.threshold, self.session.opacity)
-        return self._without_excluded(data, b), options, kind
 
     def _show_compared(self, make: Callable[[], made.LayerData]) -> None:
         data, options, kind = make()
@@ -400,7 +347,7 @@ class LayerView:
     def _show_mask(self, candidate: Candidate, wanted: Sequence[Candidate]) -> Iterator[Callable[[], object]]:
         """Yield the steps that show a mask: in a layer that waits for one, or whose mask nobody looks at."""
         seen, options = {str(c.path) for c in wanted}, made.mask_options(candidate, self.session.opacity)
-        data = self.mask_levels(candidate)
+        data = self.masks.of(candidate)
         gone = self._gone()
         free = [layer for layer in self.ours("mask") if layer.multiscale and made.tag(layer)["path"] not in seen]
         free.sort(key=lambda layer: (not made.is_spare(layer), layer not in gone))
@@ -411,8 +358,8 @@ class LayerView:
 
     def _show_heat(self, candidate: Candidate) -> Iterator[Callable[[], object]]:
         """Yield the steps that show a heat map, in the one layer there is for it."""
-        data, options, _ = made.heat_layer(candidate, self.session.opacity)
-        data = self._without_excluded(data, candidate)
+        _, options, _ = made.heat_layer(candidate, self.session.opacity)
+        data = self.masks.heat(candidate)
         layer = next((layer for layer in self.ours("heat") if layer.multiscale), None)
         if layer is not None:
             yield from made.refill(layer, data, options)
@@ -469,14 +416,21 @@ class LayerView:
         for candidate in session.comparable():
             layer = self.find("mask", candidate.path)
             if layer is not None and (paths is None or str(candidate.path) in paths):
-                layer.data = self.mask_levels(candidate)  # a new array: refresh() alone leaves the coarsest level stale
+                layer.data = self.masks.of(candidate)  # a new array: refresh() alone leaves the coarsest level stale
         a, b = session.a, session.b
         for layer in self.ours("disagreement"):
             if a is not None and b is not None:
-                layer.data = made.disagreement_levels(self.mask_levels(a), self.mask_levels(b))
+                layer.data = self.masks.disagreement(a, b)
         for layer in self.ours("uncertainty"):
             if b is not None:
-                layer.data = self._without_excluded(made.uncertainty_levels(b.found, session.threshold), b)
+                layer.data = self.masks.uncertainty(b)
+
+    def _leave_out(self, paths: Collection[str] | None) -> None:
+        self._remask(paths)
+        for candidate in self.session.here() if paths is None else ():
+            layer = self.find("heat", candidate.path)
+            if layer is not None:
+                layer.data = self.masks.heat(candidate)
 
     def _reopaque(self, opacity: float) -> None:
         for layer in self.ours("mask", "heat", "disagreement", "uncertainty", "preview heat"):

@@ -122,14 +122,14 @@ def disagreement_layer(a: Candidate, b: Candidate, levels: list[Any], opacity: f
     return levels, options, "labels"
 
 
-def uncertainty_layer(candidate: Candidate, threshold: float, opacity: float) -> LayerData:
-    """Return how unsure a prediction is of its mask."""
+def uncertainty_layer(candidate: Candidate, levels: list[Any], opacity: float) -> LayerData:
+    """Return how unsure a prediction is of its mask, with levels of :func:`uncertainty_levels`."""
     options = {
         **heat_look(opacity),
         **_of_candidate(candidate, "uncertainty"),
         "colormap": {"colors": unsure_colours(), "name": "IFKD uncertainty"},
     }
-    return uncertainty_levels(candidate.found, threshold), options, "image"
+    return levels, options, "image"
 
 
 def twin_layer(slide: Slide) -> LayerData:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from napari_ifkd.session_records import Candidate
 
     from .drawn import Drawings
-    from .layer_view import LayerView
+    from .masks import Masks
 
 _SETTLED_MS = 600  # after the threshold moved
 
@@ -61,13 +61,13 @@ class Verdicts(QObject):
     Parameters
     ----------
     session : what is looked at
-    layers : shows the masks
+    masks : are seen
     drawings : knows what is excluded
     """
 
-    def __init__(self, session: Session, layers: LayerView, drawings: Drawings) -> None:
+    def __init__(self, session: Session, masks: Masks, drawings: Drawings) -> None:
         super().__init__()
-        self.session, self.layers, self.drawings = session, layers, drawings
+        self.session, self.masks, self.drawings = session, masks, drawings
         self._lesions: dict[Mask, list[Outline]] = {}  # of masks looked at last
         self._asked = self._answered = 0
         self._timer = QTimer(self)
@@ -121,7 +121,7 @@ class Verdicts(QObject):
             if asked == self._asked:  # else they are looked for once more
                 rest, lesions = found
                 self._lesions = {**{mask: known for mask, known in self._lesions.items() if mask in masks.values()}, **lesions}
-                self.layers.show_judged(rest, *look)
+                self.masks.judge(rest, *look)
 
         in_thread(work, done)
 

@@ -87,7 +87,7 @@ class ComparePage(Page):
         camera.events.zoom.connect(self._look_elsewhere)
         dock.listen("candidates", "files", "slide", "shown", "a", "b", to=self._show_choices)
         dock.listen("a", "b", "threshold", "sigma_px", to=self._look_again)
-        dock.hear(dock.bench.layers.remasked, self._look_again)
+        dock.hear(dock.bench.layers.masks.changed, self._look_again)
         dock.listen("a", "b", "compare", to=self._show_mode)
 
     # --- picking
@@ -193,7 +193,7 @@ class ComparePage(Page):
         self._viewer.layers.events.removed.disconnect(self._offer_corrections)
 
     def _masks(self, candidate: Candidate) -> list[Any]:
-        return self._dock.bench.layers.mask_levels(candidate)
+        return self._dock.bench.layers.masks.of(candidate)
 
     # --- showing
 

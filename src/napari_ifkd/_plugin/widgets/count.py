@@ -16,14 +16,14 @@ from napari_ifkd.runs.folder import RunFolder
 
 from .page import Page
 from .parts import acceptance, button, row, shortcut, text
+from .points_card import points_card
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from napari_ifkd.annotations.points import Answer, Point
-    from napari_ifkd.evidence import Interval
-    from napari_ifkd.runs.judgement import Judgement, RoundFigures
+    from napari_ifkd.runs.judgement import Judgement
     from napari_ifkd.slides import Slide
 
     from .dock import Dock
@@ -33,7 +33,6 @@ ACROSS_UM = 250.0
 TABLE = "points-asked.csv"
 ANSWERS: dict[Answer, tuple[str, str]] = {"tumour": ("Tumour", "T"), "normal": ("Not tumour", "N"), "unsure": ("Unsure", "U")}
 _KIND = "counting"
-_COLUMNS = 3  # rounds that the card has room for
 _RING, _RING_PX = 0.08, 34  # width of the ring's line, of its size; and its size on the screen
 
 
@@ -295,7 +294,7 @@ class CountPage(Page):
     def _judged(self, found: tuple[Judgement | None, list[str]]) -> None:
         self._busy = False
         self._judgement, notes = found
-        self.card.setText(_card(self._judgement, self._pair(), notes))
+        self.card.setText(points_card(self._judgement, self._pair(), notes))
         self._show()
 
     def _pair(self) -> tuple[int, ...]:
@@ -362,62 +361,3 @@ def _unfinished(table: Path, slide: str) -> list[Point]:
     asked = read_points(table, unanswered=True) if table.is_file() else []
     left = {point.slide for point in asked} == {slide} and any(not point.answer for point in asked)
     return asked if left else []
-
-
-def _card(judgement: Judgement | None, pair: tuple[int, ...], notes: list[str]) -> str:
-    from napari_ifkd.runs.judgement import TOLD_BY
-
-    said = [f"<span style='color:#E69F00'>⚠</span> {note}" for note in notes]
-    if judgement is None:
-        return "<br>".join([*said, "No answer can judge."])
-    told_of = judgement.rounds if len(judgement.rounds) <= _COLUMNS else [f for f in judgement.rounds if f.round in (pair or (0,))]
-    shown = list(told_of if judgement.chosen in told_of else [*told_of, judgement.chosen])
-    rows = [
-        ("", *(f"<b>{'Teacher' if f.round == 0 else f'Round {f.round}'}</b>" for f in shown)),
-        ("F1", *(_interval(f.f1) for f in shown)),
-        ("Precision", *(_interval(f.precision) for f in shown)),
-        ("Recall", *(_interval(f.recall) for f in shown)),
-        ("Threshold", *(f"{f.threshold.value:.3g}" for f in shown)),
-        ("mm², about", *(_area(f) for f in shown)),
-    ]
-    table = "".join("<tr>" + "".join(f"<td style='padding-right:7px'>{cell}</td>" for cell in line) + "</tr>" for line in rows)
-    tumour = judgement.tumour_mm2
-    truly = f"<br>Tumour by the points: {tumour.value:.3g} mm² ({tumour.low:.3g} to {tumour.high:.3g})" if tumour is not None else ""
-    advice = "Keep the teacher" if judgement.kept else f"Accept {judgement.chosen.name}"
-    head = f"<b>{advice}</b> at threshold {judgement.chosen.threshold.value:.3g}" if judgement.decides else "<b>Not decided</b>"
-    by = TOLD_BY[judgement.by]
-    if judgement.decides:
-        said += [f"<span style='color:#E69F00'>⚠</span> {note}" for note in (_no_better(judgement), _off(judgement)) if note]
-    return "<br>".join(
-        [f"{head}, by {by}.<br>{judgement.reason}", f"<table>{table}</table>In small figures: 95 % intervals.{truly}", *said]
-    )
-
-
-def _no_better(judgement: Judgement) -> str:
-    """Say so where the answers fit no prediction: who calls all tissue tumour has precision p, the share of tumour, and recall 1."""
-    everything = 2 * judgement.tumour.value / (1 + judgement.tumour.value)
-    if judgement.chosen.f1.value > everything:
-        return ""
-    return f"Marking all tissue would score as well (F1 {everything:.2f}): the answers fit none of the predictions."
-
-
-def _off(judgement: Judgement) -> str:
-    """Say so where the mask that is advised is larger or smaller than the points allow: F1 may still be best there."""
-    tumour, marked = judgement.tumour_mm2, judgement.chosen.marked_mm2
-    if tumour is None or marked is None or tumour.low <= marked <= tumour.high:
-        return ""
-    how, other = ("more", "higher") if marked > tumour.high else ("less", "lower")
-    return f"This marks {how} than the points say is tumour (about {marked:.2g} mm²). If the area matters, choose a {other} threshold."
-
-
-def _interval(value: Interval) -> str:
-    return f"{value.value:.2f}<br><small>{_short(value.low)}-{_short(value.high)}</small>"
-
-
-def _short(value: float) -> str:
-    return f"{value:.2f}".removeprefix("0")
-
-
-def _area(figures: RoundFigures) -> Any:
-    # counted on a sample of the tissue, to some hundredths: a third digit would be chance
-    return "" if figures.marked_mm2 is None else f"{figures.marked_mm2:.2g}"
