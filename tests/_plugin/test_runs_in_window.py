@@ -233,34 +233,33 @@ def test_what_is_missing_is_told_before_a_run_starts(window: Any, drawn_slide: P
     assert window.session.job is None
 
 
-@pytest.mark.parametrize("dock", ["Teacher", "Runs"])
-def test_a_prediction_is_steered_from_the_docks(window: Any, tmp_path: Path, dock: str) -> None:
+def test_a_prediction_is_steered_from_the_docks(window: Any, tmp_path: Path) -> None:
     write_phantom(tmp_path / "phantom.tiff", 2048, 1536, seed=7)
-    session, teacher = window.session, window.docks["Teacher"]
+    session, teacher, runs = window.session, window.docks["Teacher"], window.docks["Runs"]
     window.bench.open(tmp_path / "phantom.tiff")
     window.wait(lambda: session.tissue is not None and session.teacher is not None)
     window.click("Teacher", teacher.predict)
-    bar = window.docks[dock].progress
-    window.front(dock)
-    window.wait(lambda: session.job.total > 0)
-    window.click(dock, bar.pause)
-    window.wait(lambda: session.job.state == "paused")
-    window.click(dock, bar.proceed)
-    window.wait(lambda: session.job.state == "running")
-    window.click(dock, bar.cancel)
-    window.wait(lambda: session.job.state == "cancelled")
-    window.click(dock, bar.log)
-    window.wait(lambda: len(window.dialogs("LogDialog")) == 1)
-    (dialog,) = window.dialogs("LogDialog")
-    dialog.close()
-    if dock == "Runs":
-        table = window.docks[dock].table
-        window.wait(lambda: table.rowCount() == 1)
-        place = table.visualItemRect(table.item(0, 0)).center()
-        window.qtbot.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=place)
-        window.wait(window.docks[dock].resume.isEnabled)  # the list is read once more after the cancel
-        window.click(dock, window.docks[dock].resume)
-    else:
-        window.click(dock, bar.resume)
+    for name, dock in (("Teacher", teacher), ("Runs", runs)):
+        bar = dock.progress
+        window.front(name)
+        window.wait(lambda: session.job.total > 0)
+        window.click(name, bar.pause)
+        window.wait(lambda: session.job.state == "paused")
+        window.click(name, bar.proceed)
+        window.wait(lambda: session.job.state == "running")
+        window.click(name, bar.cancel)
+        window.wait(lambda: session.job.state == "cancelled")
+        window.click(name, bar.log)
+        window.wait(lambda: len(window.dialogs("LogDialog")) == 1)
+        (dialog,) = window.dialogs("LogDialog")
+        dialog.close()
+        window.wait(lambda: not window.dialogs("LogDialog"))
+        if dock is teacher:
+            window.click(name, bar.resume)
+    window.wait(lambda: runs.table.rowCount() == 1)
+    place = runs.table.visualItemRect(runs.table.item(0, 0)).center()
+    window.qtbot.mouseClick(runs.table.viewport(), Qt.MouseButton.LeftButton, pos=place)
+    window.wait(runs.resume.isEnabled)  # the list is read once more after the cancel
+    window.click("Runs", runs.resume)
     window.wait(lambda: session.job.state == "done", 200)
     assert len(session.here()) == 1
