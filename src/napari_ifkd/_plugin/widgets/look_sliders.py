@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .dock import Dock
 
 _LIVE_MS = 60
+_NUMBER = "QDoubleSpinBox {min-width: 44px; max-width: 44px; padding: 0px;}"  # as napari's own: the slider is what needs the room
 _SLIDERS: dict[str, dict[str, Any]] = {
     "threshold": {
         "label": "Threshold",
@@ -56,6 +57,7 @@ class LookSliders(QObject):
                 number.setToolTip(slider.tooltip)
                 if name == "threshold":  # advice comes in steps of 0.025
                     number.setDecimals(3)
+                number.setStyleSheet(_NUMBER)
         dock.listen(*names, to=self._show)
 
     def __getitem__(self, name: str) -> FloatSlider:
