@@ -188,7 +188,8 @@ def page_of(rows: Sequence[Row], arguments: argparse.Namespace) -> str:
             "",
             *verdicts,
             "",
-            "The longest are turns in which napari first shows a map in a layer; `--where` tells of each what it was.",
+            "The longest are turns in which napari makes a layer, as a run begins: that takes it long with nothing else at work too."
+            " `--where` tells of each what it was.",
             "",
         ]
     )
