@@ -140,7 +140,9 @@ def test_where_to_predict_is_chosen(window: Any, drawn_slide: Path, drawn_teache
             assert "no closed shape" in teacher.predict.toolTip()
             layer.add_rectangles([[10, 20], [10, 60], [30, 60], [30, 20]])
             assert teacher.predict.isEnabled()
+            assert slide.shapes.text() == f"1 closed shape of the layer {layer.name}"
             window.viewer.layers.remove(layer)
+            assert "pentagon" in slide.shapes.text()
             assert not teacher.predict.isEnabled()
 
 

@@ -154,6 +154,7 @@ def test_the_quality_check_suggests_and_the_user_removes(window: Any, drawn_slid
     slide = window.session.slide
     layer = drawings.layer("exclusion", slide)
     assert list(layer.features["kind"]) == ["pen"]
+    assert "1 region (1 pen), " in dock.told.text()
     assert shapely.box(44, 104, 276, 156).difference(drawings.geometry("exclusion", slide)).area < 100
     window.click("Slide", dock.check)  # what is excluded already is not suggested again
     window.wait(lambda: dock.check.text() == "Check quality")

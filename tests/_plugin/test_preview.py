@@ -82,8 +82,8 @@ def test_a_large_field_tells_how_much_is_to_come() -> None:
     def part(*, coarse: bool, to_come: int) -> FieldPart:
         return FieldPart(np.zeros((1, 1), np.uint8), (0, 0), (1.0, 1.0), coarse, to_come)
 
-    assert _state(part(coarse=True, to_come=12)).startswith("Coarse by now. Looking closer, 12 parts to come;")
-    assert _state(part(coarse=False, to_come=1)).startswith("Looking closer, 1 part to come;")
+    assert _state(part(coarse=True, to_come=12)).startswith("Coarse so far: 12 finer parts to come.")
+    assert _state(part(coarse=False, to_come=1)).startswith("Looking closer: 1 part to come.")
     assert _state(part(coarse=False, to_come=0)) == "Looking …"
 
 

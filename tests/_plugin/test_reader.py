@@ -96,10 +96,12 @@ def test_a_dropped_run_joins_the_docks(window: Any, run: Path) -> None:
 def test_the_phantom_is_drawn_once(window: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("WIDTH", 512), ("HEIGHT", 384)):
         monkeypatch.setattr(sample_data, name, value)
-    lived = []
-    QTimer.singleShot(0, lambda: lived.append(True))  # comes only where something hears events
+    lived: list[str] = []
+    dock = window.docks["Slide"]
+    QTimer.singleShot(0, lambda: lived.append(dock.card.text()))  # comes only where something hears events
     window.viewer.open_sample("napari-ifkd", "phantom")
-    assert lived
+    assert len(lived) == 1
+    assert lived[0].startswith("Drawing the phantom slide")
     window.wait(lambda: window.session.tissue is not None)
     assert window.session.slide.is_phantom
     assert sample_data.phantom_path().is_file()

@@ -17,6 +17,7 @@ from qtpy.QtWidgets import QAbstractSpinBox, QLineEdit, QSlider
 from napari_ifkd._plugin.docks import add_docks
 from napari_ifkd._plugin.layers import tag
 from napari_ifkd._plugin.look import field_px
+from napari_ifkd._plugin.side_by_side import zoom_of_one
 from napari_ifkd._plugin.widgets.parts import acceptance
 from napari_ifkd.annotations import Corrections
 from napari_ifkd.annotations.points import read_points
@@ -86,8 +87,12 @@ def test_side_by_side_moves_together_and_ends_as_it_was(window: Any, reviewed: A
     session, viewer = window.session, window.viewer
     viewer.add_points([(0.0, 0.0)], name="of the user")
     a, b = session.here()
+    zoom = viewer.scene.camera.zoom
+    across = field_px(session.slide, viewer)[::2]
     window.click("Review", reviewed.compare.mode.buttons["side by side"])
     window.wait(lambda: viewer.canvas.grid.enabled and window.bench.layers.settled)
+    assert np.allclose(field_px(session.slide, viewer)[::2], across, atol=2)  # what was seen from left to right is seen in each
+    assert zoom_of_one(viewer) == pytest.approx(zoom)
 
     def seen(side: int) -> set[tuple[str, object]]:
         inside = viewer.canvas.grid.contents_at((0, side), viewer.layers)
@@ -113,6 +118,7 @@ def test_side_by_side_moves_together_and_ends_as_it_was(window: Any, reviewed: A
     window.click("Review", reviewed.compare.mode.buttons["off"])
     window.wait(lambda: window.bench.layers.settled)
     assert not viewer.canvas.grid.enabled
+    assert zoom_of_one(viewer) == pytest.approx(viewer.scene.camera.zoom)
     assert not window.ours("twin")
     assert [layer.name for layer in viewer.layers if not tag(layer)] == ["of the user", "one more"]
 
@@ -705,6 +711,12 @@ def test_what_is_rejected_is_what_an_export_rejects_whatever_is_excluded(window:
     classes = np.asarray(window.ours("disagreement")[0].data[0])
     pixel_mm2 = np.prod(shown.found.pixel_size_um_yx) / 1e6
     assert f"both {(classes == 3).sum() * pixel_mm2:.3g} mm²" in reviewed.compare.numbers.text()
+    window.wait(lambda: window.bench.verdicts.settled)
+    window.key("D")
+    window.wait(lambda: reviewed.compare._at == 0)
+    session.show(b if session.shown == a else a)  # the same two are compared: the places stay
+    window.wait(lambda: window.bench.verdicts.settled)
+    assert reviewed.compare._at == 0
 
 
 def test_the_round_that_is_shown_is_accepted(window: Any, reviewed: Any) -> None:

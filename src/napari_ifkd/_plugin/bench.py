@@ -269,6 +269,8 @@ class Bench:
 
     def _watch_shapes(self, layer: Any) -> None:
         if type(layer).__name__ == "Shapes" and not tag(layer):
+            if any(layer.name.startswith(f"{other.name} - ") for other in self.viewer.layers if tag(other)):
+                layer.name = "Shapes"  # napari calls it after the layer that was picked: it would look as if it were one of ours
             layer.events.data.connect(self._shaped)
             self.shapes_drawn.emit()
 
@@ -309,6 +311,7 @@ class Bench:
             for slide in self.session.slides:
                 if str(slide.path) == known["path"]:
                     self.session.activate(slide)
+        self.shapes_drawn.emit()  # of several layers that count which is picked
 
     def _look_for_tissue(self, slide: Slide | None) -> None:
         if slide is not None and self.session.tissue is None:

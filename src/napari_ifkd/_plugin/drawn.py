@@ -145,6 +145,12 @@ class Drawings(QObject):
         layer = self.layer(use, slide)
         return 0 if layer is None else len(closed_shapes(layer, slide))
 
+    def kinds(self, slide: Slide) -> dict[str, int]:
+        """Return how many of the regions that are excluded on a slide the check has found, of each kind."""
+        layer = self.layer("exclusion", slide)
+        found = [] if layer is None else [kind for kind in layer.features["kind"] if kind]
+        return {kind: found.count(kind) for kind in dict.fromkeys(found)}
+
     def _add_layer(self, use: Use, slide: Slide) -> Any:
         name, _, colour = USES[use]
         layer = self.viewer.add_shapes(
@@ -156,7 +162,6 @@ class Drawings(QObject):
             edge_width=self._line_width,
             features={"kind": np.zeros(0, object)},
             feature_defaults={"kind": ""},
-            text={"string": "{kind}", "color": colour, "size": 12, "anchor": "center"},
             metadata={KEY: {"kind": f"drawn {use}", "path": str(slide.path), "mpp": slide.mpp}},
             units=PIXELS if slide.mpp is None else MICROMETRES,
         )

@@ -10,6 +10,7 @@ import numpy as np
 
 from . import layers as made
 from .masks import Masks
+from .measure import same_grid
 from .palette import STUDENT, TEACHER
 from .side_by_side import SideBySide
 
@@ -308,7 +309,7 @@ class LayerView:
         a, b = session.a, session.b
         if self._blind or a is None or b is None:
             return None
-        if session.compare == "disagreement":
+        if session.compare == "disagreement" and same_grid(a.found, b.found):
             return f"{a.path}|{b.path}", lambda: made.disagreement_layer(a, b, self.masks.disagreement(a, b), session.opacity)
         if session.compare == "uncertainty":
             return str(b.path), lambda: made.uncertainty_layer(b, self.masks.uncertainty(b), session.opacity)
@@ -419,7 +420,7 @@ class LayerView:
                 layer.data = self.masks.of(candidate)  # a new array: refresh() alone leaves the coarsest level stale
         a, b = session.a, session.b
         for layer in self.ours("disagreement"):
-            if a is not None and b is not None:
+            if a is not None and b is not None and same_grid(a.found, b.found):
                 layer.data = self.masks.disagreement(a, b)
         for layer in self.ours("uncertainty"):
             if b is not None:

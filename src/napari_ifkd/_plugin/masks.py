@@ -48,7 +48,6 @@ class Masks:
         """Leave out what is excluded on the active slide, (x, y) in level-0 px."""
         if excluded != self._excluded:
             self._excluded = excluded
-            self._judged = (0.0, 0.0), {}  # lesions are others now
             self.changed.emit(None)
 
     def of(self, candidate: Candidate) -> list[Any]:

@@ -22,6 +22,7 @@ from .compared import kept_candidate
 from .layers import tag
 from .look import show_whole
 from .settings import slide_folder, slides_folder
+from .side_by_side import zoom_of_one
 from .worker import in_thread, say_error
 
 if TYPE_CHECKING:
@@ -168,7 +169,7 @@ class Memory(QObject):
             session.compare,
             mpp=slide.mpp if slide.mpp_source == "override" else None,
             centre=(float(camera.center[-2]), float(camera.center[-1])),
-            zoom=float(camera.zoom),
+            zoom=zoom_of_one(self.viewer),
             shown=shown,
             a=a,
             b=b,

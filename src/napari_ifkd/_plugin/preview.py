@@ -241,8 +241,8 @@ def _state(part: FieldPart) -> str:
     """Say what a preview is at, by the part that came last."""
     if not part.to_come:
         return "Looking …"
-    parts = f"{part.to_come} part{'s' * (part.to_come > 1)}"
-    return f"{'Coarse by now. ' * part.coarse}Looking closer, {parts} to come; W begins anew where you look then …"
+    parts = f"{part.to_come} {'finer ' * part.coarse}part{'s' * (part.to_come > 1)}"
+    return f"{'Coarse so far: ' if part.coarse else 'Looking closer: '}{parts} to come. Press W again to begin where you look then."
 
 
 def _place(slide: Slide, part: FieldPart) -> dict[str, Any]:

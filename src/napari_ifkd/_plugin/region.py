@@ -32,7 +32,7 @@ def region_geometry(kind: RegionKind, slide: Slide, viewer: Any) -> BaseGeometry
         return None
     height, width = slide.shape_level0
     whole = box(0, 0, width, height)
-    region = box(*field_px(slide, viewer)) if kind == "field" else _shapes(slide, viewer)
+    region = box(*field_px(slide, viewer)) if kind == "field" else union_all(_shapes(slide, viewer))
     cut = region.intersection(whole)
     if cut.is_empty:
         raise AnnotationError("region", "lies beside the slide", "Pan back to the slide, or choose Whole tissue")
@@ -49,16 +49,32 @@ def lacking_shape(kind: RegionKind, slide: Slide | None, viewer: Any) -> str:
     return ""
 
 
-def _shapes(slide: Slide, viewer: Any) -> BaseGeometry:
+def shapes_told(slide: Slide, viewer: Any) -> str:
+    """Tell which shapes are the region: how many, and of which layer.
+
+    Raises
+    ------
+    AnnotationError
+        If there are none.
+    """
+    closed = _shapes(slide, viewer)
+    return f"{len(closed)} closed shape{'s' * (len(closed) > 1)} of the layer {_layer(viewer).name}"
+
+
+def _shapes(slide: Slide, viewer: Any) -> list[BaseGeometry]:
+    layer = _layer(viewer)
+    closed = closed_shapes(layer, slide)
+    if not closed:
+        raise AnnotationError(f"shapes layer {layer.name}", "has no closed shape", "Draw a polygon, rectangle or ellipse")
+    return closed
+
+
+def _layer(viewer: Any) -> Any:
     chosen = viewer.layers.selection.active
     layers = [layer for layer in viewer.layers if type(layer).__name__ == "Shapes" and len(layer.data) and not tag(layer)]
     if not layers:
         raise AnnotationError("region", "there is no shapes layer with a shape", "Add one (the pentagon button) and draw the region")
-    layer = next((found for found in layers if found is chosen), layers[-1])
-    closed = closed_shapes(layer, slide)
-    if not closed:
-        raise AnnotationError(f"shapes layer {layer.name}", "has no closed shape", "Draw a polygon, rectangle or ellipse")
-    return union_all(closed)
+    return next((found for found in layers if found is chosen), layers[-1])
 
 
 def closed_shapes(layer: Any, slide: Slide) -> list[BaseGeometry]:

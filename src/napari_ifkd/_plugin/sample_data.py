@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psygnal
 from qtpy.QtCore import QEventLoop, QObject, Signal  # type: ignore[attr-defined] # qtpy makes it of what there is
 from qtpy.QtWidgets import QApplication
 
@@ -82,18 +83,43 @@ def _wait_for(make: Callable[[Callable[[int, int], None]], Path], doing: str) ->
         loop.quit()
 
     show_info(f"{doing}: it opens by itself.")
+    SAMPLE.say(f"{doing} …")
     with progress(total=0, desc=doing) as bar:
 
         def shown(done: int, total: int) -> None:
             bar.total = total
             bar.update(done - bar.n)
+            SAMPLE.say(f"{doing} … {100 * done // max(1, total)} %")
 
         relay.told.connect(shown)
         in_thread(lambda: make(relay.told.emit), done, failed)
         loop.exec()
+    SAMPLE.say("")
     if failures:
         raise failures[0]
     return bool(made)
+
+
+class Sample:
+    """What is told of a sample that is being made, for whoever shows it.
+
+    Attributes
+    ----------
+    told : "" while none is
+    """
+
+    changed = psygnal.Signal()
+
+    def __init__(self) -> None:
+        self.told = ""
+
+    def say(self, told: str) -> None:
+        """Tell something else."""
+        self.told = told
+        self.changed.emit()
+
+
+SAMPLE = Sample()
 
 
 class _Relay(QObject):

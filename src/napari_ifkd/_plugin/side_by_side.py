@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 _APART_PX = 4  # of the screen
 
 
+def zoom_of_one(viewer: Any) -> float:
+    """Return the zoom of a viewer's picture, undivided."""
+    divided = viewer.canvas.grid.enabled and any(made.tag(layer).get("kind") == "twin" for layer in viewer.layers)
+    return float(viewer.scene.camera.zoom) * (2 if divided else 1)
+
+
 class SideBySide:
     """Arrange a viewer's layers in two pictures, and as they were.
 
@@ -74,11 +80,14 @@ class SideBySide:
         grid = self.viewer.canvas.grid
         if not self._ours:
             self._former = grid.stride, grid.shape, grid.spacing
+        if not self._ours:  # in a picture of half the width what was seen is seen still
+            self.viewer.scene.camera.zoom /= 2
         self._ours = True
         grid.shape, grid.stride, grid.spacing, grid.enabled = (1, 2), len(self.viewer.layers) - 2, _APART_PX, True
 
     def _join(self) -> None:
         grid = self.viewer.canvas.grid
         grid.enabled = False
+        self.viewer.scene.camera.zoom *= 2
         grid.stride, grid.shape, grid.spacing = self._former
         self._ours = False

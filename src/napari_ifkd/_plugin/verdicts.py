@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import shapely
 from qtpy.QtCore import QObject, QTimer
 
-from napari_ifkd.errors import InputError
+from napari_ifkd.errors import Cancelled, InputError
 from napari_ifkd.export.corrected import corrections_for
 from napari_ifkd.export.excluded import exclusion_for
 from napari_ifkd.export.lesions import lesions_of, verdicts_for, verdicts_on
@@ -19,11 +19,11 @@ from . import layers as made
 from .worker import in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from shapely.geometry.base import BaseGeometry
 
-    from napari_ifkd.annotations.verdicts import Verdict, Word
+    from napari_ifkd.annotations.verdicts import Verdict
     from napari_ifkd.export.outlines import Outline
     from napari_ifkd.session import Session
     from napari_ifkd.session_records import Candidate
@@ -43,12 +43,17 @@ class Mask:
     sigma_px: float
     excluded: BaseGeometry | None
 
-    def lesions(self) -> list[Outline]:
-        """Find its lesions, as an export would hold them before anybody rejected one; slow, for a thread."""
+    def lesions(self, check: Callable[[int, int], None] = lambda done, total: None) -> list[Outline]:
+        """Find its lesions, as an export would hold them before anybody rejected one; slow, for a thread.
+
+        Parameters
+        ----------
+        check : called with rows done and in all; raises to stop
+        """
         found, run = self.of.found, RunFolder(self.of.run)
         parts = [part for part in (exclusion_for(found, run, ()), self.excluded) if part is not None]
         exclusion = shapely.union_all(parts) if parts else None
-        return lesions_of(found, self.threshold, self.sigma_px, corrections_for(run, found), exclusion)
+        return lesions_of(found, self.threshold, self.sigma_px, corrections_for(run, found), exclusion, check)
 
     def verdicts(self) -> list[Verdict]:
         """Read what was said of lesions on its slide."""
@@ -69,7 +74,9 @@ class Verdicts(QObject):
         super().__init__()
         self.session, self.masks, self.drawings = session, masks, drawings
         self._lesions: dict[Mask, list[Outline]] = {}  # of masks looked at last
+        self._left_out: dict[str, tuple[Mask, list[int]]] = {}  # which lesions of which mask, by the path of the prediction
         self._asked = self._answered = 0
+        self._busy = False
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(_SETTLED_MS)
@@ -99,38 +106,56 @@ class Verdicts(QObject):
     def look(self) -> None:
         """Read the verdicts, and leave out what was rejected."""
         self._timer.stop()
+        self._asked += 1
+        if not self._busy:  # else what is at work stops, and this comes after it
+            self._look()
+
+    def _look(self) -> None:
+        asked, known = self._asked, self._lesions
         looked_at = (self.session.shown, self.session.a, self.session.b)
         masks = {str(one.path): self.mask(one) for one in looked_at if one is not None and one.act != "file"}
-        known, look = self._lesions, (self.session.threshold, self.session.sigma_px)
-        self._asked += 1
-        asked = self._asked
+        look = self.session.threshold, self.session.sigma_px
+        before = self._left_out
 
-        def work() -> tuple[dict[str, list[Any]], dict[Mask, list[Outline]]]:
-            rest, lesions = {}, {}
+        def check(_done: int, _total: int) -> None:
+            if asked != self._asked:
+                raise Cancelled
+
+        def work() -> tuple[dict[str, tuple[Mask, list[int]]], dict[str, list[Any]], dict[Mask, list[Outline]]]:
+            left_out, levels, lesions = {}, {}, {}
             for path, mask in masks.items():
                 with suppress(InputError, OSError):  # nobody asked: who lists lesions is told
                     verdicts = mask.verdicts()
                     if any(verdict.verdict == "reject" for verdict in verdicts):
-                        lesions[mask] = known[mask] if mask in known else mask.lesions()
+                        lesions[mask] = known[mask] if mask in known else mask.lesions(check)
                         words, _ = verdicts_on(lesions[mask], verdicts, mask.of.found)
-                        rest[path] = _without_rejected(mask, lesions[mask], words)
-            return rest, lesions
+                        left_out[path] = mask, [index for index, word in enumerate(words) if word == "reject"]
+            if left_out != before:
+                levels = {path: _without(mask, [lesions[mask][index] for index in rejected]) for path, (mask, rejected) in left_out.items()}
+            return left_out, levels, lesions
 
-        def done(found: tuple[dict[str, list[Any]], dict[Mask, list[Outline]]]) -> None:
-            self._answered = max(asked, self._answered)
-            if asked == self._asked:  # else they are looked for once more
-                rest, lesions = found
+        def done(found: tuple[dict[str, tuple[Mask, list[int]]], dict[str, list[Any]], dict[Mask, list[Outline]]]) -> None:
+            left_out, levels, lesions = found
+            if asked == self._asked:
                 self._lesions = {**{mask: known for mask, known in self._lesions.items() if mask in masks.values()}, **lesions}
-                self.masks.judge(rest, *look)
+                if left_out != before:
+                    self._left_out = left_out
+                    self.masks.judge(levels, *look)
+            over()
 
-        in_thread(work, done)
+        def over(_: object = None) -> None:
+            self._busy, self._answered = False, asked
+            if asked != self._asked:
+                self._look()
+
+        self._busy = True
+        in_thread(work, done, over)
 
     def _wait(self) -> None:
         self._timer.start()
 
 
-def _without_rejected(mask: Mask, lesions: Sequence[Outline], words: Sequence[Word | None]) -> list[Any]:
-    """Return the mask at every level without the lesions that were rejected."""
-    found = mask.of.found
-    rejected = [lesion.polygon for lesion, word in zip(lesions, words, strict=True) if word == "reject"]
-    return made.without(made.mask_levels(found, mask.threshold, mask.sigma_px), found, shapely.union_all(rejected))
+def _without(mask: Mask, lesions: Sequence[Outline]) -> list[Any]:
+    """Return the mask at every level without some of its lesions."""
+    found, gone = mask.of.found, shapely.union_all([lesion.polygon for lesion in lesions])
+    return made.without(made.mask_levels(found, mask.threshold, mask.sigma_px), found, gone)

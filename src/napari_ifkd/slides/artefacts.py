@@ -6,7 +6,7 @@ sides. Blur is tissue with far less fine detail than is usual on the same slide,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import TYPE_CHECKING, Literal
 
@@ -94,7 +94,10 @@ def find_artefacts(slide: Slide, should_stop: Callable[[], bool] = lambda: False
     if tissue.found:
         found += _artefacts("fold", _folds(density.mean(axis=2), tissue.mask & ~dilate(ink, 4), pixel_um), scale)
         blurred, side = _blurred(slide, tissue, should_stop)
-        found += _artefacts("blur", blurred, (side, side))
+        # what is out of focus in part only lies beside what was found
+        found += [
+            replace(one, geometry=one.geometry.buffer(side / 2, join_style="mitre")) for one in _artefacts("blur", blurred, (side, side))
+        ]
     frame = shapely.box(0, 0, slide.shape_level0[1], slide.shape_level0[0])
     return [Artefact(one.kind, cut) for one in found if not (cut := one.geometry.intersection(frame)).is_empty]
 

@@ -121,6 +121,8 @@ class ComparePage(Page):
 
     def _pick_pair(self, _: Any) -> None:
         self._session.set_pair(self.a.value, self.b.value)
+        if self._session.compare == "disagreement":  # whether they can be compared so
+            self._pick_mode("disagreement")
 
     def _pick_mode(self, mode: Any) -> None:
         a, b = self._session.a, self._session.b

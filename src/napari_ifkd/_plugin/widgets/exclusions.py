@@ -103,7 +103,11 @@ class Exclusions(QWidget):
             geometry = self._drawings.geometry("exclusion", slide)
             area = 0.0 if geometry is None else geometry.area * (slide.mpp or 1.0) ** 2 / 1e6
             size = f", {area:.3g} mm²" if slide.mpp is not None else ""
-            said.append(f"<b>{count} region{'s' * (count > 1)}{size}</b> left out of the next prediction, distillation and export.")
+            kinds = ", ".join(f"{number} {kind}" for kind, number in self._drawings.kinds(slide).items())
+            what = f"{count} region{'s' * (count > 1)}{f' ({kinds})' if kinds else ''}{size}"
+            said.append(f"<b>{what}</b> left out of the next prediction, distillation and export.")
+            if not drawing:
+                said.append("To take one off, pick it with the arrow above left (key 5), and press Delete.")
         elif not said:
             said.append("Nothing is excluded on this slide.")
         self.told.setText("<br>".join(said))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari_ifkd.runs.accepted import Accepted
     from napari_ifkd.session_records import Job
 
-_LINES = 3  # of what is said of a run at work, kept free from its beginning
+_LINES = 4  # of what is said of a run at work, kept free from its beginning
 
 
 class JobBar(QWidget):

@@ -95,12 +95,18 @@ class LesionsPage(Page):
         self.least.valueChanged.connect(self._leave_small_out)
         dock.listen("slide", "shown", "threshold", "sigma_px", to=self._show)
         dock.hear(dock.bench.drawings.changed, self._show)
+        dock.hear(dock.bench.corrected, self._find_again)
 
     # --- finding
 
     def _list(self) -> None:
         self._session.set_compare("off")  # it is this mask that is judged
         self._find()
+
+    def _find_again(self) -> None:
+        """List anew where corrections made others of the lesions listed."""
+        if self._of is not None and not self._busy:
+            self._find()
 
     def _find(self) -> None:
         """Find the lesions of the prediction that is looked at."""

@@ -33,7 +33,7 @@ def points_card(judgement: Judgement | None, pair: tuple[int, ...], notes: list[
         ("Precision", *(_interval(f.precision) for f in shown)),
         ("Recall", *(_interval(f.recall) for f in shown)),
         ("Threshold", *(f"{f.threshold.value:.3g}" for f in shown)),
-        ("mm², about", *(_area(f) for f in shown)),
+        ("mm²", *(_area(f) for f in shown)),
     ]
     table = "".join("<tr>" + "".join(f"<td style='padding-right:7px'>{cell}</td>" for cell in line) + "</tr>" for line in rows)
     tumour = judgement.tumour_mm2
@@ -75,4 +75,4 @@ def _short(value: float) -> str:
 
 def _area(figures: RoundFigures) -> Any:
     # counted on a sample of the tissue, to some hundredths: a third digit would be chance
-    return "" if figures.marked_mm2 is None else f"{figures.marked_mm2:.2g}"
+    return "" if figures.marked_mm2 is None else f"≈ {figures.marked_mm2:.2g}"

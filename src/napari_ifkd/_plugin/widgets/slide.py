@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +11,12 @@ from magicgui.widgets import CheckBox, ComboBox, FloatSpinBox, RadioButtons
 from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton
 
 from napari_ifkd._plugin.reader import SLIDES
+from napari_ifkd._plugin.region import shapes_told
+from napari_ifkd._plugin.sample_data import SAMPLE
 from napari_ifkd._plugin.settings import runs_folder
 from napari_ifkd._plugin.trouble import TROUBLE
 from napari_ifkd._plugin.worker import say_error
-from napari_ifkd.errors import InputError
+from napari_ifkd.errors import AnnotationError, InputError
 from napari_ifkd.slides.resolution import SAME_MPP
 
 from .dock import Dock
@@ -79,16 +82,17 @@ class SlideDock(Dock):
         self.exclusions = Exclusions(self)
         self.exclusions_fold = Fold("Exclusions", "Pen, folds, blur: what nobody is to look at", self.exclusions)
         self.shapes = text("Where shapes layers come from")
-        self.shapes.setText("Draw on a shapes layer of your own: the pentagon button above the layer list makes one.")
         self.add(heading("Predict in"), self.region.native, self.shapes, self.exclusions_fold)
         self.outline.changed.connect(self.bench.layers.show_tissue)
         self.region.value = self.session.region
         self.region.changed.connect(self.session.set_region)
         self.mpp.changed.connect(self._show_use)
-        self.listen("region", to=lambda: self.shapes.setVisible(self.session.region == "shapes"))
+        self.listen("region", "slide", to=self._show_shapes)
+        self.hear(self.bench.shapes_drawn, self._show_shapes)
         self.listen("offer", to=self.offer.update_offer)
         self.listen("slide", to=self._show_mpp)
         self.listen("slide", "tissue", to=self._show)
+        self.hear(SAMPLE.changed, self._show)
         self.which.changed.connect(self._pick)
         self.listen("slide", "slides", to=self._list)
         self.hear(self.bench.strangers.changed, self._show_stranger)
@@ -153,6 +157,15 @@ class SlideDock(Dock):
         except InputError as error:
             say_error(error)
 
+    def _show_shapes(self) -> None:
+        slide = self.session.slide
+        self.shapes.setVisible(self.session.region == "shapes")
+        try:
+            told = "" if slide is None else shapes_told(slide, self.bench.viewer)
+        except AnnotationError:
+            told = ""
+        self.shapes.setText(escape(told) or "Draw on a shapes layer of your own: the pentagon button above the layer list makes one.")
+
     def _show_mpp(self) -> None:
         slide = self.session.slide
         self.mpp_row.setVisible(slide is not None)
@@ -167,6 +180,10 @@ class SlideDock(Dock):
     def _show(self) -> None:
         slide, tissue = self.session.slide, self.session.tissue
         self.outline.enabled = slide is not None
+        if slide is None and SAMPLE.told:
+            self.card.setText(f"{SAMPLE.told}<br>It opens by itself.")
+            self.notice.say(None)
+            return
         if slide is None:
             self.card.setText("No slide yet. Open one, drop one onto the window, or try <i>File, Open Sample</i>.")
             self.notice.say(None)
