@@ -114,7 +114,7 @@ def test_files_for_the_next_distillation(window: Any, part: Any, drawn: Path, tm
     bring(window, part, tmp_path / "labels.png", "Weak regions")
     assert read_regions(session.given_here()["regions"], session.slide).tumour.equals(shapely.box(40, 20, 120, 100))
     bring(window, part, drawn, "Weak regions")
-    words = distill_command([session.slide], "T", tmp_path / "new", config=Config(), given=session.given_here(), judged=[session.shown.run])
+    words = distill_command([session.slide], "T", tmp_path / "new", config=Config(), given=session.given, judged=[session.shown.run])
     for option, value in (("--reference", drawn), ("--regions", drawn), ("--judged", session.shown.run)):
         assert words[words.index(option) + 1] == str(value)
     window.docks["Teacher"].choose("phantom-teacher")

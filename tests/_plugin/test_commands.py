@@ -12,6 +12,8 @@ import tifffile
 from napari_ifkd._plugin.commands import distill_command, new_run, train_command
 from napari_ifkd.annotations import read_regions
 from napari_ifkd.config import Config
+from napari_ifkd.runs.inputs import files_of_slides
+from napari_ifkd.session_records import Given
 from napari_ifkd.slides import open_slide
 
 DRAWN = {"Tumor": shapely.box(165, 32, 288, 160)}
@@ -68,6 +70,26 @@ def test_a_distillation_names_its_data_and_what_belongs_to_it(drawn_slide: Path,
         assert [path.name for path in folder.iterdir()] == ["tiny.geojson"]
         assert read_regions(folder / "tiny.geojson", fine).tumour.equals(DRAWN["Tumor"])
         given = tmp_path / "given.geojson"
-        words = distill_command([fine], "T", tmp_path / "two", config=Config(), drawn={fine: DRAWN}, given={"regions": given})
+        words = distill_command(
+            [fine], "T", tmp_path / "two", config=Config(), drawn={fine: DRAWN}, given=[Given(fine.name, "regions", given)]
+        )
     assert words[words.index("--regions") + 1] == str(given)
     assert words.count("--regions") == 1
+
+
+def test_what_was_given_for_each_of_several_slides_goes_under_their_names(drawn_slide: Path, coarse_slide: Path, tmp_path: Path) -> None:
+    mask = tmp_path / "by hand.ome.tif"
+    mask.write_bytes(b"mask")
+    drawn = tmp_path / "rough.geojson"
+    drawn.write_text("rough")
+    with open_slide(drawn_slide) as fine, open_slide(coarse_slide) as coarse:
+        given = [Given(coarse.name, "reference", mask), Given(coarse.name, "regions", drawn), Given("another.tif", "reference", mask)]
+        words = distill_command([fine, coarse], "T", tmp_path / "out", config=Config(), drawn={fine: DRAWN, coarse: DRAWN}, given=given)
+        for option, files in (
+            ("--reference", {f"{coarse.path.stem}.ome.tif": "mask"}),
+            ("--regions", {"tiny.geojson": None, f"{coarse.path.stem}.geojson": "rough"}),
+        ):
+            folder = Path(words[words.index(option) + 1])
+            assert {path.name for path in folder.iterdir()} == set(files)
+            assert all(text is None or (folder / name).read_text() == text for name, text in files.items())
+        assert files_of_slides([folder], [fine, coarse], "--regions", frozenset({".geojson"}), "").keys() == {fine.name, coarse.name}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import shapely
 import yaml
 from PIL import Image
 from qtpy.QtCore import Qt
@@ -17,6 +18,7 @@ from qtpy.QtWidgets import QAbstractSpinBox, QFileDialog, QLineEdit, QRadioButto
 
 from napari_ifkd._plugin import settings
 from napari_ifkd._plugin.layers import tag
+from napari_ifkd._plugin.region import region_geometry
 from napari_ifkd._plugin.settings import device, set_device
 from napari_ifkd._plugin.widgets.parts import chosen_path
 from napari_ifkd._plugin.widgets.teacher import _known_models
@@ -141,9 +143,49 @@ def test_where_to_predict_is_chosen(window: Any, drawn_slide: Path, drawn_teache
             layer.add_rectangles([[10, 20], [10, 60], [30, 60], [30, 20]])
             assert teacher.predict.isEnabled()
             assert slide.shapes.text() == f"1 closed shape of the layer {layer.name}"
+            lines = window.viewer.add_shapes()
+            lines.add_paths([[[0, 0], [50, 50]]])
+            window.viewer.layers.selection.active = lines
+            assert "no closed shape" in teacher.predict.toolTip()
+            window.viewer.layers.selection.active = layer  # of several the one that is picked counts
+            assert teacher.predict.isEnabled()
+            window.viewer.layers.remove(lines)
             window.viewer.layers.remove(layer)
-            assert "pentagon" in slide.shapes.text()
+            assert "No shape yet" in slide.shapes.text()
             assert not teacher.predict.isEnabled()
+
+
+def test_a_region_is_drawn_kept_and_of_its_slide(
+    window: Any, drawn_slide: Path, drawn_teacher: Path, tmp_path: Path, make_napari_viewer: Any
+) -> None:
+    dock, session, drawings = window.docks["Slide"], window.session, window.bench.drawings
+    window.bench.open(drawn_slide)
+    window.docks["Teacher"].choose(drawn_teacher)
+    window.wait(lambda: session.tissue is not None and window.docks["Teacher"].predict.isEnabled())
+    session.set_region("shapes")
+    window.click("Slide", dock.draw)
+    assert drawings.drawing == "region"
+    window.click("Slide", dock.draw)
+    first = session.slide
+    drawings.add("region", first, [("", shapely.box(40, 20, 120, 100))])
+    window.wait(drawings.file("region", first).is_file)
+    assert dock.shapes.text().startswith("1 closed shape of the layer Predict in")
+    assert region_geometry("shapes", first, window.viewer).equals(shapely.box(40, 20, 120, 100))
+    own = window.viewer.add_shapes([[[10, 20], [10, 60], [30, 60], [30, 20]]], shape_type="polygon")
+
+    shutil.copy(drawn_slide, tmp_path / "other.tif")
+    window.bench.open(tmp_path / "other.tif")
+    window.wait(lambda: session.tissue is not None)
+    assert not own.visible  # it would look as if it were of this slide
+    assert not drawings.layer("region", first).visible
+    assert not window.docks["Teacher"].predict.isEnabled()
+    window.bench.look_at(first)
+    assert own.visible
+    assert window.docks["Teacher"].predict.isEnabled()
+
+    later = window.another(make_napari_viewer(show=True))
+    later.bench.open(drawn_slide)
+    later.wait(lambda: later.bench.drawings.count("region", later.session.slide) == 1)
 
 
 def test_a_resolution_is_typed(window: Any, tmp_path: Path) -> None:

@@ -115,6 +115,20 @@ def test_options_are_kept_to(window: Any, dock: Any, tmp_path: Path) -> None:
     told = json.loads((tmp_path / "masks" / "tiny_round0.provenance.json").read_text())
     assert (told["threshold"], told["min_area_um2"], told["mpp"]) == (0.55, pytest.approx(100), 1.0)
 
+    sidecar = tmp_path / "masks" / "tiny_round0.provenance.json"
+    dock.options.threshold.setValue(0.65)  # other files of the same names: not without a question
+    for answer, threshold in (("Cancel", 0.55), ("Replace", 0.65)):
+        window.when(
+            lambda: dock.box is not None and dock.box.isVisible(),
+            lambda answer=answer: (dock.yes if answer == "Replace" else dock.box.button(dock.box.StandardButton.Cancel)).click(),
+        )
+        window.click("Export", dock.export)
+        window.wait(lambda: not dock._busy)
+        assert json.loads(sidecar.read_text())["threshold"] == threshold
+    window.click("Export", dock.export)  # the same again
+    window.wait(lambda: not dock._busy)
+    assert dock.box is None
+
 
 def test_the_folder_is_called_like_the_run_that_is_shown(
     window: Any, drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None], monkeypatch: pytest.MonkeyPatch

@@ -13,6 +13,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+from napari_ifkd._plugin import memory
 from napari_ifkd._plugin.layers import tag
 from napari_ifkd._plugin.memory import View
 from napari_ifkd._plugin.settings import slide_folder, slides_folder
@@ -152,6 +153,42 @@ def test_settings_and_a_compared_file_come_back(
     assert (fields["rounds.rounds"].value, fields["rounds.epochs"].value) == (2, 4)
     export = later.docks["Export"]
     assert (export.formats.value, export.options.value.min_area_um2) == (["csv"], pytest.approx(2000))
+
+
+def test_a_reference_that_is_gone_is_told_of_and_a_pen_stays_in_the_hand(
+    window: Any, drawn_slide: Path, tmp_path: Path, make_napari_viewer: Any, monkeypatch: pytest.MonkeyPatch, said: list[str]
+) -> None:
+    session, layers = window.session, window.bench.layers
+    window.bench.open(drawn_slide)
+    window.wait(lambda: session.tissue is not None and window.bench.memory._slide is not None)
+    region = {"type": "Polygon", "coordinates": [[[40, 20], [120, 20], [120, 100], [40, 20]]]}
+    for name in ("seen", "hidden", "gone"):
+        feature = {"type": "Feature", "geometry": region, "properties": {"classification": {"name": "Tumor"}}}
+        (tmp_path / f"{name}.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    for name in ("seen", "hidden"):
+        window.bench.dropped(tmp_path / f"{name}.geojson")
+    next(layer for layer in layers.ours("brought") if layer.name == "hidden.geojson").visible = False
+    session.give("reference", tmp_path / "gone.geojson")
+    file = slide_folder(session.slide) / "view.json"
+    window.wait(lambda: file.is_file() and len(json.loads(file.read_text())["brought"]) == 3)
+    window.bench.memory._keep()
+    window.wait(lambda: [seen for _, path, seen in json.loads(file.read_text())["brought"] if "hidden" in path] == [False])
+    (tmp_path / "gone.geojson").unlink()
+
+    go = threading.Event()
+    read = memory.brought_layer
+    monkeypatch.setattr(memory, "brought_layer", lambda *known: go.wait(60) and read(*known))
+    later = window.another(make_napari_viewer(show=True))
+    later.bench.open(drawn_slide)
+    later.wait(lambda: later.session.tissue is not None)
+    later.bench.drawings.begin("exclusion")
+    assert later.bench.drawings.drawing == "exclusion"
+    go.set()
+    later.wait(lambda: len(later.ours("brought")) == 2)
+    assert later.bench.drawings.drawing == "exclusion"
+    assert {layer.name: layer.visible for layer in later.ours("brought")} == {"seen.geojson": True, "hidden.geojson": False}
+    later.wait(lambda: any("gone.geojson: the reference of tiny.tif cannot be read" in told for told in said))
+    assert not later.session.given
 
 
 def test_what_is_set_before_the_last_settings_are_known_stays(window: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +20,12 @@ from napari_ifkd._plugin.layers import tag
 from napari_ifkd._plugin.look import field_px
 from napari_ifkd._plugin.side_by_side import zoom_of_one
 from napari_ifkd._plugin.widgets.parts import acceptance
+from napari_ifkd._plugin.worker import in_thread
 from napari_ifkd.annotations import Corrections
 from napari_ifkd.annotations.points import read_points
 from napari_ifkd.annotations.verdicts import read_verdicts
 from napari_ifkd.events import Decision, MapReady, RunDone
+from napari_ifkd.inference import ProbabilityMap
 from napari_ifkd.runs.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -329,6 +332,41 @@ def test_lesions_are_listed_sorted_and_judged(window: Any, reviewed: Any, tmp_pa
     assert not window.ours("verdicts") or len(window.ours("verdicts")[0].data) <= 1
 
 
+def test_lesions_are_rejected_faster_than_masks_are_made(window: Any, reviewed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from napari_ifkd._plugin import verdicts
+
+    lesions_of, looked = verdicts.lesions_of, []
+
+    def slow(source: Any, *arguments: Any) -> Any:
+        looked.append(source)
+        for _ in range(20):
+            arguments[-1](0, 1)  # stops where nobody waits any more
+            time.sleep(0.1)
+        return lesions_of(source, *arguments)
+
+    session, lesions = window.session, page(window, reviewed, "Lesions")
+    window.click("Review", lesions.list)
+    window.wait(lambda: lesions.model.rowCount() == 3)
+    monkeypatch.setattr(verdicts, "lesions_of", slow)  # for the other of the pair: those of this one are known
+    window.click("Review", lesions.next)
+    for _ in range(3):
+        window.key("R")
+    run = RunFolder(session.shown.run)
+    window.wait(lambda: len(read_verdicts(run.verdicts)) == 3, 10)
+    shown = session.shown
+    window.wait(lambda: not np.asarray(window.bench.layers.masks.of(shown)[0]).any(), 10)
+    for threshold in (0.61, 0.62, 0.63):
+        session.look(threshold=threshold)
+        window.bench.verdicts.look()
+    done: list[int] = []
+    in_thread(lambda: 1, done.append)
+    window.wait(lambda: bool(done), 10)  # threads are free for others
+    window.wait(lambda: window.bench.verdicts.settled)
+    for candidate in session.here():
+        assert not np.asarray(window.bench.layers.masks.of(candidate)[0]).any()
+    assert len(looked) <= 6
+
+
 def test_a_lesion_stays_picked_when_the_list_is_sorted(window: Any, reviewed: Any) -> None:
     from qtpy.QtCore import QPoint, Qt
     from qtpy.QtTest import QTest
@@ -610,6 +648,21 @@ def test_each_choice_of_compare_shows_what_it_says(window: Any, reviewed: Any) -
     for index, one in enumerate((first, second)):
         window.choose("Review", reviewed.shown, index)
         assert session.shown is one
+    coarse = replace(
+        first,
+        act="file",
+        found=ProbabilityMap(
+            first.found.path.with_name("coarse.zarr"), [np.asarray(first.found.levels[0])[::2, ::2]], first.found.attributes
+        ),
+    )
+    session.take_file(coarse)
+    session.set_compare("disagreement")
+    window.choose("Review", reviewed.compare.b, 2)
+    assert session.compare == "overlay"
+    assert "different resolutions" in reviewed.trouble.notice.text()
+    session.set_compare("disagreement")  # by whatever way
+    window.wait(lambda: window.bench.layers.settled)
+    assert not window.ours("disagreement")
     window.choose("Review", reviewed.compare.a, 1)
     window.choose("Review", reviewed.compare.b, 0)
     assert (session.a, session.b) == (second, first)
@@ -712,11 +765,10 @@ def test_what_is_rejected_is_what_an_export_rejects_whatever_is_excluded(window:
     pixel_mm2 = np.prod(shown.found.pixel_size_um_yx) / 1e6
     assert f"both {(classes == 3).sum() * pixel_mm2:.3g} mm²" in reviewed.compare.numbers.text()
     window.wait(lambda: window.bench.verdicts.settled)
-    window.key("D")
-    window.wait(lambda: reviewed.compare._at == 0)
-    session.show(b if session.shown == a else a)  # the same two are compared: the places stay
+    looks = reviewed.compare._looks
+    session.show(b if session.shown == a else a)  # the same two are compared: where they differ is not looked for again
     window.wait(lambda: window.bench.verdicts.settled)
-    assert reviewed.compare._at == 0
+    assert reviewed.compare._looks == looks
 
 
 def test_the_round_that_is_shown_is_accepted(window: Any, reviewed: Any) -> None:

@@ -156,12 +156,15 @@ def test_another_folder_is_read_at_once(listed: Any, folder: Path, tmp_path: Pat
     monkeypatch.setattr(settings, "runs_folder", lambda: Path(runs.folder))
     try:
         runs.folder = str(tmp_path / "elsewhere")
+        (tmp_path / "elsewhere" / "slides" / "drawn").mkdir(parents=True)
+        (tmp_path / "elsewhere" / "slides" / "drawn" / "view.json").write_text("{}")
         listed.wait(lambda: dock.card.text() == "No runs in this folder yet.")
         assert str(tmp_path / "elsewhere") in dock.where.text()
         monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(folder))
         listed.click("Runs", dock.folder)
         listed.wait(lambda: dock.table.rowCount() == 3)
         assert dock.where.text() == runs.folder == str(folder)
+        assert (folder / "slides" / "drawn" / "view.json").read_text() == "{}"  # what is kept of slides goes along
     finally:
         runs.folder = ""
 

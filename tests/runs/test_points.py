@@ -19,7 +19,7 @@ from napari_ifkd.events import Event, RunDone, Warned
 from napari_ifkd.evidence import Place
 from napari_ifkd.runs.acts import distill_run, predict_run
 from napari_ifkd.runs.folder import RunFolder
-from napari_ifkd.runs.judgement import put_down
+from napari_ifkd.runs.judgement import about, put_down
 from napari_ifkd.runs.points import PointEvidence, opened_evidence
 from napari_ifkd.slides import open_slide
 
@@ -285,3 +285,8 @@ def test_answers_that_are_all_alike_still_judge(run: RunFolder, drawn_slide: Pat
     assert judgement is not None
     assert judgement.decides
     assert judgement.tumour.value > 0.6 if tumour else judgement.tumour.value < 0.3
+
+
+@pytest.mark.parametrize(("mm2", "said"), [(0.0587, "0.059"), (2.449, "2.4"), (123.4, "120"), (1234.0, "1,200")])
+def test_areas_known_from_a_sample_have_two_digits(mm2: float, said: str) -> None:
+    assert about(mm2) == said

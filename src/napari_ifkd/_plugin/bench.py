@@ -27,7 +27,7 @@ from .commands import distill_command, new_run, predict_command, train_command
 from .dock_shelf import DockShelf
 from .drawn import USES, Drawings, Use
 from .layer_view import LayerView
-from .layers import is_spare, tag
+from .layers import KEY, is_spare, tag
 from .look import keep_on_screen
 from .memory import Memory
 from .preview import Previewer
@@ -113,6 +113,7 @@ class Bench:
         viewer.layers.events.removed.connect(self._removed)
         viewer.layers.selection.events.active.connect(self._selected)
         self.drawings.changed.connect(self._exclude)
+        self.drawings.changed.connect(self.shapes_drawn.emit)
         self.judged.connect(self.verdicts.look)
         self.corrected.connect(self.verdicts.corrected)
         self.session.events.slide.connect(self._look_for_tissue)
@@ -199,7 +200,7 @@ class Bench:
             card = session.teacher.card if session.teacher is not None else None  # its tiles: elsewhere its maps mean little
             tiles = {"tiles.size_px": card.tile_px, "tiles.mpp": card.mpp} if card is not None else {}
             asked = config.replaced(device=device(), **tiles)
-            given = session.given_here()
+            given = session.given
             judged = list(dict.fromkeys(run for each in slides if (run := self.memory.run_of(each)) is not None))
             drawn, keep = self._drawn(slides) if use_drawn else {}, self._keeper(slides)
             self.runner.start(
@@ -268,9 +269,12 @@ class Bench:
         self._watch_shapes(event.value)
 
     def _watch_shapes(self, layer: Any) -> None:
-        if type(layer).__name__ == "Shapes" and not tag(layer):
+        slide = self.session.slide
+        if type(layer).__name__ == "Shapes" and tag(layer).get("kind", "own") == "own":
             if any(layer.name.startswith(f"{other.name} - ") for other in self.viewer.layers if tag(other)):
                 layer.name = "Shapes"  # napari calls it after the layer that was picked: it would look as if it were one of ours
+            if slide is not None and not tag(layer):  # on another slide it would look as if it were of that
+                layer.metadata = {**layer.metadata, KEY: {"kind": "own", "of": str(slide.path), "mpp": slide.mpp}}
             layer.events.data.connect(self._shaped)
             self.shapes_drawn.emit()
 
@@ -303,6 +307,10 @@ class Bench:
             for slide in self.session.slides:
                 if str(slide.path) == known["path"]:
                     self.session.close(slide)
+        if known.get("kind") == "brought" and known.get("use") in ("reference", "regions"):  # what nobody sees is not given
+            for slide in self.session.slides:
+                if str(slide.path) == known.get("of"):
+                    self.session.give(known["use"], None, slide)
         self.shapes_drawn.emit()
 
     def _selected(self, event: Any) -> None:

@@ -40,7 +40,7 @@ def brought_layer(path: Path, slide: Slide | None) -> LayerData:
     """
     options: dict[str, Any] = {
         "name": path.name,
-        "metadata": {KEY: {"kind": "brought", "path": str(path), **({} if slide is None else {"of": str(slide.path)})}},
+        "metadata": {KEY: {"kind": "brought", "path": str(path), **({} if slide is None else {"of": str(slide.path), "mpp": slide.mpp})}},
         "colormap": label_colours(_COLOURS),
         "opacity": 0.6,
     }
@@ -69,7 +69,7 @@ def brought_layer(path: Path, slide: Slide | None) -> LayerData:
 
 
 def lay(viewer: Any, layer: LayerData, use: str, *, visible: bool = True) -> None:
-    """Add a layer of :func:`brought_layer`, in the place of one of the same file and use.
+    """Add a layer of :func:`brought_layer`, in the place of one of the same use; of those to look at, of the same file.
 
     Parameters
     ----------
@@ -80,7 +80,8 @@ def lay(viewer: Any, layer: LayerData, use: str, *, visible: bool = True) -> Non
     """
     data, options, _ = layer
     known = {**options["metadata"][KEY], "use": use}
-    for old in [old for old in viewer.layers if tag(old) == known]:
+    keys = ("kind", "of", "use", "path") if use == "look" else ("kind", "of", "use")  # of each other use a slide has one
+    for old in [old for old in viewer.layers if all({"use": "look", **tag(old)}.get(key) == known.get(key) for key in keys)]:
         viewer.layers.remove(old)
     viewer.add_labels(data, **{**options, "metadata": {KEY: known}}, visible=visible)
 

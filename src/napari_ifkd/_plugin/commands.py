@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shutil
+from itertools import takewhile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_ifkd.config import Config, dump_config
@@ -12,12 +14,14 @@ from napari_ifkd.runs.regions import write_regions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from shapely.geometry.base import BaseGeometry
 
-    from napari_ifkd.session_records import GivenUse
+    from napari_ifkd.session_records import Given
     from napari_ifkd.slides import Slide
+
+
+_ENDINGS = {".ome", ".tif", ".tiff", ".png", ".geojson", ".json", ".gz", ".xml", ".zarr"}  # of masks
 
 
 def new_run(folder: Path, data: Path, act: str) -> Path:
@@ -40,8 +44,9 @@ def train_command(
     out, config : as in :func:`predict_command`
     exclude : files of what is excluded, called like their slides
     """
-    given = [slide for slide, _ in slides]
-    return ["train", *_data(given, patches), "--out", str(out), *_common(given, out, config, exclude), *_regions(dict(slides), out)]
+    given, drawn = [slide for slide, _ in slides], dict(slides)
+    regions = ["--regions", str(_called_like_slides({}, drawn, _beside(out, "regions")))] if drawn else []
+    return ["train", *_data(given, patches), "--out", str(out), *_common(given, out, config, exclude), *regions]
 
 
 def predict_command(
@@ -75,7 +80,7 @@ def distill_command(
     config: Config,
     patches: Path | None = None,
     drawn: Mapping[Slide, Mapping[str, BaseGeometry]] | None = None,
-    given: Mapping[GivenUse, Path] | None = None,
+    given: Sequence[Given] = (),
     judged: Sequence[Path] = (),
     exclude: Sequence[Path] = (),
 ) -> list[str]:
@@ -87,7 +92,7 @@ def distill_command(
     out, config : as in :func:`predict_command`
     teacher : run folder, weights file or name
     drawn : rough regions on slides, by class, (x, y) in level-0 px; their tiles get their label
-    given : reference masks that choose the round, weak regions; the latter in place of `drawn`
+    given : reference masks that choose the round, weak regions; the latter in place of what is drawn on their slide
     judged : runs whose corrections of the slides and answered points go on
 
     Raises
@@ -95,28 +100,43 @@ def distill_command(
     InputError
         As :func:`train_command`.
     """
-    files = dict(given or {})
-    regions = [] if "regions" in files else _regions(drawn or {}, out)
+    of_slides = {one for one in given if one.slide in {slide.name for slide in slides}}
+    with_regions = {one.slide for one in of_slides if one.use == "regions"}
+    rest = {slide: classes for slide, classes in (drawn or {}).items() if slide.name not in with_regions}
     command = ["distill", *_data(slides, patches), "--teacher", str(teacher), "--out", str(out), *_common(slides, out, config, exclude)]
-    for use, path in files.items():
-        command += [f"--{use}", str(path)]
+    for use in ("reference", "regions"):
+        files, drawn_too = {one.slide: one.path for one in of_slides if one.use == use}, rest if use == "regions" else {}
+        if len(slides) == 1 and files:  # it may be called anything
+            command += [f"--{use}", *map(str, files.values())]
+        elif files or drawn_too:
+            command += [f"--{use}", str(_called_like_slides(files, drawn_too, _beside(out, use)))]
     for run in judged:
         command += ["--judged", str(run)]
-    return command + regions
+    return command
 
 
 def _data(slides: Sequence[Slide], patches: Path | None) -> list[str]:
     return [str(slide.path) for slide in slides] + ([] if patches is None else [str(patches)])
 
 
-def _regions(drawn: Mapping[Slide, Mapping[str, BaseGeometry]], out: Path) -> list[str]:
-    if not drawn:
-        return []
-    folder = _beside(out, "regions")
+def _called_like_slides(files: Mapping[str, Path], drawn: Mapping[Slide, Mapping[str, BaseGeometry]], folder: Path) -> Path:
+    """Put files of slides, and what is drawn on others, into a folder under the names of their slides; return the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for slide, classes in drawn.items():
         write_regions(folder / f"{slide.path.stem}.geojson", classes, slide)
-    return ["--regions", str(folder)]
+    for name, path in files.items():
+        there = folder / f"{Path(name).stem}{_ending(path)}"
+        try:
+            there.symlink_to(path.resolve())
+        except OSError:  # where links are not for everybody
+            (shutil.copytree if path.is_dir() else shutil.copyfile)(path, there)
+    return folder
+
+
+def _ending(path: Path) -> str:
+    """Return how the name of a mask ends, such as ".ome.tif"."""
+    endings = list(takewhile(lambda suffix: suffix.lower() in _ENDINGS, reversed(path.suffixes)))
+    return "".join(reversed(endings))
 
 
 def _common(slides: Sequence[Slide], out: Path, config: Config, exclude: Sequence[Path]) -> list[str]:

@@ -16,7 +16,7 @@ from napari_ifkd.annotations import read_regions
 from napari_ifkd.errors import InputError
 from napari_ifkd.runs.regions import write_regions
 
-from .layers import KEY, MICROMETRES, PIXELS, tag
+from .layers import KEY, MICROMETRES, PIXELS, follow_mpp, tag
 from .palette import NORMAL, SAID_TUMOUR, TISSUE
 from .region import closed_shapes
 from .settings import slide_folder
@@ -33,12 +33,14 @@ if TYPE_CHECKING:
 
     from .layer_view import LayerView
 
-Use = Literal["exclusion", "tumour", "normal"]
+Use = Literal["exclusion", "region", "tumour", "normal"]
 USES: dict[Use, tuple[str, str, str]] = {  # name of the layer, class in files, colour
     "exclusion": ("Exclusions", "Exclusion", TISSUE),
+    "region": ("Predict in", "Region", TISSUE),
     "tumour": ("Contains tumour", "Tumor", SAID_TUMOUR),
     "normal": ("No tumour", "Normal", NORMAL),
 }
+_FILLED: dict[Use, str] = {"exclusion": "60", "region": "00", "tumour": "20", "normal": "20"}  # predictions are looked at through regions
 _RESTED_MS = 400  # after a shape changed
 _LINE_PX, _ZOOMED_MS = 3.0, 150  # width of outlines on the screen; and when they get it, after the zoom
 
@@ -158,7 +160,7 @@ class Drawings(QObject):
             ndim=2,
             name=f"{name} · {slide.name}",
             edge_color=colour,
-            face_color=colour + ("60" if use == "exclusion" else "20"),  # predictions are looked at through rough regions
+            face_color=colour + _FILLED[use],
             edge_width=self._line_width,
             features={"kind": np.zeros(0, object)},
             feature_defaults={"kind": ""},
@@ -237,7 +239,7 @@ class Drawings(QObject):
             for layer in self.layers.ours(f"drawn {use}"):
                 layer.visible = slide is not None and tag(layer)["path"] == str(slide.path)
                 if slide is not None and layer.visible and tag(layer)["mpp"] != slide.mpp:
-                    _place(layer, slide)
+                    follow_mpp(layer, slide)
         self._draw_lines()
         self.changed.emit()
         if slide is None or str(slide.path) in self._asked:
@@ -267,14 +269,6 @@ class Drawings(QObject):
             if self.layer(use, here) is None:
                 self.add(use, here, shapes)
         self.viewer.layers.selection.active = active
-
-
-def _place(layer: Any, slide: Slide) -> None:
-    """Let a layer lie where it was on a slide whose resolution is another by now."""
-    known = tag(layer)
-    layer.scale = np.asarray(layer.scale) * (slide.mpp or 1.0) / (known["mpp"] or 1.0)
-    layer.units = PIXELS if slide.mpp is None else MICROMETRES
-    layer.metadata = {**layer.metadata, KEY: {**known, "mpp": slide.mpp}}
 
 
 def _write(file: Path, geometry: BaseGeometry | None, classification: str, slide: Slide) -> None:

@@ -134,12 +134,24 @@ class LayerView:
             layer.visible = slide is not None and made.tag(layer)["path"] == str(slide.path)
         for layer in self.ours("tissue"):
             layer.visible = False
-        for layer in self.ours("brought", "correcting"):
+        for layer in self.ours("brought", "correcting", "own"):
             if "of" in made.tag(layer):  # of one slide: on another it would look as if it were of that
-                layer.visible = slide is not None and made.tag(layer)["of"] == str(slide.path)
+                self._come_or_go(layer, here=slide is not None and made.tag(layer)["of"] == str(slide.path))
+                if slide is not None and layer.visible and made.tag(layer).get("mpp", slide.mpp) != slide.mpp:
+                    made.follow_mpp(layer, slide)
                 if not layer.visible:  # nor is anything to be painted there
                     layer.mode = "pan_zoom"
         self.refresh()
+
+    def _come_or_go(self, layer: Any, *, here: bool) -> None:
+        """Show a layer of the active slide, if it was seen when another became active, or hide it."""
+        known = made.tag(layer)
+        if here and "seen" in known:
+            layer.visible = known.pop("seen")
+        elif not here and "seen" not in known:
+            known["seen"] = layer.visible
+            layer.visible = False
+        layer.metadata = {**layer.metadata, made.KEY: known}
 
     def _agree_on_units(self, units: Sequence[Any]) -> None:
         """Let all our layers have the units of the active slide: where some differ, napari draws without any, and warns of it."""

@@ -62,6 +62,15 @@ def put(layer: Any, place: dict[str, Any]) -> None:
     layer.scale, layer.translate, layer.units = place["scale"], place["translate"], place["units"]
 
 
+def follow_mpp(layer: Any, slide: Slide) -> None:
+    """Let a layer whose tag tells at which resolution it was made lie where it was on a slide whose resolution is another by now."""
+    known = tag(layer)
+    grown = (slide.mpp or 1.0) / (known["mpp"] or 1.0)
+    layer.scale, layer.translate = np.asarray(layer.scale) * grown, np.asarray(layer.translate) * grown
+    layer.units = PIXELS if slide.mpp is None else MICROMETRES
+    layer.metadata = {**layer.metadata, KEY: {**known, "mpp": slide.mpp}}
+
+
 def as_data(levels: Sequence[Any]) -> Any:
     """Return what napari takes for a pyramid: the list, or the one array there is."""
     return list(levels) if len(levels) > 1 else levels[0]

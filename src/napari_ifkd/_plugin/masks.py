@@ -10,6 +10,8 @@ from psygnal import Signal
 from . import layers as made
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from shapely.geometry.base import BaseGeometry
 
     from napari_ifkd.session import Session
@@ -28,21 +30,24 @@ class Masks:
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self._judged: tuple[tuple[float, float], dict[str, list[Any]]] = ((0.0, 0.0), {})  # masks without what was rejected, by path
+        self._judged: dict[str, tuple[tuple[float, float], list[Any]]] = {}  # masks without what was rejected, by path: at what, levels
         self._excluded: BaseGeometry | None = None
 
-    def judge(self, judged: dict[str, list[Any]], threshold: float, sigma_px: float) -> None:
-        """Take masks from which something was taken.
+    def judge(self, path: str, levels: list[Any], threshold: float, sigma_px: float) -> None:
+        """Take a mask from which something was taken.
 
         Parameters
         ----------
-        judged : their levels, by the path of the prediction; all others are as the networks say
-        threshold, sigma_px : at which they were made; at any other they do not hold
+        path : of the prediction
+        levels : of the mask; none where it is as the network says
+        threshold, sigma_px : at which it was made; at any other it does not hold
         """
-        former = self._judged[1]
-        self._judged = (threshold, sigma_px), judged
-        if former or judged:
-            self.changed.emit({*former, *judged})
+        self._judged[path] = (threshold, sigma_px), levels
+        self.changed.emit({path})
+
+    def keep(self, paths: Collection[str]) -> None:
+        """Forget the masks of all predictions but these."""
+        self._judged = {path: judged for path, judged in self._judged.items() if path in paths}
 
     def exclude(self, excluded: BaseGeometry | None) -> None:
         """Leave out what is excluded on the active slide, (x, y) in level-0 px."""
@@ -53,8 +58,8 @@ class Masks:
     def of(self, candidate: Candidate) -> list[Any]:
         """Return the mask of a prediction at every level."""
         look = self.session.threshold, self.session.sigma_px
-        judged = self._judged[1].get(str(candidate.path)) if self._judged[0] == look else None
-        return self._without_excluded(judged or made.mask_levels(candidate.found, *look), candidate)
+        at, levels = self._judged.get(str(candidate.path), (look, []))
+        return self._without_excluded(levels if levels and at == look else made.mask_levels(candidate.found, *look), candidate)
 
     def heat(self, candidate: Candidate) -> list[Any]:
         """Return its probability."""

@@ -55,7 +55,7 @@ class View:
     centre, zoom : of the camera, world
     shown, a, b : predictions, as run and round; a or b may be what another program marked, as the folder of its map
     runs : that are open for it
-    brought : files of other programs, as their use and path: "look", or what they are given for
+    brought : files of other programs, as their use ("look", or what they are given for), path, and whether they are seen
     model : that was chosen: weights file, and what it is called
     """
 
@@ -71,7 +71,7 @@ class View:
     a: Chosen | None = None
     b: Chosen | None = None
     runs: tuple[str, ...] = ()
-    brought: tuple[tuple[str, str], ...] = ()
+    brought: tuple[tuple[str, str, bool], ...] = ()
     model: tuple[str, str] | None = None
 
 
@@ -178,9 +178,13 @@ class Memory(QObject):
             model=None if session.teacher is None else (str(session.teacher.path), session.teacher.label),
         )
 
-    def _brought(self, slide: Slide) -> tuple[tuple[str, str], ...]:
-        given = [(one.use, str(one.path)) for one in self.session.given if one.slide == slide.name]
-        return (*given, *(("look", str(tag(layer)["path"])) for layer in laid(self.viewer, slide, "look")))
+    def _brought(self, slide: Slide) -> tuple[tuple[str, str, bool], ...]:
+        def seen(use: str) -> bool:
+            return all(tag(layer).get("seen", layer.visible) for layer in laid(self.viewer, slide, use))
+
+        given = [(one.use, str(one.path), seen(one.use)) for one in self.session.given if one.slide == slide.name]
+        looked = [(tag(layer)["path"], tag(layer).get("seen", layer.visible)) for layer in laid(self.viewer, slide, "look")]
+        return (*given, *(("look", str(path), bool(visible)) for path, visible in looked))
 
     # --- restoring
 
@@ -261,28 +265,33 @@ class Memory(QObject):
         shown = None if view.shown is None else there.get(view.shown)
         if shown is not None:
             self.session.show(shown)
-        lost = [one for one in view.brought if one not in self._brought(slide)]  # of an earlier session
+        there_now = [known[:2] for known in self._brought(slide)]
+        lost = [one for one in view.brought if one[:2] not in there_now]  # of an earlier session
         missing = [Path(run) for run, _ in (pair for pair in (view.a, view.b) if pair is not None and pair not in there)]
         before = self._pair()
 
-        def read(found: tuple[list[Candidate], list[tuple[Any, Path, LayerData]]]) -> None:
+        def read(found: tuple[list[Candidate], tuple[list[tuple[Any, Path, LayerData, bool]], list[str]]]) -> None:
             if slide is self.session.slide:
-                files, brought = found
+                files, (brought, said) = found
+                if said:
+                    say_error("\n".join(said))
                 for candidate in files:
                     self.session.take_file(candidate)
-                for use, path, layer in brought:
-                    lay(self.viewer, layer, use)
-                    if use != "look":
+                active = self.viewer.layers.selection.active  # a pen in the hand stays there
+                for use, path, layer, visible in brought:
+                    lay(self.viewer, layer, use, visible=visible)
+                    if use != "look" and use not in self.session.given_here():  # else another was given meanwhile
                         self.session.give(use, path)
+                self.viewer.layers.selection.active = active
                 if self._pair() == before:  # else the user chose another meanwhile
                     self._show_pair(view)
                 self._begin(slide)
 
         # until the files are there nothing is noted, so that they are not forgotten by who turns to another slide meanwhile
         if missing or lost:
-            in_thread(lambda: (_kept(missing, slide, view), _read_brought(lost, slide)), read, lambda _: read(([], [])))
+            in_thread(lambda: (_kept(missing, slide, view), _read_brought(lost, slide)), read, lambda _: read(([], ([], []))))
         else:
-            read(([], []))
+            read(([], ([], [])))
 
     def _pair(self) -> tuple[object, ...]:
         return self.session.a, self.session.b, self.session.compare
@@ -316,17 +325,30 @@ def _model(path: Path, label: str) -> Resolved:
 
 def _kept(folders: list[Path], slide: Slide, view: View) -> list[Candidate]:
     """Return what other programs marked, of those folders in which it is still kept."""
-    maps = [folder / "map.zarr" for folder in folders]
-    return [kept_candidate(path, slide, view.threshold, view.sigma_px) for path in maps if path.is_dir()]
-
-
-def _read_brought(lost: Iterable[tuple[str, str]], slide: Slide) -> list[tuple[Any, Path, LayerData]]:
-    """Read files of other programs again, of those that are still there and fit the slide: their use, path and layer."""
     found = []
-    for use, path in lost:
+    for path in (folder / "map.zarr" for folder in folders):
         with suppress(InputError, OSError):
-            found.append((use, Path(path), brought_layer(Path(path), slide)))
+            if path.is_dir():
+                found.append(kept_candidate(path, slide, view.threshold, view.sigma_px))
     return found
+
+
+def _read_brought(lost: Iterable[tuple[str, str, bool]], slide: Slide) -> tuple[list[tuple[Any, Path, LayerData, bool]], list[str]]:
+    """Read files of other programs again.
+
+    Returns
+    -------
+    use, path, layer, and whether it is seen, of those that still can be read; what to say of the others
+    """
+    found, said = [], []
+    for use, path, visible in lost:
+        try:
+            found.append((use, Path(path), brought_layer(Path(path), slide), visible))
+        except (InputError, OSError):
+            if use != "look":
+                what = "reference" if use == "reference" else "weak regions"
+                said.append(f"{path}: the {what} of {slide.name} cannot be read any more. Bring it in again, or distil without it.")
+    return found, said
 
 
 def _asked() -> dict[str, Any]:
@@ -349,7 +371,7 @@ def _view_in(file: Path) -> View | None:
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
         pairs = {name: data[name] and tuple(data[name]) for name in ("centre", "shown", "a", "b", "model")}
-        brought = tuple((str(use), str(path)) for use, path in data.get("brought", ()))
+        brought = tuple((str(use), str(path), bool(seen)) for use, path, seen in data.get("brought", ()))
         view = View(**{**data, **pairs, "runs": tuple(data["runs"]), "brought": brought})
     except (OSError, ValueError, TypeError, KeyError):
         return None

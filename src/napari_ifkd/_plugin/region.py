@@ -58,23 +58,30 @@ def shapes_told(slide: Slide, viewer: Any) -> str:
         If there are none.
     """
     closed = _shapes(slide, viewer)
-    return f"{len(closed)} closed shape{'s' * (len(closed) > 1)} of the layer {_layer(viewer).name}"
+    return f"{len(closed)} closed shape{'s' * (len(closed) > 1)} of the layer {_layer(slide, viewer).name}"
 
 
 def _shapes(slide: Slide, viewer: Any) -> list[BaseGeometry]:
-    layer = _layer(viewer)
+    layer = _layer(slide, viewer)
     closed = closed_shapes(layer, slide)
     if not closed:
         raise AnnotationError(f"shapes layer {layer.name}", "has no closed shape", "Draw a polygon, rectangle or ellipse")
     return closed
 
 
-def _layer(viewer: Any) -> Any:
+def _layer(slide: Slide, viewer: Any) -> Any:
+    """Return the layer whose shapes are the region: the one picked, else the one that is made for it, else the last."""
     chosen = viewer.layers.selection.active
-    layers = [layer for layer in viewer.layers if type(layer).__name__ == "Shapes" and len(layer.data) and not tag(layer)]
+    layers = [layer for layer in viewer.layers if type(layer).__name__ == "Shapes" and len(layer.data) and _may_be(layer, slide)]
     if not layers:
-        raise AnnotationError("region", "there is no shapes layer with a shape", "Add one (the pentagon button) and draw the region")
-    return next((found for found in layers if found is chosen), layers[-1])
+        raise AnnotationError("region", "there is no shapes layer with a shape", "Press Draw in the Slide dock, and draw the region")
+    return max(layers, key=lambda layer: (layer is chosen, tag(layer).get("kind") == "drawn region"))
+
+
+def _may_be(layer: Any, slide: Slide) -> bool:
+    """Return whether the shapes of a layer may be a region of a slide: drawn for it, or of the user's own while it was the active one."""
+    known = tag(layer)
+    return not known or str(slide.path) == {"own": known.get("of"), "drawn region": known.get("path")}.get(known["kind"])
 
 
 def closed_shapes(layer: Any, slide: Slide) -> list[BaseGeometry]:

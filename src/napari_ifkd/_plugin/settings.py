@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shutil
 import subprocess
 import sys
 from contextlib import suppress
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from napari_ifkd.slides import Slide
 
 PACKAGE = "napari-ifkd"
+_SLIDES = "slides"
 
 
 def _setting(name: str) -> str:
@@ -39,9 +41,23 @@ def set_runs_folder(folder: Path) -> None:
     get_plugin_settings(PACKAGE).runs.folder = str(folder)
 
 
+def take_along(folder: Path) -> None:
+    """Copy what is kept of slides into another runs folder, as far as it is not there; for a thread.
+
+    Raises
+    ------
+    OSError
+        If it cannot be copied.
+    """
+    for known in slides_folder().iterdir() if slides_folder().is_dir() else ():
+        there = folder / _SLIDES / known.name
+        if known.is_dir() and not there.exists():
+            shutil.copytree(known, there)
+
+
 def slides_folder() -> Path:
     """Return the folder of what is kept of slides: what was drawn on them, and how they were looked at."""
-    return runs_folder() / "slides"
+    return runs_folder() / _SLIDES
 
 
 def slide_folder(slide: Slide) -> Path:

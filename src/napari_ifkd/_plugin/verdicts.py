@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import shapely
 from qtpy.QtCore import QObject, QTimer
 
-from napari_ifkd.errors import Cancelled, InputError
+from napari_ifkd.errors import Cancelled
 from napari_ifkd.export.corrected import corrections_for
 from napari_ifkd.export.excluded import exclusion_for
 from napari_ifkd.export.lesions import lesions_of, verdicts_for, verdicts_on
@@ -36,12 +36,21 @@ _SETTLED_MS = 600  # after the threshold moved
 
 @dataclass(frozen=True)
 class Mask:
-    """What lesions depend on: a prediction, its threshold and smoothing, and what is excluded besides, (x, y) in level-0 px."""
+    """What lesions depend on.
+
+    Attributes
+    ----------
+    of : the prediction
+    threshold, sigma_px : at which it is looked at
+    excluded : besides what its run excludes, (x, y) in level-0 px
+    revision : of what was corrected on it
+    """
 
     of: Candidate
     threshold: float
     sigma_px: float
     excluded: BaseGeometry | None
+    revision: int
 
     def lesions(self, check: Callable[[int, int], None] = lambda done, total: None) -> list[Outline]:
         """Find its lesions, as an export would hold them before anybody rejected one; slow, for a thread.
@@ -73,9 +82,13 @@ class Verdicts(QObject):
     def __init__(self, session: Session, masks: Masks, drawings: Drawings) -> None:
         super().__init__()
         self.session, self.masks, self.drawings = session, masks, drawings
+        self._revision = 0  # of what was corrected
         self._lesions: dict[Mask, list[Outline]] = {}  # of masks looked at last
-        self._left_out: dict[str, tuple[Mask, list[int]]] = {}  # which lesions of which mask, by the path of the prediction
-        self._asked = self._answered = 0
+        self._one = Lock()  # for who looks for lesions: two would look for the same
+        # of predictions, by their path: the mask, which of its lesions are left out, how many places that were judged hold for none
+        self._left_out: dict[str, tuple[Mask, list[int], int]] = {}
+        self._wanted: list[Mask] = []
+        self._queue: list[Mask] = []  # of those that are wanted, that were not looked at yet
         self._busy = False
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -88,68 +101,90 @@ class Verdicts(QObject):
     @property
     def settled(self) -> bool:
         """Whether the masks are as the verdicts say."""
-        return not self._timer.isActive() and self._asked == self._answered
+        return not self._timer.isActive() and not self._busy
 
     def mask(self, candidate: Candidate) -> Mask:
         """Return the mask of a prediction as it is looked at now."""
-        return Mask(candidate, self.session.threshold, self.session.sigma_px, self.drawings.excluded())
+        return Mask(candidate, self.session.threshold, self.session.sigma_px, self.drawings.excluded(), self._revision)
 
-    def know(self, mask: Mask, lesions: list[Outline]) -> None:
-        """Take note of the lesions of a mask that were found: they are not looked for again."""
-        self._lesions[mask] = lesions
+    def unused(self, candidate: Candidate) -> int:
+        """Return how many places that were judged hold for no lesion of a prediction, as it is looked at now."""
+        mask, _, unused = self._left_out.get(str(candidate.path), (None, [], 0))
+        return unused if mask == self.mask(candidate) else 0
+
+    def lesions(self, mask: Mask, check: Callable[[int, int], None] = lambda done, total: None) -> list[Outline]:
+        """Find the lesions of a mask, unless they were found before; for a thread.
+
+        Parameters
+        ----------
+        mask : whose lesions
+        check : called with rows done and in all; raises to stop
+        """
+        with self._one:
+            if mask not in self._lesions:
+                self._lesions[mask] = mask.lesions(check)
+            return self._lesions[mask]
 
     def corrected(self) -> None:
         """Look again after corrections changed, which make lesions."""
-        self._lesions = {}
+        self._revision += 1
         self.look()
 
     def look(self) -> None:
-        """Read the verdicts, and leave out what was rejected."""
+        """Read the verdicts, and leave out what was rejected: one mask after the other, the one shown first."""
         self._timer.stop()
-        self._asked += 1
-        if not self._busy:  # else what is at work stops, and this comes after it
-            self._look()
-
-    def _look(self) -> None:
-        asked, known = self._asked, self._lesions
         looked_at = (self.session.shown, self.session.a, self.session.b)
-        masks = {str(one.path): self.mask(one) for one in looked_at if one is not None and one.act != "file"}
-        look = self.session.threshold, self.session.sigma_px
-        before = self._left_out
+        self._wanted = list(dict.fromkeys(self.mask(one) for one in looked_at if one is not None and one.act != "file"))
+        self._queue = list(self._wanted)  # what is at work for another stops
+        if not self._busy:
+            self._next()
+
+    def _next(self) -> None:
+        if not self._queue:
+            return
+        mask = self._queue.pop(0)
+        before = self._left_out.get(str(mask.of.path))
 
         def check(_done: int, _total: int) -> None:
-            if asked != self._asked:
+            if mask not in self._wanted:
                 raise Cancelled
 
-        def work() -> tuple[dict[str, tuple[Mask, list[int]]], dict[str, list[Any]], dict[Mask, list[Outline]]]:
-            left_out, levels, lesions = {}, {}, {}
-            for path, mask in masks.items():
-                with suppress(InputError, OSError):  # nobody asked: who lists lesions is told
-                    verdicts = mask.verdicts()
-                    if any(verdict.verdict == "reject" for verdict in verdicts):
-                        lesions[mask] = known[mask] if mask in known else mask.lesions(check)
-                        words, _ = verdicts_on(lesions[mask], verdicts, mask.of.found)
-                        left_out[path] = mask, [index for index, word in enumerate(words) if word == "reject"]
-            if left_out != before:
-                levels = {path: _without(mask, [lesions[mask][index] for index in rejected]) for path, (mask, rejected) in left_out.items()}
-            return left_out, levels, lesions
+        def work() -> tuple[tuple[Mask, list[int], int], list[Any]]:
+            verdicts = mask.verdicts()
+            if all(verdict.verdict != "reject" for verdict in verdicts):
+                return (mask, [], 0), []
+            lesions = self.lesions(mask, check)
+            words, unused = verdicts_on(lesions, verdicts, mask.of.found)
+            rejected = [index for index, word in enumerate(words) if word == "reject"]
+            now = mask, rejected, unused
+            return now, [] if before == now else _without(mask, [lesions[index] for index in rejected])
 
-        def done(found: tuple[dict[str, tuple[Mask, list[int]]], dict[str, list[Any]], dict[Mask, list[Outline]]]) -> None:
-            left_out, levels, lesions = found
-            if asked == self._asked:
-                self._lesions = {**{mask: known for mask, known in self._lesions.items() if mask in masks.values()}, **lesions}
-                if left_out != before:
-                    self._left_out = left_out
-                    self.masks.judge(levels, *look)
+        def done(found: tuple[tuple[Mask, list[int], int], list[Any]]) -> None:
+            now, levels = found
+            path = str(mask.of.path)
+            if mask in self._wanted and before != now:
+                self._left_out[path] = now
+                if any(now[1:]) or (before is not None and any(before[1:])):
+                    self.masks.judge(path, levels, mask.threshold, mask.sigma_px)
             over()
 
-        def over(_: object = None) -> None:
-            self._busy, self._answered = False, asked
-            if asked != self._asked:
-                self._look()
+        def over(_: object = None) -> None:  # an error too: nobody asked, and who lists lesions is told
+            self._busy = False
+            if self._queue:
+                self._next()
+            else:
+                self._forget()
 
         self._busy = True
         in_thread(work, done, over)
+
+    def _forget(self) -> None:
+        """Keep what is known of predictions that are there."""
+        there = {str(one.path) for one in (*self.session.candidates, *self.session.files)}
+        self._left_out = {path: known for path, known in self._left_out.items() if path in there}
+        last = {mask for mask, *_ in self._left_out.values()}
+        self._lesions = {mask: known for mask, known in self._lesions.items() if mask in last}
+        self.masks.keep(there)
 
     def _wait(self) -> None:
         self._timer.start()

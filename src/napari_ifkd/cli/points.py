@@ -100,6 +100,7 @@ def _judge(evidence: PointEvidence, table: Path, as_json: bool) -> None:
 
 def _say(judgement: Judgement) -> None:
     from napari_ifkd.console import say, say_table
+    from napari_ifkd.runs.judgement import about
 
     say_table(
         ("round", "from", "mm2", "F1", "precision", "recall"),
@@ -107,7 +108,7 @@ def _say(judgement: Judgement) -> None:
             (
                 "teacher" if figures.round == 0 else figures.round,
                 f"{figures.threshold.value:g}",
-                "" if figures.marked_mm2 is None else f"{figures.marked_mm2:.2g}",
+                "" if figures.marked_mm2 is None else about(figures.marked_mm2),
                 *(_short(interval) for interval in (figures.f1, figures.precision, figures.recall)),
             )
             for figures in judgement.rounds

@@ -143,6 +143,11 @@ def judge(
     )
 
 
+def about(mm2: float) -> str:
+    """Return an area that is known from a sample of the tissue: a third digit would be chance."""
+    return f"{float(f'{mm2:.2g}'):,g}"
+
+
 def name_of(round: int) -> str:
     """Return what to call a round in a sentence."""
     return f"round {round}" if round else "the teacher"

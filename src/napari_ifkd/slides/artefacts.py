@@ -156,7 +156,8 @@ def _blurred(slide: Slide, tissue: Tissue, should_stop: Callable[[], bool]) -> t
     low = np.nan_to_num(detail, nan=np.inf) < usual
     beside = cv2.filter2D(low.astype(np.uint8), -1, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT)
     for y, x in np.argwhere(low).tolist():
-        shifted = [(i, j) for i, j in _SHIFTS if detail_at((y + 0.5) * side + i * look / 2, (x + 0.5) * side + j * look / 2) < usual]
+        asked = _SHIFTS if side == look or beside[y, x] < 2 else []
+        shifted = [(i, j) for i, j in asked if detail_at((y + 0.5) * side + i * look / 2, (x + 0.5) * side + j * look / 2) < usual]
         # one square alone may be mucus or blood; a patch out of focus is larger, or without any detail
         if beside[y, x] < 2 and (len(shifted) < _SHIFTED or detail[y, x] > usual / 4):
             continue

@@ -167,10 +167,11 @@ class BringIn(QWidget):
 
     def _done(self, slide: Slide, kind: str, layer: Any, said: str, path: Path) -> None:
         self._busy = False
+        given = [one.path for one in self._dock.session.given if (one.slide, one.use) == (slide.name, kind)]
+        former = given[0] if given else path
         if layer is not None:
             lay(self._dock.bench.viewer, layer, kind, visible=slide is self._dock.session.slide)
         if kind in ("reference", "regions"):
-            former = next((given.path for given in self._dock.session.given if (given.slide, given.use) == (slide.name, kind)), path)
             if former != path:
                 said += f"<br>It takes the place of {former.name}."
             self._dock.session.give(kind, path, slide)  # type: ignore[arg-type] # one of the two

@@ -24,9 +24,11 @@ from .flicker import Flicker
 from .look_sliders import LookSliders
 from .modes import Modes
 from .page import Page
-from .parts import button, form, offer, row, shortcut, text
+from .parts import button, form, lapsed, offer, row, shortcut, text
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from napari_ifkd.session_records import Candidate
 
     from .dock import Dock
@@ -87,7 +89,7 @@ class ComparePage(Page):
         camera.events.zoom.connect(self._look_elsewhere)
         dock.listen("candidates", "files", "slide", "shown", "a", "b", to=self._show_choices)
         dock.listen("a", "b", "threshold", "sigma_px", to=self._look_again)
-        dock.hear(dock.bench.layers.masks.changed, self._look_again)
+        dock.hear(dock.bench.layers.masks.changed, self._leave_out, 1)
         dock.listen("a", "b", "compare", to=self._show_mode)
 
     # --- picking
@@ -161,6 +163,11 @@ class ComparePage(Page):
         else:
             _say(self.place, "They differ nowhere.")
 
+    def _leave_out(self, paths: Collection[str] | None) -> None:
+        pair = {str(one.path) for one in (self._session.a, self._session.b) if one is not None}
+        if paths is None or pair & set(paths):
+            self._look_again()
+
     def _look_again(self) -> None:
         """Forget where the masks differed that were compared, and measure those that are."""
         self._places, self._at = None, -1
@@ -223,7 +230,8 @@ class ComparePage(Page):
 
         def measured(found: Agreement) -> None:
             if asked == self._measures:  # else others are compared by now
-                self.numbers.setText(_numbers(found))
+                unused = max(self._dock.bench.verdicts.unused(one) for one in (a, b))
+                self.numbers.setText(_numbers(found) + (f"<br>{lapsed(unused)}" if unused else ""))
 
         if same_grid(a.found, b.found):
             masks = self._masks(a), self._masks(b)

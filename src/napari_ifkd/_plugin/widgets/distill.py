@@ -24,6 +24,8 @@ from .rounds_table import RoundsTable
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
+    from napari_ifkd.session_records import GivenUse
+
 
 class DistillDock(Dock):
     """Ask for a distillation run and follow it."""
@@ -174,8 +176,12 @@ class DistillDock(Dock):
         self.progress.update_job()
         self.warning.say(self.session.warning())
         self.all_slides.native.setVisible(len(self.session.slides) > 1)
-        given, slides = self.session.given_here(), self.session.slides if self._several else (slide,)
-        drawn = sum(self.bench.drawings.count(use, each) for use in ("tumour", "normal") for each in slides if each is not None)
+        slides = [one for one in (self.session.slides if self._several else (slide,)) if one is not None]
+        given: dict[GivenUse, list[str]] = {}
+        for one in self.session.given:
+            if one.slide in [each.name for each in slides]:
+                given.setdefault(one.use, []).append(f"<b>{escape(one.path.name)}</b>")
+        drawn = sum(self.bench.drawings.count(use, each) for use in ("tumour", "normal") for each in slides)
         self.use_drawn.native.setVisible(drawn > 0 and "regions" not in given)
         if slide is None:
             self.what.setText("Open a slide first.")
@@ -183,10 +189,11 @@ class DistillDock(Dock):
             self.what.setText("Choose a teacher first.")
         else:
             if "regions" in given:
-                by = f"regions of {given['regions'].name} and by "
+                by = f"regions of {' and '.join(given['regions'])} and by "
             else:
                 by = f"{drawn} drawn region{'s' * (drawn > 1)} and by " if drawn and self.use_drawn.value else ""
-            chooses = f" <b>{given['reference'].name}</b> chooses the round." if "reference" in given else ""
+            masks = given.get("reference", [])
+            chooses = f" {' and '.join(masks)} choose{'s' * (len(masks) == 1)} the round." if masks else ""
             where = f"<b>{len(slides)} slides</b>" if self._several else f"<b>{slide.name}</b>"
             self.what.setText(f"Tiles of {where}, labelled by {by}<b>{teacher.label}</b>.{chooses}")
 

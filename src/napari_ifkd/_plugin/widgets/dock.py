@@ -15,6 +15,7 @@ from qtpy.QtWidgets import (
     QDockWidget,
     QHBoxLayout,
     QMainWindow,
+    QMessageBox,
     QScrollArea,
     QScrollBar,
     QSizePolicy,
@@ -89,6 +90,8 @@ class Dock(QScrollArea):
 
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__()
+        self.box: QMessageBox | None = None  # the question that is asked now, and the button that says yes
+        self.yes: Any = None
         self.bench = bench_of(napari_viewer)
         self.session = self.bench.session
         self.bench.docks.opened(self)
@@ -192,9 +195,9 @@ class Dock(QScrollArea):
             self.hear(self.session.events[name], to)
         to()
 
-    def hear(self, signal: Any, to: Callable[[], None]) -> None:
-        """Call `to` whenever a psygnal signal is emitted, until the dock is gone."""
-        signal.connect(to, max_args=0)
+    def hear(self, signal: Any, to: Callable[..., None], arguments: int = 0) -> None:
+        """Call `to`, with so many of its arguments, whenever a psygnal signal is emitted, until the dock is gone."""
+        signal.connect(to, max_args=arguments)
         self._connections.append((signal, to))
 
     def lacking(self, *, idle: bool = True) -> str:
@@ -219,6 +222,20 @@ class Dock(QScrollArea):
             return said
 
         in_thread(work, still_here(done), still_here(failed))
+
+    def sure(self, question: str, more: str, act: str) -> bool:
+        """Ask before something is lost; `act` is what the button says that goes on."""
+        box = QMessageBox(self)
+        box.setIcon(QMessageBox.Icon.Question)
+        box.setText(question)
+        box.setInformativeText(more)
+        box.addButton(QMessageBox.StandardButton.Cancel)
+        self.box, self.yes = box, box.addButton(act, QMessageBox.ButtonRole.AcceptRole)
+        box.exec()
+        answer = box.clickedButton() is self.yes
+        self.box, self.yes = None, None
+        box.deleteLater()
+        return answer
 
     def dragEnterEvent(self, event: Any) -> None:
         """Take files: what may be dropped onto the picture may be dropped here too."""

@@ -26,9 +26,10 @@ from napari_ifkd.files import read_json
 from .bring_in import BringIn
 from .dock import Dock
 from .export_options import FormatChoice, OptionsForm
-from .parts import Fold, Notice, allow, button, heading, row, text
+from .parts import Fold, Notice, allow, button, heading, lapsed, row, text
 
 if TYPE_CHECKING:
+    from napari_ifkd.session_records import Candidate
     from napari_ifkd.slides import Slide
 
 _TOLD_MS = 150  # between two looks at how far an export is
@@ -80,7 +81,7 @@ class ExportDock(Dock):
         self._usual = self.formats.value, self.options.value
         self.hear(self.bench.memory.recalled, self._recall)
         self._recall()
-        self.listen("slide", "shown", "threshold", "sigma_px", to=self._show)
+        self.listen("slide", "shown", "threshold", "sigma_px", "accepted", to=self._show)
         self.listen("slide", to=self._forget)
         self.listen("slide", to=lambda: self.formats.suit(self.session.slide))
         self.column.addStretch(1)
@@ -109,7 +110,13 @@ class ExportDock(Dock):
                     self.folder.line_edit.value = ""
             return
         threshold, part = self.options.threshold_or(session.threshold), ", a region of it" if shown.of_region else ""
-        self.what.setText(f"<b>{shown.label}</b> of {shown.slide}{part}<br>threshold {threshold:.3g}, smoothing {session.sigma_px:g} px")
+        told = f"<b>{shown.label}</b> of {shown.slide}{part}<br>threshold {threshold:.3g}, smoothing {session.sigma_px:g} px"
+        accepted = session.accepted_of(shown)
+        if accepted is not None and (accepted.round, accepted.threshold) != (shown.round, threshold):
+            told += (
+                f"<br>Accepted is another: {f'round {accepted.round}' if accepted.round else 'the teacher'} at {accepted.threshold:.3g}."
+            )
+        self.what.setText(told)
         self.warning.say(f"{shown.warnings[0]} The files carry this warning." if shown.warnings else None)
         if str(self.folder.value) in ("", ".", str(self._own)) and session.slide is not None:
             self._own = _home_of(session.slide) / "masks" / shown.run.name  # so that no run writes over another's files
@@ -127,6 +134,8 @@ class ExportDock(Dock):
         except InputError as error:
             self.result.setText(escape(str(error)))
             say_error(error)
+            return
+        if not self._may_replace(shown, folder):
             return
         formats, options, threshold = self.formats.value, self.options.value, self.options.threshold_or(session.threshold)
         sigma_px, places = session.sigma_px, [slide.path for slide in session.slides]
@@ -155,6 +164,18 @@ class ExportDock(Dock):
             self._done,
             self._failed,
         )
+
+    def _may_replace(self, shown: Candidate, folder: Path) -> bool:
+        """Ask, where files of the same name are there that were made of another prediction, or at another threshold."""
+        stem = f"{Path(shown.slide).stem}_round{shown.round}"
+        there = read_json(folder / f"{stem}.provenance.json") or {}
+        now = shown.found.attributes.get("created"), self.options.threshold_or(self.session.threshold)
+        made = (there.get("prediction") or {}).get("created"), there.get("threshold")
+        if not there or made == now:
+            return True
+        other = f"at threshold {made[1]:.3g}" if made[0] == now[0] and isinstance(made[1], float) else "of another run"
+        question = f"{folder.name} has files called {stem}, made {other}. Replace them?"
+        return self.sure(question, "Or cancel, and choose another folder.", "Replace")
 
     def _begin(self) -> None:
         self._busy = True
@@ -216,4 +237,8 @@ def _of_person(written: list[Path]) -> list[str]:
     corrected = facts.get("corrections") or {}
     painted = [f"{corrected[f'{kind}_mm2']:.3g} mm² {kind}" for kind in ("tumour", "normal") if corrected.get(f"{kind}_mm2")]
     said = [f"Corrected as painted: {' and '.join(painted)}."] if painted else []
-    return [*said, f"Left out: {' and '.join(parts)}."] if parts else said
+    said += [f"Left out: {' and '.join(parts)}."] if parts else []
+    unused = verdicts.get("of_no_lesion", 0)
+    if unused:
+        said.append(lapsed(unused))
+    return said

@@ -7,23 +7,25 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from qtpy.compat import isalive
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QLabel, QTableView
 
 from napari_ifkd._plugin import layers as made
 from napari_ifkd._plugin.look import go_to
 from napari_ifkd._plugin.palette import BOTH, ERROR
-from napari_ifkd._plugin.worker import say_error
+from napari_ifkd._plugin.worker import in_thread, say_error
 from napari_ifkd.annotations.verdicts import Verdict, read_verdicts, write_verdicts
 from napari_ifkd.export.lesions import verdicts_on
 from napari_ifkd.runs.folder import RunFolder
 
 from .lesion_table import COLUMNS, Lesion, LesionModel
 from .page import Page
-from .parts import button, row, shortcut, spin, text
+from .parts import button, lapsed, row, shortcut, spin, text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from shapely.geometry import Polygon
 
@@ -49,7 +51,9 @@ class LesionsPage(Page):
         self._of: Mask | None = None  # whose lesions are listed
         self._shapes: dict[Lesion, Polygon] = {}  # px of the map
         self._unused = 0  # places judged on another mask that hold for none of these lesions
-        self._busy = False  # whether a thread is at work
+        self._busy = False  # whether lesions are looked for
+        self._unwritten: list[tuple[Path, Verdict]] = []
+        self._writing = False
         self.what = text("Whose lesions these are")
         self.list = button("List lesions", "Find the lesions of the prediction looked at, at its present threshold", self._list, main=True)
         self.least = spin(
@@ -95,18 +99,13 @@ class LesionsPage(Page):
         self.least.valueChanged.connect(self._leave_small_out)
         dock.listen("slide", "shown", "threshold", "sigma_px", to=self._show)
         dock.hear(dock.bench.drawings.changed, self._show)
-        dock.hear(dock.bench.corrected, self._find_again)
+        dock.hear(dock.bench.corrected, self._show)
 
     # --- finding
 
     def _list(self) -> None:
         self._session.set_compare("off")  # it is this mask that is judged
         self._find()
-
-    def _find_again(self) -> None:
-        """List anew where corrections made others of the lesions listed."""
-        if self._of is not None and not self._busy:
-            self._find()
 
     def _find(self) -> None:
         """Find the lesions of the prediction that is looked at."""
@@ -116,7 +115,7 @@ class LesionsPage(Page):
         mask = verdicts.mask(shown)
 
         def work() -> tuple[list[Outline], list[Lesion], list[Word | None], int]:
-            outlines = mask.lesions()
+            outlines = verdicts.lesions(mask)
             return outlines, _measured(outlines, shown.found), *verdicts_on(outlines, mask.verdicts(), shown.found)
 
         def listed(found: tuple[list[Outline], list[Lesion], list[Word | None], int]) -> None:
@@ -124,7 +123,6 @@ class LesionsPage(Page):
             if self._session.shown is shown and verdicts.mask(shown) == mask:  # else another is looked at by now
                 self._of = mask
                 outlines, lesions, words, self._unused = found
-                verdicts.know(mask, outlines)
                 self._shapes = {lesion: outline.polygon for lesion, outline in zip(lesions, outlines, strict=True)}
                 self.model.show(lesions, words)
                 self.table.sortByColumn(0, Qt.SortOrder.DescendingOrder)
@@ -190,17 +188,34 @@ class LesionsPage(Page):
         place = round(lesion.x, 2), round(lesion.y, 2)
         verdict = Verdict(shown.slide, *place, word, shown.round, of.threshold, now, round(lesion.area_mm2, 9))
 
-        def done(_: object) -> None:
-            self._busy = False
-            self.model.judge(lesion, word)
-            now = self._row()
-            if 0 <= now < self.model.rowCount() and self.model.lesion(now) == lesion:  # else the user went on already
-                self._step(1)
-            self._show()
-            self._dock.bench.judged.emit()
+        self._unwritten.append((path, verdict))
+        self.model.judge(lesion, word)
+        self._step(1)
+        self._show()
+        self._write()
 
-        self._busy = True  # one after the other: each reads what the last one wrote
-        self._dock.in_thread(lambda: write_verdicts(path, [*read_verdicts(path), verdict]), done, self._failed)
+    def _write(self) -> None:
+        """Write verdicts down in a thread, one write after the other: each reads what the last one wrote."""
+        if self._writing or not self._unwritten:
+            return
+        path = self._unwritten[0][0]
+        new = [verdict for of, verdict in self._unwritten if of == path]
+        self._unwritten = [(of, verdict) for of, verdict in self._unwritten if of != path]
+        self._writing = True
+
+        def written(_: object) -> None:
+            self._writing = False
+            self._dock.bench.judged.emit()
+            self._write()
+
+        def failed(error: Exception) -> None:
+            self._writing = False
+            say_error(error)
+            if isalive(self) and self._of is not None:  # type: ignore[no-untyped-call] # as it is on disk
+                self._find()
+
+        # not of the dock, which may go meanwhile
+        in_thread(lambda: write_verdicts(path, [*read_verdicts(path), *new]), written, failed)
 
     # --- showing
 
@@ -208,10 +223,12 @@ class LesionsPage(Page):
         session = self._session
         now = None if session.shown is None else self._dock.bench.verdicts.mask(session.shown)
         if self._of is not None and now != self._of:  # another mask: its lesions are others
-            again = now is not None and replace(now, excluded=self._of.excluded) == self._of and not self._busy
+            of, again = self._of, False
+            if now is not None:  # whether only what is excluded, or corrected, is other
+                again = replace(now, excluded=of.excluded, revision=of.revision) == of and not self._busy
             self._of = None
             self.model.show([], [])
-            if again:  # only what is excluded is other
+            if again:
                 self._find()
                 return
         count, judged = self.model.rowCount(), self.model.judged()
@@ -236,8 +253,7 @@ class LesionsPage(Page):
         if rejected:
             said += f" {len(rejected)} rejected: mask and exports leave {'them' if len(rejected) > 1 else 'it'} out."
         if self._unused:
-            places = f"{self._unused} place{'s' * (self._unused > 1)}"
-            said += f" {places} judged on another mask: in no lesion of this one, or in a much larger one."
+            said += f" {lapsed(self._unused)}"
         self.told.setText(said if self._of is not None else "")
         self._mark(judged)
         self._outline()

@@ -116,11 +116,9 @@ def acceptance(index: int, threshold: float, what: str = "") -> str:
     return f"Accept {what}{f'round {index}' if index else 'teacher'} at {'' if what else 'threshold '}{threshold:.3g}"
 
 
-def keep_place(part: QWidget) -> None:
-    """Let a part keep its place while it is hidden: what lies around does not move when it comes."""
-    policy = part.sizePolicy()
-    policy.setRetainSizeWhenHidden(True)
-    part.setSizePolicy(policy)
+def lapsed(places: int) -> str:
+    """Say that verdicts hold no more at this threshold, or on this prediction."""
+    return f"{places} place{'s' * (places > 1)} judged on another mask: in no lesion of this one, or in a much larger one."
 
 
 def row(*parts: QWidget, stretch: Sequence[int] = ()) -> QWidget:

@@ -44,7 +44,7 @@ def points_card(judgement: Judgement | None, pair: tuple[int, ...], notes: list[
     if judgement.decides:
         said += [f"<span style='color:#E69F00'>⚠</span> {note}" for note in (_no_better(judgement), _off(judgement)) if note]
     return "<br>".join(
-        [f"{head}, by {by}.<br>{judgement.reason}", f"<table>{table}</table>In small figures: 95 % intervals.{truly}", *said]
+        [f"{head}, by {by}.<br>{judgement.reason}", *said, f"<table>{table}</table>In small figures: 95 % intervals.{truly}"]
     )
 
 
@@ -58,11 +58,13 @@ def _no_better(judgement: Judgement) -> str:
 
 def _off(judgement: Judgement) -> str:
     """Say so where the mask that is advised is larger or smaller than the points allow: F1 may still be best there."""
+    from napari_ifkd.runs.judgement import about
+
     tumour, marked = judgement.tumour_mm2, judgement.chosen.marked_mm2
     if tumour is None or marked is None or tumour.low <= marked <= tumour.high:
         return ""
     how, other = ("more", "higher") if marked > tumour.high else ("less", "lower")
-    return f"This marks {how} than the points say is tumour (about {marked:.2g} mm²). If the area matters, choose a {other} threshold."
+    return f"This marks {how} than the points say is tumour ({about(marked)} mm²). If the area matters, choose a {other} threshold."
 
 
 def _interval(value: Interval) -> str:
@@ -74,5 +76,6 @@ def _short(value: float) -> str:
 
 
 def _area(figures: RoundFigures) -> Any:
-    # counted on a sample of the tissue, to some hundredths: a third digit would be chance
-    return "" if figures.marked_mm2 is None else f"≈ {figures.marked_mm2:.2g}"
+    from napari_ifkd.runs.judgement import about
+
+    return "" if figures.marked_mm2 is None else f"≈ {about(figures.marked_mm2)}"

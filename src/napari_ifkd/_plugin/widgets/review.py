@@ -23,7 +23,7 @@ from .count import CountPage
 from .dock import Dock
 from .lesions import LesionsPage
 from .look_sliders import LookSliders
-from .parts import Notice, acceptance, button, form, keep_place, keep_room, offer, resolved, row, shortcut, text
+from .parts import Notice, acceptance, button, form, keep_room, offer, resolved, shortcut, text
 
 if TYPE_CHECKING:
     from napari_ifkd.session_records import Candidate
@@ -50,7 +50,6 @@ class ReviewDock(Dock):
         )
         self.accepted = text("What was accepted", lines=2)
         self.reuse = button("Go on from it", "Make what was accepted the model: the next distillation takes it as teacher", self._reuse)
-        keep_place(self.reuse)
         self.accept.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)  # however long it is, the dock stays as wide
         self.add(
             form(self.shown).native,
@@ -59,7 +58,8 @@ class ReviewDock(Dock):
             self.about,
             self.warning,
             self.accept,
-            row(self.accepted, self.reuse, stretch=(1, 0)),
+            self.accepted,
+            self.reuse,
         )
         self.keys = {key: shortcut(self.content, key, partial(self._step, by)) for key, by in ((",", -1), (".", 1))}
         self.compare, self.count, self.lesions, self.correct = ComparePage(self), CountPage(self), LesionsPage(self), CorrectPage(self)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtWidgets import QFileDialog, QMessageBox
+from qtpy.QtWidgets import QFileDialog
 
 from napari_ifkd._plugin import settings
 from napari_ifkd._plugin.worker import say_error
@@ -30,7 +30,11 @@ class RunsDock(Dock):
         super().__init__(napari_viewer)
         self.offer = Offer(self.bench)
         self.where = text("The runs folder")
-        self.folder = button("Folder …", "Keep runs in another folder from now on; it is in File, Preferences too", self._choose_folder)
+        self.folder = button(
+            "Folder …",
+            "Keep runs in another folder from now on, and take along what is drawn on slides and how they were looked at",
+            self._choose_folder,
+        )
         self.refresh = button("Refresh", "Look at the disk again", self.look)
         self.table = RunsTable()
         self.open = button("Open", "Show the slide and the rounds; a run at work is followed", self._open, main=True)
@@ -41,8 +45,6 @@ class RunsDock(Dock):
         self.add(self.offer, self.progress, row(self.where, self.folder, self.refresh, stretch=(1, 0, 0)), self.table)
         self.add(row(self.open, self.resume, self.delete, stretch=(1, 1, 1)), self.card)
         self.column.addStretch(1)
-        self.box: QMessageBox | None = None  # the question that is asked now, and the button that says yes
-        self.yes: Any = None
         self._job: tuple[Any, ...] = ()
         self.looking = self._again = False  # whether the disk is being read, and is to be read again
         self.table.picked.connect(self._show_picked)
@@ -109,7 +111,7 @@ class RunsDock(Dock):
     def _choose_folder(self) -> None:
         path = QFileDialog.getExistingDirectory(self, "Keep runs in", str(settings.runs_folder()))
         if path:
-            settings.set_runs_folder(Path(path))
+            self.in_thread(lambda: settings.take_along(Path(path)), lambda _: settings.set_runs_folder(Path(path)))
 
     def _open(self) -> None:
         if (run := self.table.run()) is not None:
@@ -121,14 +123,14 @@ class RunsDock(Dock):
 
     def _ask_delete(self) -> None:
         run, more = self.table.run(), "Its maps, networks, corrections and answers go with it; the slide stays."
-        if run is not None and self._sure(f"Move {run.name} to the trash?", more, "Move to trash"):
+        if run is not None and self.sure(f"Move {run.name} to the trash?", more, "Move to trash"):
             self._delete(run.path)
 
     def _delete(self, path: Path, *, forever: bool = False) -> None:
         def failed(error: Exception) -> None:
             # where there is no trash, as on some network drives
             if not forever and "trash" in str(error):
-                if self._sure(f"{path.name} cannot be moved to the trash.", f"{error}\n\nRemove it forever?", "Remove forever"):
+                if self.sure(f"{path.name} cannot be moved to the trash.", f"{error}\n\nRemove it forever?", "Remove forever"):
                     self._delete(path, forever=True)
             else:
                 say_error(error)
@@ -136,16 +138,3 @@ class RunsDock(Dock):
 
         self.delete.setEnabled(False)
         self.bench.runs.delete(path, self.look, failed, forever=forever)
-
-    def _sure(self, question: str, more: str, act: str) -> bool:
-        box = QMessageBox(self)
-        box.setIcon(QMessageBox.Icon.Question)
-        box.setText(question)
-        box.setInformativeText(more)
-        box.addButton(QMessageBox.StandardButton.Cancel)
-        self.box, self.yes = box, box.addButton(act, QMessageBox.ButtonRole.AcceptRole)
-        box.exec()
-        answer = box.clickedButton() is self.yes
-        self.box, self.yes = None, None
-        box.deleteLater()
-        return answer

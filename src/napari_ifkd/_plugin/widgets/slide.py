@@ -23,6 +23,7 @@ from .dock import Dock
 from .exclusions import Exclusions
 from .offer import Offer
 from .parts import Fold, Notice, allow, button, form, heading, offer, row, text
+from .pen import PEN_HELP, Pen
 
 if TYPE_CHECKING:
     from napari_ifkd.slides import Slide, Tissue
@@ -81,14 +82,16 @@ class SlideDock(Dock):
         )
         self.exclusions = Exclusions(self)
         self.exclusions_fold = Fold("Exclusions", "Pen, folds, blur: what nobody is to look at", self.exclusions)
-        self.shapes = text("Where shapes layers come from")
-        self.add(heading("Predict in"), self.region.native, self.shapes, self.exclusions_fold)
+        self.shapes = text("Which shapes are the region")
+        self.draw = Pen(self, "region", "Draw the region", "Draw polygons to predict in; they are kept with the slide")
+        self.add(heading("Predict in"), self.region.native, self.draw, self.shapes, self.exclusions_fold)
         self.outline.changed.connect(self.bench.layers.show_tissue)
         self.region.value = self.session.region
         self.region.changed.connect(self.session.set_region)
         self.mpp.changed.connect(self._show_use)
         self.listen("region", "slide", to=self._show_shapes)
         self.hear(self.bench.shapes_drawn, self._show_shapes)
+        self.hear(self.bench.drawings.pen, self._show_shapes)
         self.listen("offer", to=self.offer.update_offer)
         self.listen("slide", to=self._show_mpp)
         self.listen("slide", "tissue", to=self._show)
@@ -158,13 +161,15 @@ class SlideDock(Dock):
             say_error(error)
 
     def _show_shapes(self) -> None:
-        slide = self.session.slide
-        self.shapes.setVisible(self.session.region == "shapes")
+        slide, drawing = self.session.slide, self.bench.drawings.drawing == "region"
+        for part in (self.draw, self.shapes):
+            part.setVisible(self.session.region == "shapes")
+        self.draw.setEnabled(slide is not None)
         try:
             told = "" if slide is None else shapes_told(slide, self.bench.viewer)
         except AnnotationError:
             told = ""
-        self.shapes.setText(escape(told) or "Draw on a shapes layer of your own: the pentagon button above the layer list makes one.")
+        self.shapes.setText("<br>".join([PEN_HELP] * drawing + [escape(told) or "No shape yet: draw the region."]))
 
     def _show_mpp(self) -> None:
         slide = self.session.slide
