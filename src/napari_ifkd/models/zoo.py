@@ -180,4 +180,4 @@ def _from_url(text: str) -> Path:
 def _offline(text: str, error: Exception) -> ModelError:
     first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
     remedy = "Check the connection (behind a proxy: HTTPS_PROXY), or give a file that is already here"
-    return ModelError(text, f"cannot be fetched, the server could not be reached or refused ({first[:200]})", remedy)
+    return ModelError(text, f"cannot be fetched, the server could not be reached or refused ({first[:90]})", remedy)
