@@ -84,6 +84,18 @@ def test_slides_come_back_as_they_were_left(
     assert session.threshold == 0.2
     session.activate(first)
     window.wait(lambda: window.bench.memory._slide is first)
+    camera, grid, layers = window.viewer.scene.camera, window.viewer.canvas.grid, window.bench.layers
+    session.set_compare("side by side")
+    window.wait(lambda: grid.enabled and layers.settled)
+    assert camera.zoom == pytest.approx(wanted[0][2] / 2, rel=1e-3)
+    for slide in (session.slides[1], first):
+        session.activate(slide)
+        window.wait(lambda slide=slide: window.bench.memory._slide is slide and layers.settled)
+    window.wait(lambda: grid.enabled and layers.settled)
+    assert camera.zoom == pytest.approx(wanted[0][2] / 2, rel=1e-3)
+    session.set_compare("contours")
+    window.wait(lambda: not grid.enabled and layers.settled)
+    assert look(window) == wanted
     window.wait(lambda: (slide_folder(first) / "view.json").is_file() and not window.bench.memory._timer.isActive())
 
     later = window.another(make_napari_viewer(show=True))  # tomorrow

@@ -18,7 +18,7 @@ from qtpy.QtWidgets import QAbstractSpinBox, QLineEdit, QSlider
 from napari_ifkd._plugin.docks import add_docks
 from napari_ifkd._plugin.layers import tag
 from napari_ifkd._plugin.look import field_px
-from napari_ifkd._plugin.side_by_side import zoom_of_one
+from napari_ifkd._plugin.side_by_side import divided_by
 from napari_ifkd._plugin.widgets.parts import acceptance
 from napari_ifkd._plugin.worker import in_thread
 from napari_ifkd.annotations import Corrections
@@ -95,7 +95,7 @@ def test_side_by_side_moves_together_and_ends_as_it_was(window: Any, reviewed: A
     window.click("Review", reviewed.compare.mode.buttons["side by side"])
     window.wait(lambda: viewer.canvas.grid.enabled and window.bench.layers.settled)
     assert np.allclose(field_px(session.slide, viewer)[::2], across, atol=2)  # what was seen from left to right is seen in each
-    assert zoom_of_one(viewer) == pytest.approx(zoom)
+    assert viewer.scene.camera.zoom * divided_by(viewer) == pytest.approx(zoom)
 
     def seen(side: int) -> set[tuple[str, object]]:
         inside = viewer.canvas.grid.contents_at((0, side), viewer.layers)
@@ -121,7 +121,7 @@ def test_side_by_side_moves_together_and_ends_as_it_was(window: Any, reviewed: A
     window.click("Review", reviewed.compare.mode.buttons["off"])
     window.wait(lambda: window.bench.layers.settled)
     assert not viewer.canvas.grid.enabled
-    assert zoom_of_one(viewer) == pytest.approx(viewer.scene.camera.zoom)
+    assert divided_by(viewer) == 1
     assert not window.ours("twin")
     assert [layer.name for layer in viewer.layers if not tag(layer)] == ["of the user", "one more"]
 

@@ -22,7 +22,7 @@ from .compared import kept_candidate
 from .layers import tag
 from .look import show_whole
 from .settings import slide_folder, slides_folder
-from .side_by_side import zoom_of_one
+from .side_by_side import divided_by
 from .worker import in_thread, say_error
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ class Memory(QObject):
             session.compare,
             mpp=slide.mpp if slide.mpp_source == "override" else None,
             centre=(float(camera.center[-2]), float(camera.center[-1])),
-            zoom=zoom_of_one(self.viewer),
+            zoom=float(camera.zoom) * divided_by(self.viewer),
             shown=shown,
             a=a,
             b=b,
@@ -222,7 +222,7 @@ class Memory(QObject):
             return
         session, camera = self.session, self.viewer.scene.camera
         if view.centre is not None and view.zoom is not None:
-            camera.zoom, camera.center = view.zoom, (0.0, *view.centre)
+            camera.zoom, camera.center = view.zoom / divided_by(self.viewer), (0.0, *view.centre)
         session.look(threshold=view.threshold, sigma_px=view.sigma_px, heat=view.heat)
         open_now = {candidate.run for candidate in session.candidates if candidate.slide == slide.name}
 

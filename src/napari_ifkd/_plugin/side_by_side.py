@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 _APART_PX = 4  # of the screen
 
 
-def zoom_of_one(viewer: Any) -> float:
-    """Return the zoom of a viewer's picture, undivided."""
-    divided = viewer.canvas.grid.enabled and any(made.tag(layer).get("kind") == "twin" for layer in viewer.layers)
-    return float(viewer.scene.camera.zoom) * (2 if divided else 1)
+def divided_by(viewer: Any) -> int:
+    """Return how many times smaller than in one picture all is seen now: 2 side by side, else 1."""
+    grid = viewer.canvas.grid
+    return 2 if grid.enabled and (tuple(grid.shape), grid.spacing) == ((1, 2), _APART_PX) else 1
 
 
 class SideBySide:
@@ -67,10 +67,12 @@ class SideBySide:
 
     def _add_twin(self, slide: Slide) -> None:
         selection = self.viewer.layers.selection
-        active = selection.active
+        before, active = set(selection), selection.active
         data, options, _ = made.twin_layer(slide)
-        self.viewer.add_image(data, **options)
-        selection.active = active
+        with selection.events.blocker_all():  # who listens would think that another slide was picked
+            self.viewer.add_image(data, **options)
+            selection.active = active
+            selection.update(before)
 
     def _to_top(self, *wanted: Any) -> None:
         for layer in wanted:
