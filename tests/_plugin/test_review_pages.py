@@ -367,6 +367,24 @@ def test_lesions_are_rejected_faster_than_masks_are_made(window: Any, reviewed: 
     assert len(looked) <= 6
 
 
+def test_verdicts_that_hold_no_more_are_told_of(window: Any, reviewed: Any) -> None:
+    session, lesions = window.session, page(window, reviewed, "Lesions")
+    window.click("Review", lesions.list)
+    window.wait(lambda: lesions.model.rowCount() == 3)
+    lesions.table.selectRow(2)  # the smallest
+    window.click("Review", lesions.reject)
+    window.wait(lambda: window.bench.verdicts.settled and bool(read_verdicts(RunFolder(session.shown.run).verdicts)))
+    session.set_pair(*session.here())
+    page(window, reviewed, "Compare")
+    numbers = reviewed.compare.numbers
+    window.wait(lambda: "F1" in numbers.text())
+    assert "judged" not in numbers.text()
+    session.look(threshold=0.1)  # all flows together
+    window.wait(lambda: "1 place judged on another mask" in numbers.text())
+    session.look(threshold=0.5)
+    window.wait(lambda: "F1" in numbers.text() and "judged" not in numbers.text())
+
+
 def test_a_lesion_stays_picked_when_the_list_is_sorted(window: Any, reviewed: Any) -> None:
     from qtpy.QtCore import QPoint, Qt
     from qtpy.QtTest import QTest
