@@ -22,6 +22,7 @@ from napari_ifkd._plugin.region import region_geometry
 from napari_ifkd._plugin.settings import device, set_device
 from napari_ifkd._plugin.widgets.parts import chosen_path
 from napari_ifkd._plugin.widgets.teacher import _known_models
+from napari_ifkd._plugin.worker import say_error
 from napari_ifkd.config import Config
 from napari_ifkd.runs.folder import RunFolder
 
@@ -267,7 +268,11 @@ def test_one_of_several_slides_is_chosen_in_the_dock(window: Any, drawn_slide: P
     assert session.slide.path == paths[2]
     assert len(set(slide.which.choices)) == 3
     for path in paths[:2]:
+        window.front("Slide")
+        say_error("something is wrong with the slide before")
+        assert slide.trouble.isVisible()
         window.choose("Slide", slide.which, [choice.path for choice in slide.which.choices].index(path))
+        assert not slide.trouble.isVisible()
         window.wait(lambda path=path: session.slide.path == path)
         assert [tag(layer)["path"] for layer in window.ours("slide")] == list(map(str, paths))  # each has its place
 

@@ -106,6 +106,7 @@ class SlideDock(Dock):
 
     def _pick(self, slide: Slide | None) -> None:
         if slide is not None:
+            TROUBLE.clear()
             self.bench.look_at(slide)
 
     def _list(self) -> None:
