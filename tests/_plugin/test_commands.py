@@ -12,6 +12,7 @@ import tifffile
 from napari_ifkd._plugin.commands import distill_command, new_run, train_command
 from napari_ifkd.annotations import read_regions
 from napari_ifkd.config import Config
+from napari_ifkd.errors import InputError
 from napari_ifkd.runs.inputs import files_of_slides
 from napari_ifkd.session_records import Given
 from napari_ifkd.slides import open_slide
@@ -93,3 +94,15 @@ def test_what_was_given_for_each_of_several_slides_goes_under_their_names(drawn_
             assert {path.name for path in folder.iterdir()} == set(files)
             assert all(text is None or (folder / name).read_text() == text for name, text in files.items())
         assert files_of_slides([folder], [fine, coarse], "--regions", frozenset({".geojson"}), "").keys() == {fine.name, coarse.name}
+
+
+def test_a_file_is_never_written_over_for_another_slide_of_that_name(drawn_slide: Path, tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "tiny.tiff", tifffile.imread(drawn_slide), photometric="rgb", tile=(128, 128))
+    masks = [tmp_path / "one.png", tmp_path / "two.png"]
+    for mask in masks:
+        mask.write_text(mask.name)
+    with open_slide(drawn_slide) as first, open_slide(tmp_path / "tiny.tiff") as second:
+        given = [Given(slide.name, "reference", mask) for slide, mask in zip((first, second), masks, strict=True)]
+        with pytest.raises(InputError, match="two of the slides are called tiny"):
+            distill_command([first, second], "T", tmp_path / "out", config=Config(), given=given)
+    assert [mask.read_text() for mask in masks] == ["one.png", "two.png"]

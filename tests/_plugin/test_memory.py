@@ -179,11 +179,10 @@ def test_a_reference_that_is_gone_is_told_of_and_a_pen_stays_in_the_hand(
         (tmp_path / f"{name}.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
     for name in ("seen", "hidden"):
         window.bench.dropped(tmp_path / f"{name}.geojson")
-    next(layer for layer in layers.ours("brought") if layer.name == "hidden.geojson").visible = False
     session.give("reference", tmp_path / "gone.geojson")
     file = slide_folder(session.slide) / "view.json"
     window.wait(lambda: file.is_file() and len(json.loads(file.read_text())["brought"]) == 3)
-    window.bench.memory._keep()
+    next(layer for layer in layers.ours("brought") if layer.name == "hidden.geojson").visible = False
     window.wait(lambda: [seen for _, path, seen in json.loads(file.read_text())["brought"] if "hidden" in path] == [False])
     (tmp_path / "gone.geojson").unlink()
 

@@ -113,7 +113,7 @@ class Bench:
         viewer.layers.events.removed.connect(self._removed)
         viewer.layers.selection.events.active.connect(self._selected)
         self.drawings.changed.connect(self._exclude)
-        self.drawings.changed.connect(self.shapes_drawn.emit)
+        self.drawings.changed.connect(self._tell_shapes)
         self.judged.connect(self.verdicts.look)
         self.corrected.connect(self.verdicts.corrected)
         self.session.events.slide.connect(self._look_for_tissue)
@@ -275,11 +275,12 @@ class Bench:
                 layer.name = "Shapes"  # napari calls it after the layer that was picked: it would look as if it were one of ours
             if slide is not None and not tag(layer):  # on another slide it would look as if it were of that
                 layer.metadata = {**layer.metadata, KEY: {"kind": "own", "of": str(slide.path), "mpp": slide.mpp}}
-            layer.events.data.connect(self._shaped)
-            self.shapes_drawn.emit()
+            layer.events.data.connect(self._tell_shapes)
+            self._tell_shapes()
 
-    def _shaped(self, _: object) -> None:
-        self.shapes_drawn.emit()
+    def _tell_shapes(self, _: object = None) -> None:
+        if self.session.region == "shapes":  # else they mean nothing, and layers come and go all the time
+            self.shapes_drawn.emit()
 
     def _adopt_all(self) -> None:
         arrived, self._arrived = self._arrived, []
@@ -311,7 +312,7 @@ class Bench:
             for slide in self.session.slides:
                 if str(slide.path) == known.get("of"):
                     self.session.give(known["use"], None, slide)
-        self.shapes_drawn.emit()
+        self._tell_shapes()
 
     def _selected(self, event: Any) -> None:
         known = tag(event.value) if event.value is not None else {}
@@ -319,7 +320,7 @@ class Bench:
             for slide in self.session.slides:
                 if str(slide.path) == known["path"]:
                     self.session.activate(slide)
-        self.shapes_drawn.emit()  # of several layers that count which is picked
+        self._tell_shapes()  # of several layers that count which is picked
 
     def _look_for_tissue(self, slide: Slide | None) -> None:
         if slide is not None and self.session.tissue is None:

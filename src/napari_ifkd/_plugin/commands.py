@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_ifkd.config import Config, dump_config
+from napari_ifkd.errors import InputError
 from napari_ifkd.files import write_aside
 from napari_ifkd.runs.regions import write_regions
 
@@ -98,7 +99,7 @@ def distill_command(
     Raises
     ------
     InputError
-        As :func:`train_command`.
+        If two slides with files of their own are called alike.
     """
     of_slides = {one for one in given if one.slide in {slide.name for slide in slides}}
     with_regions = {one.slide for one in of_slides if one.use == "regions"}
@@ -126,6 +127,8 @@ def _called_like_slides(files: Mapping[str, Path], drawn: Mapping[Slide, Mapping
         write_regions(folder / f"{slide.path.stem}.geojson", classes, slide)
     for name, path in files.items():
         there = folder / f"{Path(name).stem}{_ending(path)}"
+        if there.is_symlink() or there.exists():  # never write through a link to what somebody else drew
+            raise InputError(path, f"two of the slides are called {Path(name).stem}", "Rename one, or distil them one by one")
         try:
             there.symlink_to(path.resolve())
         except OSError:  # where links are not for everybody

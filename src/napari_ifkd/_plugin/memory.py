@@ -108,8 +108,8 @@ class Memory(QObject):
         self._timer.timeout.connect(self._keep)
         for name in ("threshold", "sigma_px", "heat", "compare", "shown", "a", "b", "candidates", "teacher", "given"):
             session.events[name].connect(self._note, max_args=0)
-        for change in (viewer.layers.events.inserted, viewer.layers.events.removed):
-            change.connect(self._note)
+        viewer.layers.events.inserted.connect(self._come)
+        viewer.layers.events.removed.connect(self._note)
         camera = viewer.scene.camera
         camera.events.center.connect(self._note)
         camera.events.zoom.connect(self._note)
@@ -144,6 +144,11 @@ class Memory(QObject):
     def _note(self, _: object = None) -> None:
         if self._slide is not None:
             self._timer.start()
+
+    def _come(self, event: Any) -> None:
+        if tag(event.value).get("kind") == "brought":
+            event.value.events.visible.connect(self._note)
+            self._note()
 
     def _keep(self) -> None:
         slide = self._slide

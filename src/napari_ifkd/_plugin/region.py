@@ -75,7 +75,7 @@ def _layer(slide: Slide, viewer: Any) -> Any:
     layers = [layer for layer in viewer.layers if type(layer).__name__ == "Shapes" and len(layer.data) and _may_be(layer, slide)]
     if not layers:
         raise AnnotationError("region", "there is no shapes layer with a shape", "Press Draw in the Slide dock, and draw the region")
-    return max(layers, key=lambda layer: (layer is chosen, tag(layer).get("kind") == "drawn region"))
+    return max(reversed(layers), key=lambda layer: (layer is chosen, tag(layer).get("kind") == "drawn region"))
 
 
 def _may_be(layer: Any, slide: Slide) -> bool:

@@ -82,8 +82,7 @@ class SideBySide:
         grid = self.viewer.canvas.grid
         if not self._ours:
             self._former = grid.stride, grid.shape, grid.spacing
-        if not self._ours:  # in a picture of half the width what was seen is seen still
-            self.viewer.scene.camera.zoom /= 2
+            self.viewer.scene.camera.zoom /= 2  # in a picture of half the width what was seen is seen still
         self._ours = True
         grid.shape, grid.stride, grid.spacing, grid.enabled = (1, 2), len(self.viewer.layers) - 2, _APART_PX, True
 

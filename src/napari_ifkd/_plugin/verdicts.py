@@ -121,9 +121,10 @@ class Verdicts(QObject):
         check : called with rows done and in all; raises to stop
         """
         with self._one:
-            if mask not in self._lesions:
-                self._lesions[mask] = mask.lesions(check)
-            return self._lesions[mask]
+            found = self._lesions.get(mask)  # others may forget it meanwhile
+            if found is None:
+                found = self._lesions[mask] = mask.lesions(check)
+            return found
 
     def corrected(self) -> None:
         """Look again after corrections changed, which make lesions."""

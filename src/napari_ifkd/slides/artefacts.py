@@ -6,7 +6,7 @@ sides. Blur is tissue with far less fine detail than is usual on the same slide,
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING, Literal
 
@@ -95,9 +95,8 @@ def find_artefacts(slide: Slide, should_stop: Callable[[], bool] = lambda: False
         found += _artefacts("fold", _folds(density.mean(axis=2), tissue.mask & ~dilate(ink, 4), pixel_um), scale)
         blurred, side = _blurred(slide, tissue, should_stop)
         # what is out of focus in part only lies beside what was found
-        found += [
-            replace(one, geometry=one.geometry.buffer(side / 2, join_style="mitre")) for one in _artefacts("blur", blurred, (side, side))
-        ]
+        grown = [one.geometry.buffer(side / 2, join_style="mitre") for one in _artefacts("blur", blurred, (side, side))]
+        found += [Artefact("blur", part) for part in shapely.get_parts(shapely.union_all(grown))]
     frame = shapely.box(0, 0, slide.shape_level0[1], slide.shape_level0[0])
     return [Artefact(one.kind, cut) for one in found if not (cut := one.geometry.intersection(frame)).is_empty]
 
