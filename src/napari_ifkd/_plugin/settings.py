@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from platformdirs import user_cache_path, user_data_path
 
+from napari_ifkd.files import make_folder, scratch_folder
+
 if TYPE_CHECKING:
     from napari_ifkd.slides import Slide
 
@@ -52,7 +54,10 @@ def take_along(folder: Path) -> None:
     for known in slides_folder().iterdir() if slides_folder().is_dir() else ():
         there = folder / _SLIDES / known.name
         if known.is_dir() and not there.exists():
-            shutil.copytree(known, there)
+            make_folder(there.parent)
+            with scratch_folder(there) as aside:  # half a copy would keep the rest from coming
+                shutil.copytree(known, aside, dirs_exist_ok=True)
+                aside.rename(there)
 
 
 def slides_folder() -> Path:
