@@ -294,10 +294,10 @@ def test_the_device_follows_preferences(window: Any) -> None:
     window.wait(lambda: "cpu" in teacher.device.choices)
     offered = list(teacher.device.choices)
     try:
-        for typed in ("c", "cu", "cuda:3"):
+        for typed, taken in (("c", "auto"), ("cu", "auto"), ("cuda:3", "cuda:3"), (" CPU", "cpu"), ("gpu", "auto")):
             set_device(typed)
-            assert teacher.device.value == typed
-            assert list(teacher.device.choices) == [*offered, typed]
+            assert teacher.device.value == device() == taken  # a word that names none counts as auto
+            assert list(teacher.device.choices) == list(dict.fromkeys((*offered, taken)))
     finally:
         set_device("auto")
     assert teacher.device.value == "auto"

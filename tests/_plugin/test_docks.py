@@ -144,6 +144,11 @@ def test_an_error_stays_in_the_dock_that_was_seen_and_leaves_room(window: Any) -
     window.front("Teacher")
     window.click("Teacher", teacher.trouble.dismiss)
     assert not teacher.trouble.isVisible()
+    review.say_error("It went wrong.")  # asked for in Review; the user is elsewhere by now
+    assert teacher.trouble.notice.text() == "⚠ Review dock: It went wrong."
+    teacher.say_error("This too.")
+    assert teacher.trouble.notice.text() == "⚠ This too."
+    window.click("Teacher", teacher.trouble.dismiss)
     assert teacher.viewport().height() > 0.9 * teacher.height()
 
 

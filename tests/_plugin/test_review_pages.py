@@ -114,6 +114,8 @@ def test_side_by_side_moves_together_and_ends_as_it_was(window: Any, reviewed: A
     assert (field[2] - field[0]) / (field[3] - field[1]) == pytest.approx(viewer.canvas.size[1] / 2 / viewer.canvas.size[0])
 
     viewer.add_points([(0.0, 0.0)], name="one more")  # comes while two are shown
+    window.wait(lambda: window.bench.layers.settled)
+    assert seen(1) == {("twin", None), ("mask", b.round)}
     session.look(opacity=0.5)
     session.set_pair(b, a)
     window.wait(lambda: window.bench.layers.settled)
@@ -318,8 +320,10 @@ def test_lesions_are_listed_sorted_and_judged(window: Any, reviewed: Any, tmp_pa
     window.wait(lambda: len(read_verdicts(run.verdicts)) == 2 and not lesions._busy)
     window.click("Review", lesions.before)
     assert lesions._row() == 1
+    window.wait(lambda: [len(marks.data) for marks in window.ours("verdicts")] == [2])
     (marks,) = window.ours("verdicts")
-    assert len(marks.data) == 2
+    assert [symbol.name for symbol in marks.symbol] == ["SQUARE", "DISC"]
+    assert np.allclose(marks.data_to_world(marks.data[0]) / mpp + 0.5, (first.y, first.x), atol=0.02)
     assert "2 judged. 1 rejected" in lesions.told.text()
     export_run(session.run, ["csv"], tmp_path / "out", round=candidate.round, threshold=session.threshold, sigma_px=0)
     assert len((tmp_path / "out" / f"tiny_round{candidate.round}.lesions.csv").read_text().splitlines()) == 3  # a head, and two of three
@@ -329,7 +333,14 @@ def test_lesions_are_listed_sorted_and_judged(window: Any, reviewed: Any, tmp_pa
     assert not window.ours("lesion")
     window.click("Review", lesions.list)
     window.wait(lambda: lesions.model.rowCount() == 2)
+    window.wait(lambda: window.bench.verdicts.settled)
     assert not window.ours("verdicts") or len(window.ours("verdicts")[0].data) <= 1
+    session.look(threshold=0.5)
+    window.wait(lambda: [len(marks.data) for marks in window.ours("verdicts")] == [2])  # without any list
+    count = page(window, reviewed, "Points")
+    window.click("Review", count.start)
+    window.wait(lambda: count.asking.isVisible())
+    assert not any(marks.visible for marks in window.ours("verdicts"))  # who answers points sees no verdict
 
 
 def test_lesions_are_rejected_faster_than_masks_are_made(window: Any, reviewed: Any, monkeypatch: pytest.MonkeyPatch) -> None:

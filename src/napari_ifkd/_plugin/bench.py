@@ -37,6 +37,7 @@ from .run_desk import RunDesk
 from .settings import PACKAGE, device, runs_folder
 from .strangers import Strangers
 from .undo import Undos
+from .verdict_marks import VerdictMarks
 from .verdicts import Verdicts
 from .warm_up import warm_up
 from .worker import Runner, in_thread, say_error
@@ -98,6 +99,7 @@ class Bench:
         self.layers = LayerView(viewer, self.session, partial(QTimer.singleShot, _BETWEEN_CHANGES_MS), self._hold_canvas)
         self.drawings = Drawings(viewer, self.session, self.layers)
         self.verdicts = Verdicts(self.session, self.layers.masks, self.drawings)
+        self.marks = VerdictMarks(viewer, self.session, self.layers, self.verdicts)
         self.previewer = Previewer(viewer, self.session, self.layers, self.drawings)
         self.runner = Runner(self.session)
         self.runs = RunDesk(self.session, self.runner, self.look_at)

@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 _SPARES = {"heat": 1, "mask": 2}
 """Layers made while a run begins: of rounds a mask to look at and one to compare it with; whatever comes is shown in them."""
 
-_SAID = ("corrections", "correcting", "verdicts", "lesion", "counting")
+_DRAWN = ("drawn exclusion", "drawn region", "drawn tumour", "drawn normal")
+_SAID = ("brought", *_DRAWN, "corrections", "correcting", "verdicts", "lesion", "counting")
 _FOUND = ("mask", "heat", "disagreement", "uncertainty")
-"""What a person says, or is asked, lies above what networks say."""
+"""What a person or another program says, or is asked, lies above what networks say."""
 
 
 def _now(act: Callable[[], None]) -> None:
@@ -68,6 +69,8 @@ class LayerView:
         for name in ("threshold", "sigma_px"):
             events[name].connect(lambda _: self._remask())
         self.masks.changed.connect(self._leave_out)
+        for name in ("inserted", "removed"):
+            viewer.layers.events[name].connect(self._count_layers)
         events.opacity.connect(self._reopaque)
 
     # --- finding
@@ -160,6 +163,10 @@ class LayerView:
                 layer.units = units
 
     # --- predictions
+
+    def _count_layers(self, _: object) -> None:
+        if self.session.compare == "side by side":  # which picture a layer is in depends on how many there are
+            self.refresh()
 
     def _job_changed(self, job: Job | None) -> None:
         at_work = job.act if job is not None and job.alive else None

@@ -173,7 +173,7 @@ class Previewer(QObject):
 
     def _failed(self, error: object) -> None:
         self._say("")
-        say_error(error)
+        say_error(error, "Teacher")
 
     def _say(self, state: str) -> None:
         self.state = state

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 PACKAGE = "napari-ifkd"
 _SLIDES = "slides"
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
 
 
 def _setting(name: str) -> str:
@@ -71,8 +73,9 @@ def slide_folder(slide: Slide) -> Path:
 
 
 def device() -> str:
-    """Return the device runs work on."""
-    return _setting("device").strip() or "auto"
+    """Return the device runs work on: what is set, or auto where that names none, as while it is being typed."""
+    name = _setting("device").strip().lower()
+    return name if _DEVICE.fullmatch(name) else "auto"
 
 
 def set_device(name: str) -> None:

@@ -24,6 +24,7 @@ class Trouble:
 
     def __init__(self) -> None:
         self.message = ""
+        self._of = ""  # the dock where it was asked for
         self._docks: weakref.WeakSet[Dock] = weakref.WeakSet()
         self._told: weakref.WeakSet[Dock] = weakref.WeakSet()  # those that were seen when it was said
 
@@ -31,16 +32,18 @@ class Trouble:
         """Take note of a dock that shows the message."""
         self._docks.add(dock)
 
-    def say(self, message: str) -> bool:
-        """Tell that something went wrong; return whether a dock that shows it is seen."""
-        self.message = message
+    def say(self, message: str, of: str = "") -> bool:
+        """Tell that something went wrong, `of` the dock where it was asked for; return whether a dock that shows it is seen."""
+        self.message, self._of = message, of
         self._told = weakref.WeakSet(dock for dock in self._docks if isalive(dock) and dock.seen)  # type: ignore[no-untyped-call]
         self.changed.emit()
         return bool(self._told)
 
     def told_in(self, dock: Dock) -> str:
-        """Return the message for a dock, "" if it is another's."""
-        return self.message if dock in self._told else ""
+        """Return the message for a dock, "" if another shows it; one that nobody asked for there says whose it is."""
+        if not self.message or dock not in self._told:
+            return ""
+        return self.message if self._of in ("", dock.kind) else f"{self._of} dock: {self.message}"
 
     def clear(self) -> None:
         """Tell that it is of the past."""

@@ -7,6 +7,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import shapely
+from psygnal import Signal
 from qtpy.QtCore import QObject, QTimer
 
 from napari_ifkd.errors import Cancelled
@@ -19,12 +20,13 @@ from . import layers as made
 from .worker import in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from shapely.geometry.base import BaseGeometry
 
-    from napari_ifkd.annotations.verdicts import Verdict
+    from napari_ifkd.annotations.verdicts import Verdict, Word
     from napari_ifkd.export.outlines import Outline
+    from napari_ifkd.inference import ProbabilityMap
     from napari_ifkd.session import Session
     from napari_ifkd.session_records import Candidate
 
@@ -69,6 +71,24 @@ class Mask:
         return verdicts_for(RunFolder(self.of.run), self.of.found)
 
 
+@dataclass(frozen=True)
+class Judged:
+    """What was said of the lesions of a mask.
+
+    Attributes
+    ----------
+    mask : which
+    rejected : indices of its lesions that are left out
+    unused : how many places that were judged hold for none of them
+    places : of verdicts that hold, x and y in level-0 px, and what was said
+    """
+
+    mask: Mask
+    rejected: tuple[int, ...] = ()
+    unused: int = 0
+    places: tuple[tuple[float, float, Word], ...] = ()
+
+
 class Verdicts(QObject):
     """Keep what was rejected out of the masks of the predictions that are looked at: the one shown, A and B.
 
@@ -79,14 +99,15 @@ class Verdicts(QObject):
     drawings : knows what is excluded
     """
 
+    settled_down = Signal()  # all masks that are looked at are as the verdicts say
+
     def __init__(self, session: Session, masks: Masks, drawings: Drawings) -> None:
         super().__init__()
         self.session, self.masks, self.drawings = session, masks, drawings
         self._revision = 0  # of what was corrected
         self._lesions: dict[Mask, list[Outline]] = {}  # of masks looked at last
         self._one = Lock()  # for who looks for lesions: two would look for the same
-        # of predictions, by their path: the mask, which of its lesions are left out, how many places that were judged hold for none
-        self._left_out: dict[str, tuple[Mask, list[int], int]] = {}
+        self._judged: dict[str, Judged] = {}  # by the path of the prediction
         self._wanted: list[Mask] = []
         self._queue: list[Mask] = []  # of those that are wanted, that were not looked at yet
         self._busy = False
@@ -109,8 +130,17 @@ class Verdicts(QObject):
 
     def unused(self, candidate: Candidate) -> int:
         """Return how many places that were judged hold for no lesion of a prediction, as it is looked at now."""
-        mask, _, unused = self._left_out.get(str(candidate.path), (None, [], 0))
-        return unused if mask == self.mask(candidate) else 0
+        judged = self._now(candidate)
+        return 0 if judged is None else judged.unused
+
+    def places(self, candidate: Candidate) -> Sequence[tuple[float, float, Word]]:
+        """Return where something was said of a lesion of a prediction, as it is looked at now: x and y in level-0 px, and what."""
+        judged = self._now(candidate)
+        return () if judged is None else judged.places
+
+    def _now(self, candidate: Candidate) -> Judged | None:
+        judged = self._judged.get(str(candidate.path))
+        return judged if judged is not None and judged.mask == self.mask(candidate) else None
 
     def lesions(self, mask: Mask, check: Callable[[int, int], None] = lambda done, total: None) -> list[Outline]:
         """Find the lesions of a mask, unless they were found before; for a thread.
@@ -144,28 +174,28 @@ class Verdicts(QObject):
         if not self._queue:
             return
         mask = self._queue.pop(0)
-        before = self._left_out.get(str(mask.of.path))
+        before = self._judged.get(str(mask.of.path))
 
         def check(_done: int, _total: int) -> None:
             if mask not in self._wanted:
                 raise Cancelled
 
-        def work() -> tuple[tuple[Mask, list[int], int], list[Any]]:
+        def work() -> tuple[Judged, list[Any]]:
             verdicts = mask.verdicts()
             if all(verdict.verdict != "reject" for verdict in verdicts):
-                return (mask, [], 0), []
+                return Judged(mask, places=tuple({(said.x, said.y): (said.x, said.y, said.verdict) for said in verdicts}.values())), []
             lesions = self.lesions(mask, check)
             words, unused = verdicts_on(lesions, verdicts, mask.of.found)
-            rejected = [index for index, word in enumerate(words) if word == "reject"]
-            now = mask, rejected, unused
+            rejected = tuple(index for index, word in enumerate(words) if word == "reject")
+            now = Judged(mask, rejected, unused, tuple(_places(lesions, words, mask.of.found)))
             return now, [] if before == now else _without(mask, [lesions[index] for index in rejected])
 
-        def done(found: tuple[tuple[Mask, list[int], int], list[Any]]) -> None:
+        def done(found: tuple[Judged, list[Any]]) -> None:
             now, levels = found
             path = str(mask.of.path)
             if mask in self._wanted and before != now:
-                self._left_out[path] = now
-                if any(now[1:]) or (before is not None and any(before[1:])):
+                self._judged[path] = now
+                if any((now.rejected, now.unused)) or (before is not None and any((before.rejected, before.unused))):
                     self.masks.judge(path, levels, mask.threshold, mask.sigma_px)
             over()
 
@@ -175,6 +205,7 @@ class Verdicts(QObject):
                 self._next()
             else:
                 self._forget()
+                self.settled_down.emit()
 
         self._busy = True
         in_thread(work, done, over)
@@ -182,8 +213,8 @@ class Verdicts(QObject):
     def _forget(self) -> None:
         """Keep what is known of predictions that are there."""
         there = {str(one.path) for one in (*self.session.candidates, *self.session.files)}
-        self._left_out = {path: known for path, known in self._left_out.items() if path in there}
-        last = {mask for mask, *_ in self._left_out.values()}
+        self._judged = {path: known for path, known in self._judged.items() if path in there}
+        last = {judged.mask for judged in self._judged.values()}
         self._lesions = {mask: known for mask, known in self._lesions.items() if mask in last}
         self.masks.keep(there)
 
@@ -195,3 +226,12 @@ def _without(mask: Mask, lesions: Sequence[Outline]) -> list[Any]:
     """Return the mask at every level without some of its lesions."""
     found, gone = mask.of.found, shapely.union_all([lesion.polygon for lesion in lesions])
     return made.without(made.mask_levels(found, mask.threshold, mask.sigma_px), found, gone)
+
+
+def _places(lesions: Sequence[Outline], words: Sequence[Word | None], found: ProbabilityMap) -> Iterator[tuple[float, float, Word]]:
+    """Yield a place inside each lesion that was judged, level-0 px, and what was said."""
+    scale_y, scale_x = found.scale_yx
+    for lesion, word in zip(lesions, words, strict=True):
+        if word is not None:
+            place = lesion.polygon.representative_point()
+            yield place.x * scale_x, place.y * scale_y, word

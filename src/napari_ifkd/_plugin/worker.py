@@ -30,13 +30,20 @@ if TYPE_CHECKING:
     from napari_ifkd.session_story import RunStory
 
 
+_DOCK_OF = {"train": "Teacher", "predict": "Teacher", "distill": "Distill"}  # runs, by what they do
 _PROGRESS_S = 1.0  # each step shown draws the window, and with it the canvas, anew
 
 
-def say_error(error: object) -> None:
-    """Show an error to the user: in the dock that is seen, in full; else in napari's corner."""
+def say_error(error: object, of: str = "") -> None:
+    """Show an error to the user: in the dock that is seen, in full; else in napari's corner.
+
+    Parameters
+    ----------
+    error : what went wrong
+    of : the dock where it was asked for, such as "Export"; another dock names it
+    """
     message = str(named(error) if isinstance(error, InputError) else error)
-    if not TROUBLE.say(message):
+    if not TROUBLE.say(message, of):
         toast(message)
 
 
@@ -98,12 +105,12 @@ class Runner:
         out : the run folder to be
         """
         self.session.begin(act, out)
-        self._start(command, out, lambda: self.session.forget_run(out))
+        self._start(act, command, out, lambda: self.session.forget_run(out))
 
     def resume(self, story: RunStory) -> None:
         """Take a run up again from its last complete epoch or tile row, and follow it; an error is told to the user."""
         self.session.take_run(story.restarted())
-        self._start(lambda: ["resume", str(story.job.out)], story.job.out, lambda: self.session.take_run(story))
+        self._start(story.job.act, lambda: ["resume", str(story.job.out)], story.job.out, lambda: self.session.take_run(story))
 
     def attach(self, story: RunStory) -> None:
         """Follow a run that is at work already, from where its story ends; the session shows it."""
@@ -136,12 +143,12 @@ class Runner:
             self._wish = None
             in_thread(lambda: act(child), _nothing)
 
-    def _start(self, command: Callable[[], Sequence[str]], out: Path, undo: Callable[[], None]) -> None:
+    def _start(self, act: str, command: Callable[[], Sequence[str]], out: Path, undo: Callable[[], None]) -> None:
         self._child, self._wish, self._released = None, None, False
 
         def failed(error: Exception) -> None:
             undo()
-            say_error(error)
+            say_error(error, _DOCK_OF[act])
 
         in_thread(lambda: _started(command, out), self._follow, failed)
 

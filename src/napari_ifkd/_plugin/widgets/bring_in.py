@@ -13,7 +13,6 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QLineEdit, QSizePolicy, QVBoxLa
 from napari_ifkd._plugin.brought import MASK_FILES, brought_layer, laid, lay
 from napari_ifkd._plugin.settings import runs_folder
 from napari_ifkd._plugin.undo import Before
-from napari_ifkd._plugin.worker import say_error
 from napari_ifkd.annotations import read_regions
 from napari_ifkd.annotations.images import is_image
 from napari_ifkd.annotations.told import provenance_in
@@ -185,7 +184,7 @@ class BringIn(QWidget):
         self._busy = False
         self.told.setText("")
         self._show()
-        say_error(error)
+        self._dock.say_error(error)
 
     def _forget(self) -> None:
         viewer, slide = self._dock.bench.viewer, self._dock.session.slide

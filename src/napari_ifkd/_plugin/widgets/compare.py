@@ -17,7 +17,6 @@ from napari_ifkd._plugin.look import field_px, go_to
 from napari_ifkd._plugin.measure import Agreement, agreement, disagreements, same_grid
 from napari_ifkd._plugin.palette import BOTH, STUDENT, TEACHER
 from napari_ifkd._plugin.settings import runs_folder
-from napari_ifkd._plugin.worker import say_error
 from napari_ifkd.config import Config
 
 from .flicker import Flicker
@@ -109,7 +108,7 @@ class ComparePage(Page):
 
         def failed(error: Exception) -> None:
             self._show_choices()
-            say_error(error)
+            self._dock.say_error(error)
 
         self.file.setEnabled(False)
         self.file.setText("Reading …")
@@ -129,7 +128,9 @@ class ComparePage(Page):
     def _pick_mode(self, mode: Any) -> None:
         a, b = self._session.a, self._session.b
         if mode == "disagreement" and a is not None and b is not None and not same_grid(a.found, b.found):
-            say_error("A and B were made at different resolutions, so they cannot be compared pixel by pixel. Use Overlay or Contours.")
+            self._dock.say_error(
+                "A and B were made at different resolutions, so they cannot be compared pixel by pixel. Use Overlay or Contours."
+            )
             mode = "overlay"
         self._session.set_compare(mode)
         alone = {"a": a, "b": b}.get(mode)

@@ -9,7 +9,6 @@ import numpy as np
 from napari_ifkd._plugin import layers as made
 from napari_ifkd._plugin.look import field_px
 from napari_ifkd._plugin.palette import NORMAL, SAID_TUMOUR
-from napari_ifkd._plugin.worker import say_error
 from napari_ifkd.annotations import Corrections
 from napari_ifkd.annotations.corrections import TUMOUR
 from napari_ifkd.errors import AnnotationError
@@ -153,7 +152,9 @@ class CorrectPage(Page):
         path, mpp = RunFolder(home.run).corrections_path(slide.name), home.found.mpp
         values, as_read = np.asarray(layer.data).astype(np.uint8), made.tag(layer)["before"]
         if (values > TUMOUR).any():
-            say_error(AnnotationError("corrections", "hold labels above 2", "Paint with 1 (normal), 2 (tumour) or 0 (take back)"))
+            self._dock.say_error(
+                AnnotationError("corrections", "hold labels above 2", "Paint with 1 (normal), 2 (tumour) or 0 (take back)")
+            )
             return
 
         def paint() -> tuple[None, Callable[[], object]]:
@@ -209,7 +210,7 @@ class CorrectPage(Page):
     def _failed(self, error: Exception) -> None:
         self._busy = False
         self._show()
-        say_error(error)
+        self._dock.say_error(error)
 
     def _removed(self, event: Any) -> None:
         if made.tag(event.value).get("kind") == _KIND:

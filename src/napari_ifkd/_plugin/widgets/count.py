@@ -10,7 +10,6 @@ from qtpy.QtWidgets import QProgressBar, QVBoxLayout, QWidget
 
 from napari_ifkd._plugin import layers as made
 from napari_ifkd._plugin.look import go_to
-from napari_ifkd._plugin.worker import say_error
 from napari_ifkd.annotations.points import read_points, write_points
 from napari_ifkd.runs.folder import RunFolder
 
@@ -315,7 +314,7 @@ class CountPage(Page):
         self._busy = False
         self.card.setText("")
         self._stop()
-        say_error(error)
+        self._dock.say_error(error)
 
     # --- showing
 

@@ -211,8 +211,12 @@ class Dock(QScrollArea):
             return "no model is chosen (Teacher dock)"
         return AT_WORK if idle and job is not None and job.alive else ""
 
-    def in_thread(self, work: Callable[[], Any], done: Callable[[Any], None], failed: Callable[[Exception], None] = say_error) -> None:
-        """Do something in a thread, then say so on the Qt thread, unless the dock was closed meanwhile."""
+    def say_error(self, error: object) -> None:
+        """Show an error of something that was asked for in this dock."""
+        say_error(error, self.kind)
+
+    def in_thread(self, work: Callable[[], Any], done: Callable[[Any], None], failed: Callable[[Exception], None] | None = None) -> None:
+        """Do something in a thread, then say so on the Qt thread, unless the dock was closed meanwhile; an error is told to the user."""
 
         def still_here(say: Callable[[Any], None]) -> Callable[[Any], None]:
             def said(answer: Any) -> None:
@@ -221,7 +225,7 @@ class Dock(QScrollArea):
 
             return said
 
-        in_thread(work, still_here(done), still_here(failed))
+        in_thread(work, still_here(done), still_here(failed or self.say_error))
 
     def sure(self, question: str, more: str, act: str) -> bool:
         """Ask before something is lost; `act` is what the button says that goes on."""

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from napari_ifkd._plugin.worker import say_error
 from napari_ifkd.errors import Cancelled
 from napari_ifkd.slides.artefacts import find_artefacts
 
@@ -60,7 +59,7 @@ class Exclusions(QWidget):
             self._at_work, self._said = None, ""
             self._show()
             if not isinstance(error, Cancelled):
-                say_error(error)
+                self._dock.say_error(error)
 
         self._said = "Looking for pen, folds and blur …"
         self._show()

@@ -18,7 +18,6 @@ from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QProgressBar
 
 from napari_ifkd._plugin.settings import cache_folder
-from napari_ifkd._plugin.worker import say_error
 from napari_ifkd.errors import Cancelled, ExportError, InputError
 from napari_ifkd.export import ExportOptions
 from napari_ifkd.files import read_json
@@ -133,7 +132,7 @@ class ExportDock(Dock):
             self.bench.require_written()
         except InputError as error:
             self.result.setText(escape(str(error)))
-            say_error(error)
+            self.say_error(error)
             return
         if not self._may_replace(shown, folder):
             return
@@ -214,11 +213,11 @@ class ExportDock(Dock):
     def _failed(self, error: Exception) -> None:
         self._end("Cancelled; nothing half is left." if isinstance(error, Cancelled) else "")
         if not isinstance(error, Cancelled):
-            say_error(error)
+            self.say_error(error)
 
     def _open_folder(self) -> None:
         if self._written is not None and not QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._written))):
-            say_error(f"No file manager could be started. The files are in {self._written}")
+            self.say_error(f"No file manager could be started. The files are in {self._written}")
 
 
 def _home_of(slide: Slide) -> Path:

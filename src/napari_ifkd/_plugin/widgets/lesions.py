@@ -13,8 +13,7 @@ from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QLabel, QTableView
 
 from napari_ifkd._plugin import layers as made
 from napari_ifkd._plugin.look import go_to
-from napari_ifkd._plugin.palette import BOTH, ERROR
-from napari_ifkd._plugin.worker import in_thread, say_error
+from napari_ifkd._plugin.worker import in_thread
 from napari_ifkd.annotations.verdicts import Verdict, read_verdicts, write_verdicts
 from napari_ifkd.export.lesions import verdicts_on
 from napari_ifkd.runs.folder import RunFolder
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 
     from .dock import Dock
 
-_KIND, _OUTLINE = "verdicts", "lesion"
+_OUTLINE = "lesion"
 _MARK_PX = 44
 _EDGE = 0.006  # width of the outline, of what is seen across
 _ROOM = 2.5  # how much more than the lesion is to be seen
@@ -135,7 +134,7 @@ class LesionsPage(Page):
     def _failed(self, error: Exception) -> None:
         self._busy = False
         self._show()
-        say_error(error)
+        self._dock.say_error(error)
 
     # --- going and judging
 
@@ -210,7 +209,7 @@ class LesionsPage(Page):
 
         def failed(error: Exception) -> None:
             self._writing = False
-            say_error(error)
+            self._dock.say_error(error)
             if isalive(self) and self._of is not None:  # type: ignore[no-untyped-call] # as it is on disk
                 self._find()
 
@@ -255,7 +254,6 @@ class LesionsPage(Page):
         if self._unused:
             said += f" {lapsed(self._unused)}"
         self.told.setText(said if self._of is not None else "")
-        self._mark(judged)
         self._outline()
 
     def _outline(self) -> None:
@@ -283,28 +281,6 @@ class LesionsPage(Page):
             self._viewer.layers.selection.active = active
         layer.data = []
         layer.add_paths([ring], edge_color="black", edge_width=width)
-
-    def _mark(self, judged: list[tuple[Lesion, Word]]) -> None:
-        """Show the verdicts on the slide."""
-        slide = self._session.slide
-        layer: Any = next(iter(self._dock.bench.layers.ours(_KIND)), None)
-        if not judged or slide is None:
-            if layer is not None:
-                self._viewer.layers.remove(layer)
-            return
-        mpp = slide.mpp or 1.0
-        places = [((lesion.y - 0.5) * mpp, (lesion.x - 0.5) * mpp) for lesion, _ in judged]
-        if layer is None:
-            image, active = self._dock.bench.layers.find("slide", slide.path), self._viewer.layers.selection.active
-            layer = self._viewer.add_points(
-                places, name="Verdicts on lesions", size=_LEAST_UM, canvas_size_limits=(1, 14), border_width=0,
-                metadata={made.KEY: {"kind": _KIND, "path": str(slide.path)}}, units=None if image is None else image.units,
-            )  # fmt: skip
-            self._viewer.layers.selection.active = active
-        else:
-            layer.data = places
-        layer.symbol = ["disc" if word == "accept" else "square" for _, word in judged]
-        layer.face_color = [BOTH if word == "accept" else ERROR for _, word in judged]
 
 
 def _measured(outlines: Sequence[Outline], found: ProbabilityMap) -> list[Lesion]:

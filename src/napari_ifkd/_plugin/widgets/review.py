@@ -12,7 +12,6 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtWidgets import QSizePolicy, QSlider, QTabWidget
 
-from napari_ifkd._plugin.worker import say_error
 from napari_ifkd.errors import InputError
 from napari_ifkd.runs.folder import RunFolder
 from napari_ifkd.slides.resolution import SAME_MPP
@@ -106,7 +105,7 @@ class ReviewDock(Dock):
             if candidate is not None:
                 self.session.accept(candidate)
         except (InputError, OSError) as error:
-            say_error(error)
+            self.say_error(error)
 
     def _reuse(self) -> None:
         shown = self.session.shown

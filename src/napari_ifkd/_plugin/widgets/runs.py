@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtWidgets import QFileDialog
 
 from napari_ifkd._plugin import settings
-from napari_ifkd._plugin.worker import say_error
 from napari_ifkd.runs.listing import list_runs
 
 from .dock import Dock
@@ -133,7 +132,7 @@ class RunsDock(Dock):
                 if self.sure(f"{path.name} cannot be moved to the trash.", f"{error}\n\nRemove it forever?", "Remove forever"):
                     self._delete(path, forever=True)
             else:
-                say_error(error)
+                self.say_error(error)
             self.look()
 
         self.delete.setEnabled(False)

@@ -15,7 +15,6 @@ from napari_ifkd._plugin.region import shapes_told
 from napari_ifkd._plugin.sample_data import SAMPLE
 from napari_ifkd._plugin.settings import runs_folder
 from napari_ifkd._plugin.trouble import TROUBLE
-from napari_ifkd._plugin.worker import say_error
 from napari_ifkd.errors import AnnotationError, InputError
 from napari_ifkd.slides.resolution import SAME_MPP
 
@@ -159,7 +158,7 @@ class SlideDock(Dock):
                 raise InputError("resolution", "cannot change under what is painted", "Press Write back or Discard in Review, Correct")
             self.session.override_mpp(float(self.mpp.value))
         except InputError as error:
-            say_error(error)
+            self.say_error(error)
 
     def _show_shapes(self) -> None:
         slide, drawing = self.session.slide, self.bench.drawings.drawing == "region"

@@ -12,7 +12,6 @@ from qtpy.QtWidgets import QFileDialog, QInputDialog
 
 from napari_ifkd._plugin.region import lacking_shape
 from napari_ifkd._plugin.settings import device, offered_devices, runs_folder, set_device
-from napari_ifkd._plugin.worker import say_error
 from napari_ifkd.config import Config
 from napari_ifkd.session_records import BUILT_IN_TEACHER
 
@@ -112,7 +111,7 @@ class TeacherDock(Dock):
         offer(self.model, [(name, name) for name in self._refs], None if chosen is None else chosen.label, _NO_MODEL)
 
     def _offer_devices(self, names: list[str]) -> None:
-        self._devices = names  # Preferences take any word, as it is being typed: only the one that is chosen is listed too
+        self._devices = names  # Preferences take those of other machines too: only the one that is chosen is listed
         with self.device.changed.blocked():
             self.device.choices = list(dict.fromkeys((*names, device())))
             self.device.value = device()
@@ -164,7 +163,7 @@ class TeacherDock(Dock):
             if asked == self._asked:
                 self._show_fetching(False)
                 self._show_teacher()
-                say_error(error)
+                self.say_error(error)
 
         self._show_fetching(isinstance(ref, str) and ":" in ref)
         self.card.setText(f"Getting {escape(str(ref))} …")
