@@ -322,8 +322,11 @@ def test_lesions_are_listed_sorted_and_judged(window: Any, reviewed: Any, tmp_pa
     assert lesions._row() == 1
     window.wait(lambda: [len(marks.data) for marks in window.ours("verdicts")] == [2])
     (marks,) = window.ours("verdicts")
-    assert [symbol.name for symbol in marks.symbol] == ["SQUARE", "DISC"]
-    assert np.allclose(marks.data_to_world(marks.data[0]) / mpp + 0.5, (first.y, first.x), atol=0.02)
+    marked = {
+        symbol.name: np.asarray(marks.data_to_world(place)) / mpp + 0.5 for symbol, place in zip(marks.symbol, marks.data, strict=True)
+    }
+    assert sorted(marked) == ["DISC", "SQUARE"]
+    assert np.allclose(marked["SQUARE"], (first.y, first.x), atol=0.02)
     assert "2 judged. 1 rejected" in lesions.told.text()
     export_run(session.run, ["csv"], tmp_path / "out", round=candidate.round, threshold=session.threshold, sigma_px=0)
     assert len((tmp_path / "out" / f"tiny_round{candidate.round}.lesions.csv").read_text().splitlines()) == 3  # a head, and two of three

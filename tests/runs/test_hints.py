@@ -246,13 +246,20 @@ def test_a_new_run_inherits_for_the_same_slides(tmp_path: Path, run: RunFolder, 
 
 
 def test_verdicts_go_on_too_and_all_that_does_is_told(tmp_path: Path, run: RunFolder, slides: list[Slide]) -> None:
-    assert known_of(run, slides[0]) == ""
+    names = [slide.name for slide in slides]
+    assert known_of(run, slides[0], names) == ""
     paint(run, slides[0], 3, 3)
     write_points(run.points, [Point("a.tif", 1.5, 2, "tumour"), Point("a.tif", 3, 2, "normal"), Point("b.tif", 1, 2, "normal")])
     said = [Verdict(name, 1.0, 2.0, "reject", 1, 0.5, "2026-01-01T00:00:00+00:00") for name in ("a.tif", "c.tif")]
     write_verdicts(run.verdicts, said)
-    assert known_of(run, slides[0]) == "corrections, 2 answered points and 1 verdict on lesions"
-    assert known_of(run, slides[1]) == "1 answered point"
+    assert known_of(run, slides[0], names) == "corrections, 2 answered points and 1 verdict on lesions"
+    assert known_of(run, slides[1], names) == "1 answered point"
+    batches = [Point("b.tif", 1, 2, "normal", 0.1, "batch 1 of b.tif"), Point("b.tif", 1, 2, "normal", 0.1, "batch 2")]
+    write_points(run.points, batches)
+    assert known_of(run, slides[1], ["b.tif"]) == "2 answered points"
+    assert known_of(run, slides[1], names) == "1 answered point"  # the other was drawn on that slide alone
+    write_points(run.points, batches[:1])
+    assert known_of(run, slides[1], names) == ""
     to = make_run(tmp_path / "to", slides)
     inherit([run], to)
     assert read_verdicts(to.verdicts) == said[:1]

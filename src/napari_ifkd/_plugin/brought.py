@@ -11,7 +11,7 @@ from napari_ifkd.annotations.images import is_image, level0_scale
 from napari_ifkd.annotations.told import check_slide
 from napari_ifkd.errors import InputError
 
-from .layers import KEY, LayerData, label_colours, placement, tag
+from .layers import KEY, LayerData, label_colours, outlined, placement, tag
 from .palette import BOTH, EXCLUSION, NORMAL, SAID_TUMOUR
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ _LONGEST_PX = 4096  # that regions are drawn on
 def brought_layer(path: Path, slide: Slide | None) -> LayerData:
     """Return a file of another program as a labels layer; in it 1 is tumour, 2 normal, 3 excluded, 4 any other class.
 
+    The docks show its outlines: the predictions below are of like colours, and are to be seen through it.
+
     Parameters
     ----------
     path : regions (GeoJSON, ASAP's XML, NCRF's JSON) or a label image, of which every value but 0 is tumour
@@ -42,7 +44,7 @@ def brought_layer(path: Path, slide: Slide | None) -> LayerData:
         "name": path.name,
         "metadata": {KEY: {"kind": "brought", "path": str(path), **({} if slide is None else {"of": str(slide.path), "mpp": slide.mpp})}},
         "colormap": label_colours(_COLOURS),
-        "opacity": 0.6,
+        "opacity": 0.9,
     }
     if slide is not None:
         check_slide(path, slide)
@@ -52,10 +54,10 @@ def brought_layer(path: Path, slide: Slide | None) -> LayerData:
             values = np.vstack([_thinned(mask, y, step) for y in range(0, mask.shape[0], step * 512)])
             if slide is not None:
                 scale = level0_scale(mask, slide.identity())
-                return values, {**options, **placement(slide.mpp, (scale[0] * step, scale[1] * step))}, "labels"
+                return _layer(values, options, placement(slide.mpp, (scale[0] * step, scale[1] * step)))
             if mask.mpp is None:
                 raise InputError(path, "does not say its resolution", "Open its slide first")
-            return values, {**options, **placement(mask.mpp, (step, step))}, "labels"
+            return _layer(values, options, placement(mask.mpp, (step, step)))
     if slide is None:
         raise InputError(path, "is drawn in pixels of a slide", "Open its slide first")
     regions = read_regions(path, slide)
@@ -65,7 +67,12 @@ def brought_layer(path: Path, slide: Slide | None) -> LayerData:
     values = np.zeros(shape, np.uint8)
     for label, geometry in reversed(list(enumerate((regions.tumour, regions.normal, regions.exclusion, regions.other), start=1))):
         values[rasterize(geometry, shape, each)] = label
-    return values, {**options, **placement(slide.mpp, each)}, "labels"
+    return _layer(values, options, placement(slide.mpp, each))
+
+
+def _layer(values: Any, options: dict[str, Any], place: dict[str, Any]) -> LayerData:
+    data, several = outlined(values)
+    return data, {**options, **several, **place}, "labels"
 
 
 def lay(viewer: Any, layer: LayerData, use: str, *, visible: bool = True) -> None:

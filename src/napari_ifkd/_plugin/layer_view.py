@@ -69,8 +69,8 @@ class LayerView:
         for name in ("threshold", "sigma_px"):
             events[name].connect(lambda _: self._remask())
         self.masks.changed.connect(self._leave_out)
-        for name in ("inserted", "removed"):
-            viewer.layers.events[name].connect(self._count_layers)
+        viewer.layers.events.inserted.connect(self._inserted)
+        viewer.layers.events.removed.connect(self._count_layers)
         events.opacity.connect(self._reopaque)
 
     # --- finding
@@ -127,7 +127,7 @@ class LayerView:
         if layer is not None:
             self.viewer.layers.remove(layer)
         data, options, _ = made.tissue_layer(slide, tissue)
-        self._add(self.viewer.add_labels, data, options).contour = 2
+        self._add(self.viewer.add_labels, data, options).contour = made.OUTLINE
 
     def _slide_changed(self, slide: Slide | None) -> None:
         if slide is not None:
@@ -164,7 +164,12 @@ class LayerView:
 
     # --- predictions
 
-    def _count_layers(self, _: object) -> None:
+    def _inserted(self, event: Any) -> None:
+        if made.tag(event.value).get("kind") == "brought":
+            event.value.contour = made.OUTLINE
+        self._count_layers()
+
+    def _count_layers(self, _: object = None) -> None:
         if self.session.compare == "side by side":  # which picture a layer is in depends on how many there are
             self.refresh()
 
@@ -312,7 +317,7 @@ class LayerView:
                 continue
             colour = (TEACHER if candidate == session.a else STUDENT) if paired else made.colour_of(candidate)
             opacity = 1.0 if outlined else session.opacity
-            looks.append((layer, {"visible": True, "colour": colour, "contour": 2 if outlined else 0, "opacity": opacity}))
+            looks.append((layer, {"visible": True, "colour": colour, "contour": made.OUTLINE if outlined else 0, "opacity": opacity}))
         for layer in self.ours("heat"):
             if made.is_spare(layer):
                 continue

@@ -31,6 +31,7 @@ KEY = "napari_ifkd"
 _MOST_PIXELS = 4_000_000  # a level of a map up to this size is kept in memory
 _SPARE_PX = 256
 _OUTLINED_PX = 400
+OUTLINE = 2  # width, px of a level
 _MOST_SIDE_PX = 4096  # of corrections that are shown
 SPARE_NAMES = {"mask": "Next mask · being made", "heat": "Next heat map · being made"}
 MICROMETRES, PIXELS = ("um", "um"), ("pixel", "pixel")
@@ -96,10 +97,16 @@ def tissue_layer(slide: Slide, tissue: Tissue) -> LayerData:
         "opacity": 0.9,
         **placement(slide.mpp, tissue.scale_yx),
     }
-    levels = [tissue.mask.astype(np.uint8)]
-    while max(levels[-1].shape) > _OUTLINED_PX:  # seen from afar too, the outline is a line: it is as wide as px of a level
+    data, several = outlined(tissue.mask.astype(np.uint8))
+    return data, {**options, **several}, "labels"
+
+
+def outlined(labels: Any) -> tuple[Any, dict[str, Any]]:
+    """Return labels as data of a layer whose outlines are lines from afar too, and its options: lines are as wide as px of a level."""
+    levels = [labels]
+    while max(levels[-1].shape) > _OUTLINED_PX:
         levels.append(levels[-1][::2, ::2])
-    return as_data(levels), {**options, **_pyramid(levels)}, "labels"
+    return as_data(levels), _pyramid(levels)
 
 
 def heat_layer(candidate: Candidate, opacity: float) -> LayerData:

@@ -17,6 +17,7 @@ from napari_ifkd.bags.hints import Hints, hinted_bags
 from napari_ifkd.errors import AnnotationError
 from napari_ifkd.files import cannot_write, durable_folder
 
+from .points import stands_for
 from .stop import never
 
 if TYPE_CHECKING:
@@ -234,8 +235,10 @@ def _inherit_corrections(from_run: RunFolder, to_run: RunFolder) -> None:
             raise cannot_write(AnnotationError, target, error, "choose another --out") from error
 
 
-def known_of(run: RunFolder, slide: Slide) -> str:
-    """Tell what a run would hand on of a slide, such as "corrections and 12 answered points", "" if nothing.
+def known_of(run: RunFolder, slide: Slide, slides: Sequence[str]) -> str:
+    """Tell what of a slide would count in a run on some slides, by name, such as "corrections and 12 answered points", "" if nothing.
+
+    Points that were drawn on one slide alone judge that one, and do not decide over several.
 
     Raises
     ------
@@ -246,7 +249,8 @@ def known_of(run: RunFolder, slide: Slide) -> str:
     if path.is_dir() and not Corrections.open(path).is_empty:
         known.append("corrections")
     if run.points.is_file():
-        answered = sum(point.slide == slide.name and point.answer != "unsure" for point in read_points(run.points))
+        sure = [point for point in read_points(run.points) if point.slide == slide.name and point.answer != "unsure"]
+        answered = sum(stands_for(point.stratum, slides) for point in sure)
         known += [f"{answered} answered point{'s' * (answered > 1)}"] if answered else []
     said = sum(verdict.slide == slide.name for verdict in read_verdicts(run.verdicts))
     known += [f"{said} verdict{'s' * (said > 1)} on lesions"] if said else []

@@ -42,6 +42,15 @@ ENOUGH = 10
 _BATCH = re.compile(r"batch (\d+)(?: of (.+))?")  # ours; of the slide where it was drawn on one alone
 
 
+def stands_for(stratum: str, slides: Sequence[str]) -> bool:
+    """Tell whether a batch of points stands for all of some slides, by name.
+
+    One that was drawn on several does for each of them, not vice versa.
+    """
+    found = _BATCH.fullmatch(stratum)
+    return found is None or found[2] is None or [found[2]] == list(slides)
+
+
 class PointEvidence:
     """The points and rounds of a run.
 
@@ -95,7 +104,7 @@ class PointEvidence:
         kept = self._left(own, [p.probability is not None for p in own], "drawn with nobody knows which probability")
         kept = self._left(
             kept,
-            [self._stands_here(p.stratum) for p in kept],
+            [stands_for(p.stratum, [slide.name for slide in self.slides]) for p in kept],
             "drawn on one of the slides alone (it is that slide they judge: --slide, or Review, Points in the window)",
         )
         excluded = [p.slide in self._exclusions and bool(shapely.contains_xy(self._exclusions[p.slide], p.x, p.y)) for p in kept]
@@ -177,11 +186,6 @@ class PointEvidence:
             np.array([point.probability for point in points], np.float64),
             np.array([names.index(batch) for batch in batches], np.int64),
         )
-
-    def _stands_here(self, stratum: str) -> bool:
-        """Tell whether a batch stands for all the slides in question: a batch of several slides does for each of them, not vice versa."""
-        found = _BATCH.fullmatch(stratum)
-        return found is None or found[2] is None or [found[2]] == [slide.name for slide in self.slides]
 
     def _probability(self, places: list[Place]) -> NDArray[np.float32]:
         sigma = self.config.inference.sigma_px

@@ -136,9 +136,10 @@ class DistillDock(Dock):
             return
         slides = self.session.slides if self._several else (self.session.slide,)
         judged = [(slide, run) for slide in slides if slide is not None and (run := self.bench.memory.run_of(slide))]
+        names = [slide.name for slide in slides if slide is not None]
 
         def look() -> list[str]:
-            told = [(slide.name, run.name, known_of(RunFolder(run), slide)) for slide, run in judged]
+            told = [(slide.name, run.name, known_of(RunFolder(run), slide, names)) for slide, run in judged]
             said = [(f"{known[:1].upper()}{known[1:]} of {run}", slide) for slide, run, known in told if known]
             return [f"{known}, on {slide}, count too." if self._several else f"{known} count too." for known, slide in said]
 

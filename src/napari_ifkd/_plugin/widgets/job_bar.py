@@ -79,6 +79,7 @@ class JobBar(QWidget):
         self.resume.setVisible(job.resumable and RunFolder(job.out).exists)  # it may have been refused before it was one
         self.log.setVisible(job.resumable)
         self._buttons.setVisible(job.state != "done")
+        self.bar.setFormat("%p% of this step" if job.act == "distill" else "%p%")
         if job.total and job.alive and job.state != "cancelling":
             self.bar.setRange(0, job.total)
             self.bar.setValue(min(job.done, job.total))

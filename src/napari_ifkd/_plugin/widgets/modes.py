@@ -21,7 +21,10 @@ MODES: dict[Compare, tuple[str, str]] = {
     "contours": ("Contours", "The outlines of both masks"),
     "side by side": ("Side by side", "A on the left, B on the right; they move together"),
     "disagreement": ("Disagreement", "Where only A, only B, or both see tumour"),
-    "uncertainty": ("Uncertainty", "Where B is unsure: the nearer its probability is to the threshold, the darker"),
+    "uncertainty": (
+        "Uncertainty",
+        "Where the network of B is unsure, whatever was said of its lesions: the nearer its probability is to the threshold, the darker",
+    ),
     "a": ("Show A", "The mask of A alone. Hold the key F to see A and B in turn"),
     "b": ("Show B", "The mask of B alone. Hold the key F to see A and B in turn"),
 }
