@@ -373,6 +373,13 @@ def test_what_a_person_says_lies_above_what_networks_say(scene: Any) -> None:
         session.set_compare(compare)
         assert compare == "side by side" or viewer.layers[-1] is corrections
     assert viewer.layers.selection == {corrections}
+    for kind in ("brought", "drawn tumour"):  # before the prediction was made, or after: it lies where it would after a restart
+        said = viewer.add_labels(np.zeros((9, 9), np.uint8), metadata={made.KEY: {"kind": kind, "path": kind}})
+        viewer.layers.move(viewer.layers.index(said), 1)
+        session.set_compare("off" if session.compare == "overlay" else "overlay")
+        assert viewer.layers.index(said) > max(
+            viewer.layers.index(layer) for layer in viewer.layers if made.tag(layer).get("kind") == "mask"
+        )
 
 
 def test_predictions_stay_on_the_tissue_when_the_slide_gets_another_resolution(scene: Any) -> None:

@@ -15,8 +15,8 @@ from PIL import Image
 
 from napari_ifkd._plugin import memory
 from napari_ifkd._plugin.layers import tag
-from napari_ifkd._plugin.memory import View
 from napari_ifkd._plugin.settings import slide_folder, slides_folder
+from napari_ifkd._plugin.views import View
 from napari_ifkd.annotations import Corrections
 from napari_ifkd.config import Config
 from napari_ifkd.events import MapReady, RoundDone, RunDone

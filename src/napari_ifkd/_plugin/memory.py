@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 from qtpy.QtCore import QObject, QTimer
 
 from napari_ifkd.errors import InputError
-from napari_ifkd.files import write_aside
 from napari_ifkd.runs.folder import RunFolder
-from napari_ifkd.session_records import BUILT_IN_TEACHER, Compare
+from napari_ifkd.session_records import BUILT_IN_TEACHER
 from napari_ifkd.slides.resolution import SAME_MPP
 
 from .brought import brought_layer, laid, lay
 from .compared import kept_candidate
 from .layers import tag
 from .look import show_whole
-from .settings import slide_folder, slides_folder
 from .side_by_side import divided_by
+from .views import MOST_RECENT, View, known_by, read_asked, read_view, recent_slides, write_asked, write_view
 from .worker import in_thread, say_error
 
 if TYPE_CHECKING:
@@ -37,42 +35,22 @@ if TYPE_CHECKING:
     from .run_desk import RunDesk
 
 _RESTED_MS = 800
-_FILE = "view.json"
-_ASKED = "asked.json"
-_MOST_RECENT = 12
-Chosen = tuple[str, int]  # run and round of a prediction
 
 
 @dataclass(frozen=True)
-class View:
-    """How a slide was last looked at.
+class _Back:
+    """Of what was lost with the last session, what could be read again.
 
-    Parameters
+    Attributes
     ----------
-    path : of the slide
-    threshold, sigma_px, heat, compare : as in the session
-    mpp : resolution given by the user, um/px
-    centre, zoom : of the camera, world
-    shown, a, b : predictions, as run and round; a or b may be what another program marked, as the folder of its map
-    runs : that are open for it
-    brought : files of other programs, as their use ("look", or what they are given for), path, and whether they are seen
-    model : that was chosen: weights file, and what it is called
+    files : what other programs marked, to compare with
+    brought : files that were brought in: use, path, layer, and whether it is seen
+    said : what to tell of those that can be read no more
     """
 
-    path: str
-    threshold: float
-    sigma_px: float
-    heat: bool
-    compare: Compare = "off"
-    mpp: float | None = None
-    centre: tuple[float, float] | None = None
-    zoom: float | None = None
-    shown: Chosen | None = None
-    a: Chosen | None = None
-    b: Chosen | None = None
-    runs: tuple[str, ...] = ()
-    brought: tuple[tuple[str, str, bool], ...] = ()
-    model: tuple[str, str] | None = None
+    files: list[Candidate] = field(default_factory=list)
+    brought: list[tuple[Any, Path, LayerData, bool]] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
 
 
 class Memory(QObject):
@@ -114,8 +92,8 @@ class Memory(QObject):
         camera.events.center.connect(self._note)
         camera.events.zoom.connect(self._note)
         session.events.slide.connect(self._turn)
-        in_thread(_recent, lambda found: self._listed([*self.recent, *found]), _nothing)
-        in_thread(_asked, self._recall, _nothing)
+        in_thread(recent_slides, lambda found: self._listed([*self.recent, *found]), _nothing)
+        in_thread(read_asked, self._recall, _nothing)
 
     def folder(self) -> str:
         """Return the folder of the slide looked at last, "" if none was."""
@@ -135,7 +113,7 @@ class Memory(QObject):
     def note_asked(self, settings: dict[str, Any]) -> None:
         """Take note of settings with which something was begun: the next begins with them."""
         self.asked = asked = {**self.asked, **settings}
-        in_thread(lambda: write_aside(slides_folder() / _ASKED, json.dumps(asked)), _nothing, _nothing)
+        in_thread(lambda: write_asked(asked), _nothing, _nothing)
 
     def _recall(self, asked: dict[str, Any]) -> None:
         self.asked = {**asked, **self.asked}
@@ -156,12 +134,12 @@ class Memory(QObject):
             view = self._view(slide)
             if view != self._views.get(str(slide.path)):
                 self._views[str(slide.path)] = view
-                in_thread(lambda: _write(slide, view), _nothing, _nothing)
+                in_thread(lambda: write_view(slide, view), _nothing, _nothing)
 
     def _view(self, slide: Slide) -> View:
         session, camera = self.session, self.viewer.scene.camera
         here = [candidate for candidate in (*session.candidates, *session.files) if candidate.slide == slide.name]
-        shown, a, b = (_chosen(candidate) if candidate in here else None for candidate in (session.shown, session.a, session.b))
+        shown, a, b = (known_by(candidate) if candidate in here else None for candidate in (session.shown, session.a, session.b))
         runs = [str(candidate.run) for candidate in here if candidate.act in ("predict", "distill")]
         pending = self._pending.get(str(slide.path))
         if pending is not None:
@@ -209,7 +187,7 @@ class Memory(QObject):
         if known in self._views:  # what was chosen since then stays: a model is of the tissue, not of one slide
             QTimer.singleShot(0, lambda: self._restore(slide, self._views[known]))
         else:
-            in_thread(lambda: _read(slide), lambda view: self._restore(slide, view), lambda _: self._restore(slide, None))
+            in_thread(lambda: read_view(slide), lambda view: self._restore(slide, view), lambda _: self._restore(slide, None))
 
     def _restore(self, slide: Slide, view: View | None) -> None:
         first = str(slide.path) not in self._views
@@ -266,7 +244,7 @@ class Memory(QObject):
         if view is None:
             self._begin(slide)
             return
-        there = {_chosen(candidate): candidate for candidate in self.session.comparable()}
+        there = {known_by(candidate): candidate for candidate in self.session.comparable()}
         shown = None if view.shown is None else there.get(view.shown)
         if shown is not None:
             self.session.show(shown)
@@ -275,15 +253,14 @@ class Memory(QObject):
         missing = [Path(run) for run, _ in (pair for pair in (view.a, view.b) if pair is not None and pair not in there)]
         before = self._pair()
 
-        def read(found: tuple[list[Candidate], tuple[list[tuple[Any, Path, LayerData, bool]], list[str]]]) -> None:
+        def read(back: _Back) -> None:
             if slide is self.session.slide:
-                files, (brought, said) = found
-                if said:
-                    say_error("\n".join(said))
-                for candidate in files:
+                if back.said:
+                    say_error("\n".join(back.said))
+                for candidate in back.files:
                     self.session.take_file(candidate)
                 active = self.viewer.layers.selection.active  # a pen in the hand stays there
-                for use, path, layer, visible in brought:
+                for use, path, layer, visible in back.brought:
                     lay(self.viewer, layer, use, visible=visible)
                     if use != "look" and use not in self.session.given_here():  # else another was given meanwhile
                         self.session.give(use, path)
@@ -294,15 +271,15 @@ class Memory(QObject):
 
         # until the files are there nothing is noted, so that they are not forgotten by who turns to another slide meanwhile
         if missing or lost:
-            in_thread(lambda: (_kept(missing, slide, view), _read_brought(lost, slide)), read, lambda _: read(([], ([], []))))
+            in_thread(lambda: _read_back(missing, lost, slide, view), read, lambda _: read(_Back()))
         else:
-            read(([], ([], [])))
+            read(_Back())
 
     def _pair(self) -> tuple[object, ...]:
         return self.session.a, self.session.b, self.session.compare
 
     def _show_pair(self, view: View) -> None:
-        there = {_chosen(candidate): candidate for candidate in self.session.comparable()}
+        there = {known_by(candidate): candidate for candidate in self.session.comparable()}
         a, b = (None if chosen is None else there.get(chosen) for chosen in (view.a, view.b))
         if a is not None and b is not None:
             self.session.set_pair(a, b)
@@ -313,12 +290,8 @@ class Memory(QObject):
         self._note()
 
     def _listed(self, found: list[Path]) -> None:
-        self.recent = list(dict.fromkeys(found))[:_MOST_RECENT]
+        self.recent = list(dict.fromkeys(found))[:MOST_RECENT]
         self.changed.emit()
-
-
-def _chosen(candidate: Candidate | None) -> Chosen | None:
-    return None if candidate is None else (str(candidate.run), candidate.round)
 
 
 def _model(path: Path, label: str) -> Resolved:
@@ -328,69 +301,21 @@ def _model(path: Path, label: str) -> Resolved:
     return Resolved(path, read_card(path), label)
 
 
-def _kept(folders: list[Path], slide: Slide, view: View) -> list[Candidate]:
-    """Return what other programs marked, of those folders in which it is still kept."""
-    found = []
-    for path in (folder / "map.zarr" for folder in folders):
+def _read_back(folders: list[Path], lost: Iterable[tuple[str, str, bool]], slide: Slide, view: View) -> _Back:
+    """Read files of other programs again: those to compare with, by the folders they are kept in, and those that were brought in."""
+    back = _Back()
+    for folder in folders:
         with suppress(InputError, OSError):
-            if path.is_dir():
-                found.append(kept_candidate(path, slide, view.threshold, view.sigma_px))
-    return found
-
-
-def _read_brought(lost: Iterable[tuple[str, str, bool]], slide: Slide) -> tuple[list[tuple[Any, Path, LayerData, bool]], list[str]]:
-    """Read files of other programs again.
-
-    Returns
-    -------
-    use, path, layer, and whether it is seen, of those that still can be read; what to say of the others
-    """
-    found, said = [], []
+            if (folder / "map.zarr").is_dir():
+                back.files.append(kept_candidate(folder / "map.zarr", slide, view.threshold, view.sigma_px))
     for use, path, visible in lost:
         try:
-            found.append((use, Path(path), brought_layer(Path(path), slide), visible))
+            back.brought.append((use, Path(path), brought_layer(Path(path), slide), visible))
         except (InputError, OSError):
             if use != "look":
                 what = "reference" if use == "reference" else "weak regions"
-                said.append(f"{path}: the {what} of {slide.name} cannot be read any more. Bring it in again, or distil without it.")
-    return found, said
-
-
-def _asked() -> dict[str, Any]:
-    """Read the settings with which something was begun last; a file that is damaged is as good as none."""
-    asked = json.loads((slides_folder() / _ASKED).read_text(encoding="utf-8"))
-    return asked if isinstance(asked, dict) else {}
-
-
-def _write(slide: Slide, view: View) -> None:
-    write_aside(slide_folder(slide) / _FILE, json.dumps(asdict(view)))
-
-
-def _read(slide: Slide) -> View | None:
-    view = _view_in(slide_folder(slide) / _FILE)
-    return None if view is None else replace(view, path=str(slide.path))
-
-
-def _view_in(file: Path) -> View | None:
-    """Read a view; one that is damaged, or of another version, is as good as none."""
-    try:
-        data = json.loads(file.read_text(encoding="utf-8"))
-        pairs = {name: data[name] and tuple(data[name]) for name in ("centre", "shown", "a", "b", "model")}
-        brought = tuple((str(use), str(path), bool(seen)) for use, path, seen in data.get("brought", ()))
-        view = View(**{**data, **pairs, "runs": tuple(data["runs"]), "brought": brought})
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
-    return view if view.compare in get_args(Compare) else None
-
-
-def _recent() -> list[Path]:
-    """Return the slides that were looked at last, and still are where they were."""
-    files: list[tuple[float, Path]] = []
-    for file in slides_folder().glob(f"*/{_FILE}"):
-        with suppress(OSError):
-            files.append((file.stat().st_mtime, file))
-    views = (_view_in(file) for _, file in sorted(files, reverse=True)[:_MOST_RECENT])
-    return [Path(view.path) for view in views if view is not None and Path(view.path).exists()]
+                back.said.append(f"{path}: the {what} of {slide.name} cannot be read any more. Bring it in again, or distil without it.")
+    return back
 
 
 def _nothing(_: object) -> None:
