@@ -283,3 +283,9 @@ def test_a_dock_that_is_opened_again_is_one_tab_among_the_others(window: Any) ->
     add_docks(window.viewer)
     window.wait(lambda: window.docks["Slide"].seen)
     assert all(len(shells(kind)) == 1 for kind in DOCKS)
+
+
+def test_the_table_of_rounds_tells_at_which_threshold_before_there_are_any(window: Any) -> None:
+    table = window.docks["Distill"].table
+    window.session.look(threshold=0.45)
+    assert "mm²\nat 0.45" in [table.horizontalHeaderItem(column).text() for column in range(table.columnCount())]

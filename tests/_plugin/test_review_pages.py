@@ -157,13 +157,28 @@ def test_the_slider_goes_through_the_rounds(window: Any, reviewed: Any) -> None:
 def test_going_through_the_rounds_moves_no_button(window: Any, reviewed: Any) -> None:
     """Though there is more to say of one than of another."""
     session, tops = window.session, set()
-    session.rounds = (session.rounds[0], replace(session.rounds[1], decision=Decision(True, "cautious", "", "It is better. " * 40)))
-    for key in (",", ".", ","):
-        window.key(key)
+    session.rounds = (
+        session.rounds[0],
+        replace(session.rounds[1], decision=Decision(True, "cautious", "", f"It switched: {'it is better. ' * 40}")),
+    )
+    for told in (False, True):  # as short as it is first, and with all of the reason
+        tops.clear()
+        for key in (",", ".", ",", "."):
+            window.key(key)
+            window.qtbot.wait(50)
+            tops.add(reviewed.pages.mapTo(reviewed.content, QPoint()).y())
+            assert reviewed.about.height() >= reviewed.about.heightForWidth(reviewed.about.width())
+        assert len(tops) == 1
+        assert "It switched" in reviewed.about.text()
+        assert ("it is better" in reviewed.about.text()) == told
+        reviewed.about.setFocus()
+        window.qtbot.keyClick(reviewed.about, Qt.Key.Key_Tab)  # to the link
+        window.qtbot.keyClick(reviewed.about, Qt.Key.Key_Return)
         window.qtbot.wait(50)
-        tops.add(reviewed.pages.mapTo(reviewed.content, QPoint()).y())
-        assert reviewed.about.height() >= reviewed.about.heightForWidth(reviewed.about.width())
-    assert len(tops) == 1
+    assert "it is better" not in reviewed.about.text()
+    reach = ((x, y) for y in range(2, reviewed.about.height(), 4) for x in range(2, reviewed.about.width(), 4))
+    while "it is better" not in reviewed.about.text():  # the mouse finds it too
+        window.qtbot.mouseClick(reviewed.about, Qt.MouseButton.LeftButton, pos=QPoint(*next(reach)))
 
 
 def test_a_file_of_another_program_is_compared(window: Any, reviewed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,7 +82,7 @@ def _wait_for(make: Callable[[Callable[[int, int], None]], Path], doing: str) ->
         failures.append(error)
         loop.quit()
 
-    show_info(f"{doing}: it opens by itself.")
+    show_info(f"{doing} …")  # one line of napari's
     SAMPLE.say(f"{doing} …")
     with progress(total=0, desc=doing) as bar:
 

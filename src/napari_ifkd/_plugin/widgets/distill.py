@@ -250,7 +250,7 @@ class DistillDock(Dock):
         if maps:
             self.in_thread(lambda: {index: area_mm2(found, threshold, sigma_px, excluded) for index, found in maps.items()}, measured)
         else:
-            self._areas = {}
+            measured({})
 
     def _show_curve(self) -> None:
         self.curve.setVisible(bool(self.session.curve))

@@ -108,5 +108,5 @@ class Exclusions(QWidget):
             if not drawing:
                 said.append("To take one off, pick it with the arrow above left (key 5), and press Delete.")
         elif not said:
-            said.append("Nothing is excluded on this slide.")
+            said.append("Nothing is excluded on this slide." if slide is not None else "Open a slide first.")
         self.told.setText("<br>".join(said))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import ComboBox
 from qtpy.compat import isalive
-from qtpy.QtCore import QSignalBlocker, Qt
+from qtpy.QtCore import QSignalBlocker, Qt, QTimer
 from qtpy.QtWidgets import QSizePolicy, QSlider, QTabWidget
 
 from napari_ifkd.errors import InputError
@@ -39,6 +39,9 @@ class ReviewDock(Dock):
         self.steps.setPageStep(1)
         self.steps.setTickPosition(QSlider.TickPosition.TicksBelow)
         self.about = text("What is known of this round")
+        self.about.setTextInteractionFlags(Qt.TextInteractionFlag.TextBrowserInteraction)  # its link answers to keys too
+        self.about.linkActivated.connect(self._ask_why)
+        self._why = False  # whether all of the reason is told
         self.warning = Notice()
         self.threshold = LookSliders(self, "threshold")["threshold"]
         self.accept = button(
@@ -80,6 +83,7 @@ class ReviewDock(Dock):
         self.shown.changed.connect(self._pick_shown)
         self.listen("candidates", "slide", "shown", to=self._show_choices)
         self.listen("shown", "slide", "rounds", "accepted", "threshold", "teacher", to=self._show_round)
+        self.bench.viewer.events.theme.connect(self._show_theme)
 
     # --- picking
 
@@ -126,9 +130,18 @@ class ReviewDock(Dock):
         of_it = candidate.act == "distill" and candidate.run == self.session.run
         done = next((r for r in self.session.rounds if of_it and r.index == candidate.round), None)
         reason = done.decision.reason if done is not None and done.decision is not None else ""
-        said = f"When it ended: {reason}" if reason else "The network as it came, before any round."
+        decided, _, because = reason.partition(": ")
+        said = f"When it ended: {decided.removesuffix('.')}." if reason else "The network as it came, before any round."
+        if because:
+            colour = self.about.palette().windowText().color().name()  # Qt's blue cannot be read on every theme
+            link = f"<a href='why' style='color:{colour}'>{'Less' if self._why else 'Why?'}</a>"
+            said = f"{f'When it ended: {reason}' if self._why else said} {link}"
         said += " It looked at a region of the slide only." if candidate.of_region else ""
         return f"<b>{escape(candidate.run.name)}</b>. {said}"
+
+    def _ask_why(self, _: str) -> None:
+        self._why = not self._why
+        self._show_round()
 
     def _resolution_of(self, candidate: Candidate) -> str:
         """Say so where a prediction was made at another resolution than the slide has by now."""
@@ -151,6 +164,9 @@ class ReviewDock(Dock):
     def _reserve(self) -> None:
         """Keep room for the longest of what is said of the predictions here: going from one to the next moves no button."""
         keep_room(self.about, map(self._told_of, self.session.here()))
+
+    def _show_theme(self, _: object) -> None:
+        QTimer.singleShot(0, lambda: self._show_round() if isalive(self) else None)  # type: ignore[no-untyped-call] # it has its new colours by then
 
     def _show_round(self) -> None:
         session, shown = self.session, self.session.shown
