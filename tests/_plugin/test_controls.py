@@ -131,7 +131,7 @@ def test_where_to_predict_is_chosen(window: Any, drawn_slide: Path, drawn_teache
     teacher = window.docks["Teacher"]
     teacher.choose(drawn_teacher)
     window.wait(lambda: session.tissue is not None and teacher.predict.isEnabled())
-    for label, region in (("Visible field", "field"), ("Shapes layer", "shapes"), ("Whole tissue", "tissue")):
+    for label, region in (("Visible field", "field"), ("Drawn region", "shapes"), ("Whole tissue", "tissue")):
         (choice,) = [one for one in slide.region.native.findChildren(QRadioButton) if one.text() == label]
         window.click("Slide", choice)
         assert session.region == region

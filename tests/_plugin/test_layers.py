@@ -323,6 +323,27 @@ def test_the_outline_of_the_tissue_leaves_the_selection_alone(drawn_slide: Path)
     assert viewer.layers.selection.active is user
 
 
+def test_layers_that_wait_for_maps_do_so_on_the_slide_of_the_run(
+    scene: Any, drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None]
+) -> None:
+    _, session, view = scene
+    shutil.copy(drawn_slide, tmp_path / "other.tif")
+
+    def waiting() -> list[Any]:
+        return [layer for layer in view.ours("mask") if made.is_spare(layer)]
+
+    session.forget_run(tmp_path / "run")
+    session.begin("distill", tmp_path / "next")
+    assert waiting()
+    first = session.slide
+    write_map(tmp_path / "next/rounds/00/maps/tiny.zarr", first, np.full((9, 9), 25, np.uint8))
+    session.apply(MapReady(0, first.name, "rounds/00/maps/tiny.zarr"))
+    session.open(tmp_path / "other.tif")
+    assert not waiting()
+    session.activate(first)
+    assert waiting()
+
+
 def test_an_overridden_resolution_moves_the_slide_layer(scene: Any) -> None:
     _, session, view = scene
     session.override_mpp(0.25)

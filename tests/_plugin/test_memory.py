@@ -46,7 +46,14 @@ def run(tmp_path: Path, drawn_slide: Path, write_map: Callable[..., None]) -> Ru
 def look(window: Any) -> tuple[Any, ...]:
     session, camera = window.session, window.viewer.scene.camera
     where = tuple(np.round((*camera.center[-2:], camera.zoom), 3))
-    return where, session.threshold, session.sigma_px, session.compare, *(c and c.round for c in (session.shown, session.a, session.b))
+    return (
+        where,
+        session.threshold,
+        session.sigma_px,
+        session.compare,
+        session.region,
+        *(c and c.round for c in (session.shown, session.a, session.b)),
+    )
 
 
 def left(window: Any) -> tuple[Any, ...]:
@@ -54,6 +61,7 @@ def left(window: Any) -> tuple[Any, ...]:
     session, camera = window.session, window.viewer.scene.camera
     here = {candidate.round: candidate for candidate in session.here()}
     session.look(threshold=0.7, sigma_px=1.5)
+    session.set_region("field")
     session.show(here[1])
     session.set_pair(here[2], here[1])
     session.set_compare("contours")

@@ -263,12 +263,19 @@ def test_thirty_points_say_which_round(window: Any, reviewed: Any) -> None:
     assert session.accepted.by == "points"
     assert session.accepted.reason == count._judgement.reason
     assert "Accepted by points" in reviewed.accepted.text()
+    assert session.accepted.reason not in reviewed.accepted.text()  # the card beside it says why
+    assert (count.accept.isEnabled(), count.accept.text()) == (False, "The advice is accepted")
     said, slide = count.card.text(), session.slide
     session.activate(None)  # what was answered comes back with its slide and run
     assert count.card.text() == ""
     session.activate(slide)
     window.wait(lambda: count.card.text() == said)
     assert count.accept.isVisible()
+    session.accept(session.shown)  # at another threshold, or another round
+    session.look(threshold=0.9)
+    session.accept(session.shown)
+    assert count.accept.isEnabled()
+    assert "Accept the advice" in count.accept.text()
 
 
 def test_a_count_that_was_left_goes_on_where_it_was(window: Any, reviewed: Any) -> None:

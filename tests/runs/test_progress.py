@@ -53,7 +53,12 @@ def test_of_a_distillation(config: Config, drawn_slide: Path, drawn_teacher: Pat
     of_rounds = {f"round {index} of 2: {stage}" for index in (1, 2) for stage in ("asking the teacher", "training", "map")}
     assert {"teacher map", "scoring tiles", "reading tiles", *of_rounds} <= set(told)
     first, second = ([event for stage, events in told.items() if stage.startswith(f"round {k} ") for event in events] for k in (1, 2))
-    assert all(event.run_left is None for event in first)  # nobody knows yet how long a round takes
+    for event in first:  # nobody knows yet how long a round takes, until it is being trained
+        assert (
+            (event.run_left or 0) > (event.seconds_left or 0)
+            if "training" in event.stage and event.seconds_left
+            else event.run_left is None
+        )
     assert all(event.run_left is not None and event.run_left >= (event.seconds_left or 0) for event in second)
 
 
@@ -73,6 +78,8 @@ def test_what_is_left_of_a_run_is_what_its_rounds_took(monkeypatch: pytest.Monke
 
     begins(1, 50.0)
     assert told(60.0) is None
+    clock[0] = 110.0
+    assert rest.told(Progress("round 1 of 4: training", 6, 10, seconds_left=20.0)).run_left == pytest.approx(20 + 3 * 80)  # 60 s so far
     begins(2, 150.0)  # the first took 100 s
     assert told(180.0) == pytest.approx(70 + 2 * 100)
     assert told(249.0) == pytest.approx(5 + 2 * 100)  # the step knows better
@@ -82,3 +89,4 @@ def test_what_is_left_of_a_run_is_what_its_rounds_took(monkeypatch: pytest.Monke
     clock[0] = 400.0
     resumed.begin(3)
     assert resumed.told(training).run_left is None
+    assert RoundClock(4, 1, whole=False).told(Progress("round 1 of 4: training", 6, 10, seconds_left=20.0)).run_left is None

@@ -250,7 +250,7 @@ class LayerView:
             if made.unlike(layer, look):
                 yield partial(made.style, layer, look)
         job = session.job
-        if session.slide is not None and job is not None and job.alive and job.act != "train":  # while nobody waits for a map
+        if session.slide is not None and job is not None and self._waits(job, session.slide):  # while nobody waits for a map
             for kind, number in _SPARES.items():
                 if kind == "heat" and not session.heat:
                     continue
@@ -261,6 +261,11 @@ class LayerView:
             for layer in self.ours(*_SPARES):
                 if made.is_spare(layer):
                     yield partial(self._remove, layer)
+
+    def _waits(self, job: Job, slide: Slide) -> bool:
+        """Return whether maps of a slide are to come: of a run at work, on another slide as far as is known by its first maps, none are."""
+        there = {candidate.slide for candidate in self.session.candidates if candidate.run == job.out}
+        return job.alive and job.act != "train" and (not there or slide.name in there)
 
     def _in_order(self) -> Iterator[Callable[[], object]]:
         """Yield the moves of what networks say to below what a person says."""

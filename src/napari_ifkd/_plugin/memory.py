@@ -84,7 +84,7 @@ class Memory(QObject):
         self._timer.setSingleShot(True)
         self._timer.setInterval(_RESTED_MS)
         self._timer.timeout.connect(self._keep)
-        for name in ("threshold", "sigma_px", "heat", "compare", "shown", "a", "b", "candidates", "teacher", "given"):
+        for name in ("threshold", "sigma_px", "heat", "compare", "shown", "a", "b", "candidates", "teacher", "given", "region"):
             session.events[name].connect(self._note, max_args=0)
         viewer.layers.events.inserted.connect(self._come)
         viewer.layers.events.removed.connect(self._note)
@@ -150,6 +150,7 @@ class Memory(QObject):
             session.sigma_px,
             session.heat,
             session.compare,
+            session.region,
             mpp=slide.mpp if slide.mpp_source == "override" else None,
             centre=(float(camera.center[-2]), float(camera.center[-1])),
             zoom=float(camera.zoom) * divided_by(self.viewer),
@@ -197,6 +198,7 @@ class Memory(QObject):
         if first and view is not None and view.model is not None:
             self._take_model(*view.model)
         if view is None:
+            self.session.set_region("tissue")
             show_whole(slide, self.viewer)  # the first one too: its controls make napari's picture smaller
             self._follow(slide, None)
             return
@@ -206,6 +208,7 @@ class Memory(QObject):
         session, camera = self.session, self.viewer.scene.camera
         if view.centre is not None and view.zoom is not None:
             camera.zoom, camera.center = view.zoom / divided_by(self.viewer), (0.0, *view.centre)
+        session.set_region(view.region)
         session.look(threshold=view.threshold, sigma_px=view.sigma_px, heat=view.heat)
         open_now = {candidate.run for candidate in session.candidates if candidate.slide == slide.name}
 

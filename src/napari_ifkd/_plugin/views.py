@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from napari_ifkd.files import write_aside
-from napari_ifkd.session_records import Compare
+from napari_ifkd.session_records import Compare, RegionKind
 
 from .settings import slide_folder, slides_folder
 
@@ -35,6 +35,7 @@ class View:
     centre, zoom : of the camera, world
     shown, a, b : predictions, as run and round; a or b may be what another program marked, as the folder of its map
     runs : that are open for it
+    region : where predictions are made
     brought : files of other programs, as their use ("look", or what they are given for), path, and whether they are seen
     model : that was chosen: weights file, and what it is called
     """
@@ -44,6 +45,7 @@ class View:
     sigma_px: float
     heat: bool
     compare: Compare = "off"
+    region: RegionKind = "tissue"
     mpp: float | None = None
     centre: tuple[float, float] | None = None
     zoom: float | None = None
@@ -119,4 +121,4 @@ def _view_in(file: Path) -> View | None:
         view = View(**{**data, **pairs, "runs": tuple(data["runs"]), "brought": brought})
     except (OSError, ValueError, TypeError, KeyError):
         return None
-    return view if view.compare in get_args(Compare) else None
+    return view if view.compare in get_args(Compare) and view.region in get_args(RegionKind) else None

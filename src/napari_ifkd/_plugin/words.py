@@ -17,7 +17,7 @@ WORDS = {
     "Leave --tumour out": "Leave the field tumour class empty",
     "Give it with --mpp X (": "Give it in the Slide dock (",
     "Give a --region to predict, or settings with `inference: {tissue_only: false}` by --config": (
-        "Choose Visible field or Shapes layer in the Slide dock"
+        "Choose Visible field or Drawn region in the Slide dock"
     ),
     "or --device cpu": "or the CPU as device (Teacher dock)",
     "--slide, or Review, Points in the window": "Review, Points",

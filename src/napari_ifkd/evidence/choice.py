@@ -82,7 +82,7 @@ def settle(among: Candidates, found: Estimates, incumbent: Incumbent | None = No
     if best[0] != own[0]:
         gain, sure = found.compare(best, tuned)
         if sure >= _SURE:
-            reason = f"{_told(among, best)} is better than {_told(among, tuned)} by {gain:.3f} F1, with a probability of {sure:.0%}"
+            reason = f"{_told(among, best)} is better than {_told(among, tuned)} by {gain:.3f} F1, with a probability of {_sure(sure)}"
             return _choice(among, found, best, False, reason)
         better = f"is better by {gain:.3f} F1 with a probability of only {sure:.0%}" if gain >= _ANY else "is as good"
         stays = f"{name} stays: {_told(among, best)} {better}"
@@ -90,8 +90,8 @@ def settle(among: Candidates, found: Estimates, incumbent: Incumbent | None = No
         stays = f"{name} stays: no other has a higher estimated F1"
     gain, sure = found.compare(tuned, own)
     if tuned != own and sure >= _SURE:
-        better = f"{name} is better at {_threshold(among, tuned)} than at {_threshold(among, own)} by {gain:.3f} F1"
-        reason = f"{stays}; {better}, with a probability of {sure:.0%}"
+        better = f"{name} is better at {_threshold(among, tuned)} than at {_threshold(among, own)}, which was set, by {gain:.3f} F1"
+        reason = f"{stays}; {better}, with a probability of {_sure(sure)}"
         return _choice(among, found, tuned, True, reason)
     return _choice(among, found, own, True, f"{stays}; nothing speaks for a threshold other than {_threshold(among, own)}")
 
@@ -119,6 +119,11 @@ def _choice(among: Candidates, found: Estimates, pair: tuple[int, int], kept: bo
 
 def _told(among: Candidates, pair: tuple[int, int]) -> str:
     return f"{among.names[pair[0]]} at {_threshold(among, pair)}"
+
+
+def _sure(probability: float) -> str:
+    """Return a probability that is a share of draws: none of them is no proof that there can be none."""
+    return "over 99%" if probability > 0.99 else f"{probability:.0%}"
 
 
 def _threshold(among: Candidates, pair: tuple[int, int]) -> str:

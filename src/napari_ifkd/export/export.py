@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -166,6 +167,7 @@ def export_run(
         run = _run_of(found.path)
     if run is not None:
         finder.look_in(run)
+        more["accepted"] = None if run.accepted is None else asdict(run.accepted)
     threshold = float(settings.get("threshold", 0.5)) if threshold is None else threshold
     sigma_px = float(settings.get("sigma_px", 0.0)) if sigma_px is None else sigma_px
     files: list[Path] = []

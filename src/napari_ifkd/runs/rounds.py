@@ -34,7 +34,7 @@ def stage_of(index: int, config: Config, stage: str) -> str:
 
 
 class RoundClock:
-    """Tells how long a run still takes, once a round is done: each takes as long as those before.
+    """Tells how long a run still takes: each round as long as those before, or, during the first, as long as that until it is trained.
 
     Parameters
     ----------
@@ -55,10 +55,14 @@ class RoundClock:
 
     def told(self, event: Progress) -> Progress:
         """Return an event of the round at work with what is left of the run."""
-        if not self._took:
+        so_far, step = pace.now() - self._began, event.seconds_left or 0.0
+        if self._took:
+            each = sum(self._took) / len(self._took)
+        elif self._at and self._whole and step and event.stage.endswith("training"):
+            each = so_far + step
+        else:
             return event
-        each = sum(self._took) / len(self._took)
-        here = max(each - (pace.now() - self._began), event.seconds_left or 0.0)
+        here = max(each - so_far, step)
         return dataclasses.replace(event, run_left=here + max(0, self._rounds - self._at) * each)
 
 

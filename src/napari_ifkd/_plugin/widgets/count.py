@@ -14,7 +14,7 @@ from napari_ifkd.annotations.points import read_points, write_points
 from napari_ifkd.runs.folder import RunFolder
 
 from .page import Page
-from .parts import acceptance, button, row, shortcut, text
+from .parts import acceptance, button, emphasise, row, shortcut, text
 from .points_card import points_card
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_ifkd.annotations.points import Answer, Point
-    from napari_ifkd.runs.judgement import Judgement
+    from napari_ifkd.runs.judgement import Judgement, RoundFigures
     from napari_ifkd.slides import Slide
 
     from .dock import Dock
@@ -86,7 +86,7 @@ class CountPage(Page):
         self.fill(self.what, self.start, self.asking, self.accept, self.card)
         acts: dict[str, Callable[[], object]] = {key: partial(self._answer, answer) for answer, (_, key) in ANSWERS.items()}
         self.keys = {key: shortcut(self.asking, key, act) for key, act in {**acts, "B": self._back, "Backspace": self._back}.items()}
-        dock.listen("slide", "run", "shown", to=self._show)
+        dock.listen("slide", "run", "shown", "accepted", to=self._show)
         dock.listen("slide", "run", "job", to=self._recall)
 
     def showEvent(self, event: Any) -> None:
@@ -337,14 +337,21 @@ class CountPage(Page):
         self.bar.setValue(self.at)
         advised = self._judgement.chosen if self._judgement is not None and self._judgement.decides else None
         self.accept.setVisible(advised is not None)
+        emphasise(self.start, advised is None)
         if advised is not None:
-            self.accept.setText(acceptance(advised.round, advised.threshold.value, "the advice: "))
+            taken = self._is_accepted(advised)
+            self.accept.setEnabled(not taken)
+            self.accept.setText("The advice is accepted" if taken else acceptance(advised.round, advised.threshold.value, "the advice: "))
         if counting:
             self.what.setText(f"Is the middle of the ring <b>tumour</b>? Predictions are hidden meanwhile.<br>{self._said()}")
         elif ready:
             self.what.setText(f"{COUNT} places, a key each: a minute says which round to accept, and how good it is.")
         else:
             self.what.setText("Distil first: points judge the rounds of a run.")
+
+    def _is_accepted(self, advised: RoundFigures) -> bool:
+        accepted = self._session.accepted if self._session.run == self._run else None
+        return accepted is not None and (accepted.round, accepted.threshold) == (advised.round, advised.threshold.value)
 
     def _said(self) -> str:
         """Tell the answer here, where one was given before; else that at the place before."""

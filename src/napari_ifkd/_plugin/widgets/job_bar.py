@@ -11,7 +11,7 @@ from napari_ifkd._plugin.words import in_window
 from napari_ifkd.runs.folder import RunFolder
 
 from .log_dialog import LogDialog
-from .parts import Notice, button, row
+from .parts import Notice, button, keep_room, row
 
 if TYPE_CHECKING:
     from napari_ifkd._plugin.bench import Bench
@@ -86,8 +86,7 @@ class JobBar(QWidget):
         else:
             self.bar.setRange(0, 1)  # no busy bar: its animation would redraw the whole canvas thirty times a second
             self.bar.setValue(0)
-        lines = _LINES + self._named
-        self.line.setMinimumHeight(lines * self.line.fontMetrics().lineSpacing() if job.alive else 0)  # the buttons below stay
+        keep_room(self.line, ["\n".join("x" * (_LINES + self._named))] if job.alive else [])  # the buttons below stay
         accepted = self.session.accepted if self.session.run == job.out else None
         told = job_line(job, accepted) if self._is_here(job) else "Done, on another slide."
         self.line.setText(f"{job.out.name}\n{told}" if self._named and told else told)

@@ -39,11 +39,24 @@ def heading(text: str) -> QLabel:
     return label
 
 
+class _Text(QLabel):
+    """A label that keeps room for some lines."""
+
+    def __init__(self, lines: int) -> None:
+        super().__init__()
+        self._lines = lines
+
+    def showEvent(self, event: Any) -> None:
+        """Keep the room: the style, which has a say in it, is known by now."""
+        super().showEvent(event)
+        if self._lines:
+            keep_room(self, ["<br>".join("x" * self._lines)])
+
+
 def text(tooltip: str = "", *, lines: int = 0) -> QLabel:
     """Return a label for running text that wraps, with selectable words; up to so many lines, what lies below does not move."""
-    label = QLabel()
+    label = _Text(lines)
     label.setAlignment(Qt.AlignmentFlag.AlignTop)
-    label.setMinimumHeight(lines * label.fontMetrics().lineSpacing())
     label.setWordWrap(True)
     label.setTextFormat(Qt.TextFormat.RichText)
     label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
@@ -97,11 +110,18 @@ def button(label: str, tooltip: str, clicked: Callable[[], object], *, main: boo
 
     made.clicked.connect(lambda: pressed())
     if main:
-        made.setStyleSheet(
-            f"QPushButton {{background: {ACTION}; color: white; font-weight: bold; padding: 5px;}}"
-            "QPushButton:disabled {background: rgba(128, 128, 128, 70); color: rgba(128, 128, 128, 255);}"
-        )
+        emphasise(made, True)
     return made
+
+
+def emphasise(made: QPushButton, main: bool) -> None:
+    """Fill a button with colour, as the one to press next, or let it look like any other."""
+    style = (
+        f"QPushButton {{background: {ACTION}; color: white; font-weight: bold; padding: 5px;}}"
+        "QPushButton:disabled {background: rgba(128, 128, 128, 70); color: rgba(128, 128, 128, 255);}"
+    )
+    if bool(made.styleSheet()) != main:  # a style sheet costs time
+        made.setStyleSheet(style if main else "")
 
 
 def allow(made: QPushButton, why_not: str = "") -> None:

@@ -20,7 +20,7 @@ def points_card(judgement: Judgement | None, pair: tuple[int, ...], notes: list[
     pair : rounds of A and B, which are told of where there is no room for all
     notes : warnings to begin with
     """
-    from napari_ifkd.runs.judgement import TOLD_BY
+    from napari_ifkd.runs.judgement import TOLD_BY, about
 
     said = [f"<span style='color:#E69F00'>⚠</span> {note}" for note in notes]
     if judgement is None:
@@ -37,7 +37,8 @@ def points_card(judgement: Judgement | None, pair: tuple[int, ...], notes: list[
     ]
     table = "".join("<tr>" + "".join(f"<td style='padding-right:7px'>{cell}</td>" for cell in line) + "</tr>" for line in rows)
     tumour = judgement.tumour_mm2
-    truly = f"<br>Tumour by the points: {tumour.value:.3g} mm² ({tumour.low:.3g} to {tumour.high:.3g})" if tumour is not None else ""
+    areas = None if tumour is None else [about(area) for area in (tumour.value, tumour.low, tumour.high)]
+    truly = f"<br>Tumour by the points: ≈ {areas[0]} mm² ({areas[1]} to {areas[2]})" if areas is not None else ""
     advice = "Keep the teacher" if judgement.kept else f"Accept {judgement.chosen.name}"
     head = f"<b>{advice}</b> at threshold {judgement.chosen.threshold.value:.3g}" if judgement.decides else "<b>Not decided</b>"
     by = TOLD_BY[judgement.by]

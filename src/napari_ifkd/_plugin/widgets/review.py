@@ -39,9 +39,7 @@ class ReviewDock(Dock):
         self.steps.setPageStep(1)
         self.steps.setTickPosition(QSlider.TickPosition.TicksBelow)
         self.about = text("What is known of this round")
-        self.about.setTextInteractionFlags(Qt.TextInteractionFlag.TextBrowserInteraction)  # its link answers to keys too
-        self.about.linkActivated.connect(self._ask_why)
-        self._why = False  # whether all of the reason is told
+        self._why = False  # whether reasons are told
         self.warning = Notice()
         self.threshold = LookSliders(self, "threshold")["threshold"]
         self.accept = button(
@@ -51,6 +49,9 @@ class ReviewDock(Dock):
             main=True,
         )
         self.accepted = text("What was accepted", lines=2)
+        for label in (self.about, self.accepted):
+            label.setTextInteractionFlags(Qt.TextInteractionFlag.TextBrowserInteraction)  # its link answers to keys too
+            label.linkActivated.connect(self._ask_why)
         self.reuse = button("Go on from it", "Make what was accepted the model: the next distillation takes it as teacher", self._reuse)
         self.accept.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)  # however long it is, the dock stays as wide
         self.add(
@@ -133,11 +134,13 @@ class ReviewDock(Dock):
         decided, _, because = reason.partition(": ")
         said = f"When it ended: {decided.removesuffix('.')}." if reason else "The network as it came, before any round."
         if because:
-            colour = self.about.palette().windowText().color().name()  # Qt's blue cannot be read on every theme
-            link = f"<a href='why' style='color:{colour}'>{'Less' if self._why else 'Why?'}</a>"
-            said = f"{f'When it ended: {reason}' if self._why else said} {link}"
+            said = f"{f'When it ended: {reason}' if self._why else said} {self._link()}"
         said += " It looked at a region of the slide only." if candidate.of_region else ""
         return f"<b>{escape(candidate.run.name)}</b>. {said}"
+
+    def _link(self) -> str:
+        """Return the word that asks for reasons; Qt's blue cannot be read on every theme."""
+        return f"<a href='why' style='color:{self.about.palette().windowText().color().name()}'>{'Less' if self._why else 'Why?'}</a>"
 
     def _ask_why(self, _: str) -> None:
         self._why = not self._why
@@ -194,6 +197,7 @@ class ReviewDock(Dock):
             by = "" if accepted.by == "user" else f" by {accepted.by}"
             when = f"{datetime.fromisoformat(accepted.time).astimezone():%Y-%m-%d %H:%M}"
             told = f"✓ Accepted{by}: {name} at threshold {accepted.threshold:.3g}, {when}"
-            self.accepted.setText(f"{told}<br>{escape(accepted.reason)}" if accepted.reason else told)
+            because = f" {self._link()}" + (f"<br>{escape(accepted.reason)}" if self._why else "") if accepted.reason else ""
+            self.accepted.setText(told + because)
         else:
             self.accepted.setText("Nothing accepted yet.")

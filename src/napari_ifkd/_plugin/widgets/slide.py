@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _MPP, _DECIMALS = 0.5, 4  # offered where a file has none, um/px; and how exactly it is asked for
 TIMES = "\N{MULTIPLICATION SIGN}"
-REGIONS = {"Whole tissue": "tissue", "Visible field": "field", "Shapes layer": "shapes"}
+REGIONS = {"Whole tissue": "tissue", "Visible field": "field", "Drawn region": "shapes"}
 
 
 class SlideDock(Dock):
@@ -61,7 +61,7 @@ class SlideDock(Dock):
             choices=list(REGIONS.items()),
             orientation="vertical",
             label="",
-            tooltip="Where Predict looks: all tissue, what the window shows now, or the closed shapes of the chosen shapes layer",
+            tooltip="Where Predict looks: all tissue, what the window shows now, or the polygons you draw, in a shapes layer of yours too",
         )
         self.offer = Offer(self.bench)
         self.stranger = Notice()
@@ -162,6 +162,8 @@ class SlideDock(Dock):
 
     def _show_shapes(self) -> None:
         slide, drawing = self.session.slide, self.bench.drawings.drawing == "region"
+        with self.region.changed.blocked():
+            self.region.value = self.session.region
         for part in (self.draw, self.shapes):
             part.setVisible(self.session.region == "shapes")
         self.draw.setEnabled(slide is not None)
