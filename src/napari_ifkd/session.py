@@ -82,6 +82,7 @@ class Session:
         """Begin with no run."""
         self._story: RunStory | None = None
         self._judged: dict[Path, Accepted | None] = {}  # what was accepted of each run
+        self.held = False  # whether somebody works on what is shown: new rounds of its run do not take its place
 
     # --- slides
 
@@ -283,7 +284,9 @@ class Session:
         if isinstance(event, MapReady):
             self._drop_former(story.job)
             self._add(c for c in story.candidates if (c.round, c.slide) == (event.round, event.slide))
-        elif isinstance(event, RunDone) and story.job.act == "distill" and not self._comparing:  # end on the round it recommends
+        elif (
+            isinstance(event, RunDone) and story.job.act == "distill" and not (self._comparing or self.held)
+        ):  # end on the round it recommends
             self.show_round(event.accepted_round)
             if self.accepted is not None:
                 self.look(threshold=self.accepted.threshold)
@@ -367,7 +370,8 @@ class Session:
                 self.shown = None
             return
         last, predicted_now = here[-1], new[-1].act == "predict"
-        if last.act == "distill" and self._comparing and not predicted_now:  # under the user's eyes
+        busy = self._comparing or (self.held and self.shown in there)
+        if last.act == "distill" and busy and not predicted_now:  # under the user's eyes
             self._choose_pair()
             return
         if predicted_now:

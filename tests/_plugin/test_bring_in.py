@@ -129,7 +129,11 @@ def test_files_for_the_next_distillation(window: Any, part: Any, drawn: Path, tm
     assert session.given_here() == {}
     window.bench.look_at(here)
     assert all(layer.visible for layer in lies)
-    window.click("Export", part.forget)
+    window.click("Export", part.forget["regions"])
+    assert list(session.given_here()) == ["reference"]
+    assert part.forget["reference"].isVisible()
+    assert not part.forget["regions"].isVisible()
+    window.click("Export", part.forget["reference"])
     assert session.given_here() == {}
     assert "chooses" not in distill.what.text()
     assert not [layer for layer in layers.ours("brought") if layer in lies]

@@ -165,7 +165,7 @@ def test_settings_and_a_compared_file_come_back(
     assert sorted(tag(layer)["use"] for layer in later.ours("brought")) == ["look", "reference"]
     later.front("Export")
     later.click("Export", later.docks["Export"].bring_fold.button)
-    later.click("Export", later.docks["Export"].bring_in.forget)
+    later.click("Export", later.docks["Export"].bring_in.forget["reference"])
     assert not later.session.given
     assert [tag(layer)["use"] for layer in later.ours("brought")] == ["look"]
     assert later.session.b.round == 1
@@ -425,10 +425,11 @@ def test_what_was_said_of_each_slide_goes_on_in_a_run_on_all(
     for folder in (run, second):
         window.bench.open(folder.path)
         window.wait(lambda folder=folder: session.shown is not None and session.shown.run == folder.path)
-    window.wait(lambda: session.teacher is not None and distill.known.text() == "Corrections of second count too.")
+    window.wait(lambda: session.teacher is not None and distill.known.text() == "Taken along: corrections of second.")
     window.click("Distill", distill.all_slides)
-    window.wait(lambda: "Corrections of run, on tiny.tif, count too." in distill.known.text())
-    assert "Corrections of second, on other.tif, count too." in distill.known.text()
+    window.wait(lambda: "corrections of run (tiny.tif)" in distill.known.text())
+    assert "corrections of second (other.tif)" in distill.known.text()
+    assert "corrections and rejected lesions are not in them" in distill.reason.text()
     window.click("Distill", distill.run)
     (words,) = commands
     assert [words[at + 1] for at, word in enumerate(words) if word == "--judged"] == [str(second.path), str(run.path)]

@@ -566,6 +566,12 @@ def test_painted_corrections_are_written_shown_and_taken_back(window: Any, revie
     window.wait(lambda: Corrections.open(path).is_empty)
     window.wait(lambda: not window.ours("corrections"))
     assert not correct.undo.isEnabled()
+    window.click("Review", correct.redo)
+    window.wait(correct.undo.isEnabled)
+    assert Corrections.open(path).area_mm2() == area
+    assert not correct.redo.isEnabled()
+    window.click("Review", correct.undo)
+    window.wait(lambda: not window.ours("corrections") and correct.redo.isEnabled())
     page(window, reviewed, "Compare")
     assert not reviewed.compare.corrections.isVisible()
     taken_back = Corrections.open(path)

@@ -24,7 +24,19 @@ def test_the_last_act_on_these_corrections_is_taken_back_first(tmp_path: Path) -
     assert not undos.any_of(here)
     assert undos.any_of(there)
     undos.take_back(here)  # nothing is left
+    assert undos.any_taken_back(here)
+    assert not undos.any_taken_back(there)
     assert back == ["second", "first"]
+    undos.do_again(here)
+    assert undos.any_of(here)
+    undos.act(there, lambda: (None, lambda: None))
+    undos.do_again(here)
+    undos.do_again(here)  # nothing is left
+    for _ in range(3):
+        undos.take_back(here)
+    assert back == ["second", "first", "second", "first"]
+    undos.act(here, lambda: (None, lambda: None))  # what was taken back before is of the past
+    assert not undos.any_taken_back(here)
 
 
 def test_what_failed_is_not_forgotten(tmp_path: Path) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+import shapely
 
-from napari_ifkd.annotations.verdicts import Verdict, read_verdicts, write_verdicts
+from napari_ifkd.annotations.verdicts import Verdict, outline_of, read_verdicts, write_verdicts
 from napari_ifkd.errors import AnnotationError
 
 if TYPE_CHECKING:
@@ -22,6 +25,18 @@ def test_there_and_back(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["v.csv"]
 
 
+def test_outlines_are_kept_short(tmp_path: Path) -> None:
+    square = shapely.box(10, 20, 30, 50)
+    kept = [replace(TWO[1], outline=outline_of(square, 1.0))]
+    write_verdicts(tmp_path / "v.csv", kept)
+    assert read_verdicts(tmp_path / "v.csv") == kept
+    assert shapely.from_wkt(kept[0].outline).equals(square)
+    angles = np.linspace(0, 2 * np.pi, 40_000, endpoint=False)
+    ragged = shapely.Polygon(np.stack([np.cos(angles), np.sin(angles)], 1) * (9000 + 40 * (np.arange(40_000) % 2))[:, None])
+    write_verdicts(tmp_path / "v.csv", [replace(kept[0], outline=outline_of(ragged, 1.0))])
+    assert shapely.from_wkt(read_verdicts(tmp_path / "v.csv")[0].outline).area == pytest.approx(ragged.area, rel=0.02)
+
+
 def test_a_table_of_before_knows_no_areas(tmp_path: Path) -> None:
     (tmp_path / "v.csv").write_text(HEAD + "a,1,2,accept,0,0.5,t\n")
     assert read_verdicts(tmp_path / "v.csv") == [Verdict("a", 1, 2, "accept", 0, 0.5, "t")]
@@ -30,7 +45,15 @@ def test_a_table_of_before_knows_no_areas(tmp_path: Path) -> None:
 HEAD = "slide,x,y,verdict,round,threshold,time\n"
 
 
-@pytest.mark.parametrize("text", ["slide,x\na,1\n", HEAD + "a,1,2,maybe,0,0.5,t\n", HEAD + "a,nan,2,accept,0,0.5,t\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "slide,x\na,1\n",
+        HEAD + "a,1,2,maybe,0,0.5,t\n",
+        HEAD + "a,nan,2,accept,0,0.5,t\n",
+        HEAD[:-1] + ",outline\na,1,2,accept,0,0.5,t,POLY\n",
+    ],
+)
 def test_what_is_no_table_of_verdicts(tmp_path: Path, text: str) -> None:
     (tmp_path / "v.csv").write_text(text)
     with pytest.raises(AnnotationError, match=r"v\.csv.*(verdict|columns)"):

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import shapely
 import tifffile
 from scipy import ndimage
 
-from napari_ifkd.annotations.verdicts import Verdict, write_verdicts
+from napari_ifkd.annotations.verdicts import Verdict, Word, outline_of, write_verdicts
 from napari_ifkd.config import Config
 from napari_ifkd.events import MapReady
 from napari_ifkd.export import export_run
@@ -70,6 +71,30 @@ def test_a_verdict_is_not_of_what_its_lesion_flowed_into(make_map: Callable[...,
     together = lesions_of(make_map(values, scale=(2.0, 2.0)), 0.5, 0)
     assert verdicts_on(together, [one, other], found) == (["reject"], 0)
     assert verdicts_on(together, [one, replace(other, verdict="accept")], found)[0] == [None]
+
+
+def test_a_verdict_is_of_the_parts_its_lesion_falls_into(make_map: Callable[..., Any]) -> None:
+    values = np.full((300, 400), 20, np.uint8)
+    values[100:140, 100:200] = 150  # one lesion, with three in it at a higher threshold, and another beside it
+    values[110:120, 110:120], values[110:120, 140:150], values[120:130, 170:190] = 220, 220, 220
+    values[100:140, 300:320] = 220
+    found = make_map(values, scale=(2.0, 4.0))
+    whole = max(lesions_of(found, 0.5, 0), key=lambda lesion: lesion.area_px)
+    outline = outline_of(shapely.transform(whole.polygon, lambda xy: xy * (4.0, 2.0)), 1.0)
+    px_mm2 = found.pixel_size_um_yx[0] * found.pixel_size_um_yx[1] / 1e6
+    judged = replace(said(4 * 115, 2 * 115), area_mm2=4000 * px_mm2, outline=outline)
+
+    def words(*verdicts: Verdict) -> tuple[dict[int, Word | None], int]:
+        parts = lesions_of(found, 0.8, 0)
+        told, unused = verdicts_on(parts, verdicts, found)
+        return {round(part.polygon.centroid.x): word for part, word in zip(parts, told, strict=True)}, unused
+
+    assert words(judged) == ({115: "reject", 145: "reject", 180: "reject", 310: None}, 0)
+    assert words(replace(judged, outline="")) == ({115: "reject", 145: None, 180: None, 310: None}, 0)  # tables of before
+    one = said(4 * 145, 2 * 115, "accept")
+    assert words(judged, one)[0] == {115: "reject", 145: "accept", 180: "reject", 310: None}  # the last word
+    assert words(one, judged)[0][145] == "reject"
+    assert verdicts_on(lesions_of(found, 0.05, 0), [judged], found) == ([None], 1)  # of what it flowed into it is not
 
 
 def test_what_was_rejected_is_in_no_format(found: Any, make_map: Callable[..., Any], tmp_path: Path) -> None:

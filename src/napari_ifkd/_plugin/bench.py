@@ -252,7 +252,7 @@ class Bench:
         """Raise InputError where something is painted that does not count yet."""
         if any(not np.array_equal(layer.data, tag(layer)["before"]) for layer in self.layers.ours("correcting")):
             where = "" if self.painted_on is None else f" on {self.painted_on[0].name}"
-            raise InputError("corrections", f"are painted{where} and not written back", "Press Write back or Discard in Review, Correct")
+            raise InputError("corrections", f"what is painted{where} is not written back", "Press Write back or Discard in Review, Correct")
 
     # --- what happens in the viewer
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 MASK_FILES = "Masks (*.geojson *.json *.gz *.xml *.tif *.tiff *.png);;All files (*)"
 MEANINGS = ("tumour", "normal", "exclusion", "other")  # labels 1 to 4
 _COLOURS = dict(enumerate((SAID_TUMOUR, NORMAL, EXCLUSION, BOTH), start=1))
+_NAMED = {"reference": " · reference", "regions": " · weak regions"}
 _LONGEST_PX = 4096  # that regions are drawn on
 
 
@@ -90,7 +91,8 @@ def lay(viewer: Any, layer: LayerData, use: str, *, visible: bool = True) -> Non
     keys = ("kind", "of", "use", "path") if use == "look" else ("kind", "of", "use")  # of each other use a slide has one
     for old in [old for old in viewer.layers if all({"use": "look", **tag(old)}.get(key) == known.get(key) for key in keys)]:
         viewer.layers.remove(old)
-    viewer.add_labels(data, **{**options, "metadata": {KEY: known}}, visible=visible)
+    name = f"{options['name']}{_NAMED.get(use, '')}"
+    viewer.add_labels(data, **{**options, "name": name, "metadata": {KEY: known}}, visible=visible)
 
 
 def laid(viewer: Any, slide: Slide, *uses: str) -> list[Any]:

@@ -1,4 +1,4 @@
-"""How what was done to the corrections of a slide is taken back."""
+"""How what was done to the corrections of a slide is taken back, and done again."""
 
 from __future__ import annotations
 
@@ -19,17 +19,19 @@ _Told = TypeVar("_Told")
 
 
 @dataclass(frozen=True, eq=False)
-class _Undo:
+class _Act:
     path: Path
-    act: Callable[[], object]
+    change: Callable[[], tuple[object, Callable[[], object]]]
+    back: Callable[[], object]
 
 
 class Undos:
-    """Acts on corrections, one at a time, and how each is taken back."""
+    """Acts on corrections, one at a time, and how each is taken back, and done again."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._undos: list[_Undo] = []  # the last one last
+        self._done: list[_Act] = []  # the last one last
+        self._taken_back: list[_Act] = []
 
     def act(self, path: Path, change: Callable[[], tuple[_Told, Callable[[], object]]]) -> _Told:
         """Change corrections; for a thread.
@@ -41,20 +43,39 @@ class Undos:
         """
         with self._lock:
             told, back = change()
-            self._undos = [*self._undos, _Undo(path, back)][-_MOST:]
+            self._done = [*self._done, _Act(path, change, back)][-_MOST:]
+            self._taken_back = [act for act in self._taken_back if act.path != path]
         return told
 
     def any_of(self, path: Path) -> bool:
         """Return whether an act on these corrections can be taken back."""
-        return any(undo.path == path for undo in self._undos)
+        return _last(self._done, path) is not None
+
+    def any_taken_back(self, path: Path) -> bool:
+        """Return whether an act on these corrections that was taken back can be done again."""
+        return _last(self._taken_back, path) is not None
 
     def take_back(self, path: Path) -> None:
         """Take the last act on these corrections back, if there was one; for a thread."""
         with self._lock:
-            last = next((undo for undo in reversed(self._undos) if undo.path == path), None)
+            last = _last(self._done, path)
             if last is not None:
-                last.act()
-                self._undos = [undo for undo in self._undos if undo is not last]
+                last.back()
+                self._done = [act for act in self._done if act is not last]
+                self._taken_back = [*self._taken_back, last][-_MOST:]
+
+    def do_again(self, path: Path) -> None:
+        """Do what was taken back last of these corrections once more; for a thread."""
+        with self._lock:
+            last = _last(self._taken_back, path)
+            if last is not None:
+                _, back = last.change()
+                self._taken_back = [act for act in self._taken_back if act is not last]
+                self._done = [*self._done, _Act(path, last.change, back)][-_MOST:]
+
+
+def _last(acts: list[_Act], path: Path) -> _Act | None:
+    return next((act for act in reversed(acts) if act.path == path), None)
 
 
 class Before:

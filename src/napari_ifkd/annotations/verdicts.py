@@ -9,11 +9,15 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
+import shapely
+
 from napari_ifkd.errors import AnnotationError
 from napari_ifkd.files import cannot_write, write_aside
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from shapely.geometry.base import BaseGeometry
 
 Word = Literal["accept", "reject"]
 
@@ -30,6 +34,7 @@ class Verdict:
     round, threshold : of the mask that was looked at
     time : UTC, ISO 8601
     area_mm2 : of the lesion that was looked at, None in tables of before
+    outline : of that lesion, WKT in level-0 px; "" in tables of before
     """
 
     slide: str
@@ -40,9 +45,24 @@ class Verdict:
     threshold: float
     time: str
     area_mm2: float | None = None
+    outline: str = ""
 
 
+_LONGEST = 60_000  # characters of an outline: tables are read with fields of twice that
 _COLUMNS = tuple(field.name for field in fields(Verdict))
+
+
+def outline_of(lesion: BaseGeometry, least_px: float) -> str:
+    """Return the outline of a lesion as a verdict keeps it.
+
+    Parameters
+    ----------
+    lesion : (x, y) in level-0 px
+    least_px : details below so many level-0 px are left out; below more where there are very many
+    """
+    while len(told := str(shapely.to_wkt(lesion.simplify(least_px), rounding_precision=1))) > _LONGEST:
+        least_px *= 2
+    return told
 
 
 def read_verdicts(path: str | Path) -> list[Verdict]:
@@ -61,11 +81,13 @@ def read_verdicts(path: str | Path) -> list[Verdict]:
         for number, line in enumerate(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))), start=2):
             x, y, threshold = (float(line[name]) for name in ("x", "y", "threshold"))
             area = float(line["area_mm2"]) if line.get("area_mm2") else None
+            outline = line.get("outline") or ""
+            shapely.from_wkt(outline or "POINT EMPTY")
             if line["verdict"] not in ("accept", "reject") or not all(map(math.isfinite, (x, y, threshold, area or 0))):
                 raise AnnotationError(path, f"line {number} is no verdict", f"Give the columns {','.join(_COLUMNS)}; accept or reject")
             word = cast("Word", line["verdict"])
-            found.append(Verdict(line["slide"], x, y, word, int(line["round"]), threshold, line["time"], area))
-    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+            found.append(Verdict(line["slide"], x, y, word, int(line["round"]), threshold, line["time"], area, outline))
+    except (OSError, ValueError, KeyError, TypeError, csv.Error, shapely.errors.ShapelyError) as error:
         cause = f"cannot be read as verdicts ({type(error).__name__}: {str(error)[:80]})"
         raise AnnotationError(path, cause, f"Give a comma-separated table with the columns {','.join(_COLUMNS)}") from error
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import shapely
 
 from napari_ifkd.annotations.verdicts import read_verdicts
@@ -14,7 +15,7 @@ from .mask import bands_of
 from .outlines import Outline, OutlineTracer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from shapely.geometry.base import BaseGeometry
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from .mask import Source
 
 _GROWN = 2.0  # how much larger than what was judged a lesion may be
+_INSIDE = 0.8  # share of a lesion inside what was judged from which it is a part of that
 
 
 def lesions_of(
@@ -66,7 +68,8 @@ def verdicts_on(outlines: Sequence[Outline], verdicts: Sequence[Verdict], source
     """Return what was said of each lesion, None of those nobody judged, and how many places that were judged hold for no lesion.
 
     The last verdict inside a lesion counts, unless the lesion is more than twice as large as what was judged so in it: at a lower threshold
-    lesions flow together, and what was said of one is not said of all.
+    lesions flow together, and what was said of one is not said of all. Where a lesion falls apart, at a higher threshold, what was said of
+    it is said of its parts.
 
     Parameters
     ----------
@@ -84,15 +87,30 @@ def verdicts_on(outlines: Sequence[Outline], verdicts: Sequence[Verdict], source
     held: dict[int, list[Verdict]] = {}
     for place, lesion in shapely.STRtree([outline.polygon for outline in outlines]).query(points, predicate="intersects").T.tolist():
         held.setdefault(lesion, []).append(places[place])
-    used = 0
+    holding: dict[int, list[Verdict]] = {}
     for lesion, inside in held.items():
         last = max(inside, key=lambda verdict: order[id(verdict)])
         alike = [verdict.area_mm2 for verdict in inside if verdict.verdict == last.verdict]
         area = outlines[lesion].area_px * side_y * side_x / 1e6
         if None in alike or area <= _GROWN * sum(known for known in alike if known is not None):
-            said[lesion] = last.verdict
-            used += len(inside)
-    return said, len(places) - used
+            holding[lesion] = inside
+    for lesion, verdict in _parts(outlines, places, (scale_x, scale_y)):
+        holding.setdefault(lesion, []).append(verdict)
+    for lesion, verdicts_here in holding.items():
+        said[lesion] = max(verdicts_here, key=lambda verdict: order[id(verdict)]).verdict
+    return said, len(places) - len({id(verdict) for verdicts_here in holding.values() for verdict in verdicts_here})
+
+
+def _parts(outlines: Sequence[Outline], places: Sequence[Verdict], scale_xy: tuple[float, float]) -> Iterator[tuple[int, Verdict]]:
+    """Yield lesions, by index, that lie within what was judged, and the verdict on that."""
+    kept = [verdict for verdict in places if verdict.outline]
+    judged = shapely.transform(shapely.from_wkt([verdict.outline for verdict in kept]), lambda xy: xy / scale_xy)
+    lesions = np.asarray([outline.polygon for outline in outlines], object)
+    one, other = shapely.STRtree(lesions).query(judged, predicate="intersects")
+    common = shapely.area(shapely.intersection(lesions[other], judged[one]))
+    for place, lesion, share in zip(one.tolist(), other.tolist(), common / shapely.area(lesions[other]), strict=True):
+        if share >= _INSIDE:
+            yield lesion, kept[place]
 
 
 def verdicts_for(run: RunFolder, source: Source) -> list[Verdict]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +29,7 @@ from .parts import button, row, text
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from napari_ifkd.session_records import GivenUse
     from napari_ifkd.slides import Slide
 
     from .dock import Dock
@@ -40,6 +43,7 @@ USES = {
     "Reference": ("reference", "Let it choose round and threshold of the next distillation of this slide; nothing learns from it"),
     "Weak regions": ("regions", "Let the next distillation of this slide learn from it as rough labels: tumour, no tumour, exclusion"),
 }
+GIVEN: dict[GivenUse, str] = {"reference": "Reference", "regions": "Weak regions"}
 
 
 class BringIn(QWidget):
@@ -72,8 +76,12 @@ class BringIn(QWidget):
         self.rest.setToolTip("The file is the whole truth: what it does not mark is normal, wherever the run looked")
         self.bring = button("Bring in", "Read the file and use it as chosen", self._bring)
         self.told = text("What was brought in")
-        self.given = text("Files for the next distillation of this slide")
-        self.forget = button("Forget", "Leave reference and weak regions out of the next distillation", self._forget)
+        self.given = {use: text("For the next distillation of this slide") for use in GIVEN}
+        self.forget = {
+            use: button("Forget", f"Leave this {what.lower()} out of the next distillation", partial(self._forget, use))
+            for use, what in GIVEN.items()
+        }
+        self._rows = {use: row(self.given[use], self.forget[use], stretch=(1, 0)) for use in GIVEN}
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 0, 0, 0)
         layout.setSpacing(4)
@@ -83,7 +91,7 @@ class BringIn(QWidget):
             self.rest,
             self.bring,
             self.told,
-            row(self.given, self.forget, stretch=(1, 0)),
+            *self._rows.values(),
         ):
             layout.addWidget(part)
         self.use.currentTextChanged.connect(self._explain)
@@ -111,11 +119,10 @@ class BringIn(QWidget):
         ready = session.slide is not None and path.name != "" and path.exists() and (kind != "corrections" or session.shown is not None)
         self.bring.setEnabled(ready and not self._busy)
         given = session.given_here()
-        self.given.setText(
-            "<br>".join(f"{'Reference' if use == 'reference' else 'Weak regions'}: {path.name}" for use, path in given.items())
-        )
-        self.forget.setText("Forget both" if len(given) > 1 else "Forget")
-        self.forget.setVisible(bool(given))
+        for use, what in GIVEN.items():
+            self._rows[use].setVisible(use in given)
+            if use in given:
+                self.given[use].setText(f"{what}: {escape(given[use].name)}")
 
     def _bring(self) -> None:
         session, kind, path = self._dock.session, self._kind(), Path(str(self.file.value))
@@ -148,7 +155,7 @@ class BringIn(QWidget):
             elif kind == "regions":
                 drawn = path
                 if is_image(path):  # weak regions are drawn: go round what is marked
-                    drawn = runs_folder() / "brought" / f"{path.name}-on-{slide.name}.geojson"
+                    drawn = runs_folder() / "brought" / slide.name / f"{path.stem}.geojson"
                     import_mask(path, slide, drawn, mpp=Config().tiles.mpp)
                 regions = read_regions(drawn, slide)
                 if all(region.meaning == "other" for region in regions):
@@ -186,12 +193,11 @@ class BringIn(QWidget):
         self._show()
         self._dock.say_error(error)
 
-    def _forget(self) -> None:
+    def _forget(self, use: GivenUse) -> None:
         viewer, slide = self._dock.bench.viewer, self._dock.session.slide
         if slide is None:
             return
-        for use in list(self._dock.session.given_here()):
-            self._dock.session.give(use, None)
-            for layer in laid(viewer, slide, use):
-                viewer.layers.remove(layer)
+        self._dock.session.give(use, None)
+        for layer in laid(viewer, slide, use):
+            viewer.layers.remove(layer)
         self.told.setText("")

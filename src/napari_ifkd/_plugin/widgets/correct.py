@@ -68,9 +68,17 @@ class CorrectPage(Page):
             "Put the corrections back as they were before the last Write back, or before a file was brought in",
             self._undo,
         )
+        self.redo = button("Redo", "Write what was taken back last once more", self._redo)
         self.told = text("The corrections of this slide")
         self.brushes = row(self.tumour, self.normal, self.erase)
-        self.fill(self.what, self.begin, self.brushes, row(self.write, self.discard, stretch=(1, 0)), self.undo, self.told)
+        self.fill(
+            self.what,
+            self.begin,
+            self.brushes,
+            row(self.write, self.discard, stretch=(1, 0)),
+            row(self.undo, self.redo, stretch=(1, 0)),
+            self.told,
+        )
         self._viewer.layers.events.removed.connect(self._removed)
         self.destroyed.connect(lambda: self._viewer.layers.events.removed.disconnect(self._removed))
         dock.listen("slide", "shown", to=self._show)
@@ -192,11 +200,17 @@ class CorrectPage(Page):
         self._viewer.layers.remove(layer)
 
     def _undo(self) -> None:
+        self._change(self._dock.bench.undos.take_back)
+
+    def _redo(self) -> None:
+        self._change(self._dock.bench.undos.do_again)
+
+    def _change(self, act: Callable[[Path], None]) -> None:
         path = self._path()
         if path is not None:
             self._busy = True
             self._show()
-            self._dock.in_thread(lambda: self._dock.bench.undos.take_back(path), lambda _: self._rested(), self._failed)
+            self._dock.in_thread(lambda: act(path), lambda _: self._rested(), self._failed)
 
     def _path(self) -> Path | None:
         """Return where the corrections of what is shown are kept."""
@@ -246,7 +260,9 @@ class CorrectPage(Page):
         self.write.setEnabled(painting and idle and self._dock.bench.painted_on is not None)
         self.begin.setEnabled(self._session.shown is not None and not painting and idle)
         path = self._path()
-        self.undo.setEnabled(path is not None and self._dock.bench.undos.any_of(path) and not painting and idle)
+        undos, may = self._dock.bench.undos, not painting and idle
+        self.undo.setEnabled(path is not None and undos.any_of(path) and may)
+        self.redo.setEnabled(path is not None and undos.any_taken_back(path) and may)
 
     def _refresh(self, slide: Slide, path: Path) -> None:
         """Show all corrections of a slide, small, and tell their areas."""

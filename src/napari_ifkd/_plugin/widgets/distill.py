@@ -33,7 +33,7 @@ class DistillDock(Dock):
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer)
         self.what = text("What the run starts from")
-        self.known = text("What you corrected and answered before counts in the next run")
+        self.known = text("Corrections teach the next rounds, answered points choose among them, verdicts on lesions hold for their masks")
         self.warning = Notice()
         self.main = form(
             setting("rounds.rounds", "Rounds"),
@@ -140,13 +140,13 @@ class DistillDock(Dock):
 
         def look() -> list[str]:
             told = [(slide.name, run.name, known_of(RunFolder(run), slide, names)) for slide, run in judged]
-            said = [(f"{known[:1].upper()}{known[1:]} of {run}", slide) for slide, run, known in told if known]
-            return [f"{known}, on {slide}, count too." if self._several else f"{known} count too." for known, slide in said]
+            return [f"{known} of {run}{f' ({slide})' if self._several else ''}" for slide, run, known in told if known]
 
         def found(known: list[str]) -> None:
             if asked == self._looks:
-                self.known.setText("<br>".join(map(escape, known)))
+                self.known.setText(f"Taken along: {'; '.join(map(escape, known))}.")
                 self.known.setVisible(bool(known))
+                self._show_rounds()
 
         self._looks += 1
         asked = self._looks
@@ -220,7 +220,8 @@ class DistillDock(Dock):
         self.table.select_round(index)
         done = next((r for r in session.rounds if r.index == index), None)
         reason = done.decision.reason if done is not None and done.decision is not None else ""
-        self.reason.setText(" ".join(part for part in (reason, self._growth(index)) if part))
+        apart = "Areas as the networks say: corrections and rejected lesions are not in them." if not self.known.isHidden() else ""
+        self.reason.setText(" ".join(part for part in (reason, self._growth(index), apart) if part))
 
     def _growth(self, index: int | None) -> str:
         """Say so where the mask of a round covers much more or less of the slide than the teacher's."""

@@ -88,6 +88,8 @@ class Dock(QScrollArea):
     napari_viewer : the viewer (napari passes it by this name)
     """
 
+    holds = False  # whether who is in this dock works on the prediction that is shown
+
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__()
         self.box: QMessageBox | None = None  # the question that is asked now, and the button that says yes
@@ -167,6 +169,8 @@ class Dock(QScrollArea):
         if front == self.content.isVisibleTo(self):
             return
         self.content.setVisible(front)
+        if self.holds:
+            self.session.held = front
         if front:
             self.came()
 

@@ -37,6 +37,8 @@ _TOLD_MS = 150  # between two looks at how far an export is
 class ExportDock(Dock):
     """Write the mask of the prediction looked at."""
 
+    holds = True
+
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer)
         self.what = text("The mask that will be written: choose it in the Review or Distill dock, its threshold in the Teacher dock")
@@ -109,7 +111,8 @@ class ExportDock(Dock):
                     self.folder.line_edit.value = ""
             return
         threshold, part = self.options.threshold_or(session.threshold), ", a region of it" if shown.of_region else ""
-        told = f"<b>{shown.label}</b> of {shown.slide}{part}<br>threshold {threshold:.3g}, smoothing {session.sigma_px:g} px"
+        run = f", {shown.run.name}" if shown.act == "distill" else ""
+        told = f"<b>{shown.label}</b>{escape(run)}, of {shown.slide}{part}<br>threshold {threshold:.3g}, smoothing {session.sigma_px:g} px"
         accepted = session.accepted_of(shown)
         if accepted is not None and (accepted.round, accepted.threshold) != (shown.round, threshold):
             told += (

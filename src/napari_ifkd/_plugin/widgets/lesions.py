@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import shapely
 from qtpy.compat import isalive
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QLabel, QTableView
@@ -14,7 +15,7 @@ from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QLabel, QTableView
 from napari_ifkd._plugin import layers as made
 from napari_ifkd._plugin.look import go_to
 from napari_ifkd._plugin.worker import in_thread
-from napari_ifkd.annotations.verdicts import Verdict, read_verdicts, write_verdicts
+from napari_ifkd.annotations.verdicts import Verdict, outline_of, read_verdicts, write_verdicts
 from napari_ifkd.export.lesions import verdicts_on
 from napari_ifkd.runs.folder import RunFolder
 
@@ -185,8 +186,9 @@ class LesionsPage(Page):
         lesion, path = self.model.lesion(at), RunFolder(shown.run).verdicts
         now = datetime.now(UTC).isoformat(timespec="seconds")
         place = round(lesion.x, 2), round(lesion.y, 2)
-        verdict = Verdict(shown.slide, *place, word, shown.round, of.threshold, now, round(lesion.area_mm2, 9))
-
+        scale_y, scale_x = shown.found.scale_yx
+        outline = outline_of(shapely.transform(self._shapes[lesion], lambda xy: xy * (scale_x, scale_y)), max(scale_x, scale_y) / 2)
+        verdict = Verdict(shown.slide, *place, word, shown.round, of.threshold, now, round(lesion.area_mm2, 9), outline)
         self._unwritten.append((path, verdict))
         self.model.judge(lesion, word)
         self._step(1)

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 class ReviewDock(Dock):
     """Look, compare, accept."""
 
+    holds = True
+
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer)
         self.shown = ComboBox(choices=[("none", None)], label="Show", tooltip="The prediction looked at: the teacher's or that of a round")
@@ -83,7 +85,7 @@ class ReviewDock(Dock):
         self.steps.valueChanged.connect(self._slide_to)
         self.shown.changed.connect(self._pick_shown)
         self.listen("candidates", "slide", "shown", to=self._show_choices)
-        self.listen("shown", "slide", "rounds", "accepted", "threshold", "teacher", to=self._show_round)
+        self.listen("shown", "slide", "rounds", "candidates", "accepted", "threshold", "teacher", to=self._show_round)
         self.bench.viewer.events.theme.connect(self._show_theme)
 
     # --- picking
@@ -136,6 +138,11 @@ class ReviewDock(Dock):
         if because:
             said = f"{f'When it ended: {reason}' if self._why else said} {self._link()}"
         said += " It looked at a region of the slide only." if candidate.of_region else ""
+        job, last = self.session.job, max(c.round for c in self.session.here() if c.run == candidate.run)
+        if (
+            job is not None and job.alive and job.out == candidate.run and last > candidate.round
+        ):  # it does not take the place of what is shown
+            said += f" <b>Round {last} has come in.</b>"
         return f"<b>{escape(candidate.run.name)}</b>. {said}"
 
     def _link(self) -> str:
