@@ -49,11 +49,7 @@ def phantom_teacher(drawn_teacher: Path, tmp_path_factory: pytest.TempPathFactor
 @pytest.fixture(autouse=True)
 def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep runs, caches and children of a test in its own folder, and children small."""
-    from napari_ifkd._plugin import settings
-
-    monkeypatch.setattr(settings, "runs_folder", lambda: tmp_path / "runs")
-    for module in ("bench", "widgets.compare", "widgets.slide", "widgets.teacher"):
-        monkeypatch.setattr(f"napari_ifkd._plugin.{module}.runs_folder", lambda: tmp_path / "runs")
+    monkeypatch.setattr("napari_ifkd._plugin.settings.user_data_path", lambda *_, **__: tmp_path)
     monkeypatch.setattr("napari_ifkd._plugin.sample_data.cache_folder", lambda: tmp_path / "cache")
     monkeypatch.setenv("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "2"))
     monkeypatch.setenv("NAPARI_IFKD_MODELS", str(tmp_path / "models"))

@@ -115,7 +115,7 @@ def test_every_key_is_listed_and_every_listed_key_acts(window: Any) -> None:
     page = (Path(__file__).parents[2] / "docs" / "keys.md").read_text()
     for name, keys in KEYS.items():
         for key, what in keys.items():
-            assert f"| {name} | {', '.join(f'`{each}`' for each in key.split())} | {what} |" in page
+            assert f"| {name} | {' or '.join(f'`{each}`' for each in key.split())} | {what} |" in page
 
 
 def test_the_keys_are_shown_by_the_menu(window: Any) -> None:
@@ -148,6 +148,8 @@ def test_an_error_stays_in_the_dock_that_was_seen_and_leaves_room(window: Any) -
     assert teacher.trouble.notice.text() == "⚠ Review dock: It went wrong."
     teacher.say_error("This too.")
     assert teacher.trouble.notice.text() == "⚠ This too."
+    teacher.say_error(NotADirectoryError(20, "Not a directory", "/a/file.svs/slides"))
+    assert teacher.trouble.notice.text() == "⚠ slides: cannot be used (not a directory). Check the disk and the folder."
     window.click("Teacher", teacher.trouble.dismiss)
     assert teacher.viewport().height() > 0.9 * teacher.height()
 

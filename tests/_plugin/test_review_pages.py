@@ -27,6 +27,7 @@ from napari_ifkd.annotations.verdicts import read_verdicts
 from napari_ifkd.events import Decision, MapReady, RunDone
 from napari_ifkd.inference import ProbabilityMap
 from napari_ifkd.runs.folder import RunFolder
+from napari_ifkd.session_records import Job
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -141,6 +142,27 @@ def test_uncertainty_is_greatest_at_the_threshold(window: Any, reviewed: Any) ->
         assert not [mask for mask in window.ours("mask", "heat") if mask.visible]
     window.click("Review", reviewed.compare.mode.buttons["overlay"])
     assert not window.ours("uncertainty")
+
+
+def test_a_round_that_comes_does_not_take_the_place_of_what_is_judged(window: Any, reviewed: Any, write_map: Callable[..., None]) -> None:
+    session, lesions = window.session, page(window, reviewed, "Lesions")
+    looked_at, run = session.shown, session.run
+    window.click("Review", lesions.list)
+    window.wait(lambda: lesions.model.rowCount() == 3)
+    session._story.job = Job("distill", run)  # it goes on
+    write_map(run / "rounds/02/maps/tiny.zarr", session.slide)
+    session.apply(MapReady(2, session.slide.name, "rounds/02/maps/tiny.zarr"))
+    assert session.shown == looked_at
+    assert lesions.model.rowCount() == 3
+    assert "Round 2 has come in" in reviewed.about.text()
+    window.key(".")
+    assert session.shown.round == 2
+    assert "has come in" not in reviewed.about.text()
+    window.front("Distill")
+    window.wait(lambda: not session.held)
+    write_map(run / "rounds/03/maps/tiny.zarr", session.slide)
+    session.apply(MapReady(3, session.slide.name, "rounds/03/maps/tiny.zarr"))
+    assert session.shown.round == 3
 
 
 def test_the_slider_goes_through_the_rounds(window: Any, reviewed: Any) -> None:

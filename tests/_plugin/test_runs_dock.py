@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,6 +18,7 @@ from napari_ifkd.slides import open_slide
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 
 @pytest.fixture
@@ -153,7 +153,6 @@ def test_another_folder_is_read_at_once(listed: Any, folder: Path, tmp_path: Pat
 
     dock, runs = listed.docks["Runs"], get_plugin_settings(settings.PACKAGE).runs
     assert dock.table.rowCount()
-    monkeypatch.setattr(settings, "runs_folder", lambda: Path(runs.folder))
     try:
         runs.folder = str(tmp_path / "elsewhere")
         (tmp_path / "elsewhere" / "slides" / "drawn").mkdir(parents=True)
@@ -165,6 +164,11 @@ def test_another_folder_is_read_at_once(listed: Any, folder: Path, tmp_path: Pat
         listed.wait(lambda: dock.table.rowCount() == 3)
         assert dock.where.text() == runs.folder == str(folder)
         assert (folder / "slides" / "drawn" / "view.json").read_text() == "{}"  # what is kept of slides goes along
+        (tmp_path / "file.svs").touch()
+        runs.folder = str(tmp_path / "file.svs")  # as it is typed in Preferences
+        listed.wait(lambda: "file.svs is a file: runs are kept in" in dock.where.text())
+        assert str(tmp_path / "runs") in dock.where.text()
+        assert settings.runs_folder() == tmp_path / "runs"
     finally:
         runs.folder = ""
 

@@ -33,9 +33,15 @@ def _setting(name: str) -> str:
 
 
 def runs_folder() -> Path:
-    """Return the folder new runs are made in."""
+    """Return the folder new runs are made in: the one that was set, or the program's own where that is a file."""
+    chosen = chosen_folder()
+    return user_data_path(PACKAGE, appauthor=False) / "runs" if chosen is None or chosen.is_file() else chosen
+
+
+def chosen_folder() -> Path | None:
+    """Return what is set as runs folder, None if nothing is."""
     chosen = _setting("folder").strip()
-    return Path(chosen).expanduser() if chosen else user_data_path(PACKAGE, appauthor=False) / "runs"
+    return Path(chosen).expanduser() if chosen else None
 
 
 def set_runs_folder(folder: Path) -> None:

@@ -11,6 +11,7 @@ from superqt.utils import create_worker
 
 from napari_ifkd.errors import EngineError, InputError
 from napari_ifkd.events import MapReady, Progress, RunFailed
+from napari_ifkd.files import words_of
 from napari_ifkd.inference import open_map
 from napari_ifkd.runs.folder import RunFolder
 from napari_ifkd.runs.process import ChildRun
@@ -42,6 +43,9 @@ def say_error(error: object, of: str = "") -> None:
     error : what went wrong
     of : the dock where it was asked for, such as "Export"; another dock names it
     """
+    if isinstance(error, OSError):
+        cause, remedy = words_of(error)
+        error = InputError(str(error.filename or "disk"), f"cannot be used ({cause})", remedy)
     message = str(named(error) if isinstance(error, InputError) else error)
     if not TROUBLE.say(message, of):
         toast(message)

@@ -138,9 +138,14 @@ class DistillDock(Dock):
         judged = [(slide, run) for slide in slides if slide is not None and (run := self.bench.memory.run_of(slide))]
         names = [slide.name for slide in slides if slide is not None]
 
+        several = self._several
+
         def look() -> list[str]:
             told = [(slide.name, run.name, known_of(RunFolder(run), slide, names)) for slide, run in judged]
-            return [f"{known} of {run}{f' ({slide})' if self._several else ''}" for slide, run, known in told if known]
+            known = [f"{known} of {run}{f' ({slide})' if several else ''}" for slide, run, known in told if known]
+            # points that were drawn on one slide
+            alone = several and any(known_of(RunFolder(run), slide, [slide.name]) != told[at][2] for at, (slide, run) in enumerate(judged))
+            return [*known, "no points that were drawn on one slide: they judge that one"] if alone else known
 
         def found(known: list[str]) -> None:
             if asked == self._looks:

@@ -31,7 +31,8 @@ class KeysDialog(QDialog):
         for page, row in keys.items():
             rows += f"<tr><td colspan=2 style='padding-top:10px'><b>{escape(page)}</b></td></tr>"
             rows += "".join(
-                f"<tr><td style='padding-right:24px'><b>{escape(key)}</b></td><td>{escape(what)}</td></tr>" for key, what in row.items()
+                f"<tr><td style='padding-right:24px'><b>{escape(' or '.join(key.split()))}</b></td><td>{escape(what)}</td></tr>"
+                for key, what in row.items()
             )
         self.text = QLabel(f"<p>A key acts while its page is in front and no text is being typed.</p><table>{rows}</table>")
         self.text.setTextFormat(Qt.TextFormat.RichText)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +70,9 @@ class RunsDock(Dock):
             return
         self.looking, self._again = True, False
         folder = settings.runs_folder()
-        self.where.setText(str(folder))
+        chosen = settings.chosen_folder()
+        wrong = f"⚠ {chosen} is a file: runs are kept in<br>" if chosen is not None and chosen != folder else ""
+        self.where.setText(wrong + escape(str(folder)))
         self.in_thread(lambda: list_runs(folder) if folder.is_dir() else [], self._found, self._not_found)
 
     def _found(self, runs: list[RunSummary]) -> None:
