@@ -81,7 +81,7 @@ def test_a_distillation_names_its_data_and_what_belongs_to_it(drawn_slide: Path,
 def test_what_was_given_for_each_of_several_slides_goes_under_their_names(drawn_slide: Path, coarse_slide: Path, tmp_path: Path) -> None:
     mask = tmp_path / "by hand.ome.tif"
     mask.write_bytes(b"mask")
-    drawn = tmp_path / "rough.geojson"
+    drawn = tmp_path / "rough.tif.geojson"  # not all that looks like one is an ending
     drawn.write_text("rough")
     with open_slide(drawn_slide) as fine, open_slide(coarse_slide) as coarse:
         given = [Given(coarse.name, "reference", mask), Given(coarse.name, "regions", drawn), Given("another.tif", "reference", mask)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,9 +19,6 @@ if TYPE_CHECKING:
 
     from napari_ifkd.session_records import Given
     from napari_ifkd.slides import Slide
-
-
-_ENDINGS = {".ome", ".tif", ".tiff", ".png", ".geojson", ".json", ".gz", ".xml", ".zarr"}  # of masks
 
 
 def new_run(folder: Path, data: Path, act: str) -> Path:
@@ -138,8 +134,8 @@ def _called_like_slides(files: Mapping[str, Path], drawn: Mapping[Slide, Mapping
 
 def _ending(path: Path) -> str:
     """Return how the name of a mask ends, such as ".ome.tif"."""
-    endings = list(takewhile(lambda suffix: suffix.lower() in _ENDINGS, reversed(path.suffixes)))
-    return "".join(reversed(endings))
+    *first, last = path.suffixes or [""]
+    return f"{first[-1]}{last}" if first and (last.lower() == ".gz" or first[-1].lower() == ".ome") else last
 
 
 def _common(slides: Sequence[Slide], out: Path, config: Config, exclude: Sequence[Path]) -> list[str]:

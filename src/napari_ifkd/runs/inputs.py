@@ -89,8 +89,8 @@ def files_of_slides(given: Sequence[Path], slides: Sequence[Frame], option: str,
 
     Parameters
     ----------
-    given : files called like their slide (its stem, with ``_mask``, ``_reference`` or ``_regions`` after it or not), and folders in which
-        such files lie, beside others; the one file for the one slide may be called anything
+    given : files called like their slide (its name or stem, with ``_mask``, ``_reference`` or ``_regions`` after it or not), and folders in
+        which such files lie, beside others; the one file for the one slide may be called anything
     slides : to match with
     option : that gave them, for messages
     kinds : endings that are looked for in folders
@@ -129,7 +129,7 @@ def _slide_of(file: Path, slides: Sequence[Frame]) -> str | None:
     stem = Path(name).stem.removesuffix(".ome")
     called = {stem, *(stem.removesuffix(ending) for ending in ("_mask", "_reference", "_regions", "_exclusions"))}
     own = {slide.path.resolve() for slide in slides if isinstance(slide, Slide)}
-    return next((s.name for s in slides if Path(s.name).stem in called and file.resolve() not in own), None)
+    return next((s.name for s in slides if {s.name, Path(s.name).stem} & called and file.resolve() not in own), None)
 
 
 def absolute(path: str | Path | None) -> str | None:

@@ -138,7 +138,7 @@ class ReviewDock(Dock):
         if because:
             said = f"{f'When it ended: {reason}' if self._why else said} {self._link()}"
         said += " It looked at a region of the slide only." if candidate.of_region else ""
-        job, last = self.session.job, max(c.round for c in self.session.here() if c.run == candidate.run)
+        job, last = self.session.job, max((c.round for c in self.session.here() if c.run == candidate.run), default=0)
         if (
             job is not None and job.alive and job.out == candidate.run and last > candidate.round
         ):  # it does not take the place of what is shown
