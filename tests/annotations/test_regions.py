@@ -94,7 +94,7 @@ def test_invalid_polygons_are_mended(write):
     ("data", "said"),
     [
         ("{not json", "neither JSON nor XML"),
-        ("", "neither JSON nor XML"),
+        ("", "is empty"),
         ("<html></html>", "not ASAP's"),
         ({"positive": []}, "no polygon"),
         ({"positive": 1}, "no GeoJSON"),

@@ -413,6 +413,8 @@ class LayerView:
 
     def _add_spare(self, kind: str, slide: Slide) -> None:
         data, options, _ = made.spare_layer(kind, slide, self.session.opacity)
+        if any(layer.name == options["name"] for layer in self.ours(kind)):
+            options["name"] = made.SECOND_SPARE
         if kind == "heat":
             self._add_heat(data, options)
         else:

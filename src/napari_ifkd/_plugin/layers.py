@@ -34,6 +34,7 @@ _OUTLINED_PX = 400
 OUTLINE = 2  # width, px of a level
 _MOST_SIDE_PX = 4096  # of corrections that are shown
 SPARE_NAMES = {"mask": "Next mask · being made", "heat": "Next heat map · being made"}
+SECOND_SPARE = "Mask to compare it with · being made"
 MICROMETRES, PIXELS = ("um", "um"), ("pixel", "pixel")
 _LONG_NAMES = {"um": "micrometer", "pixel": "pixel"}  # as napari tells them
 

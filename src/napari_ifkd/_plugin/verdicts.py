@@ -133,6 +133,11 @@ class Verdicts(QObject):
         judged = self._now(candidate)
         return 0 if judged is None else judged.unused
 
+    def pending(self, candidate: Candidate) -> bool:
+        """Return whether rejected lesions of a prediction are looked for, as it is looked at now, and are seen as tumour meanwhile."""
+        judged = self._judged.get(str(candidate.path))
+        return not self.settled and judged is not None and bool(judged.rejected) and judged.mask != self.mask(candidate)
+
     def places(self, candidate: Candidate) -> Sequence[tuple[float, float, Word]]:
         """Return where something was said of a lesion of a prediction, as it is looked at now: x and y in level-0 px, and what."""
         judged = self._now(candidate)

@@ -161,6 +161,8 @@ def _content(path: Path) -> bytes:
 
 
 def _json(path: Path, data: bytes) -> object:
+    if not data.strip():
+        raise AnnotationError(path, "is empty", _REMEDY)
     try:
         return json.loads(data.decode("utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:

@@ -24,7 +24,7 @@ from napari_ifkd.export.incoming import import_corrections, import_mask
 from napari_ifkd.runs.folder import RunFolder
 from napari_ifkd.runs.reference import ReferenceMask
 
-from .parts import button, row, text
+from .parts import area, button, row, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -143,7 +143,7 @@ class BringIn(QWidget):
                     except BaseException:
                         before.restore()  # it may have painted a part
                         raise
-                    said = f"Corrections: {painted.area_mm2(2):.3g} mm² tumour, {painted.area_mm2(1):.3g} mm² normal."
+                    said = f"Corrections: {area(painted.area_mm2(2))} tumour, {area(painted.area_mm2(1))} normal."
                     does = "They win in every export and teach the next distillation; Review, Correct can undo this."
                     return "<br>".join([said, does, *notes]), before.restore
 

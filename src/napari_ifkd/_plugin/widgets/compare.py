@@ -23,7 +23,7 @@ from .flicker import Flicker
 from .look_sliders import LookSliders
 from .modes import Modes
 from .page import Page
-from .parts import button, form, lapsed, offer, row, shortcut, text
+from .parts import area, button, form, lapsed, offer, row, shortcut, text
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 _RESTED_MS = 400  # after the view moved
 _ACROSS_UM = 300.0
+_LOOKING = "Lesions that were rejected are looked for …"
 
 
 class ComparePage(Page):
@@ -88,6 +89,7 @@ class ComparePage(Page):
         camera.events.zoom.connect(self._look_elsewhere)
         dock.listen("candidates", "files", "slide", "shown", "a", "b", to=self._show_choices)
         dock.listen("a", "b", "threshold", "sigma_px", to=self._look_again)
+        dock.hear(dock.bench.verdicts.settled_down, self._found_rejected)
         dock.hear(dock.bench.layers.masks.changed, self._leave_out, 1)
         dock.listen("a", "b", "compare", to=self._show_mode)
 
@@ -169,6 +171,10 @@ class ComparePage(Page):
         if paths is None or pair & set(paths):
             self._look_again()
 
+    def _found_rejected(self) -> None:
+        if _LOOKING in self.numbers.text():
+            self._measure()
+
     def _look_again(self) -> None:
         """Forget where the masks differed that were compared, and measure those that are."""
         self._places, self._at = None, -1
@@ -232,7 +238,11 @@ class ComparePage(Page):
         def measured(found: Agreement) -> None:
             if asked == self._measures:  # else others are compared by now
                 unused = max(self._dock.bench.verdicts.unused(one) for one in (a, b))
-                self.numbers.setText(_numbers(found) + (f"<br>{lapsed(unused)}" if unused else ""))
+                said = [_numbers(found)]
+                said += [f"{escape(one.label)} looked at a region only: elsewhere it marks nothing." for one in (a, b) if one.of_region]
+                said += [lapsed(unused)] if unused else []
+                said += [_LOOKING] if any(map(self._dock.bench.verdicts.pending, (a, b))) else []
+                self.numbers.setText("<br>".join(said))
 
         if same_grid(a.found, b.found):
             masks = self._masks(a), self._masks(b)
@@ -267,5 +277,5 @@ def _numbers(found: Agreement) -> str:
     f1 = "both are empty" if found.f1 is None else f"<b>F1 {found.f1:.3f}</b>"
     return (
         f"Agreement of A and B, without corrections: {f1}"
-        f"<br>A only {found.a_only_mm2:.3g} mm²<br>B only {found.b_only_mm2:.3g} mm²<br>both {found.both_mm2:.3g} mm²"
+        f"<br>A only {area(found.a_only_mm2)}<br>B only {area(found.b_only_mm2)}<br>both {area(found.both_mm2)}"
     )

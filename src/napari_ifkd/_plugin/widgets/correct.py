@@ -15,7 +15,7 @@ from napari_ifkd.errors import AnnotationError
 from napari_ifkd.runs.folder import RunFolder
 
 from .page import Page
-from .parts import button, row, text
+from .parts import area, button, row, text
 from .pen import dress
 
 if TYPE_CHECKING:
@@ -285,7 +285,7 @@ class CorrectPage(Page):
             else:
                 (data, options, _), tumour, normal = read
                 self.told.setText(
-                    f"Corrected: {tumour:.3g} mm² tumour, {normal:.3g} mm² normal. Exports hold it; the next distillation learns from it."
+                    f"Corrected: {area(tumour)} tumour, {area(normal)} normal. Exports hold it; the next distillation learns from it."
                 )
                 same = next((layer for layer in layers if made.tag(layer)["path"] == str(path)), None)
                 for layer in layers:

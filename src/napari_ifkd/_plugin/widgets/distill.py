@@ -22,6 +22,8 @@ from .parts import Fold, Notice, allow, button, chosen_path, form, heading, in_l
 from .rounds_table import RoundsTable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from shapely.geometry.base import BaseGeometry
 
     from napari_ifkd.session_records import GivenUse
@@ -112,6 +114,7 @@ class DistillDock(Dock):
         self._recall()
         self.hear(self.bench.corrected, self._look_back)
         self.listen("slide", "slides", "candidates", "teacher", "job", "given", to=self._show_job)
+        self._at_work: Path | None = None  # the run that is
         self.listen("slide", "rounds", "run", "shown", "accepted", to=self._show_rounds)
         self.listen("accepted", to=self.progress.update_job)
         self._looks = 0  # how often it was looked; the last one counts
@@ -180,6 +183,11 @@ class DistillDock(Dock):
         unknown = next((each.name for each in self.session.slides if each.mpp is None), "") if self._several else ""
         allow(self.run, self.lacking() or (f"the resolution of {unknown} is not known: give it in the Slide dock" if unknown else ""))
         self.progress.update_job()
+        job = self.session.job
+        at_work = job.out if job is not None and job.alive else None
+        if at_work != self._at_work:  # not at every step of its progress
+            self._at_work = at_work
+            self._show_rounds()
         self.warning.say(self.session.warning())
         self.all_slides.native.setVisible(len(self.session.slides) > 1)
         slides = [one for one in (self.session.slides if self._several else (slide,)) if one is not None]
@@ -201,7 +209,9 @@ class DistillDock(Dock):
             masks = given.get("reference", [])
             chooses = f" {' and '.join(masks)} choose{'s' * (len(masks) == 1)} the round." if masks else ""
             where = f"<b>{len(slides)} slides</b>" if self._several else f"<b>{slide.name}</b>"
-            self.what.setText(f"Tiles of {where}, labelled by {by}<b>{teacher.label}</b>.{chooses}")
+            excluded = sum(self.bench.drawings.count("exclusion", each) for each in slides)
+            left = f" without {excluded} excluded region{'s' * (excluded > 1)}" if excluded else ""
+            self.what.setText(f"Tiles of {where}{left}, labelled by {by}<b>{teacher.label}</b>.{chooses}")
 
     def _look_at_round(self, index: int) -> None:
         """Show a round; where the run was on other slides, on one of them."""
@@ -217,7 +227,8 @@ class DistillDock(Dock):
     def _show_rounds(self) -> None:
         session, shown = self.session, self.session.shown
         elsewhere = session.rounds and session.slide is not None and all(c.act != "distill" for c in session.here())
-        whose = f" of {escape(session.run.name)}{', on another slide' if elsewhere else ''}" if session.run is not None else ""
+        before = ", the run before" if session.job is not None and session.job.alive and session.job.out != session.run else ""
+        whose = f" of {escape(session.run.name)}{before or (', on another slide' if elsewhere else '')}" if session.run is not None else ""
         self.whose.setText(f"<b>Rounds</b>{whose}")
         accepted = None if session.accepted is None else session.accepted.round
         self.table.show_rounds(session.rounds, self._areas, session.threshold, accepted)

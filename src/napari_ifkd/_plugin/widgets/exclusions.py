@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 from napari_ifkd.errors import Cancelled
 from napari_ifkd.slides.artefacts import find_artefacts
 
-from .parts import button, row, text
+from .parts import area, button, row, text
 from .pen import PEN_HELP, Pen
 
 if TYPE_CHECKING:
@@ -100,8 +100,7 @@ class Exclusions(QWidget):
         said = [PEN_HELP] if drawing else [self._said] if self._said else []
         if slide is not None and count:
             geometry = self._drawings.geometry("exclusion", slide)
-            area = 0.0 if geometry is None else geometry.area * (slide.mpp or 1.0) ** 2 / 1e6
-            size = f", {area:.3g} mm²" if slide.mpp is not None else ""
+            size = f", {area(0.0 if geometry is None else geometry.area * (slide.mpp or 1.0) ** 2 / 1e6)}" if slide.mpp is not None else ""
             kinds = ", ".join(f"{number} {kind}" for kind, number in self._drawings.kinds(slide).items())
             what = f"{count} region{'s' * (count > 1)}{f' ({kinds})' if kinds else ''}{size}"
             said.append(f"<b>{what}</b> left out of the next prediction, distillation and export.")

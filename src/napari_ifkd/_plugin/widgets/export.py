@@ -25,7 +25,7 @@ from napari_ifkd.files import read_json
 from .bring_in import BringIn
 from .dock import Dock
 from .export_options import FormatChoice, OptionsForm
-from .parts import Fold, Notice, allow, button, heading, lapsed, row, text
+from .parts import Fold, Notice, allow, area, button, heading, lapsed, row, text
 
 if TYPE_CHECKING:
     from napari_ifkd.session_records import Candidate
@@ -233,11 +233,11 @@ def _of_person(written: list[Path]) -> list[str]:
     """Say what the files hold of what a person said, as their provenance tells."""
     facts: dict[str, Any] = next((read_json(path) or {} for path in written if path.name.endswith(".provenance.json")), {})
     verdicts, small, excluded = facts.get("verdicts", {}), facts.get("smaller_left_out", 0), facts.get("excluded_mm2", 0)
-    rejected, area = verdicts.get("reject", 0), verdicts.get("reject_mm2", 0)
-    parts = [f"{rejected} rejected lesion{'s' * (rejected > 1)} ({area:.3g} mm²)"] * bool(rejected)
-    parts += [f"{small:,} smaller than asked for"] * bool(small) + [f"{excluded:.3g} mm² excluded"] * bool(excluded)
+    rejected, of_it = verdicts.get("reject", 0), verdicts.get("reject_mm2", 0)
+    parts = [f"{rejected} rejected lesion{'s' * (rejected > 1)} ({area(of_it)})"] * bool(rejected)
+    parts += [f"{small:,} smaller than asked for"] * bool(small) + [f"{area(excluded)} excluded"] * bool(excluded)
     corrected = facts.get("corrections") or {}
-    painted = [f"{corrected[f'{kind}_mm2']:.3g} mm² {kind}" for kind in ("tumour", "normal") if corrected.get(f"{kind}_mm2")]
+    painted = [f"{area(corrected[f'{kind}_mm2'])} {kind}" for kind in ("tumour", "normal") if corrected.get(f"{kind}_mm2")]
     said = [f"Corrected as painted: {' and '.join(painted)}."] if painted else []
     said += [f"Left out: {' and '.join(parts)}."] if parts else []
     unused = verdicts.get("of_no_lesion", 0)

@@ -20,14 +20,14 @@ _SLIDERS: dict[str, dict[str, Any]] = {
         "min": 0.01,
         "max": 0.99,
         "step": 0.005,
-        "tooltip": "From this probability on a pixel is tumour; seen at once",
+        "tooltip": "From this probability on, 0.01 to 0.99, a pixel is tumour; seen at once",
     },
     "sigma_px": {
-        "label": "Smoothing",
+        "label": "Smoothing, px",
         "min": 0,
         "max": 10,
         "step": 0.5,
-        "tooltip": "Gaussian before the threshold, px of the map; seen at once",
+        "tooltip": "Gaussian before the threshold, 0 to 10 px of the map; seen at once",
     },
     "opacity": {"label": "Opacity", "min": 0.05, "max": 1, "step": 0.05, "tooltip": "How strongly predictions cover the slide"},
 }

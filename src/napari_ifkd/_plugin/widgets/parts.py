@@ -136,6 +136,11 @@ def acceptance(index: int, threshold: float, what: str = "") -> str:
     return f"Accept {what}{f'round {index}' if index else 'teacher'} at {'' if what else 'threshold '}{threshold:.3g}"
 
 
+def area(mm2: float) -> str:
+    """Return an area in three digits, and in a unit that has no need of powers of ten."""
+    return f"{mm2:.3g} mm²" if mm2 >= 1e-4 or mm2 == 0 else f"{1e6 * mm2:.3g} µm²"
+
+
 def lapsed(places: int) -> str:
     """Say that verdicts hold no more at this threshold, or on this prediction."""
     return f"{places} place{'s' * (places > 1)} judged on another mask: in no lesion of this one, or in a much larger one."

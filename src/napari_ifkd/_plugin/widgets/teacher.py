@@ -183,6 +183,7 @@ class TeacherDock(Dock):
         self._refs[teacher.label] = teacher.path  # of two that are called alike, the one chosen last
         self._list_models()
         self.card.setText(card(teacher))
+        self.card.setToolTip(f"What the weights file says of the network: {teacher.path}")
 
     # --- predicting
 
