@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 pytest.importorskip("napari", reason="the window needs napari")
 pytest.importorskip("pytestqt", reason="the window is tested with pytest-qt")
 
-# The fixtures train a small network in this process, which napari itself never does. Triton, which comes with timm, and Mesa's software
-# OpenGL each bring an LLVM; loading Triton's second is a segmentation fault.
-import timm  # noqa: F401
+# The fixtures train a small network in this process, which napari itself never does. Triton, which torch loads for its optimisers, and
+# Mesa's software OpenGL each bring an LLVM; loading Triton's second is a segmentation fault. This part of Triton is all that matters,
+# and loads ten times faster than what would bring it along.
+with suppress(ImportError):
+    import triton._C.libtriton  # noqa: F401
 
 
 @pytest.fixture(scope="session")
@@ -33,6 +35,19 @@ def _only_new_garbage(_frozen: None) -> None:
     """Let garbage be looked for among what a test makes only: a viewer does so several times, 0.3 s each among all imports."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_viewers() -> Iterator[None]:
+    """Spare each viewer what napari does again for it: look for plugins among all packages, and write its settings at each change."""
+    from napari.settings import NapariSettings
+    from npe2 import PluginManifest
+
+    found = list(PluginManifest.discover())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PluginManifest, "discover", lambda *_, **__: iter(found))
+        patch.setattr(NapariSettings, "_maybe_save", lambda _: None)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -52,14 +52,10 @@ def each_changes_its_own(window: Any, dock: str, fields: list[Any], settings: Ca
         )
 
 
-def test_each_field_of_distill_sets_what_it_says(window: Any) -> None:
-    distill = window.docks["Distill"]
+def test_each_field_sets_what_it_says(window: Any) -> None:
+    distill, teacher = window.docks["Distill"], window.docks["Teacher"]
     window.click("Distill", distill.fold)
     each_changes_its_own(window, "Distill", [*distill.main, *distill.advanced], distill.settings)
-
-
-def test_each_field_of_teach_sets_what_it_says(window: Any) -> None:
-    teacher = window.docks["Teacher"]
     window.click("Teacher", teacher.teach_fold.button)
     window.click("Teacher", teacher.teach.fold.button)
     each_changes_its_own(window, "Teacher", [*teacher.teach.epochs, *teacher.teach.form], teacher.teach._asked)

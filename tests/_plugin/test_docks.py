@@ -27,7 +27,8 @@ def test_nothing_is_cut_off_in_a_window_of_1280_by_800(window: Any, drawn_slide:
     assert window.viewer.window.geometry()[2:] == (1280, 800)
 
 
-def test_every_control_tells_what_it_does(window: Any) -> None:
+def test_what_docks_say_of_themselves(window: Any) -> None:
+    # every control tells what it does
     for name, dock in window.docks.items():
         for kind in (QAbstractButton, QAbstractSpinBox, QComboBox, QLineEdit, QSlider):
             for control in dock.findChildren(kind):
@@ -37,8 +38,11 @@ def test_every_control_tells_what_it_does(window: Any) -> None:
                     told, parent = parent.toolTip(), parent.parentWidget()
                 assert told, f"{name}: {control} {getattr(control, 'text', lambda: '')()}"
 
+    # tabs have room for their names, however a dock is opened: napari names it after the package too
+    for name, dock in window.docks.items():
+        assert dock.parentWidget().windowTitle() == name
 
-def test_the_form_shows_the_defaults_of_the_settings(window: Any) -> None:
+    # the form shows the defaults of the settings
     distill = window.docks["Distill"]
     assert distill.settings() == Config()
     assert "released" not in distill.main["rounds.mode"].choices
@@ -47,6 +51,35 @@ def test_the_form_shows_the_defaults_of_the_settings(window: Any) -> None:
     distill.area_prior.value = 0.4
     settings = distill.settings()
     assert (settings.rounds.mode, settings.student.name, settings.acceptance.area_prior) == ("paper", "resnet-mil", 0.4)
+
+
+def test_every_key_is_listed_every_listed_key_acts_and_the_menu_shows_them(window: Any) -> None:
+    from napari_ifkd._plugin.docks import show_keys
+    from napari_ifkd._plugin.keys import KEYS
+
+    docks = window.docks
+    review = docks["Review"]
+    pages = {
+        "Teacher": {"W": docks["Teacher"].key},
+        "Review": review.keys,
+        "Review, Compare": review.compare.keys,
+        "Review, Points": review.count.keys,
+        "Review, Lesions": review.lesions.keys,
+    }
+    listed = [(page, key) for page, keys in KEYS.items() for row in keys for key in row.split()]
+    assert sorted(listed) == sorted((page, key) for page, keys in pages.items() for key in keys)
+    ours = {shortcut for dock in docks.values() for shortcut in dock.findChildren(QShortcut)}
+    assert ours == {shortcut for keys in pages.values() for shortcut in keys.values()}  # none besides
+    page = (Path(__file__).parents[2] / "docs" / "keys.md").read_text()
+    for name, keys in KEYS.items():
+        for key, what in keys.items():
+            assert f"| {name} | {' or '.join(f'`{each}`' for each in key.split())} | {what} |" in page
+
+    show_keys()
+    (dialog,) = window.dialogs("KeysDialog")
+    assert "Preview the visible field" in dialog.text.text()
+    dialog.buttons.button(dialog.buttons.StandardButton.Close).click()
+    window.wait(lambda: not window.dialogs("KeysDialog"))
 
 
 def test_a_missing_resolution_is_asked_for(window: Any, shared_data: Path) -> None:
@@ -94,38 +127,6 @@ def test_the_built_in_teacher_is_chosen_and_a_later_choice_stands(window: Any, d
     teacher.choose(drawn_teacher)
     window.wait(lambda: session.teacher.path == drawn_teacher)
     assert teacher.model.value == "tiny-teacher"
-
-
-def test_every_key_is_listed_and_every_listed_key_acts(window: Any) -> None:
-    from napari_ifkd._plugin.keys import KEYS
-
-    docks = window.docks
-    review = docks["Review"]
-    pages = {
-        "Teacher": {"W": docks["Teacher"].key},
-        "Review": review.keys,
-        "Review, Compare": review.compare.keys,
-        "Review, Points": review.count.keys,
-        "Review, Lesions": review.lesions.keys,
-    }
-    listed = [(page, key) for page, keys in KEYS.items() for row in keys for key in row.split()]
-    assert sorted(listed) == sorted((page, key) for page, keys in pages.items() for key in keys)
-    ours = {shortcut for dock in docks.values() for shortcut in dock.findChildren(QShortcut)}
-    assert ours == {shortcut for keys in pages.values() for shortcut in keys.values()}  # none besides
-    page = (Path(__file__).parents[2] / "docs" / "keys.md").read_text()
-    for name, keys in KEYS.items():
-        for key, what in keys.items():
-            assert f"| {name} | {' or '.join(f'`{each}`' for each in key.split())} | {what} |" in page
-
-
-def test_the_keys_are_shown_by_the_menu(window: Any) -> None:
-    from napari_ifkd._plugin.docks import show_keys
-
-    show_keys()
-    (dialog,) = window.dialogs("KeysDialog")
-    assert "Preview the visible field" in dialog.text.text()
-    dialog.buttons.button(dialog.buttons.StandardButton.Close).click()
-    window.wait(lambda: not window.dialogs("KeysDialog"))
 
 
 def test_an_error_stays_in_the_dock_that_was_seen_and_leaves_room(window: Any) -> None:
@@ -177,12 +178,6 @@ def test_what_lies_behind_another_tab_hears_no_keys(window: Any, monkeypatch: py
     window.front("Runs")
     window.wait(lambda: len(looks) == 2)
     assert all(looks)
-
-
-def test_tabs_have_room_for_their_names(window: Any) -> None:
-    """However a dock is opened: napari names it after the package too."""
-    for name, dock in window.docks.items():
-        assert dock.parentWidget().windowTitle() == name
 
 
 def test_a_long_name_pushes_nothing_beyond_the_border(window: Any) -> None:

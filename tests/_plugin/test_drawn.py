@@ -179,7 +179,7 @@ def test_rough_regions_become_a_teacher_that_predicts(opened: Any) -> None:
     assert {layer.name.split(" · ")[0] for layer in opened.bench.layers.ours("drawn tumour", "drawn normal")} == {
         USES[use][0] for use in ("tumour", "normal")
     }
-    for name, value in (("tiles.size_px", 32), ("stage1.epochs", 40), ("network.width", 0.125)):
+    for name, value in (("tiles.size_px", 32), ("stage1.epochs", 20), ("network.width", 0.125)):
         next(part for part in (*dock.epochs, *dock.form) if part.name == name).value = value
     opened.click("Teacher", dock.train)
     opened.wait(lambda: session.job is not None and session.job.state == "done")

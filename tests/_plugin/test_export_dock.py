@@ -49,7 +49,12 @@ def choose(window: Any, dock: Any, *names: str) -> None:
             window.click("Export", box)
 
 
-def test_a_map_of_a_region_is_said_to_be_one(window: Any, dock: Any) -> None:
+def test_a_map_of_a_region_is_said_to_be_one_and_what_does_not_suit_the_slide_is_grey(window: Any, dock: Any) -> None:
+    box = dock.formats.boxes["dicom-seg"]
+    assert not box.isEnabled()
+    assert "the slide as DICOM" in box.toolTip()
+    assert all(other.isEnabled() for name, other in dock.formats.boxes.items() if name != "dicom-seg")
+
     review, shown = window.docks["Review"], window.session.shown
     assert "region" not in dock.what.text() + review.about.text()
     shown.found.attributes["region"] = True
@@ -57,13 +62,6 @@ def test_a_map_of_a_region_is_said_to_be_one(window: Any, dock: Any) -> None:
     window.session.show(shown)
     assert "tiny.tif, a region of it<br>" in dock.what.text()
     assert "a region of the slide only" in review.about.text()
-
-
-def test_a_format_that_the_slide_does_not_suit_is_grey(window: Any, dock: Any) -> None:
-    box = dock.formats.boxes["dicom-seg"]
-    assert not box.isEnabled()
-    assert "the slide as DICOM" in box.toolTip()
-    assert all(other.isEnabled() for name, other in dock.formats.boxes.items() if name != "dicom-seg")
 
 
 def test_a_segmentation_is_chosen_on_a_dicom_slide(window: Any, shared_data: Path, tmp_path: Path, write_map: Callable[..., None]) -> None:

@@ -29,8 +29,33 @@ def previewed(window: Any) -> None:
     window.wait(lambda: window.bench.previewer.state.startswith("This is a preview"))
 
 
-def test_the_field_is_shown_where_it_lies_and_follows_the_threshold(opened: Any) -> None:
-    dock, viewer, session = opened.docks["Teacher"], opened.viewer, opened.session
+def test_a_field_is_previewed_by_one_process_till_a_prediction_comes(opened: Any, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    from napari_ifkd._plugin import preview
+
+    dock, viewer, session, previewer = opened.docks["Teacher"], opened.viewer, opened.session, opened.bench.previewer
+
+    # two requests at once share one process
+    start, started = preview._start, []
+
+    def counted() -> Any:
+        time.sleep(0.2)  # so that the other one comes meanwhile
+        started.append(start())
+        return started[-1]
+
+    monkeypatch.setattr(preview, "_start", counted)
+    previewer._number += 1
+    asked = previewer._number, opened.session.slide, opened.session.teacher, (0.0, 0.0, 64.0, 64.0), lambda: None
+    threads = [threading.Thread(target=previewer._ask, args=asked) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(started) == 1
+    previewer.look()
+    previewed(opened)
+    assert opened.ours("preview heat")
+
+    # the field is shown where it lies, and follows the threshold
     opened.click("Teacher", dock.preview)
     assert dock.previewed.isVisible()
     previewed(opened)
@@ -53,27 +78,42 @@ def test_the_field_is_shown_where_it_lies_and_follows_the_threshold(opened: Any)
     viewer.scene.camera.zoom *= 4  # another field: the first is replaced
     opened.front("Teacher")
     opened.key("W")
-    opened.wait(lambda: opened.bench.previewer.busy)
+    opened.wait(lambda: previewer.busy)
     previewed(opened)
     assert opened.ours("preview heat") == [heat]
     assert heat.extent.world[1][1] - heat.extent.world[0][1] < 130
     assert "Only" not in dock.previewed.text()
 
+    # a picture that cannot be made is told of, and the next one comes
+    picture = previewer._pictured
 
-def test_it_goes_when_a_prediction_comes_and_says_what_is_wrong(opened: Any, said: list[str]) -> None:
-    dock = opened.docks["Teacher"]
+    def failing(_: Any) -> Any:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(previewer, "_pictured", failing)
+    viewer.reset_view()
+    opened.click("Teacher", dock.preview)
+    opened.wait(lambda: bool(said))
+    assert "no room" in said[0]
+    assert not previewer.busy
+    monkeypatch.setattr(previewer, "_pictured", picture)
     opened.click("Teacher", dock.preview)
     previewed(opened)
-    opened.viewer.scene.camera.center = (0, 9000, 9000)
+    assert opened.ours("preview heat") == [heat]
+    assert heat.extent.world[1][1] - heat.extent.world[0][1] > 300  # of the whole field
+
+    # it goes when a prediction comes, and says what is wrong
+    said.clear()
+    viewer.scene.camera.center = (0, 9000, 9000)
     opened.click("Teacher", dock.preview)
     opened.wait(lambda: bool(said))
     assert "the field lies beside it" in said[0]
     assert "Predict" in dock.previewed.text()  # as before the first
-    opened.viewer.reset_view()
+    viewer.reset_view()
     opened.click("Teacher", dock.predict)
-    opened.wait(lambda: opened.session.job is not None and opened.session.job.state == "done")
+    opened.wait(lambda: session.job is not None and session.job.state == "done")
     assert not opened.ours("preview heat", "preview mask")
-    assert opened.session.shown is not None
+    assert session.shown is not None
 
 
 def test_a_large_field_tells_how_much_is_to_come() -> None:
@@ -85,51 +125,6 @@ def test_a_large_field_tells_how_much_is_to_come() -> None:
     assert _state(part(coarse=True, to_come=12)).startswith("Coarse so far: 12 finer parts to come.")
     assert _state(part(coarse=False, to_come=1)).startswith("Looking closer: 1 part to come.")
     assert _state(part(coarse=False, to_come=0)) == "Looking …"
-
-
-def test_two_requests_at_once_share_one_process(opened: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from napari_ifkd._plugin import preview
-
-    start, started = preview._start, []
-
-    def counted() -> Any:
-        time.sleep(0.2)  # so that the other one comes meanwhile
-        started.append(start())
-        return started[-1]
-
-    monkeypatch.setattr(preview, "_start", counted)
-    previewer = opened.bench.previewer
-    previewer._number += 1
-    asked = previewer._number, opened.session.slide, opened.session.teacher, (0.0, 0.0, 64.0, 64.0), lambda: None
-    threads = [threading.Thread(target=previewer._ask, args=asked) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(started) == 1
-    previewer.look()
-    previewed(opened)
-    assert opened.ours("preview heat")
-
-
-def test_a_picture_that_cannot_be_made_is_told_of_and_the_next_one_comes(
-    opened: Any, said: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    dock, previewer = opened.docks["Teacher"], opened.bench.previewer
-    picture = previewer._pictured
-
-    def failing(_: Any) -> Any:
-        raise MemoryError("no room")
-
-    monkeypatch.setattr(previewer, "_pictured", failing)
-    opened.click("Teacher", dock.preview)
-    opened.wait(lambda: bool(said))
-    assert "no room" in said[0]
-    assert not previewer.busy
-    monkeypatch.setattr(previewer, "_pictured", picture)
-    opened.click("Teacher", dock.preview)
-    previewed(opened)
-    assert opened.ours("preview heat")
 
 
 def test_a_process_that_dies_is_told_of_and_the_next_request_starts_another(opened: Any, said: list[str]) -> None:

@@ -165,8 +165,11 @@ def test_a_round_that_comes_does_not_take_the_place_of_what_is_judged(window: An
     assert session.shown.round == 3
 
 
-def test_the_slider_goes_through_the_rounds(window: Any, reviewed: Any) -> None:
+def test_rounds_are_gone_through_accepted_and_used_again(window: Any, reviewed: Any, drawn_teacher: Path) -> None:
     session = window.session
+    assert not reviewed.reuse.isVisible()
+
+    # the slider goes through the rounds
     assert reviewed.steps.maximum() == 1
     reviewed.steps.setFocus()
     for key, wanted in ((",", 0), (",", 0), (".", 1), (",", 0)):
@@ -175,8 +178,34 @@ def test_the_slider_goes_through_the_rounds(window: Any, reviewed: Any) -> None:
     reviewed.steps.setValue(1)
     assert session.shown.round == 1
 
+    # the threshold is at hand
+    before = session.threshold
+    window.use("Review", reviewed.threshold.native.findChild(QSlider))
+    window.wait(lambda: session.threshold != before)
+    assert window.docks["Teacher"].threshold.value == pytest.approx(session.threshold)
+    assert f"{session.threshold:.2f}" in reviewed.accept.text()
+    session.look(threshold=0.125)  # all digits, as on the button
+    assert reviewed.threshold.native.findChild(QAbstractSpinBox).text() == "0.125"
+    assert "0.125" in reviewed.accept.text()
 
-def test_going_through_the_rounds_moves_no_button(window: Any, reviewed: Any) -> None:
+    # the round that is shown is accepted
+    window.choose("Review", reviewed.shown, 0)
+    window.click("Review", reviewed.accept)
+    assert session.accepted.round == 0
+    assert "Accepted: the teacher" in reviewed.accepted.text()
+
+    # what was accepted becomes the model
+    shutil.copyfile(drawn_teacher, RunFolder(session.run).model_path(1))
+    window.choose("Review", reviewed.shown, 1)
+    window.click("Review", reviewed.accept)
+    window.click("Review", reviewed.reuse)
+    window.wait(lambda: session.teacher is not None and session.teacher.path == RunFolder(session.run).model_path(1))
+    assert not reviewed.reuse.isEnabled()
+    assert session.teacher.label == "round 1 of run"
+    assert window.docks["Teacher"].model.value == session.teacher.label
+
+
+def test_what_is_told_of_rounds_moves_no_button_and_widens_no_dock(window: Any, reviewed: Any) -> None:
     """Though there is more to say of one than of another."""
     session, tops = window.session, set()
     session.rounds = (
@@ -201,6 +230,20 @@ def test_going_through_the_rounds_moves_no_button(window: Any, reviewed: Any) ->
     reach = ((x, y) for y in range(2, reviewed.about.height(), 4) for x in range(2, reviewed.about.width(), 4))
     while "it is better" not in reviewed.about.text():  # the mouse finds it too
         window.qtbot.mouseClick(reviewed.about, Qt.MouseButton.LeftButton, pos=QPoint(*next(reach)))
+
+    long = replace(session.here()[0], act="predict")
+    long.found.model["name"] = "teacher of a slide with a very long name indeed, as scanners make them"
+    session.candidates = (long, *session.candidates)
+    session.show(long)
+    window.qtbot.wait(50)
+    assert reviewed.widget().width() <= reviewed.viewport().width()
+    assert reviewed.widget().minimumSizeHint().width() <= 322
+    page(window, reviewed, "Points")
+    button = reviewed.count.accept
+    button.show()
+    button.setText(acceptance(0, 0.375))  # the longest there is
+    window.qtbot.wait(50)
+    assert button.fontMetrics().horizontalAdvance(button.text()) < button.width() - 8
 
 
 def test_a_file_of_another_program_is_compared(window: Any, reviewed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -304,9 +347,9 @@ def test_a_count_that_was_left_goes_on_where_it_was(window: Any, reviewed: Any) 
     count, run = page(window, reviewed, "Points"), RunFolder(window.session.run)
     window.click("Review", count.start)
     window.wait(lambda: count.asking.isVisible())
-    for _ in range(3):
-        window.click("Review", count.answers["normal"])
-    window.wait(lambda: len(read_points(run.path / "points-asked.csv")) == 3)
+    for answer in ("unsure", "normal", "normal"):  # unsure is an answer
+        window.click("Review", count.answers[answer])
+    window.wait(lambda: sorted(p.answer for p in read_points(run.path / "points-asked.csv")) == ["normal", "normal", "unsure"])
     count._stop()  # as when the window goes
     assert count.start.text() == "Go on counting at place 4"
     count.start.setText("")
@@ -443,23 +486,25 @@ def test_verdicts_that_hold_no_more_are_told_of(window: Any, reviewed: Any) -> N
     window.wait(lambda: "F1" in numbers.text() and "judged" not in numbers.text())
 
 
-def test_a_lesion_stays_picked_when_the_list_is_sorted(window: Any, reviewed: Any) -> None:
-    from qtpy.QtCore import QPoint, Qt
-    from qtpy.QtTest import QTest
-
+def test_the_table_of_lesions_is_sorted_clicked_and_shortened(window: Any, reviewed: Any) -> None:
     lesions = page(window, reviewed, "Lesions")
-    head, model = lesions.table.horizontalHeader(), lesions.model
+    view, model, head = lesions.table, lesions.model, lesions.table.horizontalHeader()
     window.click("Review", lesions.list)
     window.wait(lambda: model.rowCount() == 3)
+
+    def press_head(column: int) -> None:
+        at = QPoint(head.sectionViewportPosition(column) + head.sectionSize(column) // 2, head.height() // 2)
+        window.qtbot.mouseClick(head.viewport(), Qt.MouseButton.LeftButton, pos=at)
+
+    # one stays picked when the list is sorted
     window.click("Review", lesions.next)
     picked = model.lesion(lesions._row())
     for column, value in ((2, "uncertainty"), (1, "probability"), (0, "area_mm2")):
-        at = QPoint(head.sectionViewportPosition(column) + head.sectionSize(column) // 2, head.height() // 2)
-        QTest.mouseClick(head.viewport(), Qt.MouseButton.LeftButton, pos=at)
+        press_head(column)
         values = [getattr(model.lesion(row), value) for row in range(3)]
         assert values == sorted(values, reverse=True)  # at the first click already
         assert model.lesion(lesions._row()) == picked
-    QTest.mouseClick(head.viewport(), Qt.MouseButton.LeftButton, pos=at)
+    press_head(0)
     assert [model.lesion(row).area_mm2 for row in range(3)] == sorted(values)
     assert model.lesion(lesions._row()) == picked
     assert lesions._row() == 2
@@ -467,26 +512,41 @@ def test_a_lesion_stays_picked_when_the_list_is_sorted(window: Any, reviewed: An
     window.wait(lambda: len(model.judged()) == 1)
     assert model.judged()[0][0] == picked
 
-
-def test_small_lesions_are_not_listed_and_the_outline_goes_with_the_page(window: Any, reviewed: Any) -> None:
-    lesions = page(window, reviewed, "Lesions")
-    window.click("Review", lesions.list)
-    window.wait(lambda: lesions.model.rowCount() == 3)
-    lesions.table.sortByColumn(0, lesions.table.horizontalHeader().sortIndicatorOrder().AscendingOrder)
-    areas = [lesions.model.lesion(i).area_mm2 for i in range(3)]
+    # small ones are not listed, and the outline goes with the page
+    areas = sorted(values)
     window.click("Review", lesions.next)
     assert window.ours("lesion")
     window.type("Review", lesions.least.findChild(QLineEdit), f"{(areas[0] + areas[1]) / 2:.4f}")
-    assert [lesions.model.lesion(i).area_mm2 for i in range(lesions.model.rowCount())] == areas[1:]  # sorted as before
+    assert [model.lesion(i).area_mm2 for i in range(model.rowCount())] == areas[1:]  # sorted as before
     assert "and 1 smaller" in lesions.what.text()
     window.type("Review", lesions.least.findChild(QLineEdit), "0")
-    assert lesions.model.rowCount() == 3
+    assert model.rowCount() == 3
     window.click("Review", lesions.next)
     assert window.ours("lesion")
     page(window, reviewed, "Compare")
     assert not window.ours("lesion")
     page(window, reviewed, "Lesions")
     assert window.ours("lesion")
+
+    # one is clicked and accepted
+    for row in (1, 0):
+        place = view.visualRect(model.index(row, 0)).center()
+        window.qtbot.mouseClick(view.viewport(), Qt.MouseButton.LeftButton, pos=place)
+        lesion = model.lesion(row)
+        left, top, right, bottom = lesion.box
+        middle = np.asarray([(top + bottom) / 2, (left + right) / 2]) * window.session.slide.mpp
+        assert np.allclose(window.viewer.scene.camera.center[-2:], middle, atol=2)
+    assert lesion != picked
+    window.click("Review", lesions.accept)
+    window.wait(lambda: any(word == "accept" for _, word in model.judged()))
+    assert [one for one, word in model.judged() if word == "accept"] == [lesion]
+    assert [one for one, word in model.judged() if word != "accept"] == [picked]
+    orders = []
+    for _ in range(2):
+        press_head(1)
+        orders.append([model.lesion(row).probability for row in range(3)])
+    assert orders[0] == orders[1][::-1]
+    assert sorted(set(orders[0])) in orders
 
 
 @pytest.mark.parametrize(("marked", "said"), [(5.2, "higher threshold"), (0.4, "lower threshold"), (2.0, "")])
@@ -851,84 +911,3 @@ def test_what_is_rejected_is_what_an_export_rejects_whatever_is_excluded(window:
     session.show(b if session.shown == a else a)  # the same two are compared: where they differ is not looked for again
     window.wait(lambda: window.bench.verdicts.settled)
     assert reviewed.compare._looks == looks
-
-
-def test_the_round_that_is_shown_is_accepted(window: Any, reviewed: Any) -> None:
-    window.choose("Review", reviewed.shown, 0)
-    window.click("Review", reviewed.accept)
-    assert window.session.accepted.round == 0
-    assert "Accepted: the teacher" in reviewed.accepted.text()
-
-
-def test_what_was_accepted_becomes_the_model(window: Any, reviewed: Any, drawn_teacher: Path) -> None:
-    session = window.session
-    assert not reviewed.reuse.isVisible()
-    shutil.copyfile(drawn_teacher, RunFolder(session.run).model_path(1))
-    window.click("Review", reviewed.accept)
-    window.click("Review", reviewed.reuse)
-    window.wait(lambda: session.teacher is not None and session.teacher.path == RunFolder(session.run).model_path(1))
-    assert not reviewed.reuse.isEnabled()
-    assert session.teacher.label == "round 1 of run"
-    assert window.docks["Teacher"].model.value == session.teacher.label
-
-
-def test_the_threshold_is_at_hand(window: Any, reviewed: Any) -> None:
-    session, before = window.session, window.session.threshold
-    window.use("Review", reviewed.threshold.native.findChild(QSlider))
-    window.wait(lambda: session.threshold != before)
-    assert window.docks["Teacher"].threshold.value == pytest.approx(session.threshold)
-    assert f"{session.threshold:.2f}" in reviewed.accept.text()
-    session.look(threshold=0.125)  # all digits, as on the button
-    assert reviewed.threshold.native.findChild(QAbstractSpinBox).text() == "0.125"
-    assert "0.125" in reviewed.accept.text()
-
-
-def test_long_names_leave_the_dock_as_wide_as_it_is(window: Any, reviewed: Any) -> None:
-    session = window.session
-    long = replace(session.here()[0], act="predict")
-    long.found.model["name"] = "teacher of a slide with a very long name indeed, as scanners make them"
-    session.candidates = (long, *session.candidates)
-    session.show(long)
-    window.qtbot.wait(50)
-    assert reviewed.widget().width() <= reviewed.viewport().width()
-    assert reviewed.widget().minimumSizeHint().width() <= 322
-    page(window, reviewed, "Points")
-    button = reviewed.count.accept
-    button.show()
-    button.setText(acceptance(0, 0.375))  # the longest there is
-    window.qtbot.wait(50)
-    assert button.fontMetrics().horizontalAdvance(button.text()) < button.width() - 8
-
-
-def test_unsure_is_an_answer(window: Any, reviewed: Any) -> None:
-    count = page(window, reviewed, "Points")
-    window.click("Review", count.start)
-    window.wait(lambda: count.asking.isVisible())
-    window.click("Review", count.answers["unsure"])
-    window.wait(lambda: [point.answer for point in read_points(window.session.run / "points-asked.csv")] == ["unsure"])
-
-
-def test_a_lesion_is_clicked_in_the_table_and_accepted(window: Any, reviewed: Any) -> None:
-    lesions = page(window, reviewed, "Lesions")
-    window.click("Review", lesions.list)
-    window.wait(lambda: lesions.model.rowCount() == 3)
-    view = lesions.table
-    for row in (1, 0):
-        place = view.visualRect(lesions.model.index(row, 0)).center()
-        window.qtbot.mouseClick(view.viewport(), Qt.MouseButton.LeftButton, pos=place)
-        lesion = lesions.model.lesion(row)
-        left, top, right, bottom = lesion.box
-        middle = np.asarray([(top + bottom) / 2, (left + right) / 2]) * window.session.slide.mpp
-        assert np.allclose(window.viewer.scene.camera.center[-2:], middle, atol=2)
-    window.click("Review", lesions.accept)
-    window.wait(lambda: any(word == "accept" for _, word in lesions.model.judged()))
-    judged = [one for one, _ in lesions.model.judged()]
-    assert judged == [lesion]
-    head = view.horizontalHeader()
-    place = QPoint(head.sectionViewportPosition(1) + 10, head.height() // 2)
-    orders = []
-    for _ in range(2):
-        window.qtbot.mouseClick(head.viewport(), Qt.MouseButton.LeftButton, pos=place)
-        orders.append([lesions.model.lesion(row).probability for row in range(3)])
-    assert orders[0] == orders[1][::-1]
-    assert sorted(set(orders[0])) in orders

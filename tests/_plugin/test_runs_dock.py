@@ -59,8 +59,10 @@ def _pick(window: Any, name: str) -> Any:
     return [table.item(row, column).text() for column in range(table.columnCount())]
 
 
-def test_a_row_tells_state_rounds_and_size_and_the_card_what_to_use_and_why(listed: Any) -> None:
-    dock = listed.docks["Runs"]
+def test_a_row_tells_of_its_run_and_opens_it_in_place_of_the_one_looked_at(listed: Any, folder: Path) -> None:
+    dock, session = listed.docks["Runs"], listed.session
+
+    # a row tells state, rounds and size, and the card what to use and why
     assert _pick(listed, "finished") == ["finished", "done", "1 of 2"]
     for words in ("tiny.tif", "round 1", "Round 1 is the last that was switched in.", "kB"):
         assert words in dock.card.text()
@@ -70,9 +72,7 @@ def test_a_row_tells_state_rounds_and_size_and_the_card_what_to_use_and_why(list
     _pick(listed, "odd")
     assert "99" in dock.card.text()  # a run of another version is a row that says so
 
-
-def test_a_run_is_opened_from_the_list(listed: Any, folder: Path) -> None:
-    dock, session = listed.docks["Runs"], listed.session
+    # a run is opened from the list
     _pick(listed, "finished")
     listed.click("Runs", dock.open)
     listed.wait(lambda: len(session.here()) == 2)
@@ -82,9 +82,7 @@ def test_a_run_is_opened_from_the_list(listed: Any, folder: Path) -> None:
     assert session.job.state == "done"
     listed.wait(lambda: len(listed.ours("mask", "heat")) == 1)
 
-
-def test_an_older_run_takes_the_place_of_the_one_looked_at(listed: Any, folder: Path) -> None:
-    dock, session = listed.docks["Runs"], listed.session
+    # an older one takes its place
     for name in ("finished", "stopped", "finished"):
         _pick(listed, name)
         listed.click("Runs", dock.open)
@@ -96,7 +94,11 @@ def test_an_older_run_takes_the_place_of_the_one_looked_at(listed: Any, folder: 
         assert session.run == folder / name
 
 
-def test_a_run_is_moved_to_the_trash_after_a_question(listed: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_is_moved_to_the_trash_after_a_question_and_removed_where_there_is_none(
+    listed: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari_ifkd.runs import listing
+
     dock, session = listed.docks["Runs"], listed.session
     trashed: list[Path] = []
 
@@ -119,11 +121,7 @@ def test_a_run_is_moved_to_the_trash_after_a_question(listed: Any, folder: Path,
     assert session.run is None
     listed.wait(lambda: not listed.ours("mask", "heat"))
 
-
-def test_where_there_is_no_trash_it_asks_again_and_removes(listed: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from napari_ifkd.runs import listing
-
-    dock = listed.docks["Runs"]
+    # where there is no trash, it asks again
 
     def no_trash(path: Path, *, forever: bool = False) -> None:
         if not forever:
@@ -142,7 +140,7 @@ def test_where_there_is_no_trash_it_asks_again_and_removes(listed: Any, folder: 
 
     listed.when(lambda: dock.box is not None, yes)
     listed.click("Runs", dock.delete)
-    listed.wait(lambda: dock.table.rowCount() == 2)
+    listed.wait(lambda: dock.table.rowCount() == 1)
     assert len(asked) == 2
     assert "trash" in asked[1]
     assert not (folder / "stopped").exists()

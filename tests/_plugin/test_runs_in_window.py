@@ -10,7 +10,9 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
+import tifffile
 from napari._qt.dialogs.confirm_close_dialog import ConfirmCloseDialog
 from napari.settings import get_settings
 from qtpy.QtCore import Qt
@@ -19,7 +21,6 @@ from qtpy.QtWidgets import QLabel
 from napari_ifkd.config import dump_config, load_config
 from napari_ifkd.runs.folder import RunFolder
 from napari_ifkd.runs.process import ChildRun
-from napari_ifkd.slides import write_phantom
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -233,10 +234,12 @@ def test_what_is_missing_is_told_before_a_run_starts(window: Any, drawn_slide: P
     assert window.session.job is None
 
 
-def test_a_prediction_is_steered_from_the_docks(window: Any, tmp_path: Path) -> None:
-    write_phantom(tmp_path / "phantom.tiff", 2048, 1536, seed=7)
+def test_a_prediction_is_steered_from_the_docks(window: Any, drawn_slide: Path, tmp_path: Path) -> None:
+    large = np.tile(tifffile.imread(drawn_slide), (3, 3, 1))
+    options: dict[str, Any] = {"tile": (128, 128), "resolution": (1e4, 1e4), "resolutionunit": "CENTIMETER", "metadata": None}
+    tifffile.imwrite(tmp_path / "large.tif", large, photometric="rgb", **options)
     session, teacher, runs = window.session, window.docks["Teacher"], window.docks["Runs"]
-    window.bench.open(tmp_path / "phantom.tiff")
+    window.bench.open(tmp_path / "large.tif")
     window.wait(lambda: session.tissue is not None and session.teacher is not None)
     window.click("Teacher", teacher.predict)
     for name, dock in (("Teacher", teacher), ("Runs", runs)):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from napari_ifkd.errors import RunError
-from napari_ifkd.events import EpochDone, Event, RunCancelled, RunStarted
+from napari_ifkd.events import EpochDone, RunStarted
 from napari_ifkd.runs import lock
 from napari_ifkd.runs.folder import RunFolder
 from napari_ifkd.runs.process import ChildRun
@@ -46,21 +46,6 @@ def test_a_run_goes_on_when_its_starter_is_killed(long_argv: list[str], tmp_path
     finally:
         attached.cancel()
     assert RunFolder(out).status == "cancelled"
-
-
-def test_two_follow_at_once_and_see_the_same(working: ChildRun) -> None:
-    seen: list[list[Event]] = [[], []]
-    followers = [
-        threading.Thread(target=lambda events=events: events.extend(ChildRun.attach(working.folder.path).follow())) for events in seen
-    ]
-    for follower in followers:
-        follower.start()
-    time.sleep(0.5)
-    working.cancel()
-    for follower in followers:
-        follower.join(10)
-    assert seen[0] == seen[1] == working.folder.events()
-    assert isinstance(seen[0][-1], RunCancelled)
 
 
 def test_a_second_start_is_refused_while_the_first_still_loads(loading: ChildRun, long_argv: list[str]) -> None:

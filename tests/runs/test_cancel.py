@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from napari_ifkd.events import EpochDone, Progress, RunCancelled
+from napari_ifkd.events import EpochDone, Event, Progress, RunCancelled
 from napari_ifkd.runs.folder import RunFolder
 from napari_ifkd.runs.process import ChildRun
 
@@ -40,9 +41,20 @@ def in_stage(child: ChildRun, stage: str) -> None:
     raise AssertionError(f"{stage} never began: {child.folder.log.read_text()}")
 
 
-def test_in_training_the_last_complete_epoch_stands(working: ChildRun) -> None:
+def test_in_training_the_last_complete_epoch_stands_and_all_who_follow_see_the_same(working: ChildRun) -> None:
+    seen: list[list[Event]] = [[], []]
+    followers = [
+        threading.Thread(target=lambda events=events: events.extend(ChildRun.attach(working.folder.path).follow())) for events in seen
+    ]
+    for follower in followers:
+        follower.start()
+    time.sleep(0.5)
     took = cancelled_in(working)
     assert took < LIMIT_S
+    for follower in followers:
+        follower.join(10)
+    assert seen[0] == seen[1] == working.folder.events()
+    assert isinstance(seen[0][-1], RunCancelled)
     assert working.folder.status == "cancelled"
     told = [event.epoch for event in working.folder.events() if isinstance(event, EpochDone)]
     state = working.folder.load_checkpoint()

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
     from napari_ifkd.models import MILModel
 
-VIT: dict[str, Any] = {"name": "encoder-mil", "trunk": "vit_tiny_patch16_224", "frozen": True}
+SHALLOW: dict[str, Any] = {"depth": 3}
+VIT: dict[str, Any] = {"name": "encoder-mil", "trunk": "vit_tiny_patch16_224", "trunk_options": SHALLOW, "frozen": True}
 SHORT = {"stage1.epochs": 1, "rounds.rounds": 1, "rounds.epochs": 1}
 
 
@@ -143,7 +144,7 @@ def test_frozen_trunk_that_never_learned_is_told(drawn_patches: Path, tmp_path: 
     events = list(train_run([drawn_patches], tmp_path / "teacher", settings))
     assert any(isinstance(e, Warned) and "frozen" in e.message for e in events)
     weights = tmp_path / "trunk.safetensors"
-    save_file(timm.create_model(VIT["trunk"]).state_dict(), weights)
+    save_file(timm.create_model(VIT["trunk"], **SHALLOW).state_dict(), weights)
     settings = settings.replaced(**{"network.trunk_weights": str(weights)})
     events = list(train_run([drawn_patches], tmp_path / "taught", settings))
     assert not any(isinstance(e, Warned) for e in events)

@@ -40,17 +40,3 @@ def test_a_pause_asked_for_while_the_process_loads_is_kept(loading: ChildRun, un
     loading.pause()
     assert isinstance(until(loading, RunPaused)[-1], RunPaused)
     assert not [event for event in loading.folder.events() if isinstance(event, EpochDone)]
-
-
-def test_what_an_earlier_process_was_asked_is_forgotten(working: ChildRun, until: Until) -> None:
-    working.pause()
-    until(working, RunPaused)
-    assert working.process is not None
-    working.process.kill()
-    list(working.follow())
-    assert working.folder.status == "interrupted"
-    again = ChildRun.start(["resume", working.folder.path], working.folder.path)
-    try:
-        assert isinstance(until(again, EpochDone)[-1], EpochDone)
-    finally:
-        again.cancel()

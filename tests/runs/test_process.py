@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from napari_ifkd.errors import RunError
-from napari_ifkd.events import EpochDone, RunDone, RunFailed, RunStarted
+from napari_ifkd.events import EpochDone, RunDone, RunFailed, RunPaused, RunStarted
 from napari_ifkd.runs.folder import RunFolder
 from napari_ifkd.runs.process import ChildRun
 
@@ -38,7 +38,7 @@ def test_child_is_followed_to_its_end(drawn_patches: Path, drawn_config: Path, t
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
-def test_killed_child_is_told_and_can_be_resumed_at_once(working: ChildRun, until) -> None:
+def test_killed_child_is_told_and_can_be_resumed_at_once_and_forgets_what_it_was_asked(working: ChildRun, until) -> None:
     child, out = working, working.folder.path
     assert child.process is not None
     child.process.send_signal(signal.SIGKILL)
@@ -60,6 +60,15 @@ def test_killed_child_is_told_and_can_be_resumed_at_once(working: ChildRun, unti
         assert events[0] == RunStarted("train", resumed=True)  # follows from where the journal was
         assert isinstance(events[-1], EpochDone)
         assert events[-1].epoch == done + 1
+
+        again.pause()  # the next process is to go on, though this one was asked to wait
+        until(again, RunPaused)
+        assert again.process is not None
+        again.process.kill()
+        list(again.follow())
+        assert again.folder.status == "interrupted"
+        again = ChildRun.start(["resume", out], out)
+        assert isinstance(until(again, EpochDone)[-1], EpochDone)
     finally:
         again.cancel()
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-SIDE = 2048
+SIDE = 1536
 
 
 @pytest.fixture(scope="module")
