@@ -106,7 +106,7 @@ def test_files_for_the_next_distillation(window: Any, part: Any, drawn: Path, tm
     bring(window, part, drawn, "Reference")
     bring(window, part, drawn, "Weak regions")
     assert session.given_here() == {"reference": drawn, "regions": drawn}
-    assert "Reference: drawn.geojson" in part.given.text()
+    assert "Reference: drawn.geojson" in part.given["reference"].text()
     height, width = session.slide.shape_level0
     labels = np.zeros((height // 2, width // 2), np.uint8)
     labels[10:50, 20:60] = 1  # the same square

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from napari_ifkd.inference.field_part import FieldPart
+from napari_ifkd.session_records import Candidate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +31,9 @@ def previewed(window: Any) -> None:
     window.wait(lambda: window.bench.previewer.state.startswith("This is a preview"))
 
 
-def test_a_field_is_previewed_by_one_process_till_a_prediction_comes(opened: Any, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_field_is_previewed_by_one_process_till_a_prediction_comes(
+    opened: Any, said: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     from napari_ifkd._plugin import preview
 
     dock, viewer, session, previewer = opened.docks["Teacher"], opened.viewer, opened.session, opened.bench.previewer
@@ -73,6 +77,11 @@ def test_a_field_is_previewed_by_one_process_till_a_prediction_comes(opened: Any
     assert (says(mask, 240, 120), says(mask, 80, 120)) == (1, 0)
     session.look(threshold=0.01)
     opened.wait(lambda: says(mask, 80, 120) == 1)
+
+    # what is predicted on another slide leaves it
+    for candidates in ((Candidate(tmp_path / "run", "predict", 0, "other.tif", SimpleNamespace(identity=None)),), ()):
+        session.candidates = candidates
+        assert opened.ours("preview mask") == [mask]
     session.look(threshold=0.5)
 
     viewer.scene.camera.zoom *= 4  # another field: the first is replaced

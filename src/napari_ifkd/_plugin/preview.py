@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from napari_ifkd.runs.resolve import Resolved
     from napari_ifkd.session import Session
+    from napari_ifkd.session_records import Candidate
     from napari_ifkd.slides import Slide
 
     from .drawn import Drawings
@@ -81,8 +82,9 @@ class Previewer(QObject):
             session.events[name].connect(self._remask, max_args=0)
         for name in ("heat", "opacity"):
             session.events[name].connect(self._dress, max_args=0)
-        session.events.slide.connect(self._gone)
-        session.events.candidates.connect(self._gone)
+        session.events.slide.connect(self._turn)
+        self._here: tuple[Candidate, ...] = ()  # predictions on the active slide
+        session.events.candidates.connect(self._predicted)
 
     def close(self) -> None:
         """Let the process end."""
@@ -224,6 +226,17 @@ class Previewer(QObject):
                 self._shown, mask.data = picture, picture.mask
 
         in_thread(lambda: self._pictured(shown.part), done)
+
+    def _turn(self, _: object) -> None:
+        self._here = self.session.here()
+        self._gone(None)
+
+    def _predicted(self, _: object) -> None:
+        here = self.session.here()
+        if here != self._here:  # else they came, or went, on another slide
+            self._here = here
+            if here:
+                self._gone(None)
 
     def _gone(self, _: object) -> None:
         """Take the preview away: another slide is looked at, or a prediction tells more."""

@@ -102,6 +102,7 @@ class DistillDock(Dock):
         self._areas: dict[int, float] = {}
         self._asked = 0  # how many times for areas; the last counts
         self._excluded: BaseGeometry | None = None
+        self._at_work: Path | None = None  # the run that is
         self.table.round_selected.connect(self._look_at_round)
         self.listen("offer", to=self.offer.update_offer)
         for box in (self.all_slides, self.use_drawn):
@@ -114,7 +115,6 @@ class DistillDock(Dock):
         self._recall()
         self.hear(self.bench.corrected, self._look_back)
         self.listen("slide", "slides", "candidates", "teacher", "job", "given", to=self._show_job)
-        self._at_work: Path | None = None  # the run that is
         self.listen("slide", "rounds", "run", "shown", "accepted", to=self._show_rounds)
         self.listen("accepted", to=self.progress.update_job)
         self._looks = 0  # how often it was looked; the last one counts

@@ -124,6 +124,11 @@ class ExportDock(Dock):
             self._own = _home_of(session.slide) / "masks" / shown.run.name  # so that no run writes over another's files
             with self.folder.changed.blocked():
                 self.folder.value = self._own
+        self._tell_folder()
+
+    def _tell_folder(self) -> None:
+        """Tell the folder in full: the line has room for its end only."""
+        self.folder.line_edit.native.setToolTip(f"{self.folder.tooltip}\n\n{self.folder.value}")
 
     def _export(self) -> None:
         from napari_ifkd.export import export_run
