@@ -175,14 +175,18 @@ def test_a_region_is_drawn_kept_and_of_its_slide(
     window.wait(lambda: session.tissue is not None)
     assert not own.visible  # it would look as if it were of this slide
     assert not drawings.layer("region", first).visible
+    window.wait(lambda: session.region == dock.region.value == "tissue")  # where to look is chosen for each slide
+    session.set_region("shapes")
     assert not window.docks["Teacher"].predict.isEnabled()
     window.bench.look_at(first)
     assert own.visible
-    assert window.docks["Teacher"].predict.isEnabled()
+    window.wait(lambda: window.docks["Teacher"].predict.isEnabled())
+    assert session.region == dock.region.value == "shapes"
+    window.wait(lambda: not window.bench.memory._timer.isActive())
 
     later = window.another(make_napari_viewer(show=True))
     later.bench.open(drawn_slide)
-    later.wait(lambda: later.bench.drawings.count("region", later.session.slide) == 1)
+    later.wait(lambda: later.bench.drawings.count("region", later.session.slide) == 1 and later.session.region == "shapes")
 
 
 def test_a_resolution_is_typed(window: Any, tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def test_a_field_is_previewed_by_one_process_till_a_prediction_comes(
     opened.wait(lambda: says(mask, 80, 120) == 1)
 
     # what is predicted on another slide leaves it
-    for candidates in ((Candidate(tmp_path / "run", "predict", 0, "other.tif", SimpleNamespace(identity=None)),), ()):
+    for candidates in ((Candidate(tmp_path / "run", "predict", 0, "other.tif", SimpleNamespace(identity=None, path=tmp_path)),), ()):
         session.candidates = candidates
         assert opened.ours("preview mask") == [mask]
     session.look(threshold=0.5)
