@@ -28,10 +28,8 @@ if TYPE_CHECKING:
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 _COPY = "Copy it again from its source, or rescan the slide"
-_CONVERT = (
-    "Convert it to a tiled, pyramidal 8-bit RGB TIFF, for example with the free program vips: "
-    "vips tiffsave IN OUT --tile --pyramid --compression jpeg"
-)
+_VIPS = "vips tiffsave IN OUT --tile --pyramid --compression jpeg"
+_CONVERT = f"Convert it to a tiled, pyramidal 8-bit RGB TIFF, for example with the free program vips: {_VIPS}"
 _TAIL = 64  # bytes at the end of a tile in which the end-of-image mark of JPEG must stand
 _MAX_TILE_BYTES = 2**30
 #: px; the largest scanners stay below 5e10. A damaged header may claim 10^12, and nothing sensible can follow.
@@ -60,7 +58,10 @@ def explain(error: Exception) -> tuple[str, str]:
     """Tell the cause and the remedy of a failure of the libraries that read slides."""
     text = (str(error).strip().splitlines() or [""])[0][:160]
     if isinstance(error, tifffile.TiffFileError) and "not a TIFF" in text:
-        return "is not a TIFF file, whatever its name says", f"Give a whole-slide TIFF (svs, tif, ndpi, scn, bif). {_CONVERT}"
+        return (
+            "is not a TIFF file, whatever its name says",
+            f"Give a whole-slide TIFF (svs, tif, ndpi, scn, bif); a picture in another format can be made one: {_VIPS}",
+        )
     if isinstance(error, MemoryError):
         return "does not fit into memory", _CONVERT
     if isinstance(error, ZeroDivisionError):
