@@ -196,13 +196,13 @@ def test_a_comparison_stays_under_the_eyes_when_a_round_comes(drawn_slide: Path,
     session.set_compare("off")
     round_done(3)
     assert session.shown == session.here()[3]
-    session.held = True  # somebody judges its lesions
+    session.held = lambda: True  # somebody judges its lesions
     round_done(4)
     session.apply(RunDone(4, ""))
     assert session.shown == session.here()[3]
-    session.held = False
+    session.held = bool
     session.begin("distill", tmp_path / "other")
-    session.held = True  # yet a run whose rounds are gone is no longer shown
+    session.held = lambda: True  # yet a run whose rounds are gone is no longer shown
     write_map(tmp_path / "other/rounds/00/maps/tiny.zarr", slide)
     session.apply(MapReady(0, slide.name, "rounds/00/maps/tiny.zarr"))
     assert session.shown == session.here()[0]

@@ -82,7 +82,7 @@ class Session:
         """Begin with no run."""
         self._story: RunStory | None = None
         self._judged: dict[Path, Accepted | None] = {}  # what was accepted of each run
-        self.held = False  # whether somebody works on what is shown: new rounds of its run do not take its place
+        self.held: Callable[[], bool] = bool  # whether somebody works on what is shown: new rounds of its run do not take its place
 
     # --- slides
 
@@ -285,7 +285,7 @@ class Session:
             self._drop_former(story.job)
             self._add(c for c in story.candidates if (c.round, c.slide) == (event.round, event.slide))
         elif (
-            isinstance(event, RunDone) and story.job.act == "distill" and not (self._comparing or self.held)
+            isinstance(event, RunDone) and story.job.act == "distill" and not (self._comparing or self.held())
         ):  # end on the round it recommends
             self.show_round(event.accepted_round)
             if self.accepted is not None:
@@ -370,7 +370,7 @@ class Session:
                 self.shown = None
             return
         last, predicted_now = here[-1], new[-1].act == "predict"
-        busy = self._comparing or (self.held and self.shown in there)
+        busy = self._comparing or (self.shown in there and self.held())
         if last.act == "distill" and busy and not predicted_now:  # under the user's eyes
             self._choose_pair()
             return

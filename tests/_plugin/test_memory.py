@@ -406,6 +406,19 @@ def test_a_run_read_late_is_not_shown_on_another_slide(window: Any, run: RunFold
     assert window.session.candidates == ()
 
 
+def test_a_run_that_has_no_map_yet_comes_back_too(window: Any, run: RunFolder, drawn_slide: Path, make_napari_viewer: Any) -> None:
+    session, memory = window.session, window.bench.memory
+    window.bench.open(drawn_slide)
+    window.wait(lambda: memory._slide is session.slide)
+    session.begin("distill", run.path)
+    file = slide_folder(session.slide) / "view.json"
+    window.wait(lambda: file.is_file() and json.loads(file.read_text())["runs"] == [str(run.path)])
+    session.forget_run(run.path)
+    later = window.another(make_napari_viewer(show=True))
+    later.bench.open(drawn_slide)
+    later.wait(lambda: later.session.run == run.path)
+
+
 def test_what_was_said_of_each_slide_goes_on_in_a_run_on_all(
     window: Any, run: RunFolder, drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -158,8 +158,9 @@ def test_a_round_that_comes_does_not_take_the_place_of_what_is_judged(window: An
     window.key(".")
     assert session.shown.round == 2
     assert "has come in" not in reviewed.about.text()
-    window.front("Distill")
-    window.wait(lambda: not session.held)
+    for dock, held in (("Export", True), ("Review", True), ("Distill", False)):
+        window.front(dock)
+        window.wait(lambda held=held: session.held() == held)
     write_map(run / "rounds/03/maps/tiny.zarr", session.slide)
     session.apply(MapReady(3, session.slide.name, "rounds/03/maps/tiny.zarr"))
     assert session.shown.round == 3
@@ -431,6 +432,25 @@ def test_lesions_are_listed_sorted_and_judged(window: Any, reviewed: Any, tmp_pa
     window.click("Review", count.start)
     window.wait(lambda: count.asking.isVisible())
     assert not any(marks.visible for marks in window.ours("verdicts"))  # who answers points sees no verdict
+
+
+def test_marks_are_of_lesions_that_are_there_also_after_points_were_answered(window: Any, reviewed: Any) -> None:
+    session, lesions = window.session, page(window, reviewed, "Lesions")
+    window.click("Review", lesions.list)
+    window.wait(lambda: lesions.model.rowCount() == 3)
+    window.key("J")
+    for _ in range(3):
+        window.key("A")
+    window.wait(lambda: [len(marks.data) for marks in window.ours("verdicts")] == [3])
+    session.look(threshold=0.9)  # one lesion is left
+    window.wait(lambda: [len(marks.data) for marks in window.ours("verdicts")] == [1])
+    count = page(window, reviewed, "Points")
+    window.click("Review", count.start)
+    window.wait(lambda: count.asking.isVisible())
+    session.look(threshold=0.5)
+    window.wait(lambda: window.bench.verdicts.settled and not any(marks.visible for marks in window.ours("verdicts")))
+    page(window, reviewed, "Lesions")
+    window.wait(lambda: [(len(marks.data), marks.visible) for marks in window.ours("verdicts")] == [(3, True)])
 
 
 def test_lesions_are_rejected_faster_than_masks_are_made(window: Any, reviewed: Any, monkeypatch: pytest.MonkeyPatch) -> None:

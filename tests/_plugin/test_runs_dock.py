@@ -164,8 +164,10 @@ def test_another_folder_is_read_at_once(listed: Any, folder: Path, tmp_path: Pat
         assert (folder / "slides" / "drawn" / "view.json").read_text() == "{}"  # what is kept of slides goes along
         (tmp_path / "file.svs").touch()
         runs.folder = str(tmp_path / "file.svs")  # as it is typed in Preferences
-        listed.wait(lambda: "file.svs is a file: runs are kept in" in dock.where.text())
+        listed.wait(lambda: "file.svs is no folder: runs are kept in" in dock.where.text())
         assert str(tmp_path / "runs") in dock.where.text()
+        assert settings.runs_folder() == tmp_path / "runs"
+        runs.folder = "x" * 5000
         assert settings.runs_folder() == tmp_path / "runs"
     finally:
         runs.folder = ""

@@ -37,6 +37,25 @@ def test_outlines_are_kept_short(tmp_path: Path) -> None:
     assert shapely.from_wkt(read_verdicts(tmp_path / "v.csv")[0].outline).area == pytest.approx(ragged.area, rel=0.02)
 
 
+def test_an_outline_of_a_thousand_holes_is_kept_short_too() -> None:
+    grid = [(10_010 + 20 * i, 10_010 + 20 * j) for i in range(40) for j in range(40)]
+    holes = [shapely.box(x, y, x + 6.5, y + 6.5).exterior.coords for x, y in grid]
+    sponge = shapely.Polygon(shapely.box(10_000, 10_000, 10_820, 10_820).exterior, holes)
+    kept = shapely.from_wkt(outline_of(sponge, 0.5))
+    assert len(outline_of(sponge, 0.5)) < 60_001
+    assert kept.is_valid
+    assert kept.area == pytest.approx(sponge.area, rel=0.12)
+
+
+def test_outlines_are_valid_as_they_are_written() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(200):  # necks and holes narrower than what is written of them
+        spots = shapely.union_all([shapely.box(x, y, x + 1, y + 1) for x, y in rng.integers(0, 12, (70, 2)).tolist()])
+        for part in shapely.get_parts(spots):
+            fine = shapely.transform(part, lambda xy: 0.13 * xy)
+            assert shapely.from_wkt(outline_of(fine, 0.065)).is_valid
+
+
 def test_a_table_of_before_knows_no_areas(tmp_path: Path) -> None:
     (tmp_path / "v.csv").write_text(HEAD + "a,1,2,accept,0,0.5,t\n")
     assert read_verdicts(tmp_path / "v.csv") == [Verdict("a", 1, 2, "accept", 0, 0.5, "t")]

@@ -97,6 +97,20 @@ def test_a_verdict_is_of_the_parts_its_lesion_falls_into(make_map: Callable[...,
     assert verdicts_on(lesions_of(found, 0.05, 0), [judged], found) == ([None], 1)  # of what it flowed into it is not
 
 
+def test_a_part_that_was_judged_otherwise_is_told_of(make_map: Callable[..., Any]) -> None:
+    values = np.full((300, 400), 20, np.uint8)
+    values[100:140, 100:180], values[100:140, 190:200] = 220, 220
+    values[100:140, 180:190] = 150  # between them
+    found = make_map(values, scale=(2.0, 2.0))
+    px_mm2 = found.pixel_size_um_yx[0] * found.pixel_size_um_yx[1] / 1e6
+    small = replace(said(2 * 195, 2 * 120), area_mm2=400 * px_mm2)
+    large = replace(said(2 * 140, 2 * 120, "accept"), area_mm2=3200 * px_mm2)
+    assert sorted(map(str, verdicts_on(lesions_of(found, 0.8, 0), [small, large], found)[0])) == ["accept", "reject"]
+    assert verdicts_on(lesions_of(found, 0.5, 0), [small, large], found) == (["accept"], 1)  # what was rejected is in it
+    again = replace(said(2 * 142, 2 * 120), area_mm2=3200 * px_mm2)
+    assert verdicts_on(lesions_of(found, 0.8, 0)[:1], [again, large], found) == (["accept"], 0)  # of the same: it was said otherwise later
+
+
 def test_what_was_rejected_is_in_no_format(found: Any, make_map: Callable[..., Any], tmp_path: Path) -> None:
     run = RunFolder.create(tmp_path / "run", "predict", Config().replaced(**{"inference.sigma_px": 0}), {})
     path = run.map_path(0, "case 7.scn")

@@ -152,6 +152,9 @@ def test_masks_find_their_slides_by_name(drawn_slide: Path, truth: Path, drawn_p
         found = References([folder, drawn_patches], [one, other], config.tiles)
         assert found.of_slides == {"tiny.tif": folder / "tiny_mask.tif"}
         assert found.of_patches == [drawn_patches]
+        for name in ("other.tif.tif", "other.tif_mask.tif"):  # called like the whole name
+            shutil.copy(truth, tmp_path / name)
+            assert References([tmp_path / name], [one, other], config.tiles).of_slides == {"other.tif": tmp_path / name}
         assert len(found) == 2
         for paths, told in (
             ([truth], "truth.tif belongs to no slide of this run"),

@@ -68,7 +68,7 @@ def test_resumed_teacher_is_bit_equal(drawn_patches: Path, tmp_path: Path, confi
     hashes = {weights_hash(load_model(RunFolder(tmp_path / name).model_path(0))[0]) for name in ("whole", "parts")}
     assert len(hashes) == 1
     for ref in (tmp_path / "parts", RunFolder(tmp_path / "parts").model_path(0)):  # all networks of runs are called alike there
-        assert resolve_model(ref).label == "teacher of parts"
+        assert resolve_model(ref).label == "parts"
     shutil.copyfile(ref, tmp_path / "lung.safetensors")
     assert resolve_model(tmp_path / "lung.safetensors").label == "lung"  # elsewhere as its file
     assert [type(e) for e in resume_run(tmp_path / "parts")] == [RunStarted, RunDone]  # complete: it just says so

@@ -110,6 +110,7 @@ class Bench:
         self._window: Callable[[], QWidget | None] = lambda: None
         self.painted_on: tuple[Slide, Candidate, int, int] | None = None  # a prediction whose field is corrected, and the corner of it
         self.docks = DockShelf(viewer, self._empty)
+        self.session.held = lambda: self.docks.hold
         viewer.canvas.overlays.scale_bar.visible = True
         viewer.layers.events.inserted.connect(self._inserted)
         viewer.layers.events.removed.connect(self._removed)
@@ -252,7 +253,7 @@ class Bench:
         """Raise InputError where something is painted that does not count yet."""
         if any(not np.array_equal(layer.data, tag(layer)["before"]) for layer in self.layers.ours("correcting")):
             where = "" if self.painted_on is None else f" on {self.painted_on[0].name}"
-            raise InputError("corrections", f"what is painted{where} is not written back", "Press Write back or Discard in Review, Correct")
+            raise InputError("Review, Correct", f"what is painted{where} is not written back", "Press Write back or Discard there")
 
     # --- what happens in the viewer
 

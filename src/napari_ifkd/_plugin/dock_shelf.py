@@ -35,6 +35,11 @@ class DockShelf:
         found = self._open.get(kind)
         return found if found is not None and isalive(found) and found.parentWidget() is not None else None  # type: ignore[no-untyped-call]
 
+    @property
+    def hold(self) -> bool:
+        """Whether the user is in a dock that works on the prediction which is shown."""
+        return any(dock.holds and dock.seen for kind in list(self._open) if (dock := self.find(kind)) is not None)
+
     def opened(self, dock: Dock) -> None:
         """Count a dock in; one of its kind that is there gives way: napari knows the same by two names, and both would hear the keys."""
         self._count += 1

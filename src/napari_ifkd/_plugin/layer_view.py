@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from psygnal import Signal
 
 from . import layers as made
 from .masks import Masks
@@ -49,6 +50,8 @@ class LayerView:
     later : calls what it is given, in a later turn of the event loop
     hold : called with True to keep the picture as it is, with False to draw it anew
     """
+
+    seen_again = Signal()  # predictions were hidden, and are no more
 
     def __init__(
         self, viewer: Any, session: Session, later: Callable[[Callable[[], None]], None] = _now, hold: Callable[[bool], None] = _draw_on
@@ -191,6 +194,8 @@ class LayerView:
             layer.visible = not hidden
         self._blind = hidden
         self.refresh()
+        if not hidden:
+            self.seen_again.emit()
 
     def _of_active(self, layer: Any) -> bool:
         """Return whether a layer is of the active slide: those of files go when another becomes active, those of slides stay."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from napari_ifkd.runs.resolve import Resolved
     from napari_ifkd.session import Session
-    from napari_ifkd.session_records import Candidate
+    from napari_ifkd.session_records import Candidate, Job
     from napari_ifkd.slides import Slide
 
     from .layers import LayerData
@@ -79,6 +79,7 @@ class Memory(QObject):
         self.asked: dict[str, Any] = {}
         self._views: dict[str, View | None] = {}
         self._pending: dict[str, View] = {}  # views whose runs could not be opened again yet
+        self._begun: dict[Path, str] = {}  # runs that were at work, and the slide that was looked at when they began
         self._slide: Slide | None = None  # whose view is followed; None while one is restored
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -86,6 +87,7 @@ class Memory(QObject):
         self._timer.timeout.connect(self._keep)
         for name in ("threshold", "sigma_px", "heat", "compare", "shown", "a", "b", "candidates", "teacher", "given", "region"):
             session.events[name].connect(self._note, max_args=0)
+        session.events.job.connect(self._see)
         viewer.layers.events.inserted.connect(self._come)
         viewer.layers.events.removed.connect(self._note)
         camera = viewer.scene.camera
@@ -123,6 +125,12 @@ class Memory(QObject):
         if self._slide is not None:
             self._timer.start()
 
+    def _see(self, job: Job | None) -> None:
+        slide = self.session.slide
+        if job is not None and job.alive and job.act != "train" and job.out not in self._begun and slide is not None:
+            self._begun[job.out] = str(slide.path)
+            self._note()
+
     def _come(self, event: Any) -> None:
         if tag(event.value).get("kind") == "brought":
             event.value.events.visible.connect(self._note)
@@ -141,6 +149,9 @@ class Memory(QObject):
         here = [candidate for candidate in (*session.candidates, *session.files) if candidate.slide == slide.name]
         shown, a, b = (known_by(candidate) if candidate in here else None for candidate in (session.shown, session.a, session.b))
         runs = [str(candidate.run) for candidate in here if candidate.act in ("predict", "distill")]
+        job = session.job
+        if job is not None and job.alive and self._begun.get(job.out) == str(slide.path):  # it may have no map yet
+            runs.append(str(job.out))
         pending = self._pending.get(str(slide.path))
         if pending is not None:
             shown, a, b, runs = shown or pending.shown, a or pending.a, b or pending.b, [*pending.runs, *runs]
@@ -198,7 +209,8 @@ class Memory(QObject):
         if first and view is not None and view.model is not None:
             self._take_model(*view.model)
         if view is None:
-            self.session.set_region("tissue")
+            if len(self._views) > 1:  # what was chosen on another slide is of that
+                self.session.set_region("tissue")
             show_whole(slide, self.viewer)  # the first one too: its controls make napari's picture smaller
             self._follow(slide, None)
             return

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .layers import KEY
+from .layers import KEY, tag
 from .palette import BOTH, ERROR
 
 if TYPE_CHECKING:
@@ -35,17 +35,19 @@ class VerdictMarks:
         for name in ("slide", "shown", "threshold", "sigma_px"):  # another mask: its lesions are others
             session.events[name].connect(self.update, max_args=0)
         verdicts.settled_down.connect(self.update)
+        layers.seen_again.connect(self.update)
 
     def update(self) -> None:
         """Show the marks as they are now."""
         slide, shown = self.session.slide, self.session.shown
         said = self.verdicts.places(shown) if shown is not None else ()
         layer: Any = next(iter(self.layers.ours(_KIND)), None)
-        if slide is None or not said:
-            if layer is not None:
-                self.viewer.layers.remove(layer)
-            return
         if self.layers.blind:  # nobody sees them now
+            return
+        if layer is not None and (slide is None or not said or tag(layer)["path"] != str(slide.path)):
+            self.viewer.layers.remove(layer)
+            layer = None
+        if slide is None or not said:
             return
         mpp = slide.mpp or 1.0
         places = np.asarray([((y - 0.5) * mpp, (x - 0.5) * mpp) for x, y, _ in said])

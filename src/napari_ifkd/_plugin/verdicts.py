@@ -187,13 +187,13 @@ class Verdicts(QObject):
 
         def work() -> tuple[Judged, list[Any]]:
             verdicts = mask.verdicts()
-            if all(verdict.verdict != "reject" for verdict in verdicts):
-                return Judged(mask, places=tuple({(said.x, said.y): (said.x, said.y, said.verdict) for said in verdicts}.values())), []
+            if not verdicts:
+                return Judged(mask), []
             lesions = self.lesions(mask, check)
             words, unused = verdicts_on(lesions, verdicts, mask.of.found)
             rejected = tuple(index for index, word in enumerate(words) if word == "reject")
             now = Judged(mask, rejected, unused, tuple(_places(lesions, words, mask.of.found)))
-            return now, [] if before == now else _without(mask, [lesions[index] for index in rejected])
+            return now, _without(mask, [lesions[index] for index in rejected]) if rejected and before != now else []
 
         def done(found: tuple[Judged, list[Any]]) -> None:
             now, levels = found

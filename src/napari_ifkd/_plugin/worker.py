@@ -43,9 +43,9 @@ def say_error(error: object, of: str = "") -> None:
     error : what went wrong
     of : the dock where it was asked for, such as "Export"; another dock names it
     """
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) and error.filename is not None:
         cause, remedy = words_of(error)
-        error = InputError(str(error.filename or "disk"), f"cannot be used ({cause})", remedy)
+        error = InputError(str(error.filename), f"cannot be used ({cause})", remedy)
     message = str(named(error) if isinstance(error, InputError) else error)
     if not TROUBLE.say(message, of):
         toast(message)
@@ -114,7 +114,7 @@ class Runner:
     def resume(self, story: RunStory) -> None:
         """Take a run up again from its last complete epoch or tile row, and follow it; an error is told to the user."""
         self.session.take_run(story.restarted())
-        self._start(story.job.act, lambda: ["resume", str(story.job.out)], story.job.out, lambda: self.session.take_run(story))
+        self._start("", lambda: ["resume", str(story.job.out)], story.job.out, lambda: self.session.take_run(story))
 
     def attach(self, story: RunStory) -> None:
         """Follow a run that is at work already, from where its story ends; the session shows it."""
@@ -152,7 +152,7 @@ class Runner:
 
         def failed(error: Exception) -> None:
             undo()
-            say_error(error, _DOCK_OF[act])
+            say_error(error, _DOCK_OF.get(act, ""))
 
         in_thread(lambda: _started(command, out), self._follow, failed)
 

@@ -17,8 +17,6 @@ from napari_ifkd.files import cannot_write, write_aside
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from shapely.geometry.base import BaseGeometry
-
 Word = Literal["accept", "reject"]
 
 
@@ -52,17 +50,21 @@ _LONGEST = 60_000  # characters of an outline: tables are read with fields of tw
 _COLUMNS = tuple(field.name for field in fields(Verdict))
 
 
-def outline_of(lesion: BaseGeometry, least_px: float) -> str:
-    """Return the outline of a lesion as a verdict keeps it.
+def outline_of(lesion: shapely.Polygon, least_px: float) -> str:
+    """Return the outline of a lesion as a verdict keeps it, WKT; for a thread.
 
     Parameters
     ----------
     lesion : (x, y) in level-0 px
-    least_px : details below so many level-0 px are left out; below more where there are very many
+    least_px : details below so many level-0 px are left out, holes too; below more where there are very many
     """
-    while len(told := str(shapely.to_wkt(lesion.simplify(least_px), rounding_precision=1))) > _LONGEST:
+    while True:
+        holes = [hole for hole in lesion.interiors if shapely.Polygon(hole).area > least_px**2]
+        plain = shapely.Polygon(lesion.exterior, holes).simplify(least_px)
+        told = str(shapely.to_wkt(shapely.set_precision(plain, 0.1), rounding_precision=1))  # as rounded it is a valid geometry
+        if len(told) <= _LONGEST:
+            return told
         least_px *= 2
-    return told
 
 
 def read_verdicts(path: str | Path) -> list[Verdict]:

@@ -51,10 +51,13 @@ def decide(
         return Decision(False, criterion, evidence, f"The teacher stays: {'; and '.join(objections)}.")
     # the bags, not the slide: its whole area may have moved more
     wanted = settings.area_prior or first["positive_area"]
-    near = "about as much" if settings.area_prior is None else "nearly the known tumour share, or nearer to it than before"
+    known = settings.area_prior is not None
+    near, whose = (
+        ("nearly the known tumour share, or nearer to it than before", "known") if known else ("about as much", "the first teacher")
+    )
     reason = (
         f"The student becomes the teacher: of the tumour tiles kept aside for checking it marks {near} ({student['positive_area']:.0%}, "
-        f"{wanted:.0%} wanted; the whole slide may differ more), and it tells tiles with and without tumour apart as well."
+        f"{whose} {wanted:.0%}; the whole slide may differ more), and it tells tiles with and without tumour apart as well."
     )
     return Decision(True, criterion, evidence, reason)
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .mask import Source
 
 _GROWN = 2.0  # how much larger than what was judged a lesion may be
+_PART = 0.8  # share of a lesion below which what was judged was a part of it
 _INSIDE = 0.8  # share of a lesion inside what was judged from which it is a part of that
 
 
@@ -96,15 +97,20 @@ def verdicts_on(outlines: Sequence[Outline], verdicts: Sequence[Verdict], source
             holding[lesion] = inside
     for lesion, verdict in _parts(outlines, places, (scale_x, scale_y)):
         holding.setdefault(lesion, []).append(verdict)
+    used: set[int] = set()
     for lesion, verdicts_here in holding.items():
-        said[lesion] = max(verdicts_here, key=lambda verdict: order[id(verdict)]).verdict
-    return said, len(places) - len({id(verdict) for verdicts_here in holding.values() for verdict in verdicts_here})
+        word = said[lesion] = max(verdicts_here, key=lambda verdict: order[id(verdict)]).verdict
+        area = outlines[lesion].area_px * side_y * side_x / 1e6
+        # another word on a part of it, which was a lesion by itself, holds no more
+        parts = [v for v in verdicts_here if v.verdict != word and v.area_mm2 is not None and v.area_mm2 < _PART * area]
+        used |= {id(verdict) for verdict in verdicts_here} - {id(verdict) for verdict in parts}
+    return said, len(places) - len(used)
 
 
 def _parts(outlines: Sequence[Outline], places: Sequence[Verdict], scale_xy: tuple[float, float]) -> Iterator[tuple[int, Verdict]]:
     """Yield lesions, by index, that lie within what was judged, and the verdict on that."""
     kept = [verdict for verdict in places if verdict.outline]
-    judged = shapely.transform(shapely.from_wkt([verdict.outline for verdict in kept]), lambda xy: xy / scale_xy)
+    judged = shapely.transform(shapely.make_valid(shapely.from_wkt([verdict.outline for verdict in kept])), lambda xy: xy / scale_xy)
     lesions = np.asarray([outline.polygon for outline in outlines], object)
     one, other = shapely.STRtree(lesions).query(judged, predicate="intersects")
     common = shapely.area(shapely.intersection(lesions[other], judged[one]))

@@ -61,7 +61,10 @@ def _label_of_file(path: Path) -> str:
 
 
 def _label(run: RunFolder, index: int) -> str:
-    return f"{'teacher' if index == 0 else f'round {index}'} of {run.path.resolve().name}"
+    name = run.path.resolve().name
+    if index == 0 and run.act == "train":
+        return name  # as the user called it
+    return f"{'teacher' if index == 0 else f'round {index}'} of {name}"
 
 
 def resolve_start(out: str | Path, ref: str | Path) -> Resolved:

@@ -96,7 +96,8 @@ class ComparePage(Page):
     # --- picking
 
     def _ask_file(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(self, "Compare with a file", "", MASK_FILES)
+        slide = self._session.slide
+        path, _ = QFileDialog.getOpenFileName(self, "Compare with a file", "" if slide is None else str(slide.path.parent), MASK_FILES)
         if path:
             self.compare_file(Path(path))
 

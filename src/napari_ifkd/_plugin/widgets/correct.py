@@ -242,7 +242,7 @@ class CorrectPage(Page):
             self.what.setText(f"Painting is still open on <b>{painted_on[0].name}</b>: write it back, or discard it.")
         if shown is None or slide is None:
             if not elsewhere:
-                self.what.setText("No prediction on this slide yet.")
+                self.what.setText("No prediction on this slide yet." if slide is not None else "Open a slide first.")
             self.told.setText("")
             for layer in list(self._dock.bench.layers.ours("corrections")):  # of a run that was deleted
                 self._viewer.layers.remove(layer)

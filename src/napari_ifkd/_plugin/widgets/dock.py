@@ -169,8 +169,6 @@ class Dock(QScrollArea):
         if front == self.content.isVisibleTo(self):
             return
         self.content.setVisible(front)
-        if self.holds:
-            self.session.held = front
         if front:
             self.came()
 

@@ -104,7 +104,7 @@ class ExportDock(Dock):
         lacking = "there is no prediction on this slide yet" if shown is None else "" if self.formats.value else "no format is ticked"
         allow(self.export, "an export is at work" if self._busy else lacking)
         if shown is None:
-            self.what.setText("No prediction on this slide yet.")
+            self.what.setText("No prediction on this slide yet." if session.slide is not None else "Open a slide first.")
             self.warning.say(None)
             if str(self.folder.value) == str(self._own):  # of another slide
                 with self.folder.changed.blocked():
@@ -139,7 +139,6 @@ class ExportDock(Dock):
         try:
             self.bench.require_written()
         except InputError as error:
-            self.result.setText(escape(str(error)))
             self.say_error(error)
             return
         if not self._may_replace(shown, folder):

@@ -52,7 +52,7 @@ class LesionsPage(Page):
         self._shapes: dict[Lesion, Polygon] = {}  # px of the map
         self._unused = 0  # places judged on another mask that hold for none of these lesions
         self._busy = False  # whether lesions are looked for
-        self._unwritten: list[tuple[Path, Verdict]] = []
+        self._unwritten: list[tuple[Path, Verdict, Polygon, tuple[float, float]]] = []  # with the lesion, px of the map, and its scale
         self._writing = False
         self.what = text("Whose lesions these are")
         self.list = button("List lesions", "Find the lesions of the prediction looked at, at its present threshold", self._list, main=True)
@@ -186,10 +186,8 @@ class LesionsPage(Page):
         lesion, path = self.model.lesion(at), RunFolder(shown.run).verdicts
         now = datetime.now(UTC).isoformat(timespec="seconds")
         place = round(lesion.x, 2), round(lesion.y, 2)
-        scale_y, scale_x = shown.found.scale_yx
-        outline = outline_of(shapely.transform(self._shapes[lesion], lambda xy: xy * (scale_x, scale_y)), max(scale_x, scale_y) / 2)
-        verdict = Verdict(shown.slide, *place, word, shown.round, of.threshold, now, round(lesion.area_mm2, 9), outline)
-        self._unwritten.append((path, verdict))
+        verdict = Verdict(shown.slide, *place, word, shown.round, of.threshold, now, round(lesion.area_mm2, 9))
+        self._unwritten.append((path, verdict, self._shapes[lesion], shown.found.scale_yx))
         self.model.judge(lesion, word)
         self._step(1)
         self._show()
@@ -200,8 +198,8 @@ class LesionsPage(Page):
         if self._writing or not self._unwritten:
             return
         path = self._unwritten[0][0]
-        new = [verdict for of, verdict in self._unwritten if of == path]
-        self._unwritten = [(of, verdict) for of, verdict in self._unwritten if of != path]
+        new = [one for one in self._unwritten if one[0] == path]
+        self._unwritten = [one for one in self._unwritten if one[0] != path]
         self._writing = True
 
         def written(_: object) -> None:
@@ -215,8 +213,11 @@ class LesionsPage(Page):
             if isalive(self) and self._of is not None:  # type: ignore[no-untyped-call] # as it is on disk
                 self._find()
 
-        # not of the dock, which may go meanwhile
-        in_thread(lambda: write_verdicts(path, [*read_verdicts(path), *new]), written, failed)
+        def write() -> None:
+            told = [replace(verdict, outline=_outline(lesion, scale_yx)) for _, verdict, lesion, scale_yx in new]
+            write_verdicts(path, [*read_verdicts(path), *told])
+
+        in_thread(write, written, failed)  # not of the dock, which may go meanwhile
 
     # --- showing
 
@@ -241,7 +242,7 @@ class LesionsPage(Page):
         for part in (self.accept, self.reject):
             part.setEnabled(0 <= self._row() < count)
         if session.shown is None:
-            self.what.setText("No prediction on this slide yet.")
+            self.what.setText("No prediction on this slide yet." if session.slide is not None else "Open a slide first.")
         elif self._busy and self._of is None:
             self.what.setText("Finding the lesions …")
         elif self._of is None:
@@ -283,6 +284,12 @@ class LesionsPage(Page):
             self._viewer.layers.selection.active = active
         layer.data = []
         layer.add_paths([ring], edge_color="black", edge_width=width)
+
+
+def _outline(lesion: Polygon, scale_yx: tuple[float, float]) -> str:
+    """Return the outline of a lesion, px of the map, as a verdict keeps it."""
+    scale_y, scale_x = scale_yx
+    return outline_of(shapely.transform(lesion, lambda xy: xy * (scale_x, scale_y)), max(scale_x, scale_y) / 2)
 
 
 def _measured(outlines: Sequence[Outline], found: ProbabilityMap) -> list[Lesion]:

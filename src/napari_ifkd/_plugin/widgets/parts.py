@@ -138,12 +138,14 @@ def acceptance(index: int, threshold: float, what: str = "") -> str:
 
 def area(mm2: float) -> str:
     """Return an area in three digits, and in a unit that has no need of powers of ten."""
-    return f"{mm2:.3g} mm²" if mm2 >= 1e-4 or mm2 == 0 else f"{1e6 * mm2:.3g} µm²"
+    if 0 < mm2 < 1e-4:
+        return f"{1e6 * mm2:.3g} µm²"
+    return f"{mm2:.3g} mm²" if mm2 < 999.5 else f"{mm2:,.0f} mm²"
 
 
 def lapsed(places: int) -> str:
     """Say that verdicts hold no more at this threshold, or on this prediction."""
-    return f"{places} place{'s' * (places > 1)} judged on another mask: in no lesion of this one, or in a much larger one."
+    return f"{places} place{'s' * (places > 1)} judged on another mask: in no lesion of this one, or in a larger one."
 
 
 def row(*parts: QWidget, stretch: Sequence[int] = ()) -> QWidget:

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from napari_ifkd.evidence import Interval
     from napari_ifkd.runs.judgement import Judgement, RoundFigures
 
+_LOOSE = 0.4  # width of an interval of F1 from which it tells little
 _COLUMNS = 3  # rounds that the card has room for
 
 
@@ -43,7 +44,9 @@ def points_card(judgement: Judgement | None, pair: tuple[int, ...], notes: list[
     head = f"<b>{advice}</b> at threshold {judgement.chosen.threshold.value:.3g}" if judgement.decides else "<b>Not decided</b>"
     by = TOLD_BY[judgement.by]
     if judgement.decides:
-        said += [f"<span style='color:#E69F00'>⚠</span> {note}" for note in (_no_better(judgement), _off(judgement)) if note]
+        said += [
+            f"<span style='color:#E69F00'>⚠</span> {note}" for note in (_no_better(judgement), _loose(judgement), _off(judgement)) if note
+        ]
     return "<br>".join(
         [f"{head}, by {by}.<br>{judgement.reason}", *said, f"<table>{table}</table>In small figures: 95 % intervals.{truly}"]
     )
@@ -55,6 +58,12 @@ def _no_better(judgement: Judgement) -> str:
     if judgement.chosen.f1.value > everything:
         return ""
     return f"Marking all tissue would score as well (F1 {everything:.2f}): the answers fit none of the predictions."
+
+
+def _loose(judgement: Judgement) -> str:
+    """Say so where the answers hardly tell how good what is advised is."""
+    f1 = judgement.chosen.f1
+    return f"F1 may be anything from {f1.low:.2f} to {f1.high:.2f}: count more points." if f1.high - f1.low > _LOOSE else ""
 
 
 def _off(judgement: Judgement) -> str:

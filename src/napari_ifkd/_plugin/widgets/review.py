@@ -39,6 +39,9 @@ class ReviewDock(Dock):
         self.steps = QSlider(Qt.Orientation.Horizontal)
         self.steps.setToolTip("From the teacher through the rounds. Keys , and .")
         self.steps.setPageStep(1)
+        policy = self.steps.sizePolicy()
+        policy.setRetainSizeWhenHidden(True)  # where a second round comes, nothing below moves
+        self.steps.setSizePolicy(policy)
         self.steps.setTickPosition(QSlider.TickPosition.TicksBelow)
         self.about = text("What is known of this round")
         self._why = False  # whether reasons are told
@@ -134,16 +137,21 @@ class ReviewDock(Dock):
         done = next((r for r in self.session.rounds if of_it and r.index == candidate.round), None)
         reason = done.decision.reason if done is not None and done.decision is not None else ""
         decided, _, because = reason.partition(": ")
-        said = f"When it ended: {decided.removesuffix('.')}." if reason else "The network as it came, before any round."
+        ended = f"When round {candidate.round} ended: "
+        said = f"{ended}{decided.removesuffix('.')}." if reason else "The network as it came, before any round."
         if because:
-            said = f"{f'When it ended: {reason}' if self._why else said} {self._link()}"
+            said = f"{f'{ended}{reason}' if self._why else said} {self._link()}"
         said += " It looked at a region of the slide only." if candidate.of_region else ""
-        job, last = self.session.job, max((c.round for c in self.session.here() if c.run == candidate.run), default=0)
-        if (
-            job is not None and job.alive and job.out == candidate.run and last > candidate.round
-        ):  # it does not take the place of what is shown
-            said += f" <b>Round {last} has come in.</b>"
         return f"<b>{escape(candidate.run.name)}</b>. {said}"
+
+    def _news(self, candidate: Candidate) -> str:
+        """Tell of a later round of the run at work: it does not take the place of what is shown."""
+        last = max((c.round for c in self.session.here() if c.run == candidate.run), default=0)
+        return f" <b>Round {last} has come in.</b>" if last > candidate.round and self._at_work(candidate) else ""
+
+    def _at_work(self, candidate: Candidate) -> bool:
+        job = self.session.job
+        return job is not None and job.alive and job.out == candidate.run
 
     def _link(self) -> str:
         """Return the word that asks for reasons; Qt's blue cannot be read on every theme."""
@@ -173,7 +181,9 @@ class ReviewDock(Dock):
 
     def _reserve(self) -> None:
         """Keep room for the longest of what is said of the predictions here: going from one to the next moves no button."""
-        keep_room(self.about, map(self._told_of, self.session.here()))
+        here = self.session.here()
+        news = " <b>Round 0 has come in.</b>" if any(map(self._at_work, here)) else ""
+        keep_room(self.about, [self._told_of(candidate) + news for candidate in here])
 
     def _show_theme(self, _: object) -> None:
         QTimer.singleShot(0, lambda: self._show_round() if isalive(self) else None)  # type: ignore[no-untyped-call] # it has its new colours by then
@@ -183,14 +193,15 @@ class ReviewDock(Dock):
         self.accept.setEnabled(shown is not None)
         if shown is None:
             self.accept.setText("Accept")
-            self.about.setText("No prediction on this slide yet: predict in the Teacher dock, or run rounds in the Distill dock.")
+            lacking = "No prediction on this slide yet: predict in the Teacher dock, or run rounds in the Distill dock."
+            self.about.setText(lacking if session.slide is not None else "Open a slide first.")
             self.warning.say(None)
             self.accepted.setText("")
             self.reuse.hide()
             return
         self._reserve()
         self.accept.setText(acceptance(shown.round, session.threshold))
-        self.about.setText(self._told_of(shown))
+        self.about.setText(self._told_of(shown) + self._news(shown))
         self.warning.say(self._resolution_of(shown) or (shown.warnings[0] if shown.warnings else None))
         accepted = session.accepted_of(shown)
         self.reuse.setVisible(accepted is not None and shown.act == "distill")

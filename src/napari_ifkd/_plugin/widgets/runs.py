@@ -71,7 +71,7 @@ class RunsDock(Dock):
         self.looking, self._again = True, False
         folder = settings.runs_folder()
         chosen = settings.chosen_folder()
-        wrong = f"⚠ {chosen} is a file: runs are kept in<br>" if chosen is not None and chosen != folder else ""
+        wrong = f"⚠ {escape(str(chosen))} is no folder: runs are kept in<br>" if chosen is not None and chosen != folder else ""
         self.where.setText(wrong + escape(str(folder)))
         self.in_thread(lambda: list_runs(folder) if folder.is_dir() else [], self._found, self._not_found)
 

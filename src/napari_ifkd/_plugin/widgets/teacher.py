@@ -121,7 +121,9 @@ class TeacherDock(Dock):
             self.choose(self._refs[name], name)
 
     def _choose_file(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(self, "Take a network", "", "Weights (*.safetensors)")
+        chosen = self.session.teacher
+        near = runs_folder() if chosen is None or chosen.label == BUILT_IN_TEACHER else chosen.path.parent
+        path, _ = QFileDialog.getOpenFileName(self, "Take a network", str(near), "Weights (*.safetensors)")
         if path:
             self.choose(Path(path))
 
