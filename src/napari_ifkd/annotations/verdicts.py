@@ -46,25 +46,29 @@ class Verdict:
     outline: str = ""
 
 
-_LONGEST = 60_000  # characters of an outline: tables are read with fields of twice that
+_LONGEST = 120_000  # characters of an outline: Python reads tables with fields that are hardly longer
 _COLUMNS = tuple(field.name for field in fields(Verdict))
 
 
-def outline_of(lesion: shapely.Polygon, least_px: float) -> str:
+def outline_of(lesion: shapely.Polygon, px: float) -> str:
     """Return the outline of a lesion as a verdict keeps it, WKT; for a thread.
 
     Parameters
     ----------
     lesion : (x, y) in level-0 px
-    least_px : details below so many level-0 px are left out, holes too; below more where there are very many
+    px : side of a pixel of its mask, level-0 px; finer details are left out
+
+    Returns
+    -------
+    "" where it is too long for a table even so: coarser it would hold the lesions in its bays
     """
-    while True:
-        holes = [hole for hole in lesion.interiors if shapely.Polygon(hole).area > least_px**2]
-        plain = shapely.Polygon(lesion.exterior, holes).simplify(least_px)
+    for least in (px / 2, px):
+        holes = [hole for hole in lesion.interiors if shapely.Polygon(hole).area > least**2]
+        plain = shapely.Polygon(lesion.exterior, holes).simplify(least)
         told = str(shapely.to_wkt(shapely.set_precision(plain, 0.1), rounding_precision=1))  # as rounded it is a valid geometry
         if len(told) <= _LONGEST:
             return told
-        least_px *= 2
+    return ""
 
 
 def read_verdicts(path: str | Path) -> list[Verdict]:

@@ -112,11 +112,16 @@ def _parts(outlines: Sequence[Outline], places: Sequence[Verdict], scale_xy: tup
     kept = [verdict for verdict in places if verdict.outline]
     judged = shapely.transform(shapely.make_valid(shapely.from_wkt([verdict.outline for verdict in kept])), lambda xy: xy / scale_xy)
     lesions = np.asarray([outline.polygon for outline in outlines], object)
-    one, other = shapely.STRtree(lesions).query(judged, predicate="intersects")
-    common = shapely.area(shapely.intersection(lesions[other], judged[one]))
-    for place, lesion, share in zip(one.tolist(), other.tolist(), common / shapely.area(lesions[other]), strict=True):
-        if share >= _INSIDE:
-            yield lesion, kept[place]
+    tree, areas = shapely.STRtree(lesions), shapely.area(lesions)
+    inside = set(map(tuple, tree.query(judged, predicate="covers").T.tolist()))  # quick, and all but a few
+    one, other = tree.query(judged, predicate="intersects")
+    rest = [pair for pair in zip(one.tolist(), other.tolist(), strict=True) if pair not in inside]
+    rest = [(place, lesion) for place, lesion in rest if _INSIDE * areas[lesion] <= shapely.area(judged[place])]
+    at, of = (np.array([pair[n] for pair in rest], int) for n in (0, 1))
+    common = shapely.area(shapely.intersection(lesions[of], judged[at])).tolist()
+    inside |= {pair for pair, area in zip(rest, common, strict=True) if area >= _INSIDE * areas[pair[1]]}
+    for place, lesion in sorted(inside):
+        yield lesion, kept[place]
 
 
 def verdicts_for(run: RunFolder, source: Source) -> list[Verdict]:

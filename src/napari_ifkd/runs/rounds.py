@@ -58,7 +58,7 @@ class RoundClock:
         so_far, step = pace.now() - self._began, event.seconds_left or 0.0
         if self._took:
             each = sum(self._took) / len(self._took)
-        elif self._at and self._whole and step and event.stage.endswith("training"):
+        elif self._at and self._whole and step and event.stage.endswith(("training", "map")):
             each = so_far + step
         else:
             return event

@@ -135,9 +135,18 @@ class BringIn(QWidget):
         def work() -> tuple[Any, str, Path]:
             if kind == "corrections" and shown is not None:
                 run = RunFolder.open(shown.run)
+                undone: list[Before] = []  # as they were when it was taken back: the file may be another by then
 
                 def paint() -> tuple[str, Callable[[], None]]:
                     before = Before(run.corrections_path(slide.name))
+
+                    def back() -> None:
+                        undone.append(Before(run.corrections_path(slide.name)))
+                        before.restore()
+
+                    if undone:
+                        undone.pop().restore()
+                        return "", back
                     try:
                         painted, notes = import_corrections(path, slide, run, tumour=classes, rest_is_normal=rest)
                     except BaseException:
@@ -145,7 +154,7 @@ class BringIn(QWidget):
                         raise
                     said = f"Corrections: {area(painted.area_mm2(2))} tumour, {area(painted.area_mm2(1))} normal."
                     does = "They win in every export and teach the next distillation; Review, Correct can undo this."
-                    return "<br>".join([said, does, *notes]), before.restore
+                    return "<br>".join([said, does, *notes]), back
 
                 return None, bench.undos.act(run.corrections_path(slide.name), paint), path
             ours = kind in ("reference", "regions") and provenance_in(path) is not None

@@ -111,6 +111,7 @@ class DistillDock(Dock):
         self.hear(self.bench.drawings.changed, self._show_job)
         self.hear(self.bench.drawings.changed, self._exclude)
         self.hear(self.bench.judged, self._look_back)
+        self.hear(self.bench.verdicts.settled_down, self._show_rounds)
         self.hear(self.bench.memory.recalled, self._recall)
         self._recall()
         self.hear(self.bench.corrected, self._look_back)
@@ -236,7 +237,9 @@ class DistillDock(Dock):
         self.table.select_round(index)
         done = next((r for r in session.rounds if r.index == index), None)
         reason = done.decision.reason if done is not None and done.decision is not None else ""
-        apart = "Areas as the networks say: corrections and rejected lesions are not in them." if not self.known.isHidden() else ""
+        said = shown is not None and any(word == "reject" for *_, word in self.bench.verdicts.places(shown))
+        said = said or "corrections" in self.known.text()
+        apart = "Areas as the networks say: corrections and rejected lesions are not in them." if said else ""
         self.reason.setText(" ".join(part for part in (reason, self._growth(index), apart) if part))
 
     def _growth(self, index: int | None) -> str:

@@ -289,7 +289,7 @@ class LesionsPage(Page):
 def _outline(lesion: Polygon, scale_yx: tuple[float, float]) -> str:
     """Return the outline of a lesion, px of the map, as a verdict keeps it."""
     scale_y, scale_x = scale_yx
-    return outline_of(shapely.transform(lesion, lambda xy: xy * (scale_x, scale_y)), max(scale_x, scale_y) / 2)
+    return outline_of(shapely.transform(lesion, lambda xy: xy * (scale_x, scale_y)), max(scale_x, scale_y))
 
 
 def _measured(outlines: Sequence[Outline], found: ProbabilityMap) -> list[Lesion]:
