@@ -139,7 +139,7 @@ def test_where_to_predict_is_chosen(window: Any, drawn_slide: Path, drawn_teache
             assert "no closed shape" in teacher.predict.toolTip()
             layer.add_rectangles([[10, 20], [10, 60], [30, 60], [30, 20]])
             assert teacher.predict.isEnabled()
-            assert slide.shapes.text() == f"1 closed shape of the layer {layer.name}"
+            assert slide.shapes.text().startswith(f"Predict looks in 1 closed shape of the layer {layer.name}, ")
             lines = window.viewer.add_shapes()
             lines.add_paths([[[0, 0], [50, 50]]])
             window.viewer.layers.selection.active = lines
@@ -166,7 +166,7 @@ def test_a_region_is_drawn_kept_and_of_its_slide(
     first = session.slide
     drawings.add("region", first, [("", shapely.box(40, 20, 120, 100))])
     window.wait(drawings.file("region", first).is_file)
-    assert dock.shapes.text().startswith("1 closed shape of the layer Predict in")
+    assert dock.shapes.text().startswith("Predict looks in 1 closed shape of the layer Predict in")
     assert region_geometry("shapes", first, window.viewer).equals(shapely.box(40, 20, 120, 100))
     own = window.viewer.add_shapes([[[10, 20], [10, 60], [30, 60], [30, 20]]], shape_type="polygon")
 

@@ -331,6 +331,7 @@ def test_thirty_points_say_which_round(window: Any, reviewed: Any) -> None:
     assert "Accepted by points" in reviewed.accepted.text()
     assert session.accepted.reason not in reviewed.accepted.text()  # the card beside it says why
     assert (count.accept.isEnabled(), count.accept.text()) == (False, "The advice is accepted")
+    assert reviewed.accept.styleSheet() != count.start.styleSheet()
     said, slide = count.card.text(), session.slide
     session.activate(None)  # what was answered comes back with its slide and run
     assert count.card.text() == ""

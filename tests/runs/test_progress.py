@@ -53,9 +53,10 @@ def test_of_a_distillation(config: Config, drawn_slide: Path, drawn_teacher: Pat
     of_rounds = {f"round {index} of 2: {stage}" for index in (1, 2) for stage in ("asking the teacher", "training", "map")}
     assert {"teacher map", "scoring tiles", "reading tiles", *of_rounds} <= set(told)
     first, second = ([event for stage, events in told.items() if stage.startswith(f"round {k} ") for event in events] for k in (1, 2))
-    for event in first:  # nobody knows yet how long a round takes, until it is being trained
-        known = not event.stage.endswith("asking the teacher") and event.seconds_left
-        assert (event.run_left or 0) > (event.seconds_left or 0) if known else event.run_left is None
+    begun = next(at for at, event in enumerate(first) if event.run_left is not None)  # nobody knows until it is being trained
+    assert first[begun].stage.endswith("training")
+    assert all(event.run_left is not None and event.run_left > (event.seconds_left or 0) for event in first[begun:])
+    assert all(event.run_left is None for event in first[:begun])
     assert all(event.run_left is not None and event.run_left >= (event.seconds_left or 0) for event in second)
 
 
@@ -73,10 +74,16 @@ def test_what_is_left_of_a_run_is_what_its_rounds_took(monkeypatch: pytest.Monke
         clock[0] = at
         rest.begin(round)
 
+    of_first = Progress("round 1 of 4: training", 6, 10, seconds_left=20.0)
+    assert rest.told(Progress("teacher map", 1, 10, seconds_left=25.0)).run_left is None
+    clock[0] = 30.0  # of another slide
+    assert rest.told(Progress("teacher map", 9, 10, seconds_left=2.0)).run_left is None
     begins(1, 50.0)
     assert told(60.0) is None
     clock[0] = 110.0
-    assert rest.told(Progress("round 1 of 4: training", 6, 10, seconds_left=20.0)).run_left == pytest.approx(20 + 3 * 80)  # 60 s so far
+    assert rest.told(of_first).run_left == pytest.approx(20 + 32 + 3 * 112)  # 60 s so far; a round has maps too
+    clock[0] = 140.0
+    assert rest.told(Progress("round 1 of 4: map", 6, 10, seconds_left=3.0)).run_left == pytest.approx(22 + 3 * 112)
     begins(2, 150.0)  # the first took 100 s
     assert told(180.0) == pytest.approx(70 + 2 * 100)
     assert told(249.0) == pytest.approx(5 + 2 * 100)  # the step knows better
@@ -86,4 +93,6 @@ def test_what_is_left_of_a_run_is_what_its_rounds_took(monkeypatch: pytest.Monke
     clock[0] = 400.0
     resumed.begin(3)
     assert resumed.told(training).run_left is None
-    assert RoundClock(4, 1, whole=False).told(Progress("round 1 of 4: training", 6, 10, seconds_left=20.0)).run_left is None
+    taken_over = RoundClock(4, 0, whole=True)  # the teacher's maps were there: nobody knows how long one takes
+    taken_over.begin(1)
+    assert taken_over.told(of_first).run_left is None

@@ -71,6 +71,7 @@ class Memory(QObject):
 
     changed = Signal()
     recalled = Signal()
+    waits = Signal()  # runs of a slide come back later, or are there
 
     def __init__(self, viewer: Any, session: Session, runs: RunDesk) -> None:
         super().__init__()
@@ -130,6 +131,8 @@ class Memory(QObject):
         if job is not None and job.alive and job.act != "train" and job.out not in self._begun and slide is not None:
             self._begun[job.out] = str(slide.path)
             self._note()
+        elif self._pending and (job is None or not job.alive):
+            QTimer.singleShot(0, self._open_pending)  # once all that ends with it is done
 
     def _come(self, event: Any) -> None:
         if tag(event.value).get("kind") == "brought":
@@ -222,15 +225,30 @@ class Memory(QObject):
             camera.zoom, camera.center = view.zoom / divided_by(self.viewer), (0.0, *view.centre)
         session.set_region(view.region)
         session.look(threshold=view.threshold, sigma_px=view.sigma_px, heat=view.heat)
-        open_now = {candidate.run for candidate in session.candidates if candidate.slide == slide.name}
+        self._open_runs(slide, view)
+
+    def _open_runs(self, slide: Slide, view: View) -> None:
+        """Open the runs of a view again, and follow it then; those that cannot be while a run is at work come after its end."""
+        open_now = {candidate.run for candidate in self.session.candidates if candidate.slide == slide.name}
 
         def opened(tried: bool) -> None:
             self._pending.pop(str(slide.path), None)
             if not tried:
                 self._pending[str(slide.path)] = view
+            self.waits.emit()
             self._follow(slide, view)
 
         self.runs.restore(slide, [Path(run) for run in view.runs if Path(run) not in open_now], opened)
+
+    def waiting(self, slide: Slide) -> bool:
+        """Return whether runs of a slide come back when the run at work has ended."""
+        return str(slide.path) in self._pending
+
+    def _open_pending(self) -> None:
+        slide, job = self.session.slide, self.session.job
+        view = None if slide is None or (job is not None and job.alive) else self._pending.get(str(slide.path))
+        if slide is not None and view is not None:
+            self._open_runs(slide, view)
 
     def _take_model(self, path: str, label: str) -> None:
         """Choose the model of the last time again, unless the user has chosen one by now."""

@@ -50,7 +50,7 @@ def lacking_shape(kind: RegionKind, slide: Slide | None, viewer: Any) -> str:
 
 
 def shapes_told(slide: Slide, viewer: Any) -> str:
-    """Tell which shapes are the region: how many, and of which layer.
+    """Tell which shapes are the region: how many, of which layer, and of what area.
 
     Raises
     ------
@@ -58,7 +58,8 @@ def shapes_told(slide: Slide, viewer: Any) -> str:
         If there are none.
     """
     closed = _shapes(slide, viewer)
-    return f"{len(closed)} closed shape{'s' * (len(closed) > 1)} of the layer {_layer(slide, viewer).name}"
+    size = "" if slide.mpp is None else f", {shapely.union_all(closed).area * slide.mpp**2 / 1e6:.3g} mm²"
+    return f"Predict looks in {len(closed)} closed shape{'s' * (len(closed) > 1)} of the layer {_layer(slide, viewer).name}{size}."
 
 
 def _shapes(slide: Slide, viewer: Any) -> list[BaseGeometry]:

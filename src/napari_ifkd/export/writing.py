@@ -194,6 +194,6 @@ def _folder(out_dir: Path) -> Path:
     try:
         make_folder(out_dir)
     except OSError as error:
-        cause = "is a file" if out_dir.exists() and not out_dir.is_dir() else f"cannot be made ({error.strerror})"
+        cause = "is a file" if out_dir.exists() and not out_dir.is_dir() else f"cannot be made in {out_dir.parent} ({error.strerror})"
         raise ExportError(out_dir, cause, "Choose another folder (--out)") from error
     return out_dir

@@ -187,7 +187,10 @@ def _distill(
     state = folder.load_checkpoint()
     yield from epoch_of(state, config.rounds.epochs)
     hints = RoundHints(folder, slides, config, exclusions=drawn.exclusions, should_stop=should_stop)
-    yield from rounds.maps(0)
+    at = 0 if state is None else int(state["round"])
+    clock = RoundClock(rounds_of(config.rounds), at, whole=state is None)
+    for event in rounds.maps(0):
+        yield clock.told(event) if isinstance(event, Progress) else event
 
     parts = list(patches)
     for slide in slides:
@@ -220,8 +223,6 @@ def _distill(
         on_round=rounds.keep,
         hints=hints,
     )
-    at = 0 if state is None else int(state["round"])
-    clock = RoundClock(rounds_of(config.rounds), at, whole=state is None)
     while True:
         try:
             event = next(events)

@@ -34,7 +34,9 @@ def stage_of(index: int, config: Config, stage: str) -> str:
 
 
 class RoundClock:
-    """Tells how long a run still takes: each round as long as those before, or, during the first, as long as that until it is trained.
+    """Tells how long a run still takes: each round as long as those before.
+
+    Of the first, once it is being trained, as long as that takes and as the teacher's maps took, if they were made in this run.
 
     Parameters
     ----------
@@ -46,6 +48,8 @@ class RoundClock:
     def __init__(self, rounds: int, at: int, *, whole: bool) -> None:
         self._rounds, self._at, self._began, self._whole = rounds, at, pace.now(), whole
         self._took: list[float] = []  # s, of each round
+        self._mapping: float | None = None  # when the teacher's maps were begun
+        self._maps = self._guess = 0.0  # s that they took; that the first round takes, 0 while nobody knows
 
     def begin(self, at: int) -> None:
         """Take note that another round begins."""
@@ -56,11 +60,13 @@ class RoundClock:
     def told(self, event: Progress) -> Progress:
         """Return an event of the round at work with what is left of the run."""
         so_far, step = pace.now() - self._began, event.seconds_left or 0.0
-        if self._took:
-            each = sum(self._took) / len(self._took)
-        elif self._at and self._whole and step and event.stage.endswith(("training", "map")):
-            each = so_far + step
-        else:
+        if not self._at and event.stage.endswith("map"):
+            self._mapping = pace.now() if self._mapping is None else self._mapping
+            self._maps = pace.now() - self._mapping + step
+        elif self._at and self._maps and step and self._whole and event.stage.endswith("training"):
+            self._guess = so_far + step + self._maps
+        each = sum(self._took) / len(self._took) if self._took else self._guess
+        if not each:
             return event
         here = max(each - so_far, step)
         return dataclasses.replace(event, run_left=here + max(0, self._rounds - self._at) * each)

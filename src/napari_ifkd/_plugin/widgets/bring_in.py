@@ -13,6 +13,7 @@ from psygnal import Signal
 from qtpy.QtWidgets import QCheckBox, QComboBox, QLineEdit, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_ifkd._plugin.brought import MASK_FILES, brought_layer, laid, lay
+from napari_ifkd._plugin.layers import KEY, tag
 from napari_ifkd._plugin.settings import runs_folder
 from napari_ifkd._plugin.undo import Before
 from napari_ifkd.annotations import read_regions
@@ -190,6 +191,10 @@ class BringIn(QWidget):
             if former != path:
                 said += f"<br>It takes the place of {former.name}."
             self._dock.session.give(kind, path, slide)  # type: ignore[arg-type] # one of the two
+            other: GivenUse = "regions" if kind == "reference" else "reference"
+            source = layer[1]["metadata"][KEY]["path"]
+            if any(tag(one)["path"] == source for one in laid(self._dock.bench.viewer, slide, other)):
+                said += f"<br>⚠ It is the {GIVEN[other].lower()} too: what is learnt from does not judge."
         self.told.setText(said if slide is self._dock.session.slide else "")
         self._show()
         if kind == "corrections":

@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from psygnal import Signal
 from qtpy.QtWidgets import QProgressBar, QVBoxLayout, QWidget
 
 from napari_ifkd._plugin import layers as made
@@ -45,11 +46,15 @@ class CountPage(Page):
     Attributes
     ----------
     points, at : the places asked about, none while nothing is counted, and which of them is next
+    advises : whether there is advice that is not accepted; `told` says that it may have changed
     """
+
+    told = Signal()
 
     def __init__(self, dock: Dock) -> None:
         super().__init__(dock)
         self.points: list[Point] = []
+        self.advises = False
         self.at, self._busy, self._writing, self._unwritten = 0, False, False, False
         self._slide: Slide | None = None
         self._run: Path | None = None
@@ -338,10 +343,13 @@ class CountPage(Page):
         advised = self._judgement.chosen if self._judgement is not None and self._judgement.decides else None
         self.accept.setVisible(advised is not None)
         emphasise(self.start, advised is None)
+        self.advises = advised is not None and not self._is_accepted(advised)
+        self.told.emit()
         if advised is not None:
-            taken = self._is_accepted(advised)
-            self.accept.setEnabled(not taken)
-            self.accept.setText("The advice is accepted" if taken else acceptance(advised.round, advised.threshold.value, "the advice: "))
+            self.accept.setEnabled(self.advises)
+            self.accept.setText(
+                "The advice is accepted" if not self.advises else acceptance(advised.round, advised.threshold.value, "the advice: ")
+            )
         if counting:
             self.what.setText(f"Is the middle of the ring <b>tumour</b>? Predictions are hidden meanwhile.<br>{self._said()}")
         elif ready:

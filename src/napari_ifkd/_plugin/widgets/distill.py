@@ -115,7 +115,7 @@ class DistillDock(Dock):
         self.hear(self.bench.memory.recalled, self._recall)
         self._recall()
         self.hear(self.bench.corrected, self._look_back)
-        self.listen("slide", "slides", "candidates", "teacher", "job", "given", to=self._show_job)
+        self.listen("slide", "slides", "candidates", "teacher", "job", "given", "region", to=self._show_job)
         self.listen("slide", "rounds", "run", "shown", "accepted", to=self._show_rounds)
         self.listen("accepted", to=self.progress.update_job)
         self._looks = 0  # how often it was looked; the last one counts
@@ -212,6 +212,8 @@ class DistillDock(Dock):
             where = f"<b>{len(slides)} slides</b>" if self._several else f"<b>{slide.name}</b>"
             excluded = sum(self.bench.drawings.count("exclusion", each) for each in slides)
             left = f" without {excluded} excluded region{'s' * (excluded > 1)}" if excluded else ""
+            if self.session.region != "tissue":
+                chooses += " All tissue counts: <i>Predict in</i> is for predictions."
             self.what.setText(f"Tiles of {where}{left}, labelled by {by}<b>{teacher.label}</b>.{chooses}")
 
     def _look_at_round(self, index: int) -> None:

@@ -116,12 +116,13 @@ def button(label: str, tooltip: str, clicked: Callable[[], object], *, main: boo
 
 def emphasise(made: QPushButton, main: bool) -> None:
     """Fill a button with colour, as the one to press next, or let it look like any other."""
-    style = (
+    filled = (
         f"QPushButton {{background: {ACTION}; color: white; font-weight: bold; padding: 5px;}}"
         "QPushButton:disabled {background: rgba(128, 128, 128, 70); color: rgba(128, 128, 128, 255);}"
     )
-    if bool(made.styleSheet()) != main:  # a style sheet costs time
-        made.setStyleSheet(style if main else "")
+    style = filled if main else "QPushButton {padding: 5px;}"  # as high as the other
+    if made.styleSheet() != style:  # a style sheet costs time
+        made.setStyleSheet(style)
 
 
 def allow(made: QPushButton, why_not: str = "") -> None:

@@ -22,7 +22,7 @@ from .count import CountPage
 from .dock import Dock
 from .lesions import LesionsPage
 from .look_sliders import LookSliders
-from .parts import Notice, acceptance, button, form, keep_room, offer, resolved, shortcut, text
+from .parts import Notice, acceptance, button, emphasise, form, keep_room, offer, resolved, shortcut, text
 
 if TYPE_CHECKING:
     from napari_ifkd.session_records import Candidate
@@ -85,10 +85,13 @@ class ReviewDock(Dock):
         self.add(self.pages)
         if self.bench.painted_on is not None:  # the dock was closed meanwhile
             self.pages.setCurrentWidget(self.correct)
+        self.pages.currentChanged.connect(lambda _: self._weigh())
+        self.count.told.connect(self._weigh)
         self.steps.valueChanged.connect(self._slide_to)
         self.shown.changed.connect(self._pick_shown)
         self.listen("candidates", "slide", "shown", to=self._show_choices)
         self.listen("shown", "slide", "rounds", "candidates", "accepted", "threshold", "teacher", to=self._show_round)
+        self.hear(self.bench.memory.waits, self._show_round)
         self.bench.viewer.events.theme.connect(self._show_theme)
 
     # --- picking
@@ -116,6 +119,10 @@ class ReviewDock(Dock):
                 self.session.accept(candidate)
         except (InputError, OSError) as error:
             self.say_error(error)
+
+    def _weigh(self) -> None:
+        """Let one button stand out: where points advise something, theirs."""
+        emphasise(self.accept, not (self.pages.currentWidget() is self.count and self.count.advises))
 
     def _reuse(self) -> None:
         shown = self.session.shown
@@ -194,6 +201,8 @@ class ReviewDock(Dock):
         if shown is None:
             self.accept.setText("Accept")
             lacking = "No prediction on this slide yet: predict in the Teacher dock, or run rounds in the Distill dock."
+            if session.slide is not None and self.bench.memory.waiting(session.slide):
+                lacking = "The runs of this slide come back when the run at work has ended."
             self.about.setText(lacking if session.slide is not None else "Open a slide first.")
             self.warning.say(None)
             self.accepted.setText("")

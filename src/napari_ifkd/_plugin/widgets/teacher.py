@@ -123,7 +123,7 @@ class TeacherDock(Dock):
     def _choose_file(self) -> None:
         chosen = self.session.teacher
         near = runs_folder() if chosen is None or chosen.label == BUILT_IN_TEACHER else chosen.path.parent
-        path, _ = QFileDialog.getOpenFileName(self, "Take a network", str(near), "Weights (*.safetensors)")
+        path, _ = QFileDialog.getOpenFileName(self, "Choose the weights of a network", str(near), "Weights (*.safetensors)")
         if path:
             self.choose(Path(path))
 
