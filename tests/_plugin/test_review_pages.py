@@ -778,7 +778,7 @@ def test_what_comes_while_a_field_is_open_stays_and_what_is_painted_is_not_forgo
     export.folder.value = tmp_path / "masks"
     correct.layer().paint((30, 40), 2)
     window.click("Export", export.export)  # not without what was just painted
-    assert "Write back or Discard" in export.result.text()
+    assert "Write back or Discard" in export.trouble.notice.text()
     assert len(said) == 1
     assert not (tmp_path / "masks").exists()
 

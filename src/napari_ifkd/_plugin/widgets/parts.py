@@ -39,24 +39,15 @@ def heading(text: str) -> QLabel:
     return label
 
 
-class _Text(QLabel):
-    """A label that keeps room for some lines."""
-
-    def __init__(self, lines: int) -> None:
-        super().__init__()
-        self._lines = lines
-
-    def showEvent(self, event: Any) -> None:
-        """Keep the room: the style, which has a say in it, is known by now."""
-        super().showEvent(event)
-        if self._lines:
-            keep_room(self, ["<br>".join("x" * self._lines)])
+_PADDING = 10  # above and below a label, in napari's style
 
 
 def text(tooltip: str = "", *, lines: int = 0) -> QLabel:
     """Return a label for running text that wraps, with selectable words; up to so many lines, what lies below does not move."""
-    label = _Text(lines)
+    label = QLabel()
     label.setAlignment(Qt.AlignmentFlag.AlignTop)
+    if lines:
+        label.setMinimumHeight(lines * (label.fontMetrics().lineSpacing() + 1) + _PADDING)
     label.setWordWrap(True)
     label.setTextFormat(Qt.TextFormat.RichText)
     label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
