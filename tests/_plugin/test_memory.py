@@ -19,7 +19,7 @@ from napari_ifkd._plugin.settings import slide_folder, slides_folder
 from napari_ifkd._plugin.views import View
 from napari_ifkd.annotations import Corrections
 from napari_ifkd.config import Config
-from napari_ifkd.events import MapReady, RoundDone, RunDone
+from napari_ifkd.events import MapReady, RoundDone, RunCancelled, RunDone
 from napari_ifkd.runs.folder import RunFolder
 from napari_ifkd.slides import open_slide
 
@@ -417,6 +417,28 @@ def test_a_run_that_has_no_map_yet_comes_back_too(window: Any, run: RunFolder, d
     later = window.another(make_napari_viewer(show=True))
     later.bench.open(drawn_slide)
     later.wait(lambda: later.session.run == run.path)
+
+
+def test_runs_of_a_slide_come_back_when_the_run_at_work_has_ended(
+    window: Any, run: RunFolder, drawn_slide: Path, tmp_path: Path, make_napari_viewer: Any
+) -> None:
+    window.bench.open(run.path)
+    window.wait(lambda: len(window.session.here()) == 3 and window.bench.memory._slide is not None)
+    file = slide_folder(window.session.slide) / "view.json"
+    window.wait(lambda: file.is_file() and json.loads(file.read_text())["runs"] == [str(run.path)])
+    later = window.another(make_napari_viewer(show=True))
+    session, memory = later.session, later.bench.memory
+    shutil.copy(drawn_slide, tmp_path / "other.tif")
+    later.bench.open(tmp_path / "other.tif")
+    later.wait(lambda: memory._slide is session.slide)
+    session.begin("predict", tmp_path / "at work")
+    later.bench.open(drawn_slide)
+    later.wait(lambda: memory.waiting(session.slide))
+    assert "come back when the run at work has ended" in later.docks["Review"].about.text()
+    session.apply(RunCancelled())
+    later.wait(lambda: len(session.here()) == 3)
+    assert not memory.waiting(session.slide)
+    assert session.run == run.path
 
 
 def test_what_was_said_of_each_slide_goes_on_in_a_run_on_all(

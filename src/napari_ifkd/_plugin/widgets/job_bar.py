@@ -123,10 +123,10 @@ def job_line(job: Job, accepted: Accepted | None) -> str:
                 return f"{first}\nPauses after this batch …"
             if job.state == "paused":
                 return f"{first}\nPaused: it waits, with all it has in memory."
-            pace = [time_left(job)] if job.seconds_left is not None and job.done < job.total else []
-            pace += [f"{rate(job.per_second)} {job.unit}/s"] if job.per_second else []
+            left = time_left(job) if job.seconds_left is not None and job.done < job.total else ""
+            pace = [f"{rate(job.per_second)} {job.unit}/s"] if job.per_second else []
             pace += [f"{job.device_mb:,.0f} MiB of GPU"] if job.device_mb is not None else []
-            return "\n".join(part for part in (first, " · ".join(pace)) if part)
+            return "\n".join(part for part in (first, left, " · ".join(pace)) if part)
         case "cancelling":
             return "Stopping …"
         case "done" if job.act == "train":
