@@ -40,13 +40,13 @@ def _only_new_garbage(_frozen: None) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def _quick_viewers() -> Iterator[None]:
     """Spare each viewer what napari does again for it: look for plugins among all packages, and write its settings at each change."""
-    from napari.settings import NapariSettings
+    from napari.settings._base import EventedConfigFileSettings
     from npe2 import PluginManifest
 
     found = list(PluginManifest.discover())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(PluginManifest, "discover", lambda *_, **__: iter(found))
-        patch.setattr(NapariSettings, "_maybe_save", lambda _: None)
+        patch.setattr(EventedConfigFileSettings, "_maybe_save", lambda _: None)  # nor of plugins: they lie among those of the user
         yield
 
 
