@@ -49,7 +49,12 @@ class SlideDock(Dock):
         self.card.setObjectName("slide card")
         self.notice = Notice()
         self.mpp = FloatSpinBox(
-            value=_MPP, min=0.05, max=20, step=0.01, label="µm/px", tooltip="um/px of the finest level: about 0.25 for 40x, 0.5 for 20x"
+            value=_MPP,
+            min=0.05,
+            max=20,
+            step=0.01,
+            label="µm/px",
+            tooltip="µm/px of the finest level, 0.05 to 20: about 0.25 for 40x, 0.5 for 20x",
         )
         self.mpp.native.setDecimals(_DECIMALS)
         self.use_mpp = button("Use", "Take this resolution, whatever the file says", self._override)
