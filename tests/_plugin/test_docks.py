@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QDockWi
 
 from napari_ifkd._plugin.docks import DOCKS, add_docks
 from napari_ifkd.config import Config
+from napari_ifkd.events import RoundDone, RunDone
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
@@ -286,3 +287,15 @@ def test_the_table_of_rounds_tells_at_which_threshold_before_there_are_any(windo
     table = window.docks["Distill"].table
     window.session.look(threshold=0.45)
     assert "mm²\nat 0.45" in [table.horizontalHeaderItem(column).text() for column in range(table.columnCount())]
+
+
+def test_the_rounds_of_the_run_before_are_called_so_until_there_are_others(window: Any, tmp_path: Path) -> None:
+    session, whose = window.session, window.docks["Distill"].whose
+    for name, told in (("one", "of one"), ("two", "of one, the run before")):
+        session.begin("distill", tmp_path / name)
+        assert told in whose.text()
+        session.apply(RoundDone(0, None))
+        assert whose.text().endswith(f"of {name}")
+        session.apply(RunDone(0, ""))
+    session.begin("predict", tmp_path / "three")
+    assert whose.text().endswith("of two")

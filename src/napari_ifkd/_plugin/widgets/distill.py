@@ -230,7 +230,8 @@ class DistillDock(Dock):
     def _show_rounds(self) -> None:
         session, shown = self.session, self.session.shown
         elsewhere = session.rounds and session.slide is not None and all(c.act != "distill" for c in session.here())
-        before = ", the run before" if session.job is not None and session.job.alive and session.job.out != session.run else ""
+        job = session.job
+        before = ", the run before" if job is not None and job.alive and job.act == "distill" and job.out != session.run else ""
         whose = f" of {escape(session.run.name)}{before or (', on another slide' if elsewhere else '')}" if session.run is not None else ""
         self.whose.setText(f"<b>Rounds</b>{whose}")
         accepted = None if session.accepted is None else session.accepted.round
