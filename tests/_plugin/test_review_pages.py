@@ -420,6 +420,8 @@ def test_lesions_are_listed_sorted_and_judged(window: Any, reviewed: Any, tmp_pa
     export_run(session.run, ["csv"], tmp_path / "out", round=candidate.round, threshold=session.threshold, sigma_px=0)
     assert len((tmp_path / "out" / f"tiny_round{candidate.round}.lesions.csv").read_text().splitlines()) == 3  # a head, and two of three
     session.look(threshold=0.7)  # another mask has other lesions
+    assert on_screen().any()
+    assert not (on_screen() & alone).any()  # what was rejected does not come back until they are found
     window.wait(lambda: lesions.model.rowCount() == 0)
     assert lesions.list.isVisible()
     assert not window.ours("lesion")

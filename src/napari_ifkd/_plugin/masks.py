@@ -30,19 +30,21 @@ class Masks:
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self._judged: dict[str, tuple[tuple[float, float], list[Any]]] = {}  # masks without what was rejected, by path: at what, levels
+        # masks without what was rejected, by path: at what, levels, and what that was
+        self._judged: dict[str, tuple[tuple[float, float], list[Any], BaseGeometry | None]] = {}
         self._excluded: BaseGeometry | None = None
 
-    def judge(self, path: str, levels: list[Any], threshold: float, sigma_px: float) -> None:
+    def judge(self, path: str, levels: list[Any], threshold: float, sigma_px: float, rejected: BaseGeometry | None) -> None:
         """Take a mask from which something was taken.
 
         Parameters
         ----------
         path : of the prediction
         levels : of the mask; none where it is as the network says
-        threshold, sigma_px : at which it was made; at any other it does not hold
+        threshold, sigma_px : at which it was made
+        rejected : what was taken, px of the map; at any other threshold it is left out until somebody has looked what is a lesion there
         """
-        self._judged[path] = (threshold, sigma_px), levels
+        self._judged[path] = (threshold, sigma_px), levels, rejected
         self.changed.emit({path})
 
     def keep(self, paths: Collection[str]) -> None:
@@ -58,8 +60,11 @@ class Masks:
     def of(self, candidate: Candidate) -> list[Any]:
         """Return the mask of a prediction at every level."""
         look = self.session.threshold, self.session.sigma_px
-        at, levels = self._judged.get(str(candidate.path), (look, []))
-        return self._without_excluded(levels if levels and at == look else made.mask_levels(candidate.found, *look), candidate)
+        at, known, rejected = self._judged.get(str(candidate.path), (look, [], None))
+        levels = known if known and at == look else made.mask_levels(candidate.found, *look)
+        if at != look and rejected is not None:
+            levels = made.without(levels, candidate.found, rejected)
+        return self._without_excluded(levels, candidate)
 
     def heat(self, candidate: Candidate) -> list[Any]:
         """Return its probability."""

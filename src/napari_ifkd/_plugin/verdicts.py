@@ -134,7 +134,7 @@ class Verdicts(QObject):
         return 0 if judged is None else judged.unused
 
     def pending(self, candidate: Candidate) -> bool:
-        """Return whether rejected lesions of a prediction are looked for, as it is looked at now, and are seen as tumour meanwhile."""
+        """Return whether rejected lesions of a prediction are still looked for, as it is looked at now."""
         judged = self._judged.get(str(candidate.path))
         return not self.settled and judged is not None and bool(judged.rejected) and judged.mask != self.mask(candidate)
 
@@ -185,23 +185,27 @@ class Verdicts(QObject):
             if mask not in self._wanted:
                 raise Cancelled
 
-        def work() -> tuple[Judged, list[Any]]:
+        def work() -> tuple[Judged, list[Any], BaseGeometry | None]:
             verdicts = mask.verdicts()
             if not verdicts:
-                return Judged(mask), []
+                return Judged(mask), [], None
             lesions = self.lesions(mask, check)
             words, unused = verdicts_on(lesions, verdicts, mask.of.found)
             rejected = tuple(index for index, word in enumerate(words) if word == "reject")
             now = Judged(mask, rejected, unused, tuple(_places(lesions, words, mask.of.found)))
-            return now, _without(mask, [lesions[index] for index in rejected]) if rejected and before != now else []
+            if not rejected or before == now:
+                return now, [], None
+            gone = shapely.union_all([lesions[index].polygon for index in rejected])
+            whole = made.mask_levels(mask.of.found, mask.threshold, mask.sigma_px)
+            return now, made.without(whole, mask.of.found, gone), gone
 
-        def done(found: tuple[Judged, list[Any]]) -> None:
-            now, levels = found
+        def done(found: tuple[Judged, list[Any], BaseGeometry | None]) -> None:
+            now, levels, gone = found
             path = str(mask.of.path)
             if mask in self._wanted and before != now:
                 self._judged[path] = now
                 if any((now.rejected, now.unused)) or (before is not None and any((before.rejected, before.unused))):
-                    self.masks.judge(path, levels, mask.threshold, mask.sigma_px)
+                    self.masks.judge(path, levels, mask.threshold, mask.sigma_px, gone)
             over()
 
         def over(_: object = None) -> None:  # an error too: nobody asked, and who lists lesions is told
@@ -225,12 +229,6 @@ class Verdicts(QObject):
 
     def _wait(self) -> None:
         self._timer.start()
-
-
-def _without(mask: Mask, lesions: Sequence[Outline]) -> list[Any]:
-    """Return the mask at every level without some of its lesions."""
-    found, gone = mask.of.found, shapely.union_all([lesion.polygon for lesion in lesions])
-    return made.without(made.mask_levels(found, mask.threshold, mask.sigma_px), found, gone)
 
 
 def _places(lesions: Sequence[Outline], words: Sequence[Word | None], found: ProbabilityMap) -> Iterator[tuple[float, float, Word]]:
