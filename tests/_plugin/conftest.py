@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,8 +21,8 @@ pytest.importorskip("pytestqt", reason="the window is tested with pytest-qt")
 # The fixtures train a small network in this process, which napari itself never does. Triton, which torch loads for its optimisers, and
 # Mesa's software OpenGL each bring an LLVM; loading Triton's second is a segmentation fault. This part of Triton is all that matters,
 # and loads ten times faster than what would bring it along.
-with suppress(ImportError):
-    import triton._C.libtriton  # noqa: F401
+with suppress(ImportError):  # torch brings it along where it has it
+    import_module("triton._C.libtriton")
 
 
 @pytest.fixture(scope="session")
