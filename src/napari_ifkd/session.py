@@ -284,9 +284,8 @@ class Session:
         if isinstance(event, MapReady):
             self._drop_former(story.job)
             self._add(c for c in story.candidates if (c.round, c.slide) == (event.round, event.slide))
-        elif (
-            isinstance(event, RunDone) and story.job.act == "distill" and not (self._comparing or self.held())
-        ):  # end on the round it recommends
+        elif isinstance(event, RunDone) and story.job.act == "distill" and not (self._comparing or self.held()):
+            # end on the round it recommends
             self.show_round(event.accepted_round)
             if self.accepted is not None:
                 self.look(threshold=self.accepted.threshold)

@@ -445,8 +445,10 @@ def test_marks_are_of_lesions_that_are_there_also_after_points_were_answered(win
     for _ in range(3):
         window.key("A")
     window.wait(lambda: [len(marks.data) for marks in window.ours("verdicts")] == [3])
+    (layer,) = window.ours("verdicts")
     session.look(threshold=0.9)  # one lesion is left
     window.wait(lambda: [len(marks.data) for marks in window.ours("verdicts")] == [1])
+    assert window.ours("verdicts") == [layer]  # not made anew
     count = page(window, reviewed, "Points")
     window.click("Review", count.start)
     window.wait(lambda: count.asking.isVisible())

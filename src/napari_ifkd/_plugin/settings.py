@@ -35,11 +35,10 @@ def _setting(name: str) -> str:
 def runs_folder() -> Path:
     """Return the folder new runs are made in: the one that was set, or the program's own where that can be none."""
     chosen = chosen_folder()
-    try:
-        good = chosen is not None and not chosen.is_file()
-    except OSError:  # a name that can be none
-        good = False
-    return chosen if good and chosen is not None else user_data_path(PACKAGE, appauthor=False) / "runs"
+    with suppress(OSError):  # a name that can be none
+        if chosen is not None and not chosen.is_file():
+            return chosen
+    return user_data_path(PACKAGE, appauthor=False) / "runs"
 
 
 def chosen_folder() -> Path | None:

@@ -39,15 +39,21 @@ class VerdictMarks:
 
     def update(self) -> None:
         """Show the marks as they are now."""
-        slide, shown = self.session.slide, self.session.shown
-        said = self.verdicts.places(shown) if shown is not None else ()
-        layer: Any = next(iter(self.layers.ours(_KIND)), None)
         if self.layers.blind:  # nobody sees them now
             return
-        if layer is not None and (slide is None or not said or tag(layer)["path"] != str(slide.path)):
-            self.viewer.layers.remove(layer)
+        slide, shown = self.session.slide, self.session.shown
+        layer: Any = next(iter(self.layers.ours(_KIND)), None)
+        if slide is None or shown is None or shown.slide != slide.name:
+            self._remove(layer)
+            return
+        if layer is not None and tag(layer)["path"] != str(slide.path):
+            self._remove(layer)
             layer = None
-        if slide is None or not said:
+        if not self.verdicts.settled:  # till then they stay: napari takes long to make a layer anew
+            return
+        said = self.verdicts.places(shown)
+        if not said:
+            self._remove(layer)
             return
         mpp = slide.mpp or 1.0
         places = np.asarray([((y - 0.5) * mpp, (x - 0.5) * mpp) for x, y, _ in said])
@@ -63,3 +69,7 @@ class VerdictMarks:
             layer.data = places
         layer.symbol = symbols
         layer.face_color = [BOTH if word == "accept" else ERROR for *_, word in said]
+
+    def _remove(self, layer: Any | None) -> None:
+        if layer is not None:
+            self.viewer.layers.remove(layer)

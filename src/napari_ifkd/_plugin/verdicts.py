@@ -177,6 +177,8 @@ class Verdicts(QObject):
 
     def _next(self) -> None:
         if not self._queue:
+            self._forget()
+            self.settled_down.emit()
             return
         mask = self._queue.pop(0)
         before = self._judged.get(str(mask.of.path))
@@ -210,11 +212,7 @@ class Verdicts(QObject):
 
         def over(_: object = None) -> None:  # an error too: nobody asked, and who lists lesions is told
             self._busy = False
-            if self._queue:
-                self._next()
-            else:
-                self._forget()
-                self.settled_down.emit()
+            self._next()
 
         self._busy = True
         in_thread(work, done, over)

@@ -17,6 +17,7 @@ from .outlines import Outline, OutlineTracer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from numpy.typing import NDArray
     from shapely.geometry.base import BaseGeometry
 
     from napari_ifkd.annotations import Corrections
@@ -85,8 +86,10 @@ def verdicts_on(outlines: Sequence[Outline], verdicts: Sequence[Verdict], source
     order = {id(verdict): at for at, verdict in enumerate(verdicts)}
     (side_y, side_x), (scale_y, scale_x) = source.pixel_size_um_yx, source.scale_yx
     points = shapely.points([(v.x / scale_x, v.y / scale_y) for v in places])
+    lesions = np.asarray([outline.polygon for outline in outlines], object)
+    tree = shapely.STRtree(lesions)
     held: dict[int, list[Verdict]] = {}
-    for place, lesion in shapely.STRtree([outline.polygon for outline in outlines]).query(points, predicate="intersects").T.tolist():
+    for place, lesion in tree.query(points, predicate="intersects").T.tolist():
         held.setdefault(lesion, []).append(places[place])
     holding: dict[int, list[Verdict]] = {}
     for lesion, inside in held.items():
@@ -95,7 +98,7 @@ def verdicts_on(outlines: Sequence[Outline], verdicts: Sequence[Verdict], source
         area = outlines[lesion].area_px * side_y * side_x / 1e6
         if None in alike or area <= _GROWN * sum(known for known in alike if known is not None):
             holding[lesion] = inside
-    for lesion, verdict in _parts(outlines, places, (scale_x, scale_y)):
+    for lesion, verdict in _parts(lesions, tree, places, (scale_x, scale_y)):
         holding.setdefault(lesion, []).append(verdict)
     used: set[int] = set()
     for lesion, verdicts_here in holding.items():
@@ -107,12 +110,13 @@ def verdicts_on(outlines: Sequence[Outline], verdicts: Sequence[Verdict], source
     return said, len(places) - len(used)
 
 
-def _parts(outlines: Sequence[Outline], places: Sequence[Verdict], scale_xy: tuple[float, float]) -> Iterator[tuple[int, Verdict]]:
+def _parts(
+    lesions: NDArray[np.object_], tree: shapely.STRtree, places: Sequence[Verdict], scale_xy: tuple[float, float]
+) -> Iterator[tuple[int, Verdict]]:
     """Yield lesions, by index, that lie within what was judged, and the verdict on that."""
     kept = [verdict for verdict in places if verdict.outline]
     judged = shapely.transform(shapely.make_valid(shapely.from_wkt([verdict.outline for verdict in kept])), lambda xy: xy / scale_xy)
-    lesions = np.asarray([outline.polygon for outline in outlines], object)
-    tree, areas = shapely.STRtree(lesions), shapely.area(lesions)
+    areas = shapely.area(lesions)
     inside = set(map(tuple, tree.query(judged, predicate="covers").T.tolist()))  # quick, and all but a few
     one, other = tree.query(judged, predicate="intersects")
     rest = [pair for pair in zip(one.tolist(), other.tolist(), strict=True) if pair not in inside]

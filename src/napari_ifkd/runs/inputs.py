@@ -126,21 +126,15 @@ def files_of_slides(given: Sequence[Path], slides: Sequence[Frame], option: str,
 def _slide_of(file: Path, slides: Sequence[Frame]) -> str | None:
     """Return the name of the slide that a file is called like; a slide is not called like itself."""
     name = file.name[:-3] if file.name.lower().endswith(".gz") else file.name
-    stem = Path(name).stem
-    called = {
-        stem,
-        stem.removesuffix(".ome"),
-        *(stem.removesuffix(".ome").removesuffix(ending) for ending in ("_mask", "_reference", "_regions", "_exclusions")),
-    }
+    called = _stems(name)
+    called |= {stem.removesuffix(ending) for stem in called for ending in ("_mask", "_reference", "_regions", "_exclusions")}
     own = {slide.path.resolve() for slide in slides if isinstance(slide, Slide)}
-    return next(
-        (
-            s.name
-            for s in slides
-            if {s.name, Path(s.name).stem, Path(s.name).stem.removesuffix(".ome")} & called and file.resolve() not in own
-        ),
-        None,
-    )
+    return next((s.name for s in slides if {s.name, *_stems(s.name)} & called and file.resolve() not in own), None)
+
+
+def _stems(name: str) -> set[str]:
+    """Return a file's name without its ending, as it is and without the ``.ome`` of another."""
+    return {Path(name).stem, Path(name).stem.removesuffix(".ome")}
 
 
 def absolute(path: str | Path | None) -> str | None:
