@@ -154,6 +154,8 @@ def test_settings_and_a_compared_file_come_back(
     window.wait(lambda: not window.bench.memory._timer.isActive())
     file = slides_folder() / "asked.json"
     window.wait(lambda: file.is_file() and {"rounds.rounds", "export"} <= json.loads(file.read_text()).keys())
+    view = slide_folder(session.slide) / "view.json"  # a thread writes it
+    window.wait(lambda: (kept := json.loads(view.read_text()))["compare"] == "overlay" and len(kept["brought"]) == 2)
 
     later = window.another(make_napari_viewer(show=True))
     fields = later.docks["Distill"].main
