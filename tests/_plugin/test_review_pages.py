@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import shapely
 import tifffile
-from qtpy.QtCore import QPoint, Qt
+from qtpy.QtCore import QPoint, QRect, Qt
 from qtpy.QtWidgets import QAbstractSpinBox, QLineEdit, QSlider
 
 from napari_ifkd._plugin.docks import add_docks
@@ -85,6 +85,23 @@ def test_from_one_disagreement_to_the_next_and_back(window: Any, reviewed: Any) 
     assert seen == [*("ab" * len(seen))[: len(seen) - 1], "overlay"]
     window.key("F")
     assert session.compare == "overlay"
+
+
+def test_the_pictures_side_by_side_are_seen_at_their_size_from_the_first_frame_on(window: Any, reviewed: Any) -> None:
+    canvas, viewer = window.viewer.window._qt_viewer.canvas.native, window.viewer
+    window.wait(lambda: window.bench.layers.settled)
+
+    def seen() -> Any:
+        whole = canvas.screen().grabWindow(0).toImage().copy(QRect(canvas.mapToGlobal(QPoint(0, 0)), canvas.size()))
+        return np.frombuffer(whole.constBits().asstring(whole.sizeInBytes()), np.uint8).astype(int)
+
+    frames: list[Any] = []
+    canvas.frameSwapped.connect(lambda: frames.append(seen()) if viewer.canvas.grid.enabled else None)
+    window.click("Review", reviewed.compare.mode.buttons["side by side"])
+    window.wait(lambda: viewer.canvas.grid.enabled and window.bench.layers.settled and bool(frames))
+    window.qtbot.wait(300)
+    last = seen()
+    assert max(np.abs(frame - last).mean() for frame in frames) < 5  # huge pixels, of a picture without a size, are 90 from it
 
 
 def test_side_by_side_moves_together_and_ends_as_it_was(window: Any, reviewed: Any) -> None:
