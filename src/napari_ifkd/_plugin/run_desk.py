@@ -10,6 +10,7 @@ from napari_ifkd.runs.folder import RunFolder
 from napari_ifkd.runs.listing import RunSummary, delete_run, summarise
 from napari_ifkd.session_story import RunStory
 
+from .commands import written_beside
 from .layers import prepare
 from .reader import run_slides
 from .worker import Runner, in_thread, say_error
@@ -99,7 +100,7 @@ class RunDesk:
             self.session.forget_run(path)
             done()
 
-        in_thread(lambda: delete_run(path, forever=forever), gone, failed)
+        in_thread(lambda: delete_run(path, forever=forever, beside=written_beside(path)), gone, failed)
 
     def look_for_work(self, folder: Path) -> None:
         """Offer a run of a folder that is still at work, on the active slide if there is one: napari was closed, or crashed, meanwhile."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from magicgui.widgets import CheckBox, FloatSpinBox
 from qtpy.QtWidgets import QSizePolicy
 
+from napari_ifkd._plugin.brought import called
 from napari_ifkd._plugin.measure import area_mm2
 from napari_ifkd.config import Config
 from napari_ifkd.runs.folder import RunFolder
@@ -195,7 +196,7 @@ class DistillDock(Dock):
         given: dict[GivenUse, list[str]] = {}
         for one in self.session.given:
             if one.slide in [each.name for each in slides]:
-                given.setdefault(one.use, []).append(f"<b>{escape(one.path.name)}</b>")
+                given.setdefault(one.use, []).append(f"<b>{escape(called(one.path))}</b>")
         drawn = sum(self.bench.drawings.count(use, each) for use in ("tumour", "normal") for each in slides)
         self.use_drawn.native.setVisible(drawn > 0 and "regions" not in given)
         if slide is None:
