@@ -454,6 +454,53 @@ def test_lesions_are_listed_sorted_and_judged(window: Any, reviewed: Any, tmp_pa
     assert not any(marks.visible for marks in window.ours("verdicts"))  # who answers points sees no verdict
 
 
+def test_a_verdict_is_taken_back_by_saying_it_once_more(window: Any, reviewed: Any) -> None:
+    session, lesions = window.session, page(window, reviewed, "Lesions")
+    path = RunFolder(session.shown.run).verdicts
+    window.click("Review", lesions.list)
+    window.wait(lambda: lesions.model.rowCount() == 3)
+    whole = np.asarray(window.bench.layers.masks.of(session.shown)[0])
+    for key in "JRKRRA":  # rejected, taken back and rejected again; the next one accepted
+        window.key(key)
+    window.wait(lambda: not lesions._writing and not lesions._unwritten)
+    assert [verdict.verdict for verdict in read_verdicts(path)] == ["reject", "accept"]
+    window.wait(lambda: not np.array_equal(window.bench.layers.masks.of(session.shown)[0], whole))
+    assert "2 judged. 1 rejected" in lesions.told.text()
+    for move in (lesions.before, lesions.before):
+        window.click("Review", move)
+    window.click("Review", lesions.reject)
+    assert lesions._row() == 0  # where it is seen to be gone
+    window.wait(lambda: [verdict.verdict for verdict in read_verdicts(path)] == ["accept"])
+    window.wait(lambda: np.array_equal(window.bench.layers.masks.of(session.shown)[0], whole))
+    assert lesions.told.text() == "1 judged."
+    window.click("Review", lesions.next)
+    window.click("Review", lesions.accept)
+    window.wait(lambda: read_verdicts(path) == [] and not window.ours("verdicts"))
+    assert "None is judged" in lesions.told.text()
+
+
+def test_a_verdict_on_a_larger_lesion_is_taken_back_as_a_whole(window: Any, reviewed: Any) -> None:
+    session, lesions = window.session, page(window, reviewed, "Lesions")
+    path = RunFolder(session.shown.run).verdicts
+    session.look(threshold=0.1)  # all flows together
+    window.click("Review", lesions.list)
+    window.wait(lambda: lesions.model.rowCount() == 1)
+    window.key("J")
+    window.key("A")
+    window.wait(lambda: len(read_verdicts(path)) == 1)
+    session.look(threshold=0.5)
+    window.wait(lambda: lesions.list.isVisible())
+    window.click("Review", lesions.list)
+    window.wait(lambda: len(lesions.model.judged()) == 3)
+    window.key("J")
+    window.key("R")  # of this one by itself
+    window.wait(lambda: len(read_verdicts(path)) == 2)
+    window.key("A")
+    window.wait(lambda: [word for _, word in lesions.model.judged()] == ["reject"])
+    assert [verdict.verdict for verdict in read_verdicts(path)] == ["reject"]
+    assert "taken back on 1 other part of it too" in lesions.told.text()
+
+
 def test_marks_are_of_lesions_that_are_there_also_after_points_were_answered(window: Any, reviewed: Any) -> None:
     session, lesions = window.session, page(window, reviewed, "Lesions")
     window.click("Review", lesions.list)
