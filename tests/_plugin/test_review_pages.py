@@ -648,7 +648,7 @@ def test_the_card_says_so_where_the_advice_marks_more_or_less_than_the_points_al
     figures = RoundFigures(0, "the teacher", Interval(0.23, 0.2, 0.3), 0.9, marked, near, near, near)
     tumour = Interval(2.8, 1.4, 4.2)
     judgement = Judgement("points", "30 points", (figures,), figures, True, True, "It is best.", near, tumour)
-    assert ("choose a" in points_card(judgement, (0,), [])) == bool(said)
+    assert (f"It marks {marked:g} mm²; the points say 2.8 mm²." in points_card(judgement, (0,), [])) == bool(said)
     assert said in points_card(judgement, (0,), [])
 
 
