@@ -211,6 +211,12 @@ def test_rounds_are_gone_through_accepted_and_used_again(window: Any, reviewed: 
     window.click("Review", reviewed.accept)
     assert session.accepted.round == 0
     assert "Accepted: the teacher" in reviewed.accepted.text()
+    assert (reviewed.accept.isEnabled(), reviewed.accept.text()) == (False, "Accepted: teacher at threshold 0.125")
+    assert "Not now: it is what is accepted" in reviewed.accept.toolTip()
+    session.look(threshold=0.25)  # another threshold was not
+    assert (reviewed.accept.isEnabled(), reviewed.accept.text()) == (True, "Accept teacher at threshold 0.25")
+    session.look(threshold=0.125)
+    assert not reviewed.accept.isEnabled()
 
     # what was accepted becomes the model
     shutil.copyfile(drawn_teacher, RunFolder(session.run).model_path(1))
