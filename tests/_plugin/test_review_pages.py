@@ -574,11 +574,11 @@ def test_verdicts_that_hold_no_more_are_told_of(window: Any, reviewed: Any) -> N
     page(window, reviewed, "Compare")
     numbers = reviewed.compare.numbers
     window.wait(lambda: "F1" in numbers.text())
-    assert "judged" not in numbers.text()
+    assert "verdict" not in numbers.text()
     session.look(threshold=0.1)  # all flows together
-    window.wait(lambda: "1 place judged on another mask" in numbers.text())
+    window.wait(lambda: "1 verdict does not count at this threshold: its lesion is gone here" in numbers.text())
     session.look(threshold=0.5)
-    window.wait(lambda: "F1" in numbers.text() and "judged" not in numbers.text())
+    window.wait(lambda: "F1" in numbers.text() and "verdict" not in numbers.text())
 
 
 def test_the_table_of_lesions_is_sorted_clicked_and_shortened(window: Any, reviewed: Any) -> None:
