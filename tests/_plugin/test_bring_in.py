@@ -77,6 +77,24 @@ def test_a_drawing_lies_on_its_slide(window: Any, part: Any, drawn: Path) -> Non
     assert np.allclose(last, (99.5 * mpp, 119.5 * mpp), atol=mpp)
 
 
+def test_what_marks_no_area_is_told_of_and_what_is_small_is_seen(window: Any, part: Any, drawn: Path, tmp_path: Path) -> None:
+    mpp, (height, width) = window.session.slide.mpp, window.session.slide.shape_level0
+    told = json.loads(drawn.read_text())
+    for kind, place in (("Point", [9, 9]), ("LineString", [[9, 9], [20, 20]])):
+        told["features"].append({"type": "Feature", "geometry": {"type": kind, "coordinates": place}, "properties": {}})
+    told["features"][0]["geometry"]["coordinates"] = [[[40.6, 20.6], [40.9, 20.6], [40.9, 20.9], [40.6, 20.6]]]  # less than a pixel
+    drawn.write_text(json.dumps(told))
+    bring(window, part, drawn, "Look at it")
+    assert "2 points and lines are left out: no area." in part.told.text()
+    (layer,) = window.bench.layers.ours("brought")
+    (place,) = np.argwhere(np.asarray(layer.data))
+    assert np.allclose(layer.data_to_world(place), (20 * mpp, 40 * mpp), atol=mpp)
+    Image.fromarray(np.zeros((height, width), np.uint8)).save(tmp_path / "nothing.png")
+    bring(window, part, tmp_path / "nothing.png", "Look at it")
+    assert part.told.text().startswith("It marks nothing")
+    assert list(window.bench.layers.ours("brought")) == [layer]
+
+
 def test_corrections_of_the_run_that_is_shown(window: Any, part: Any, drawn: Path, said: list[str]) -> None:
     part.file.value = drawn
     part.use.setCurrentText("Corrections")

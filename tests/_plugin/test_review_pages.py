@@ -211,6 +211,12 @@ def test_rounds_are_gone_through_accepted_and_used_again(window: Any, reviewed: 
     window.click("Review", reviewed.accept)
     assert session.accepted.round == 0
     assert "Accepted: the teacher" in reviewed.accepted.text()
+    assert (reviewed.accept.isEnabled(), reviewed.accept.text()) == (False, "Accepted: teacher at threshold 0.125")
+    assert "Not now: it is what is accepted" in reviewed.accept.toolTip()
+    session.look(threshold=0.25)  # another threshold was not
+    assert (reviewed.accept.isEnabled(), reviewed.accept.text()) == (True, "Accept teacher at threshold 0.25")
+    session.look(threshold=0.125)
+    assert not reviewed.accept.isEnabled()
 
     # what was accepted becomes the model
     shutil.copyfile(drawn_teacher, RunFolder(session.run).model_path(1))
@@ -454,6 +460,53 @@ def test_lesions_are_listed_sorted_and_judged(window: Any, reviewed: Any, tmp_pa
     assert not any(marks.visible for marks in window.ours("verdicts"))  # who answers points sees no verdict
 
 
+def test_a_verdict_is_taken_back_by_saying_it_once_more(window: Any, reviewed: Any) -> None:
+    session, lesions = window.session, page(window, reviewed, "Lesions")
+    path = RunFolder(session.shown.run).verdicts
+    window.click("Review", lesions.list)
+    window.wait(lambda: lesions.model.rowCount() == 3)
+    whole = np.asarray(window.bench.layers.masks.of(session.shown)[0])
+    for key in "JRKRRA":  # rejected, taken back and rejected again; the next one accepted
+        window.key(key)
+    window.wait(lambda: not lesions._writing and not lesions._unwritten)
+    assert [verdict.verdict for verdict in read_verdicts(path)] == ["reject", "accept"]
+    window.wait(lambda: not np.array_equal(window.bench.layers.masks.of(session.shown)[0], whole))
+    assert "2 judged. 1 rejected" in lesions.told.text()
+    for move in (lesions.before, lesions.before):
+        window.click("Review", move)
+    window.click("Review", lesions.reject)
+    assert lesions._row() == 0  # where it is seen to be gone
+    window.wait(lambda: [verdict.verdict for verdict in read_verdicts(path)] == ["accept"])
+    window.wait(lambda: np.array_equal(window.bench.layers.masks.of(session.shown)[0], whole))
+    assert lesions.told.text() == "1 judged."
+    window.click("Review", lesions.next)
+    window.click("Review", lesions.accept)
+    window.wait(lambda: read_verdicts(path) == [] and not window.ours("verdicts"))
+    assert "None is judged" in lesions.told.text()
+
+
+def test_a_verdict_on_a_larger_lesion_is_taken_back_as_a_whole(window: Any, reviewed: Any) -> None:
+    session, lesions = window.session, page(window, reviewed, "Lesions")
+    path = RunFolder(session.shown.run).verdicts
+    session.look(threshold=0.1)  # all flows together
+    window.click("Review", lesions.list)
+    window.wait(lambda: lesions.model.rowCount() == 1)
+    window.key("J")
+    window.key("A")
+    window.wait(lambda: len(read_verdicts(path)) == 1)
+    session.look(threshold=0.5)
+    window.wait(lambda: lesions.list.isVisible())
+    window.click("Review", lesions.list)
+    window.wait(lambda: len(lesions.model.judged()) == 3)
+    window.key("J")
+    window.key("R")  # of this one by itself
+    window.wait(lambda: len(read_verdicts(path)) == 2)
+    window.key("A")
+    window.wait(lambda: [word for _, word in lesions.model.judged()] == ["reject"])
+    assert [verdict.verdict for verdict in read_verdicts(path)] == ["reject"]
+    assert "taken back on 1 other part of it too" in lesions.told.text()
+
+
 def test_marks_are_of_lesions_that_are_there_also_after_points_were_answered(window: Any, reviewed: Any) -> None:
     session, lesions = window.session, page(window, reviewed, "Lesions")
     window.click("Review", lesions.list)
@@ -521,11 +574,11 @@ def test_verdicts_that_hold_no_more_are_told_of(window: Any, reviewed: Any) -> N
     page(window, reviewed, "Compare")
     numbers = reviewed.compare.numbers
     window.wait(lambda: "F1" in numbers.text())
-    assert "judged" not in numbers.text()
+    assert "verdict" not in numbers.text()
     session.look(threshold=0.1)  # all flows together
-    window.wait(lambda: "1 place judged on another mask" in numbers.text())
+    window.wait(lambda: "1 verdict does not count at this threshold: its lesion is gone here" in numbers.text())
     session.look(threshold=0.5)
-    window.wait(lambda: "F1" in numbers.text() and "judged" not in numbers.text())
+    window.wait(lambda: "F1" in numbers.text() and "verdict" not in numbers.text())
 
 
 def test_the_table_of_lesions_is_sorted_clicked_and_shortened(window: Any, reviewed: Any) -> None:
@@ -601,7 +654,7 @@ def test_the_card_says_so_where_the_advice_marks_more_or_less_than_the_points_al
     figures = RoundFigures(0, "the teacher", Interval(0.23, 0.2, 0.3), 0.9, marked, near, near, near)
     tumour = Interval(2.8, 1.4, 4.2)
     judgement = Judgement("points", "30 points", (figures,), figures, True, True, "It is best.", near, tumour)
-    assert ("choose a" in points_card(judgement, (0,), [])) == bool(said)
+    assert (f"It marks {marked:g} mm²; the points say 2.8 mm²." in points_card(judgement, (0,), [])) == bool(said)
     assert said in points_card(judgement, (0,), [])
 
 

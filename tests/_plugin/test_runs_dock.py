@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QFileDialog
 from napari_ifkd._plugin import settings
 from napari_ifkd.config import Config
 from napari_ifkd.errors import RunError
-from napari_ifkd.events import Decision, MapReady, RoundDone, RunCancelled, RunDone, RunStarted
+from napari_ifkd.events import Decision, MapReady, RoundDone, RunCancelled, RunDone, RunFailed, RunStarted
 from napari_ifkd.runs.folder import RunFolder
 from napari_ifkd.slides import open_slide
 
@@ -203,3 +203,13 @@ def test_rows_are_clicked_and_the_list_is_looked_at_again(listed: Any, folder: P
         place = table.visualItemRect(table.item(row, 0)).center()
         listed.qtbot.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=place)
         assert session.shown.round == row
+
+
+def test_a_run_that_failed_says_why(window: Any, tmp_path: Path) -> None:
+    run = RunFolder.create(tmp_path / "runs" / "sad", "predict", Config(), {"data": []})
+    for event in (RunStarted("predict"), RunFailed("a.tif: no tissue found <here>.")):
+        run.append(event)
+    window.front("Runs")
+    window.wait(lambda: window.docks["Runs"].table.rowCount() == 1)
+    _pick(window, "sad")
+    assert "no tissue found &lt;here&gt;." in window.docks["Runs"].card.text()

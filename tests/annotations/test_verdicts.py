@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import shapely
 
-from napari_ifkd.annotations.verdicts import Verdict, outline_of, read_verdicts, write_verdicts
+from napari_ifkd.annotations.verdicts import Verdict, outline_of, read_verdicts, standing, write_verdicts
 from napari_ifkd.errors import AnnotationError
 
 if TYPE_CHECKING:
@@ -52,6 +52,23 @@ def test_outlines_are_valid_as_they_are_written() -> None:
         for part in shapely.get_parts(spots):
             fine = shapely.transform(part, lambda xy: 0.13 * xy)
             assert shapely.from_wkt(outline_of(fine, 0.065)).is_valid
+
+
+def test_what_is_said_again_of_a_lesion_is_one_verdict() -> None:
+    def of(x: float, y: float, side: float, word: str, outline: bool = True) -> Verdict:
+        square = outline_of(shapely.box(x - side / 2, y - side / 2, x + side / 2, y + side / 2), 1.0)
+        return replace(TWO[0], x=x, y=y, verdict=word, outline=square if outline else "")
+
+    assert standing([]) == []
+    one, other = of(50, 50, 40, "accept"), of(200, 50, 40, "reject")
+    assert standing([one, other, replace(one, verdict="reject"), one]) == [other, one]  # at the same place
+    moved = of(51, 50, 42, "reject")
+    assert standing([one, other, moved]) == [other, moved]  # of another round
+    part = of(45, 45, 10, "reject")
+    assert standing([one, part]) == [one, part]  # of the rest of it, what was said before stands
+    assert standing([part, one]) == [one]
+    assert standing([replace(part, outline=""), one]) == [one]  # a table of before
+    assert standing([one, replace(one, x=49.0, outline="")]) == [one, replace(one, x=49.0, outline="")]  # nobody knows
 
 
 def test_a_table_of_before_knows_no_areas(tmp_path: Path) -> None:

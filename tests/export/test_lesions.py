@@ -18,6 +18,7 @@ from napari_ifkd.config import Config
 from napari_ifkd.events import MapReady
 from napari_ifkd.export import export_run
 from napari_ifkd.export.lesions import lesions_of, verdicts_on
+from napari_ifkd.export.taken_back import taken_back
 from napari_ifkd.runs.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -109,6 +110,26 @@ def test_a_part_that_was_judged_otherwise_is_told_of(make_map: Callable[..., Any
     assert verdicts_on(lesions_of(found, 0.5, 0), [small, large], found) == (["accept"], 1)  # what was rejected is in it
     again = replace(said(2 * 142, 2 * 120), area_mm2=3200 * px_mm2)
     assert verdicts_on(lesions_of(found, 0.8, 0)[:1], [again, large], found) == (["accept"], 0)  # of the same: it was said otherwise later
+
+
+def test_what_was_said_of_a_lesion_is_taken_back(make_map: Callable[..., Any]) -> None:
+    values = np.full((300, 400), 20, np.uint8)
+    values[100:140, 100:200] = 150  # one lesion, with two in it at a higher threshold, and another beside it
+    values[110:120, 110:120], values[110:120, 140:150], values[100:140, 300:320] = 220, 220, 220
+    found = make_map(values, scale=(2.0, 4.0))
+    whole, beside = sorted(lesions_of(found, 0.5, 0), key=lambda lesion: lesion.polygon.centroid.x)
+    left, right, _ = sorted(lesions_of(found, 0.8, 0), key=lambda lesion: lesion.polygon.centroid.x)
+    outline = outline_of(shapely.transform(whole.polygon, lambda xy: xy * (4.0, 2.0)), 1.0)
+    px_mm2 = found.pixel_size_um_yx[0] * found.pixel_size_um_yx[1] / 1e6
+    of_whole = replace(said(4 * 145, 2 * 115), area_mm2=4000 * px_mm2, outline=outline)
+    of_left, of_beside, elsewhere = said(4 * 115, 2 * 115, "accept"), said(4 * 310, 2 * 110), said(4 * 115, 2 * 115, slide="other.svs")
+    all_of_it = [of_left, of_whole, of_beside, elsewhere, replace(of_left, verdict="reject")]
+    assert taken_back(beside, all_of_it, found) == [of_left, of_whole, elsewhere, all_of_it[-1]]
+    assert taken_back(whole, all_of_it, found) == [of_beside, elsewhere]  # with what was said of its parts before
+    rest = taken_back(right, all_of_it, found)
+    assert rest == [of_left, of_beside, elsewhere, all_of_it[-1]]
+    rest = taken_back(left, all_of_it, found)  # of which only the larger one, of which it is a part, was left
+    assert verdicts_on([left, right, beside], [one for one in rest if one is not elsewhere], found) == ([None, None, "reject"], 0)
 
 
 def test_what_was_rejected_is_in_no_format(found: Any, make_map: Callable[..., Any], tmp_path: Path) -> None:

@@ -252,7 +252,7 @@ def test_verdicts_go_on_too_and_all_that_does_is_told(tmp_path: Path, run: RunFo
     write_points(run.points, [Point("a.tif", 1.5, 2, "tumour"), Point("a.tif", 3, 2, "normal"), Point("b.tif", 1, 2, "normal")])
     said = [Verdict(name, 1.0, 2.0, "reject", 1, 0.5, "2026-01-01T00:00:00+00:00") for name in ("a.tif", "c.tif")]
     write_verdicts(run.verdicts, said)
-    assert known_of(run, slides[0], names) == "corrections, 2 answered points and 1 verdict on lesions"
+    assert known_of(run, slides[0], names) == "corrections, 2 answered points and 1 judged lesion"
     assert known_of(run, slides[1], names) == "1 answered point"
     batches = [Point("b.tif", 1, 2, "normal", 0.1, "batch 1 of b.tif"), Point("b.tif", 1, 2, "normal", 0.1, "batch 2")]
     write_points(run.points, batches)

@@ -77,18 +77,26 @@ def test_a_training_has_no_rounds_and_tells_its_patches_and_network(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("events", "status", "accepted"),
+    ("events", "status", "accepted", "failure"),
     [
-        ([], "empty", ""),
-        ([RunStarted("distill"), RoundDone(1, SWITCHED)], "interrupted", f"round 1 so far: {SWITCHED.reason}"),
-        ([RunStarted("distill"), RoundDone(1, KEPT), RunCancelled()], "cancelled", f"the teacher so far: {KEPT.reason}"),
-        ([RunStarted("distill"), RunFailed("The slide is gone.")], "failed", ""),
+        ([], "empty", "", ""),
+        ([RunStarted("distill"), RoundDone(1, SWITCHED)], "interrupted", f"round 1 so far: {SWITCHED.reason}", ""),
+        ([RunStarted("distill"), RoundDone(1, KEPT), RunCancelled()], "cancelled", f"the teacher so far: {KEPT.reason}", ""),
+        ([RunStarted("distill"), RunFailed("The slide is gone.")], "failed", "", "The slide is gone."),
+        ([RunStarted("distill"), RunFailed("No space."), RunStarted("distill"), RunCancelled()], "cancelled", "", ""),
     ],
 )
-def test_runs_that_are_not_done(tmp_path: Path, events: list[Event], status: str, accepted: str) -> None:
+def test_runs_that_are_not_done(tmp_path: Path, events: list[Event], status: str, accepted: str, failure: str) -> None:
     make_run(tmp_path / "a", events)
     row = summarise(tmp_path / "a")
-    assert (row.status, row.accepted, row.problem) == (status, accepted, "")
+    assert (row.status, row.accepted, row.problem, row.failure) == (status, accepted, "", failure)
+
+
+def test_what_the_log_said_last_is_told_of_a_run_whose_journal_does_not(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "a", [RunStarted("distill")])
+    for said, failure in (("a warning\nerror: The disk is full.\n", "The disk is full."), ("error: of before\n50 %\n", ""), ("", "")):
+        run.log.write_text(said)
+        assert (summarise(run.path).status, summarise(run.path).failure) == ("interrupted", failure)
 
 
 def test_the_last_changed_comes_first_and_a_run_is_not_looked_into(tmp_path: Path) -> None:

@@ -287,6 +287,16 @@ def test_answers_that_are_all_alike_still_judge(run: RunFolder, drawn_slide: Pat
     assert judgement.tumour.value > 0.6 if tumour else judgement.tumour.value < 0.3
 
 
+def test_a_mask_no_better_than_all_tissue_is_no_advice(run: RunFolder, drawn_slide: Path) -> None:
+    _answer(run, drawn_slide, 40, lambda x: int(x) % 2 == 0)  # whatever is there
+    judgement, _ = _judgement(run, drawn_slide)
+    assert judgement is not None
+    assert judgement.chosen.marked > 0.9
+    assert not judgement.decides
+    assert judgement.reason.startswith("No better than marking all tissue as tumour: the best, ")
+    assert not put_down(run, judgement)
+
+
 @pytest.mark.parametrize(("mm2", "said"), [(0.0587, "0.059"), (2.449, "2.4"), (123.4, "120"), (1234.0, "1,200")])
 def test_areas_known_from_a_sample_have_two_digits(mm2: float, said: str) -> None:
     assert about(mm2) == said

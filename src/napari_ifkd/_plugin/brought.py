@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import shapely
 
 from napari_ifkd.annotations import rasterize, read_mask, read_regions
 from napari_ifkd.annotations.images import is_image, level0_scale
@@ -68,6 +69,11 @@ def brought_layer(path: Path, slide: Slide | None) -> LayerData:
     values = np.zeros(shape, np.uint8)
     for label, geometry in reversed(list(enumerate((regions.tumour, regions.normal, regions.exclusion, regions.other), start=1))):
         values[rasterize(geometry, shape, each)] = label
+        parts = shapely.get_parts(shapely.get_parts(geometry))
+        small = shapely.point_on_surface(parts[shapely.area(parts) < each[0] * each[1]])  # which are to be seen too
+        rows, columns = (shapely.get_coordinates(small)[:, ::-1] // each).astype(int).T
+        on_it = (rows >= 0) & (rows < shape[0]) & (columns >= 0) & (columns < shape[1])
+        values[rows[on_it], columns[on_it]] = label
     return _layer(values, options, placement(slide.mpp, each))
 
 

@@ -16,6 +16,11 @@ KEYS: dict[str, dict[str, str]] = {
         "U": "Unsure",
         "B Backspace": "Back to the place before",
     },
-    "Review, Lesions": {"J": "The next lesion", "K": "The lesion before", "A": "Accept it", "R": "Reject it"},
+    "Review, Lesions": {
+        "J": "The next lesion",
+        "K": "The lesion before",
+        "A": "Accept it; once more takes that back",
+        "R": "Reject it; once more takes that back",
+    },
 }
 """What each key does, by the page on which it does so; keys that belong together stand in one row."""

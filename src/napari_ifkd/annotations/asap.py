@@ -39,8 +39,8 @@ class _Drawn:
     points: list[tuple[int, float, float]] = field(default_factory=list)  # order, x, y
 
 
-def asap_regions(path: Path, data: bytes) -> list[Region]:
-    """Read the polygons, splines (by their points, as ASAP's own masks do) and rectangles of an ASAP file; dots and lines are left out.
+def asap_regions(path: Path, data: bytes) -> tuple[list[Region], int]:
+    """Read the polygons, splines (by their points, as ASAP's own masks do) and rectangles of an ASAP file, and count dots and lines.
 
     The classification of a region is its group's, or that of the group's own group. Camelyon16's ``_0`` and ``_1`` are "Tumor". Its ``_2``,
     groups called Exclusion, and in a file with tumour whatever has neither a group nor a telling name, are cut out of it and are "Normal".
@@ -61,9 +61,10 @@ def asap_regions(path: Path, data: bytes) -> list[Region]:
         geometry = polygons_of(_shaped(item))
         if geometry is not None:
             regions.append(Region(geometry, item.name, _classification(item.group, parents)))
+    left_out = len(drawn) - len(regions)
     if any(region.classification is not None and region.meaning == "tumour" for region in regions):
         regions = [r if r.classification or r.meaning != "other" else Region(r.geometry, r.name, "Normal") for r in regions]
-    return cut_out(regions)
+    return cut_out(regions), left_out
 
 
 def _parse(path: Path, data: bytes) -> tuple[list[_Drawn], dict[str, str]]:

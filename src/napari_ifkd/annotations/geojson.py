@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 REMEDY = "Give GeoJSON as QuPath writes it (Features with polygons in pixels of the finest level)"
 
 
-def geojson_regions(path: Path, data: Any) -> list[Region]:
-    """Read the polygons of GeoJSON; points and lines are left out.
+def geojson_regions(path: Path, data: Any) -> tuple[list[Region], int]:
+    """Read the polygons of GeoJSON, and count what is left out: points and lines.
 
     Parameters
     ----------
@@ -32,7 +32,9 @@ def geojson_regions(path: Path, data: Any) -> list[Region]:
     AnnotationError
         If it is no GeoJSON, or a geometry is broken.
     """
-    return [region for index, feature in enumerate(_features(path, data)) for region in _regions(path, index, feature)]
+    found = [shaped for index, feature in enumerate(_features(path, data)) for shaped in _regions(path, index, feature)]
+    regions = [region for region in found if region is not None]
+    return regions, len(found) - len(regions)
 
 
 def _features(path: Path, data: Any) -> list[dict[str, Any]]:
@@ -51,7 +53,8 @@ def _features(path: Path, data: Any) -> list[dict[str, Any]]:
     raise AnnotationError(path, "is JSON, but no GeoJSON", REMEDY)
 
 
-def _regions(path: Path, index: int, feature: dict[str, Any]) -> Iterator[Region]:
+def _regions(path: Path, index: int, feature: dict[str, Any]) -> Iterator[Region | None]:
+    """Yield the region of a feature, None where it marks no area, and nothing where it is nowhere."""
     geometry = feature.get("geometry")
     properties = feature.get("properties")
     properties = properties if isinstance(properties, dict) else {}
@@ -62,8 +65,7 @@ def _regions(path: Path, index: int, feature: dict[str, Any]) -> Iterator[Region
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, shapely.errors.ShapelyError) as error:
         raise AnnotationError(path, f"feature {index + 1} has a broken geometry ({str(error)[:100]})", REMEDY) from error
     polygons = polygons_of(shaped)
-    if polygons is not None:
-        yield Region(polygons, str(properties.get("name") or ""), _classification(properties))
+    yield None if polygons is None else Region(polygons, str(properties.get("name") or ""), _classification(properties))
 
 
 def _classification(properties: dict[str, Any]) -> str | None:

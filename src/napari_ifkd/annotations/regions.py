@@ -50,9 +50,16 @@ class Frame(Protocol):
 
 @dataclass(frozen=True)
 class Regions:
-    """All regions of a file; the unions are empty polygons where there is none of that meaning."""
+    """All regions of a file; the unions are empty polygons where there is none of that meaning.
+
+    Attributes
+    ----------
+    regions : in file order
+    left_out : how many things of the file mark no area, such as points and lines
+    """
 
     regions: tuple[Region, ...]
+    left_out: int = 0
 
     def __iter__(self) -> Iterator[Region]:
         """Go through the regions in file order."""
@@ -102,7 +109,7 @@ def negative(regions: Iterable[Region]) -> Regions:
 
 
 def read_regions(path: str | Path, slide: Frame | None = None) -> Regions:
-    """Read the polygons of a file; points and lines are left out.
+    """Read the polygons of a file; points and lines are left out, and counted.
 
     What the file is, its content says, not its name: GeoJSON (a FeatureCollection, a list of Features, one Feature or a bare geometry),
     ASAP's XML, or NCRF's JSON of Camelyon16 lesions. The latter two draw holes as polygons of their own: these are cut out of the tumour,
@@ -121,18 +128,18 @@ def read_regions(path: str | Path, slide: Frame | None = None) -> Regions:
     """
     path = Path(path)
     data = _content(path)
-    from_corner = False
+    from_corner, left_out = False, 0
     if data.lstrip()[:1] == b"<":
-        regions = asap_regions(path, data)
+        regions, left_out = asap_regions(path, data)
     elif is_ncrf(decoded := _json(path, data)):
         regions = ncrf_regions(path, decoded)
     else:
-        regions, from_corner = geojson_regions(path, decoded), True
+        (regions, left_out), from_corner = geojson_regions(path, decoded), True
     if not regions:
         raise AnnotationError(path, "holds no polygon; points and lines mark no area", _REMEDY)
     if slide is not None:
         regions = _placed(path, regions, slide, from_corner)
-    return Regions(tuple(regions))
+    return Regions(tuple(regions), left_out)
 
 
 def _placed(path: Path, regions: list[Region], slide: Frame, from_corner: bool) -> list[Region]:

@@ -15,7 +15,7 @@ from napari_ifkd.errors import AnnotationError
 from napari_ifkd.files import cannot_write, write_aside
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 Word = Literal["accept", "reject"]
 
@@ -46,6 +46,7 @@ class Verdict:
     outline: str = ""
 
 
+_SAME = 0.8  # share of a lesion inside one that was judged later, from which what was said later is said of it
 _LONGEST = 120_000  # characters of an outline: Python reads tables with fields that are hardly longer
 _COLUMNS = tuple(field.name for field in fields(Verdict))
 
@@ -97,6 +98,26 @@ def read_verdicts(path: str | Path) -> list[Verdict]:
         cause = f"cannot be read as verdicts ({type(error).__name__}: {str(error)[:80]})"
         raise AnnotationError(path, cause, f"Give a comma-separated table with the columns {','.join(_COLUMNS)}") from error
     return found
+
+
+def standing(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """Return the verdicts on a slide that no later one makes void: one of the same lesion, or of a larger one with that in it.
+
+    Parameters
+    ----------
+    verdicts : in order of time
+    """
+    last: dict[tuple[float, float], Verdict] = {}
+    for verdict in reversed(verdicts):
+        last.setdefault((verdict.x, verdict.y), verdict)
+    kept = list(last.values())[::-1]
+    places = shapely.points([verdict.x for verdict in kept], [verdict.y for verdict in kept])
+    judged = shapely.make_valid(shapely.from_wkt([verdict.outline or "POLYGON EMPTY" for verdict in kept]))
+    later, former = shapely.STRtree(places).query(judged, predicate="covers")
+    later, former = later[later > former], former[later > former]
+    common = shapely.area(shapely.intersection(judged[later], judged[former]))
+    void = set(former[common >= _SAME * shapely.area(judged[former])].tolist())
+    return [verdict for at, verdict in enumerate(kept) if at not in void]
 
 
 def write_verdicts(path: str | Path, verdicts: Iterable[Verdict]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from napari_ifkd.annotations.corrections import Corrections
 from napari_ifkd.annotations.points import Point, points_on, read_points, write_points
-from napari_ifkd.annotations.verdicts import Verdict, read_verdicts, write_verdicts
+from napari_ifkd.annotations.verdicts import Verdict, read_verdicts, standing, write_verdicts
 from napari_ifkd.bags import join_bags
 from napari_ifkd.bags.bags import image_store
 from napari_ifkd.bags.hints import Hints, hinted_bags
@@ -252,8 +252,8 @@ def known_of(run: RunFolder, slide: Slide, slides: Sequence[str]) -> str:
         sure = [point for point in read_points(run.points) if point.slide == slide.name and point.answer != "unsure"]
         answered = sum(stands_for(point.stratum, slides) for point in sure)
         known += [f"{answered} answered point{'s' * (answered > 1)}"] if answered else []
-    said = sum(verdict.slide == slide.name for verdict in read_verdicts(run.verdicts))
-    known += [f"{said} verdict{'s' * (said > 1)} on lesions"] if said else []
+    said = len(standing([verdict for verdict in read_verdicts(run.verdicts) if verdict.slide == slide.name]))
+    known += [f"{said} judged lesion{'s' * (said > 1)}"] if said else []
     return " and ".join(", ".join(known).rsplit(", ", 1))
 
 

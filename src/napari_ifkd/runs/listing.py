@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from napari_ifkd.errors import InputError, RunError
-from napari_ifkd.events import RoundDone, RunDone
+from napari_ifkd.events import RoundDone, RunDone, RunFailed
 
 from .folder import RunFolder
 from .status import Status, status_of
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _DEEP = 3  # folders between the one asked about and a run; such as project/slide/attempt/RUN
+_TAIL = 8192  # bytes of the log in which its last words are
 _NO_RUNS_IN = (".zarr", ".mrxs")  # maps and slides: many files, no runs
 
 
@@ -45,6 +46,7 @@ class RunSummary:
     size_bytes : on disk
     changed : when anything was last told or judged, UTC
     problem : why parts of the row are missing; empty where all could be read
+    failure : why it failed, or ended without its journal's telling; empty where nothing says so
     """
 
     path: Path
@@ -59,6 +61,7 @@ class RunSummary:
     size_bytes: int
     changed: datetime
     problem: str = ""
+    failure: str = ""
 
 
 def list_runs(folder: str | Path) -> list[RunSummary]:
@@ -100,19 +103,22 @@ def summarise(path: str | Path) -> RunSummary:
     about: dict[str, Any] = read(lambda: run.about, {})
     act = str(about.get("act", ""))
     waits = run.pause_file.exists()
+    status: Status = read(lambda: status_of(events, at_work=run.writer is not None, may_wait=waits), "empty")
+    failure = read(lambda: _failure(run, status, events), "")
     return RunSummary(
         path=run.path,
         name=run.path.resolve().name,
         act=act,
         slides=read(lambda: _slides(about), ()),
         model=read(lambda: _model(about), ""),
-        status=read(lambda: status_of(events, at_work=run.writer is not None, may_wait=waits), "empty"),
+        status=status,
         rounds=len({event.index for event in events if isinstance(event, RoundDone) and event.index}),
         rounds_asked=read(lambda: int(about["config"]["rounds"]["rounds"]), 0) if act == "distill" else 0,
         accepted=read(lambda: _accepted(run, act, events), ""),
         size_bytes=_size(run.path),
         changed=_changed(run),
         problem=" ".join(problems[0].split()) if problems else "",
+        failure=failure,
     )
 
 
@@ -219,6 +225,18 @@ def _accepted(run: RunFolder, act: str, events: list[Event]) -> str:
     last = decided[-1]
     assert last.decision is not None
     return f"{_round(run.recommended_round())} so far: {last.decision.reason}"
+
+
+def _failure(run: RunFolder, status: Status, events: list[Event]) -> str:
+    """Tell why a run ended badly: by its journal, else by the last words of its log."""
+    if status == "failed":
+        return next(event.message for event in reversed(events) if isinstance(event, RunFailed))
+    if status not in ("interrupted", "empty") or not run.log.is_file():
+        return ""
+    with run.log.open("rb") as file:
+        file.seek(max(0, run.log.stat().st_size - _TAIL))
+        lines = file.read().decode("utf-8", "replace").strip().splitlines()
+    return lines[-1].removeprefix("error: ") if lines and lines[-1].startswith("error: ") else ""
 
 
 def _round(index: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 ENOUGH = 10
 """Answered points from which they decide."""
 
+_NEARLY_ALL = 0.9  # share of the tissue
 _BATCH = re.compile(r"batch (\d+)(?: of (.+))?")  # ours; of the slide where it was drawn on one alone
 
 
@@ -119,7 +121,7 @@ class PointEvidence:
 
         Returns
         -------
-        None where no point can judge; fewer than ENOUGH do not decide
+        None where no point can judge; fewer than ENOUGH do not decide, nor where the best mask is no better than all tissue
         """
         self.notes = []
         points = self.answered()
@@ -127,7 +129,12 @@ class PointEvidence:
             return None
         few = f"{len(points)} points that can judge are too few to decide; from {ENOUGH} on they do." if len(points) < ENOUGH else ""
         found = estimate(self.frame, self._answers(points))
-        return judge("points", self.rounds, self.frame, found, self.config.inference.threshold, self.area_um2, few)
+        judgement = judge("points", self.rounds, self.frame, found, self.config.inference.threshold, self.area_um2, few)
+        if few or not _marks_all(judgement):
+            return judgement
+        best = f"{judgement.chosen.name} at {judgement.chosen.threshold.value:g}, marks {judgement.chosen.marked:.0%} of it"
+        none = f"No better than marking all tissue as tumour: the best, {best}. Answer more points."
+        return replace(judgement, decides=False, reason=none)
 
     def proposals(self, count: int) -> list[Point]:
         """Return the next places to ask about, as points without an answer; none where the slides hold no tissue.
@@ -261,6 +268,15 @@ def points_of(path: Path, slides: Sequence[Slide], option: str = "--points") -> 
         cause = f"none of its {len(points)} answered points lies on a slide of this run (they name {named})"
         raise InputError(option, cause, "Name its slides in the column slide, and fill in the column answer")
     return points
+
+
+def _marks_all(judgement: Judgement) -> bool:
+    """Tell whether the mask chosen is as good as all tissue, where that is not the tumour.
+
+    Of a share m of the tissue, at most the share tumour / m can be tumour: where m is nearly 1, no such mask is much more precise than all.
+    """
+    chosen, tumour = judgement.chosen, judgement.tumour
+    return chosen.marked >= _NEARLY_ALL and chosen.marked > tumour.high and chosen.precision.low <= tumour.value
 
 
 def _place(point: Point) -> Place:

@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from magicgui.types import FileDialogMode
 from magicgui.widgets import FileEdit
 from psygnal import Signal
@@ -158,6 +159,7 @@ class BringIn(QWidget):
                     return "<br>".join([said, does, *notes]), back
 
                 return None, bench.undos.act(run.corrections_path(slide.name), paint), path
+            left_out = "" if is_image(path) else _left_out(read_regions(path, slide).left_out)
             ours = kind in ("reference", "regions") and provenance_in(path) is not None
             if kind == "reference":  # read now: a bad file is told before a run begins
                 with ReferenceMask(path, slide):
@@ -171,10 +173,19 @@ class BringIn(QWidget):
                 if all(region.meaning == "other" for region in regions):
                     raise InputError(path, "has no region of a known class", "Classify its regions as Tumor, Normal or Exclusion")
                 note = "<br>This program made it: the rounds learn what a network said, as if a person had." if ours else ""
-                return brought_layer(path, slide), f"The next distillation of this slide learns from it; it is a layer too.{note}", drawn
+                return (
+                    brought_layer(path, slide),
+                    f"The next distillation of this slide learns from it; it is a layer too.{note}{left_out}",
+                    drawn,
+                )
             chooses = "It chooses round and threshold of the next distillation of this slide; it is a layer too."
             chooses += "<br>This program made it: the rounds are held against what a network said." if ours else ""
-            return brought_layer(path, slide), chooses if kind == "reference" else "On the slide as a layer.", path
+            layer = brought_layer(path, slide)
+            if kind == "reference":
+                return layer, f"{chooses}{left_out}", path
+            if not any(map(np.any, layer[0])):  # of its levels, or rows
+                return None, "It marks nothing: no layer was made.", path
+            return layer, f"On the slide as a layer.{left_out}", path
 
         self._busy = True
         self.told.setText("Reading …")
@@ -215,3 +226,10 @@ class BringIn(QWidget):
         for layer in laid(viewer, slide, use):
             viewer.layers.remove(layer)
         self.told.setText("")
+
+
+def _left_out(count: int) -> str:
+    """Tell what of a file marks no area."""
+    if not count:
+        return ""
+    return f"<br>{f'{count} points and lines are' if count > 1 else 'A point or line is'} left out: no area."

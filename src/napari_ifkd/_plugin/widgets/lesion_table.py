@@ -67,6 +67,10 @@ class LesionModel(QAbstractTableModel):
         """Return the lesion of a row."""
         return self._rows[row][0]
 
+    def word(self, row: int) -> Word | None:
+        """Return what was said of the lesion of a row."""
+        return self._rows[row][1]
+
     def judge(self, lesion: Lesion, word: Word | None) -> None:
         """Take note of a verdict; of a lesion that is no longer listed, none."""
         for rows in (self._rows, self._small):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from napari_ifkd._plugin.look import go_to
 from napari_ifkd._plugin.worker import in_thread
 from napari_ifkd.annotations.verdicts import Verdict, outline_of, read_verdicts, write_verdicts
 from napari_ifkd.export.lesions import verdicts_on
+from napari_ifkd.export.taken_back import taken_back
 from napari_ifkd.runs.folder import RunFolder
 
 from .lesion_table import COLUMNS, Lesion, LesionModel
@@ -43,17 +44,43 @@ _ROOM = 2.5  # how much more than the lesion is to be seen
 _LEAST_UM = 120.0
 
 
+@dataclass(frozen=True)
+class _Said:
+    """What was said of a lesion, not written yet.
+
+    Attributes
+    ----------
+    path : of the table it goes to
+    outline : of the lesion, px of its map
+    found : that map
+    verdict : None where it was taken back
+    """
+
+    path: Path
+    outline: Outline
+    found: ProbabilityMap
+    verdict: Verdict | None
+
+    def after(self, verdicts: list[Verdict]) -> list[Verdict]:
+        """Return the verdicts there are with this one; for a thread."""
+        if self.verdict is None:
+            return taken_back(self.outline, verdicts, self.found)
+        return [*verdicts, replace(self.verdict, outline=_outline(self.outline.polygon, self.found.scale_yx))]
+
+
 class LesionsPage(Page):
     """List the lesions of the prediction looked at, and judge them."""
 
     def __init__(self, dock: Dock) -> None:
         super().__init__(dock)
         self._of: Mask | None = None  # whose lesions are listed
-        self._shapes: dict[Lesion, Polygon] = {}  # px of the map
+        self._outlines: dict[Lesion, Outline] = {}  # px of the map
         self._unused = 0  # places judged on another mask that hold for none of these lesions
         self._busy = False  # whether lesions are looked for
-        self._unwritten: list[tuple[Path, Verdict, Polygon, tuple[float, float]]] = []  # with the lesion, px of the map, and its scale
+        self._unwritten: list[_Said] = []
         self._writing = False
+        self._stale = False  # whether a verdict was taken back, and what was said of the others is not known yet
+        self._news = ""  # what became of the verdict that was taken back last
         self.what = text("Whose lesions these are")
         self.list = button("List lesions", "Find the lesions of the prediction looked at, at its present threshold", self._list, main=True)
         self.least = spin(
@@ -81,8 +108,12 @@ class LesionsPage(Page):
         self.table.setMinimumHeight(150)
         self.before = button("◀ (K)", "The lesion before. Key K", lambda: self._step(-1))
         self.next = button("▶ (J)", "The next lesion. Key J", lambda: self._step(1))
-        self.accept = button("✓ Accept (A)", "This lesion is right. Key A", lambda: self._judge("accept"))
-        self.reject = button("✗ Reject (R)", "This is no lesion: the mask and exports leave it out. Key R", lambda: self._judge("reject"))
+        self.accept = button("✓ Accept (A)", "This lesion is right; once more takes that back. Key A", lambda: self._judge("accept"))
+        self.reject = button(
+            "✗ Reject (R)",
+            "This is no lesion: the mask and exports leave it out; once more takes that back. Key R",
+            lambda: self._judge("reject"),
+        )
         self.told = text("How many were judged")
         self.steps = row(self.before, self.next, self.accept, self.reject, stretch=(0, 0, 1, 1))
         label = QLabel("Smallest, mm²")
@@ -96,6 +127,8 @@ class LesionsPage(Page):
             "R": lambda: self._judge("reject"),
         }
         self.keys = {key: shortcut(self.steps, key, act) for key, act in acts.items()}
+        for key in ("A", "R"):  # held, it would take back what it just said
+            self.keys[key].setAutoRepeat(False)
         self.least.valueChanged.connect(self._leave_small_out)
         dock.listen("slide", "shown", "threshold", "sigma_px", to=self._show)
         dock.hear(dock.bench.drawings.changed, self._show)
@@ -123,7 +156,7 @@ class LesionsPage(Page):
             if self._session.shown is shown and verdicts.mask(shown) == mask:  # else another is looked at by now
                 self._of = mask
                 outlines, lesions, words, self._unused = found
-                self._shapes = {lesion: outline.polygon for lesion, outline in zip(lesions, outlines, strict=True)}
+                self._outlines, self._news = dict(zip(lesions, outlines, strict=True)), ""
                 self.model.show(lesions, words)
                 self.table.sortByColumn(0, Qt.SortOrder.DescendingOrder)
             self._show()
@@ -179,17 +212,24 @@ class LesionsPage(Page):
         return max(_LEAST_UM, _ROOM * max(right - left, bottom - top) * mpp)
 
     def _judge(self, word: Word) -> None:
+        """Say something of the lesion picked, and go to the next; or take back what was said of it, and stay to see it gone."""
         at, of = self._row(), self._of
         if of is None or self._busy or not 0 <= at < self.model.rowCount():
             return
         shown = of.of
         lesion, path = self.model.lesion(at), RunFolder(shown.run).verdicts
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        place = round(lesion.x, 2), round(lesion.y, 2)
-        verdict = Verdict(shown.slide, *place, word, shown.round, of.threshold, now, round(lesion.area_mm2, 9))
-        self._unwritten.append((path, verdict, self._shapes[lesion], shown.found.scale_yx))
-        self.model.judge(lesion, word)
-        self._step(1)
+        back = self.model.word(at) == word
+        verdict = None
+        if not back:
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            place = round(lesion.x, 2), round(lesion.y, 2)
+            verdict = Verdict(shown.slide, *place, word, shown.round, of.threshold, now, round(lesion.area_mm2, 9))
+        self._unwritten.append(_Said(path, self._outlines[lesion], shown.found, verdict))
+        self._stale |= back
+        self._news = ""
+        self.model.judge(lesion, None if back else word)
+        if not back:
+            self._step(1)
         self._show()
         self._write()
 
@@ -197,13 +237,15 @@ class LesionsPage(Page):
         """Write verdicts down in a thread, one write after the other: each reads what the last one wrote."""
         if self._writing or not self._unwritten:
             return
-        path = self._unwritten[0][0]
-        new = [one for one in self._unwritten if one[0] == path]
-        self._unwritten = [one for one in self._unwritten if one[0] != path]
-        self._writing = True
+        path, of, outlines = self._unwritten[0].path, self._of, list(self._outlines.values())
+        new = [one for one in self._unwritten if one.path == path]
+        self._unwritten = [one for one in self._unwritten if one.path != path]
+        self._writing, stale = True, self._stale
 
-        def written(_: object) -> None:
+        def written(now: tuple[list[Word | None], int] | None) -> None:
             self._writing = False
+            if now is not None and not self._unwritten and isalive(self) and self._of == of:  # type: ignore[no-untyped-call]
+                self._take(*now)
             self._dock.bench.judged.emit()
             self._write()
 
@@ -213,11 +255,28 @@ class LesionsPage(Page):
             if isalive(self) and self._of is not None:  # type: ignore[no-untyped-call] # as it is on disk
                 self._find()
 
-        def write() -> None:
-            told = [replace(verdict, outline=_outline(lesion, scale_yx)) for _, verdict, lesion, scale_yx in new]
-            write_verdicts(path, [*read_verdicts(path), *told])
+        def write() -> tuple[list[Word | None], int] | None:
+            verdicts = read_verdicts(path)
+            for one in new:
+                verdicts = one.after(verdicts)
+            write_verdicts(path, verdicts)
+            if not stale or of is None:
+                return None
+            return verdicts_on(outlines, of.verdicts(), of.of.found)
 
         in_thread(write, written, failed)  # not of the dock, which may go meanwhile
+
+    def _take(self, words: list[Word | None], unused: int) -> None:
+        """Show what is said of the lesions after one verdict was taken back: it may have been that on others too."""
+        before = dict(self.model.judged())
+        now = dict(zip(self._outlines, words, strict=True))
+        gone = sum(now[lesion] is None for lesion in before)
+        for lesion in {**before, **{lesion: word for lesion, word in now.items() if word is not None}}:
+            if before.get(lesion) != now[lesion]:
+                self.model.judge(lesion, now[lesion])
+        self._stale, self._unused = False, unused
+        self._news = f" It was said of a larger lesion: taken back on {gone} other part{'s' * (gone > 1)} of it too." if gone else ""
+        self._show()
 
     # --- showing
 
@@ -256,6 +315,7 @@ class LesionsPage(Page):
             said += f" {len(rejected)} rejected: mask and exports leave {'them' if len(rejected) > 1 else 'it'} out."
         if self._unused:
             said += f" {lapsed(self._unused)}"
+        said += self._news
         self.told.setText(said if self._of is not None else "")
         self._outline()
 
@@ -269,7 +329,7 @@ class LesionsPage(Page):
             return
         lesion, found = self.model.lesion(at), self._of.of.found
         place = made.placement(slide.mpp, found.scale_yx)
-        ring = np.asarray(self._shapes[lesion].exterior.simplify(0.5).coords)[:, ::-1] - 0.5
+        ring = np.asarray(self._outlines[lesion].polygon.exterior.simplify(0.5).coords)[:, ::-1] - 0.5
         width = _EDGE * self._across(lesion) / place["scale"][0]
         if layer is not None and not np.allclose(layer.scale, place["scale"], atol=0):  # the slide has another resolution by now
             self._viewer.layers.remove(layer)

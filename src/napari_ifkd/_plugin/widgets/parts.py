@@ -137,7 +137,9 @@ def area(mm2: float) -> str:
 
 def lapsed(places: int) -> str:
     """Say that verdicts hold no more at this threshold, or on this prediction."""
-    return f"{places} place{'s' * (places > 1)} judged on another mask: in no lesion of this one, or in a larger one."
+    if places == 1:
+        return "1 verdict does not count at this threshold: its lesion is gone here, or part of a much larger one."
+    return f"{places} verdicts do not count at this threshold: their lesions are gone here, or part of a much larger one."
 
 
 def row(*parts: QWidget, stretch: Sequence[int] = ()) -> QWidget:

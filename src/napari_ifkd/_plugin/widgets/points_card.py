@@ -73,8 +73,8 @@ def _off(judgement: Judgement) -> str:
     tumour, marked = judgement.tumour_mm2, judgement.chosen.marked_mm2
     if tumour is None or marked is None or tumour.low <= marked <= tumour.high:
         return ""
-    how, other = ("more", "higher") if marked > tumour.high else ("less", "lower")
-    return f"This marks {how} than the points say is tumour ({about(marked)} mm²). If the area matters, choose a {other} threshold."
+    other = "higher" if marked > tumour.high else "lower"
+    return f"It marks {about(marked)} mm²; the points say {about(tumour.value)} mm². If the area matters, choose a {other} threshold."
 
 
 def _interval(value: Interval) -> str:

@@ -22,7 +22,7 @@ from .count import CountPage
 from .dock import Dock
 from .lesions import LesionsPage
 from .look_sliders import LookSliders
-from .parts import Notice, acceptance, button, emphasise, form, keep_room, offer, resolved, shortcut, text
+from .parts import Notice, acceptance, allow, button, emphasise, form, keep_room, offer, resolved, shortcut, text
 
 if TYPE_CHECKING:
     from napari_ifkd.session_records import Candidate
@@ -209,10 +209,13 @@ class ReviewDock(Dock):
             self.reuse.hide()
             return
         self._reserve()
-        self.accept.setText(acceptance(shown.round, session.threshold))
         self.about.setText(self._told_of(shown) + self._news(shown))
         self.warning.say(self._resolution_of(shown) or (shown.warnings[0] if shown.warnings else None))
         accepted = session.accepted_of(shown)
+        same = accepted is not None and (accepted.round, accepted.threshold) == (shown.round, session.threshold)
+        allow(self.accept, "it is what is accepted" if same else "")
+        what = acceptance(shown.round, session.threshold)
+        self.accept.setText(what.replace("Accept ", "Accepted: ", 1) if same else what)
         self.reuse.setVisible(accepted is not None and shown.act == "distill")
         if accepted is not None:
             teacher, path = session.teacher, RunFolder(shown.run).model_path(accepted.round)

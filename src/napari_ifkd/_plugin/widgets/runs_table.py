@@ -63,7 +63,7 @@ class RunsTable(QTableWidget):
             rounds = f"{run.rounds} of {run.rounds_asked}" if run.rounds_asked else ""
             for column, value in enumerate((run.name, run.status, rounds)):
                 item = QTableWidgetItem(value)
-                item.setToolTip(f"{run.path}\n{run.problem}".strip())
+                item.setToolTip("\n".join(filter(None, (str(run.path), run.failure, run.problem))))
                 self.setItem(row, column, item)
         if before is not None:
             self.pick(before.path)
@@ -85,6 +85,7 @@ class RunsTable(QTableWidget):
 def run_card(run: RunSummary) -> str:
     """Return what to know of a run, as rich text."""
     facts = [
+        ("Why", run.failure),
         ("Slides" if len(run.slides) > 1 else "Slide", ", ".join(run.slides)),
         ("Network", run.model),
         ("To use", run.accepted),
