@@ -760,6 +760,49 @@ def test_painted_corrections_are_written_shown_and_taken_back(window: Any, revie
     assert not window.ours("corrections")
 
 
+def test_a_rejected_lesion_gives_way_to_what_is_painted_into_it(window: Any, reviewed: Any, tmp_path: Path) -> None:
+    from napari_ifkd.export import export_run
+
+    session, lesions = window.session, page(window, reviewed, "Lesions")
+    run, shown = RunFolder(session.run), session.shown
+    window.click("Review", lesions.list)
+    window.wait(lambda: lesions.model.rowCount() == 3)
+    window.click("Review", lesions.next)
+    window.click("Review", lesions.reject)  # the large one
+    window.wait(lambda: len(read_verdicts(run.verdicts)) == 1 and window.bench.verdicts.settled)
+
+    def exported() -> np.ndarray:
+        export_run(run.path, ["ome-tiff"], tmp_path / "out", round=shown.round, threshold=0.5, sigma_px=0)
+        return tifffile.imread(tmp_path / "out" / f"tiny_round{shown.round}.ome.tif") > 0
+
+    before, correct = exported(), page(window, reviewed, "Correct")
+    assert not before[10:60, 10:80].any()
+    assert before[80:100, 100:120].all()
+    window.viewer.reset_view()
+    window.click("Review", correct.begin)
+    window.wait(lambda: correct.layer() is not None)
+    stroke = np.zeros(before.shape, bool)
+    stroke[50:90, 70:72], stroke[88:90, 70:104] = True, True  # from inside it to the lesion beside it
+    correct.layer().data[stroke] = 2
+    window.click("Review", correct.write)
+    window.wait(lambda: "painted normal now around it" in correct.told.text())
+    wanted = before | stroke  # neither the stroke nor its neighbour goes with what was rejected
+    assert np.array_equal(exported(), wanted)
+    assert read_verdicts(run.verdicts) == []
+    window.wait(lambda: [set(np.unique(layer.data)) for layer in window.ours("corrections")] == [{0, 1, 2}])  # seen as painted
+    page(window, reviewed, "Lesions")
+    window.wait(lambda: lesions.model.rowCount() == 2)
+    assert not lesions.model.judged()
+    page(window, reviewed, "Correct")
+    window.click("Review", correct.undo)
+    window.wait(correct.redo.isEnabled)
+    assert np.array_equal(exported(), before)
+    assert [verdict.verdict for verdict in read_verdicts(run.verdicts)] == ["reject"]
+    window.click("Review", correct.redo)
+    window.wait(correct.undo.isEnabled)
+    assert np.array_equal(exported(), wanted)
+
+
 def test_a_prediction_says_that_it_was_made_at_another_resolution(window: Any, reviewed: Any) -> None:
     session, slide = window.session, window.docks["Slide"]
     made = session.slide.mpp

@@ -13,13 +13,16 @@ import shapely
 import tifffile
 from scipy import ndimage
 
+from napari_ifkd.annotations import Corrections
 from napari_ifkd.annotations.verdicts import Verdict, Word, outline_of, write_verdicts
 from napari_ifkd.config import Config
 from napari_ifkd.events import MapReady
 from napari_ifkd.export import export_run
+from napari_ifkd.export.give_way import give_way
 from napari_ifkd.export.lesions import lesions_of, verdicts_on
 from napari_ifkd.export.taken_back import taken_back
 from napari_ifkd.runs.folder import RunFolder
+from napari_ifkd.slides import open_slide
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -150,3 +153,27 @@ def test_what_was_rejected_is_in_no_format(found: Any, make_map: Callable[..., A
     told = json.loads((tmp_path / "out" / "case 7_round0.provenance.json").read_text())
     ring_mm2 = (50 * 50 - 30 * 30) * found.pixel_size_um_yx[0] * found.pixel_size_um_yx[1] / 1e6
     assert told["verdicts"] == {"accept": 1, "reject": 1, "reject_mm2": pytest.approx(ring_mm2), "of_no_lesion": 0}
+
+
+def test_rejected_lesions_give_way_to_what_is_painted_since(found: Any, tmp_path: Path, drawn_slide: Path) -> None:
+    with open_slide(drawn_slide) as slide:
+        corrections = Corrections.create(tmp_path / "corrections.zarr", slide, 1.0)
+    corrections.scale_yx = (4.0, 4.0)  # half as fine as the map
+    lesions = lesions_of(found, 0.5, 0)
+    ring, island, block = (next(one for one in lesions if one.area_px == size) for size in (1600, 100, 2400))
+    verdicts = [said(2 * 15, 2 * 15), said(2 * 230, 2 * 120), said(2 * 35, 2 * 35, "accept"), said(5, 5, slide="another.scn")]
+
+    def before(_y: int, _x: int, h: int, w: int) -> np.ndarray:
+        return np.zeros((h, w), np.uint8)
+
+    assert give_way(lesions, verdicts, found, corrections, before) == (verdicts, 0)  # nothing was painted
+    corrections.paint(6, 31, np.full((3, 3), 2, np.uint8))  # beside the ring, apart from it by a pixel
+    assert give_way(lesions, verdicts, found, corrections, before) == (verdicts, 0)
+    corrections.paint(6, 30, np.full((3, 1), 2, np.uint8))  # side by side with it
+    assert give_way(lesions, verdicts, found, corrections, corrections.read) == (verdicts, 0)  # it was so when it was rejected
+    assert give_way(lesions, verdicts, found, corrections, before) == (verdicts[1:], 1)
+    painted = corrections.read(0, 0, 40, 40)
+    assert (painted[6:9, 30:34] == 2).all()
+    assert (painted == 1).sum() * 4 == ring.area_px  # all of it, and not the island in it
+    assert not painted[15:20, 15:20].any()
+    assert (island.area_px, block.area_px) == (100, 2400)

@@ -9,10 +9,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, TypeVar
 
+import numpy as np
+
+from napari_ifkd.annotations import Corrections
 from napari_ifkd.runs.hints import copy_corrections
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from numpy.typing import NDArray
 
 _MOST = 50  # acts that can be taken back
 _Told = TypeVar("_Told")
@@ -86,6 +91,10 @@ class Before:
         self._kept = Path(self._scratch.name) / path.name if path.is_dir() else None
         if self._kept is not None:
             copy_corrections(path, self._kept)
+
+    def read(self, y0: int, x0: int, h: int, w: int) -> NDArray[np.uint8]:
+        """Read a window of them, as :meth:`napari_ifkd.annotations.Corrections.read`."""
+        return np.zeros((h, w), np.uint8) if self._kept is None else Corrections.open(self._kept).read(y0, x0, h, w)
 
     def restore(self) -> None:
         """Put them in their place again."""

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import shapely
 from psygnal import Signal
 from qtpy.QtCore import QObject, QTimer
 
+from napari_ifkd.annotations import Corrections
+from napari_ifkd.annotations.verdicts import read_verdicts, write_verdicts
 from napari_ifkd.errors import Cancelled
 from napari_ifkd.export.corrected import corrections_for
 from napari_ifkd.export.excluded import exclusion_for
+from napari_ifkd.export.give_way import give_way
 from napari_ifkd.export.lesions import lesions_of, verdicts_for, verdicts_on
 from napari_ifkd.runs.folder import RunFolder
 
 from . import layers as made
+from .undo import Before
 from .worker import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from shapely.geometry.base import BaseGeometry
 
@@ -33,7 +38,16 @@ if TYPE_CHECKING:
     from .drawn import Drawings
     from .masks import Masks
 
+_Told = TypeVar("_Told")
 _SETTLED_MS = 600  # after the threshold moved
+
+
+def gave_way(lesions: int) -> str:
+    """Say that rejected lesions gave way to what was painted, "" if none did."""
+    if not lesions:
+        return ""
+    which, are = ("The rejected lesion", "is") if lesions == 1 else (f"{lesions} rejected lesions", "are")
+    return f"{which} painted into {are} painted normal now around it, and no longer rejected."
 
 
 @dataclass(frozen=True)
@@ -160,6 +174,41 @@ class Verdicts(QObject):
             if found is None:
                 found = self._lesions[mask] = mask.lesions(check)
             return found
+
+    def paint_over(
+        self, mask: Mask, path: Path, paint: Callable[[], tuple[_Told, Callable[[], object]]]
+    ) -> tuple[tuple[_Told, int], Callable[[], object]]:
+        """Paint corrections, to which rejected lesions give way, see :func:`napari_ifkd.export.give_way.give_way`; for a thread.
+
+        Parameters
+        ----------
+        mask : that was painted on
+        path : of the corrections
+        paint : paints them; returns what it tells, and what takes it back
+
+        Returns
+        -------
+        What it told and how many lesions gave way, and what takes all of it back
+        """
+        table = RunFolder(mask.of.run).verdicts
+        if all(verdict.verdict != "reject" for verdict in mask.verdicts()):
+            told, back = paint()
+            return (told, 0), back
+        lesions, before = self.lesions(mask), Before(path)
+        told, back = paint()
+        known = read_verdicts(table)
+        left, count = give_way(lesions, known, mask.of.found, Corrections.open(path), before.read)
+        if not count:
+            return (told, 0), back
+        gone = [verdict for verdict in known if verdict not in left]
+        write_verdicts(table, left)
+
+        def all_back() -> None:
+            back()
+            before.restore()
+            write_verdicts(table, [*gone, *read_verdicts(table)])  # what was said since then counts as the last
+
+        return (told, count), all_back
 
     def corrected(self) -> None:
         """Look again after corrections changed, which make lesions."""

@@ -17,6 +17,7 @@ from napari_ifkd._plugin.brought import MASK_FILES, brought_layer, called, laid,
 from napari_ifkd._plugin.layers import KEY, tag
 from napari_ifkd._plugin.settings import runs_folder
 from napari_ifkd._plugin.undo import Before
+from napari_ifkd._plugin.verdicts import gave_way
 from napari_ifkd.annotations import read_regions
 from napari_ifkd.annotations.images import is_image
 from napari_ifkd.annotations.told import provenance_in
@@ -133,10 +134,11 @@ class BringIn(QWidget):
             return
         classes = [name for name in self.tumour.text().split(",") if name.strip()]
         rest, bench = self.rest.isChecked(), self._dock.bench
+        mask = None if shown is None else bench.verdicts.mask(shown)
 
         def work() -> tuple[Any, str, Path]:
-            if kind == "corrections" and shown is not None:
-                run = RunFolder.open(shown.run)
+            if kind == "corrections" and mask is not None:
+                run = RunFolder.open(mask.of.run)
                 undone: list[Before] = []  # as they were when it was taken back: the file may be another by then
 
                 def paint() -> tuple[str, Callable[[], None]]:
@@ -158,7 +160,9 @@ class BringIn(QWidget):
                     does = "They win in every export and teach the next distillation; Review, Correct can undo this."
                     return "<br>".join([said, does, *notes]), back
 
-                return None, bench.undos.act(run.corrections_path(slide.name), paint), path
+                path_of = run.corrections_path(slide.name)
+                said, lesions = bench.undos.act(path_of, lambda: bench.verdicts.paint_over(mask, path_of, paint))
+                return None, "<br>".join(filter(None, (said, gave_way(lesions)))), path
             left_out = "" if is_image(path) else _left_out(read_regions(path, slide).left_out)
             ours = kind in ("reference", "regions") and provenance_in(path) is not None
             if kind == "reference":  # read now: a bad file is told before a run begins
@@ -210,6 +214,7 @@ class BringIn(QWidget):
         self._show()
         if kind == "corrections":
             self._dock.bench.corrected.emit()
+            self._dock.bench.judged.emit()  # rejected lesions may have given way
         self.done.emit()
 
     def _failed(self, error: Exception) -> None:

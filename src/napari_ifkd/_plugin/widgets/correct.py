@@ -9,6 +9,7 @@ import numpy as np
 from napari_ifkd._plugin import layers as made
 from napari_ifkd._plugin.look import field_px
 from napari_ifkd._plugin.palette import NORMAL, SAID_TUMOUR
+from napari_ifkd._plugin.verdicts import gave_way
 from napari_ifkd.annotations import Corrections
 from napari_ifkd.annotations.corrections import TUMOUR
 from napari_ifkd.errors import AnnotationError
@@ -49,6 +50,7 @@ class CorrectPage(Page):
     def __init__(self, dock: Dock) -> None:
         super().__init__(dock)
         self._busy = False
+        self._news: tuple[Path | None, str] = (None, "")  # what else the last write did, and where
         self.what = text("What is corrected, and where")
         self.begin = button("Correct this field", "Make a labels layer of the visible field, and choose napari's brush", self._begin)
         self.tumour = button("Tumour", "Paint label 2: this is tumour", lambda: self._pick(2))
@@ -171,15 +173,18 @@ class CorrectPage(Page):
             corrections.paint(y0, x0, np.where(values != as_read, values, before))
             return None, lambda: Corrections.open(path).paint(y0, x0, before)
 
-        def written(_: object) -> None:
+        def written(told: tuple[None, int]) -> None:
             self._dock.bench.painted_on = None
+            self._news = path, gave_way(told[1])
             self._put_away(layer)
             self._viewer.layers.selection.active = self._dock.bench.layers.find("slide", slide.path)
             self._rested()
 
         self._busy = True
         self._show()
-        self._dock.in_thread(lambda: self._dock.bench.undos.act(path, paint), written, self._failed)
+        bench = self._dock.bench
+        mask = bench.verdicts.mask(home)
+        self._dock.in_thread(lambda: bench.undos.act(path, lambda: bench.verdicts.paint_over(mask, path, paint)), written, self._failed)
 
     def _home(self, painted_on: Candidate) -> Candidate:
         """Return the prediction whose run keeps what was painted: the run that took over what was painted on, if one did meanwhile."""
@@ -208,7 +213,7 @@ class CorrectPage(Page):
     def _change(self, act: Callable[[Path], None]) -> None:
         path = self._path()
         if path is not None:
-            self._busy = True
+            self._busy, self._news = True, (None, "")
             self._show()
             self._dock.in_thread(lambda: act(path), lambda _: self._rested(), self._failed)
 
@@ -220,6 +225,7 @@ class CorrectPage(Page):
     def _rested(self) -> None:
         self._busy = False
         self._dock.bench.corrected.emit()
+        self._dock.bench.judged.emit()  # rejected lesions may have given way
 
     def _failed(self, error: Exception) -> None:
         self._busy = False
@@ -284,9 +290,9 @@ class CorrectPage(Page):
                     self._viewer.layers.remove(layer)
             else:
                 (data, options, _), tumour, normal = read
-                self.told.setText(
-                    f"Corrected: {area(tumour)} tumour, {area(normal)} normal. Exports hold it; the next distillation learns from it."
-                )
+                said = f"Corrected: {area(tumour)} tumour, {area(normal)} normal. Exports hold it; the next distillation learns from it."
+                of, news = self._news
+                self.told.setText(f"{said} {news}" if of == path else said)
                 same = next((layer for layer in layers if made.tag(layer)["path"] == str(path)), None)
                 for layer in layers:
                     if layer is not same:
