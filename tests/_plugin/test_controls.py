@@ -159,7 +159,17 @@ def test_a_region_is_drawn_kept_and_of_its_slide(
     window.bench.open(drawn_slide)
     window.docks["Teacher"].choose(drawn_teacher)
     window.wait(lambda: session.tissue is not None and window.docks["Teacher"].predict.isEnabled())
-    session.set_region("shapes")
+    radio = {one.text(): one for one in dock.region.native.findChildren(QRadioButton)}
+    window.click("Slide", dock.exclusions_fold.button)
+    window.click("Slide", dock.exclusions.draw)
+    window.click("Slide", radio["Visible field"])
+    assert drawings.drawing == "exclusion"  # still drawn
+    window.click("Slide", radio["Drawn region"])
+    assert drawings.drawing == "region"  # what is drawn from now on is the region, and not left out
+    window.click("Slide", radio["Whole tissue"])
+    assert drawings.drawing is None
+    window.click("Slide", radio["Drawn region"])
+    assert drawings.drawing is None  # a layer of one's own may be the region
     window.click("Slide", dock.draw)
     assert drawings.drawing == "region"
     window.click("Slide", dock.draw)

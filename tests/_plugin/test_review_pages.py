@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 import shapely
 import tifffile
+from napari._qt.dialogs.confirm_close_dialog import ConfirmCloseDialog
+from napari.settings import get_settings
 from qtpy.QtCore import QPoint, QRect, Qt
-from qtpy.QtWidgets import QAbstractSpinBox, QLineEdit, QSlider
+from qtpy.QtWidgets import QAbstractSpinBox, QLabel, QLineEdit, QSlider
 
 from napari_ifkd._plugin.docks import add_docks
 from napari_ifkd._plugin.layers import tag
@@ -758,6 +760,38 @@ def test_painted_corrections_are_written_shown_and_taken_back(window: Any, revie
     window.bench.corrected.emit()
     window.wait(lambda: correct.told.text() == "No corrections on this slide yet.")
     assert not window.ours("corrections")
+
+
+def test_painting_that_is_not_written_back_is_told_of_before_the_window_closes(
+    window: Any, reviewed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    correct, frame, closing = page(window, reviewed, "Correct"), window.viewer.window._qt_window, window.bench.closing
+    window.click("Review", correct.begin)
+    window.wait(lambda: correct.layer() is not None)
+    correct.layer().paint((30, 40), 2)
+    told: list[str] = []
+
+    def cancel() -> None:
+        told.append(closing.box.text())
+        closing.box.button(closing.box.StandardButton.Cancel).click()
+
+    window.when(lambda: closing.box is not None and closing.box.isVisible(), cancel)
+    frame.close()
+    assert frame.isVisible()
+
+    def stay() -> None:
+        question = frame.findChild(ConfirmCloseDialog)
+        told.append(question.findChild(QLabel, "napari_ifkd_run").text())
+        question.cancel_btn.click()
+
+    monkeypatch.setattr(get_settings().application, "confirm_close_window", True)
+    window.when(lambda: (question := frame.findChild(ConfirmCloseDialog)) is not None and question.isVisible(), stay)
+    frame.close(quit_app=True, confirm_need=True)  # as Ctrl+Q does
+    assert frame.isVisible()
+    assert told[0] == told[1]
+    assert told[0].startswith("What is painted on tiny.tif is not written back, and is lost.")
+    correct.layer().paint((30, 40), 0)  # as it was
+    assert not window.bench.unwritten()
 
 
 def test_a_rejected_lesion_gives_way_to_what_is_painted_into_it(window: Any, reviewed: Any, tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ class Bench:
         self.runner = Runner(self.session)
         self.runs = RunDesk(self.session, self.runner, self.look_at)
         self.memory = Memory(viewer, self.session, self.runs)
-        self.closing = CloseWatch(self.runner)
+        self.closing = CloseWatch(self.runner, self.unwritten)
         self.strangers = Strangers(viewer)
         self._unpainted = _Unpainted()
         self._window: Callable[[], QWidget | None] = lambda: None
@@ -251,9 +251,14 @@ class Bench:
 
     def require_written(self) -> None:
         """Raise InputError where something is painted that does not count yet."""
+        if slide := self.unwritten():
+            raise InputError("Review, Correct", f"what is painted on {slide} is not written back", "Press Write back or Discard there")
+
+    def unwritten(self) -> str:
+        """Return the name of the slide on which something is painted that is not written back, "" if nothing is."""
         if any(not np.array_equal(layer.data, tag(layer)["before"]) for layer in self.layers.ours("correcting")):
-            where = "" if self.painted_on is None else f" on {self.painted_on[0].name}"
-            raise InputError("Review, Correct", f"what is painted{where} is not written back", "Press Write back or Discard there")
+            return "a slide" if self.painted_on is None else self.painted_on[0].name
+        return ""
 
     # --- what happens in the viewer
 

@@ -1,4 +1,4 @@
-"""A window that is about to close while a run is at work: the run would go on, and the user is told so, once of each run."""
+"""A window that is about to close while a run is at work, which goes on, or painting is not written back, which goes: the user is told."""
 
 from __future__ import annotations
 
@@ -9,26 +9,29 @@ from qtpy.QtCore import QEvent, QObject
 from qtpy.QtWidgets import QDialog, QLabel, QMainWindow, QMessageBox, QVBoxLayout, QWidget
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from .worker import Runner
 
+_NOTHING = (None, "")
 _FOLLOW = "Open its slide again to follow it; it stands in the Runs dock too."
 
 
 class CloseWatch(QObject):
-    """Tell that a run outlives the window when the window is closed: where napari asks whether it is, in that question.
+    """Tell what becomes of a run, and of painting, when the window is closed: where napari asks whether it is, in that question.
 
     Parameters
     ----------
     runner : follows the run
+    unwritten : names the slide on which something is painted that is not written back, "" if nothing is
     """
 
-    def __init__(self, runner: Runner) -> None:
+    def __init__(self, runner: Runner, unwritten: Callable[[], str]) -> None:
         super().__init__()
-        self.runner = runner
+        self.runner, self.unwritten = runner, unwritten
         self.box: QMessageBox | None = None
-        self._told: Path | None = None  # of which run
+        self._told: tuple[Path | None, str] = _NOTHING  # of which run, and of painting on which slide
 
     def watch(self, window: QMainWindow) -> None:
         """Watch a window; again is no harm."""
@@ -36,33 +39,43 @@ class CloseWatch(QObject):
 
     def eventFilter(self, watched: Any, event: Any) -> bool:
         """Tell before the window goes."""
-        job = self.runner.session.job
-        if job is None or not self.runner.at_work:
-            return False
         if event.type() == QEvent.Type.ChildPolished and type(event.child()).__name__ == "ConfirmCloseDialog":
-            self._told = job.out
-            self._tell_in(event.child())
-            event.child().rejected.connect(self._forget)
-        elif event.type() == QEvent.Type.Close and job.out != self._told and _by_a_person(watched) and not _asked_by_napari(watched, event):
+            if self._news != _NOTHING:
+                self._told = self._news
+                self._tell_in(event.child())
+                event.child().rejected.connect(self._forget)
+        elif event.type() == QEvent.Type.Close and self._must_tell(watched, event):
             if not self._tell(watched):
                 event.ignore()
                 return True
-            self._told = job.out
+            self._told = self._news
         return False
 
+    def _must_tell(self, window: Any, event: Any) -> bool:
+        return self._news not in (_NOTHING, self._told) and _by_a_person(window) and not _asked_by_napari(window, event)
+
     def _forget(self) -> None:
-        self._told = None
+        self._told = _NOTHING
+
+    @property
+    def _news(self) -> tuple[Path | None, str]:
+        """What there is to tell of: the run at work, and the slide that is painted on."""
+        job = self.runner.session.job
+        return (job.out if job is not None and self.runner.at_work else None), self.unwritten()
 
     @property
     def _words(self) -> str:
-        job = self.runner.session.job
-        waits = job is not None and job.state in ("pausing", "paused")
-        return f"A run is at work: when this window closes, it {'stays paused' if waits else 'goes on'} without it."
+        (run, painted), job = self._news, self.runner.session.job
+        words = [f"What is painted on {painted} is not written back, and is lost. Review, Correct, Write back keeps it."] if painted else []
+        if run is not None and job is not None:
+            waits = job.state in ("pausing", "paused")
+            words.append(f"A run is at work: when this window closes, it {'stays paused' if waits else 'goes on'} without it.\n{_FOLLOW}")
+        return "\n\n".join(words)
 
     def _tell_in(self, question: QDialog) -> None:
         layout = question.layout()
         if isinstance(layout, QVBoxLayout):
-            label = QLabel(f"{self._words}\n{_FOLLOW}")
+            label = QLabel(self._words)
             label.setObjectName("napari_ifkd_run")
             layout.insertWidget(0, label)
 
@@ -70,9 +83,8 @@ class CloseWatch(QObject):
         """Return whether the window may go."""
         self.box = QMessageBox(window)
         self.box.setIcon(QMessageBox.Icon.Information)
-        self.box.setWindowTitle("A run is at work")
+        self.box.setWindowTitle("Close the window?")
         self.box.setText(self._words)
-        self.box.setInformativeText(_FOLLOW)
         self.box.setStandardButtons(QMessageBox.StandardButton.Close | QMessageBox.StandardButton.Cancel)
         answer = self.box.exec()
         self.box.deleteLater()

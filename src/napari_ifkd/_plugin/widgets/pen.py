@@ -19,15 +19,15 @@ _DOT_PX = 16
 PEN_HELP = "Click corner after corner; a double click closes the region. Press the button again when all are drawn."
 
 
-def dress(button: QPushButton, colour: str = "") -> None:
-    """Let a button look like a pen: pressed it is filled, and it bears a dot of the colour it draws in, if it draws any."""
+def dress(button: QPushButton, colour: str = "", *, filled: bool = True) -> None:
+    """Let a button look like a pen: pressed it is filled, and it bears a dot, or ring, of the colour it draws in, if it draws any."""
     button.setCheckable(True)
     button.setStyleSheet(f"QPushButton:checked {{background: {ACTION}; color: white;}}")
     if colour:
-        button.setIcon(_dot(colour))
+        button.setIcon(_dot(colour, filled))
 
 
-def _dot(colour: str) -> QIcon:
+def _dot(colour: str, filled: bool) -> QIcon:
     picture = QPixmap(4 * _DOT_PX, 4 * _DOT_PX)  # sharp on any screen
     picture.fill(QColor(0, 0, 0, 0))
     painter = QPainter(picture)
@@ -35,6 +35,9 @@ def _dot(colour: str) -> QIcon:
     painter.setBrush(QColor(colour))
     painter.setPen(QPen(QColor("white"), 4))  # which parts it from a button of the same colour
     painter.drawEllipse(picture.rect().adjusted(4, 4, -4, -4))
+    if not filled:
+        painter.setBrush(QColor("white"))
+        painter.drawEllipse(picture.rect().adjusted(18, 18, -18, -18))
     painter.end()
     return QIcon(picture)
 
@@ -53,7 +56,7 @@ class Pen(QPushButton):
         super().__init__(label)
         self._drawings, self._use = dock.bench.drawings, use
         self.setToolTip(tooltip)
-        dress(self, USES[use][2])
+        dress(self, USES[use][2], filled=use != "region")  # of which the outline alone is drawn
         self.clicked.connect(self._press)
         dock.hear(self._drawings.pen, self._show)
 

@@ -25,6 +25,7 @@ from .parts import Fold, Notice, allow, button, form, heading, offer, row, text
 from .pen import PEN_HELP, Pen
 
 if TYPE_CHECKING:
+    from napari_ifkd.session_records import RegionKind
     from napari_ifkd.slides import Slide, Tissue
 
 _MPP, _DECIMALS = 0.5, 4  # offered where a file has none, um/px; and how exactly it is asked for
@@ -91,7 +92,7 @@ class SlideDock(Dock):
         self.add(heading("Predict in"), self.region.native, self.draw, self.shapes, self.exclusions_fold)
         self.outline.changed.connect(self.bench.layers.show_tissue)
         self.region.value = self.session.region
-        self.region.changed.connect(self.session.set_region)
+        self.region.changed.connect(self._look_in)
         self.mpp.changed.connect(self._show_use)
         self.listen("region", "slide", to=self._show_shapes)
         self.hear(self.bench.shapes_drawn, self._show_shapes)
@@ -164,6 +165,13 @@ class SlideDock(Dock):
             self.session.override_mpp(float(self.mpp.value))
         except InputError as error:
             self.say_error(error)
+
+    def _look_in(self, region: RegionKind) -> None:
+        """Choose where to predict; a pen in the hand draws the region then, and not something else, or is put down."""
+        self.session.set_region(region)
+        drawings = self.bench.drawings
+        if drawings.drawing is not None and (drawings.drawing == "region") != (region == "shapes"):
+            drawings.begin("region")
 
     def _show_shapes(self) -> None:
         slide, drawing = self.session.slide, self.bench.drawings.drawing == "region"
