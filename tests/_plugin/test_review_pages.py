@@ -485,6 +485,20 @@ def test_a_verdict_is_taken_back_by_saying_it_once_more(window: Any, reviewed: A
     assert "None is judged" in lesions.told.text()
 
 
+def test_who_judges_fast_takes_nothing_back_at_the_end(window: Any, reviewed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    lesions = page(window, reviewed, "Lesions")
+    window.click("Review", lesions.list)
+    window.wait(lambda: lesions.model.rowCount() == 3)
+    monkeypatch.setattr("napari_ifkd._plugin.widgets.lesions._OVERSHOT_S", 60.0)
+    for key in "JAAAAA":
+        window.key(key)
+    assert [word for _, word in lesions.model.judged()] == ["accept"] * 3
+    monkeypatch.setattr("napari_ifkd._plugin.widgets.lesions._OVERSHOT_S", 0.0)
+    window.key("A")
+    assert len(lesions.model.judged()) == 2
+    window.wait(lambda: len(read_verdicts(RunFolder(window.session.shown.run).verdicts)) == 2)
+
+
 def test_a_verdict_on_a_larger_lesion_is_taken_back_as_a_whole(window: Any, reviewed: Any) -> None:
     session, lesions = window.session, page(window, reviewed, "Lesions")
     path = RunFolder(session.shown.run).verdicts
