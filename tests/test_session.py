@@ -476,6 +476,42 @@ def test_a_slide_of_its_own_predictions_only(drawn_slide: Path, tmp_path: Path, 
     assert session.shown is session.here()[0]
 
 
+def test_rounds_on_another_slide_stay_while_a_run_is_at_work(drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None]) -> None:
+    session = Session()
+    slide = session.open(drawn_slide)
+    first, other = with_teacher(tmp_path / "first", drawn_slide), tmp_path / "other.tif"
+    write_map(first.map_path(0, slide.path), slide)
+    session.begin("distill", first.path)
+    session.apply(MapReady(0, slide.name, "rounds/00/maps/tiny.zarr"))
+    session.apply(RoundDone(0, None))
+    session.apply(RunDone(0, "the only one"))
+    other.write_bytes(drawn_slide.read_bytes())
+    second = session.open(other)
+    assert session.run == first.path
+    session.begin("distill", tmp_path / "second")
+    write_map(tmp_path / "second/rounds/00/maps/other.zarr", second)
+    session.apply(MapReady(0, second.name, "rounds/00/maps/other.zarr"))
+    assert (session.run, session.rounds) == (tmp_path / "second", ())
+    session.activate(slide)
+    assert (session.run, [r.index for r in session.rounds]) == (first.path, [0])
+    assert session.shown is not None
+    assert session.shown.run == first.path
+    session.look(threshold=0.3)
+    accepted = session.accept(session.shown)
+    assert session.accepted == accepted
+    session.look(threshold=0.8)
+    session.apply(RoundDone(0, None))
+    session.apply(RunDone(0, "the only one"))
+    assert (session.run, session.accepted, session.threshold) == (first.path, accepted, 0.8)  # all that is of the other slide
+    session.take_run(RunStory.read(first.path))  # opened once more
+    session.activate(second)
+    assert (session.run, len(session.rounds), session.accepted) == (tmp_path / "second", 1, None)
+    session.activate(slide)
+    assert (session.run, session.accepted) == (first.path, accepted)
+    session.forget_run(first.path)
+    assert session.here() == ()
+
+
 def test_it_needs_neither_qt_nor_napari_nor_torch() -> None:
     code = "import sys, napari_ifkd.session; print([m for m in ('qtpy', 'napari', 'magicgui', 'superqt', 'torch') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

@@ -21,7 +21,7 @@ from .session_story import RunStory
 from .slides import Slide, Tissue, open_slide
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from .inference import ProbabilityMap
     from .runs.accepted import Accepted
@@ -80,7 +80,8 @@ class Session:
 
     def __post_init__(self) -> None:
         """Begin with no run."""
-        self._story: RunStory | None = None
+        self._story: RunStory | None = None  # of the run that is at work, or was last
+        self._distilled: dict[Path, RunStory] = {}  # distillations whose rounds may be looked at
         self._judged: dict[Path, Accepted | None] = {}  # what was accepted of each run
         self.held: Callable[[], bool] = bool  # whether somebody works on what is shown: new rounds of its run do not take its place
 
@@ -117,6 +118,7 @@ class Session:
         if self.shown not in here:
             self.shown = here[-1] if here else None
         self._choose_pair()
+        self._tell_rounds()
 
     def close(self, slide: Slide) -> None:
         """Forget a slide and what was predicted on it; the runs on disk stay."""
@@ -209,9 +211,9 @@ class Session:
             self.set_pair(*((candidate, self.b) if as_a else (self.a, candidate)))
 
     def show_round(self, index: int) -> None:
-        """Look at a round of the run on the active slide, if its map is there."""
+        """Look at a round of the run whose rounds are told, if its map of the active slide is there."""
         for candidate in self.here():
-            if candidate.act == "distill" and candidate.round == index:
+            if candidate.run == self.run and candidate.round == index:
                 self.show(candidate)
 
     def set_compare(self, mode: Compare) -> None:
@@ -257,15 +259,18 @@ class Session:
         self._retell()
 
     def take_run(self, story: RunStory) -> None:
-        """Look at a run as it stands; its predictions replace those of the former run of its kind."""
-        self._story = story
+        """Look at a run as it stands; on its slides it takes the place of the former of its kind. One that is at work is followed on."""
         if self.offer is not None and (story.job.alive or self.offer.path == story.job.out):
             self.offer = None
-        self._drop_former(story.job)
-        self._retell(shown=True)
+        self._drop_former(story, {c.slide for c in story.candidates})
+        if self.job is None or not self.job.alive or self.job.out == story.job.out:
+            self._story = story
+            self._retell(shown=True)
+        self._note(story)
         self.files = tuple(c for c in self.files if c.run != story.job.out)  # it is looked at as itself
         self._choose_pair()
         self._add(story.candidates)
+        self._tell_rounds(shown=self._story is story)
         own = {c.round: c for c in self.here() if c.run == story.job.out and c.act == "distill"}
         if own:  # the user asked for this run: its rounds are what is looked at, and compared
             best = story.best if self.accepted is None else self.accepted.round
@@ -282,11 +287,11 @@ class Session:
         story.apply(event, found)
         self._retell()
         if isinstance(event, MapReady):
-            self._drop_former(story.job)
+            self._drop_former(story, {event.slide})
             self._add(c for c in story.candidates if (c.round, c.slide) == (event.round, event.slide))
-        elif isinstance(event, RunDone) and story.job.act == "distill" and not (self._comparing or self.held()):
-            # end on the round it recommends
-            self.show_round(event.accepted_round)
+            self._tell_rounds()
+        elif isinstance(event, RunDone) and self._distils_here(story) and not (self._comparing or self.held()):
+            self.show_round(event.accepted_round)  # end on the round it recommends
             if self.accepted is not None:
                 self.look(threshold=self.accepted.threshold)
 
@@ -303,10 +308,12 @@ class Session:
         if self.shown is None:
             self.shown = next(reversed(self.here()), None)
         self._choose_pair()
+        self._distilled.pop(path, None)
         if self.run == path:
             self.run, self.rounds, self.curve, self.accepted = None, (), (), None
         if self.job is not None and self.job.out == path:
             self._story, self.job, self.notice = None, None, ""
+        self._tell_rounds()
 
     def offered(self, run: RunSummary | None) -> None:
         """Take note of a run that is at work and could be followed."""
@@ -327,8 +334,9 @@ class Session:
         """
         accepted = RunFolder.open(candidate.run).accept(candidate.round, self.threshold, by, reason)
         self._judged[candidate.run] = accepted
-        if self._story is not None and candidate.run == self._story.job.out:
-            self._story.accepted = accepted
+        for story in (self._story, self._distilled.get(candidate.run)):
+            if story is not None and story.job.out == candidate.run:
+                story.accepted = accepted
         if candidate.run == self.run:
             self.accepted = accepted
         else:
@@ -349,10 +357,31 @@ class Session:
         story = self._story
         if story is None:
             return
-        self._judged[story.job.out] = story.accepted
-        if story.job.act == "distill" and (shown or story.has_begun or self.run in (None, story.job.out)):
-            self.run, self.rounds, self.curve, self.accepted = story.job.out, story.rounds, story.curve, story.accepted
+        self._note(story)
+        self._tell_rounds(shown=shown)
         self.notice, self.job = story.notice, story.job
+
+    def _distils_here(self, story: RunStory) -> bool:
+        return story.job.act == "distill" and any(c.run == story.job.out for c in self.here())
+
+    def _note(self, story: RunStory) -> None:
+        self._judged[story.job.out] = story.accepted
+        if story.job.act == "distill":
+            self._distilled[story.job.out] = story
+
+    def _tell_rounds(self, *, shown: bool = False) -> None:
+        """Say which rounds there are of the distillation on the active slide; where there is none, of the one at work, or of the last.
+
+        Parameters
+        ----------
+        shown : of the one at work, also as long as there is nothing of it
+        """
+        here = next((c.run for c in self.here() if c.act == "distill"), None)
+        story = self._story if self._story is not None and self._story.job.act == "distill" else None
+        if story is None or not (shown or (here is None and (story.has_begun or self.run in (None, story.job.out)))):
+            story = None if here is None else self._distilled.get(here)
+        if story is not None:
+            self.run, self.rounds, self.curve, self.accepted = story.job.out, story.rounds, story.curve, story.accepted
 
     def _add(self, candidates: Iterable[Candidate]) -> None:
         """Take predictions in, and look at the last of them that is on the active slide."""
@@ -389,10 +418,10 @@ class Session:
         here = self.here()
         return self.compare != "off" and self.shown in here and None not in (self.a, self.b)
 
-    def _drop_former(self, job: Job) -> None:
-        """Let the rounds of another distillation go; of each slide one stays to compare with: accepted, else looked at, else the last."""
-        former = [c for c in self.candidates if c.act == "distill" and c.run != job.out]
-        if job.act != "distill" or not former:
+    def _drop_former(self, story: RunStory, slides: Collection[str]) -> None:
+        """Let rounds of other distillations of slides go; of each one stays to compare with: accepted, else looked at, else the last."""
+        former = [c for c in self.candidates if c.act == "distill" and c.run != story.job.out and c.slide in slides]
+        if story.job.act != "distill" or not former:
             return
         kept: dict[str, Candidate] = {}
         for candidate in former:
@@ -401,6 +430,8 @@ class Session:
         others = (c for c in self.files if c.act != "former" or c.slide not in kept)
         self.files = (*others, *(replace(c, act="former") for c in kept.values()))
         self._drop(lambda c: c in former)
+        there = {c.run for c in self.candidates}
+        self._distilled = {run: known for run, known in self._distilled.items() if run in there or known is self._story}
 
     def _in_use(self, candidate: Candidate) -> bool:
         accepted = self.accepted_of(candidate)

@@ -131,6 +131,7 @@ def test_files_for_the_next_distillation(window: Any, part: Any, drawn: Path, tm
     Image.fromarray(labels).save(tmp_path / "labels.png")
     bring(window, part, tmp_path / "labels.png", "Weak regions")
     assert read_regions(session.given_here()["regions"], session.slide).tumour.equals(shapely.box(40, 20, 120, 100))
+    assert part.given["regions"].text().endswith("labels.png")  # and not the file of regions that was made of it
     bring(window, part, drawn, "Weak regions")
     words = distill_command([session.slide], "T", tmp_path / "new", config=Config(), given=session.given, judged=[session.shown.run])
     for option, value in (("--reference", drawn), ("--regions", drawn), ("--judged", session.shown.run)):

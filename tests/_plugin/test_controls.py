@@ -15,7 +15,7 @@ import yaml
 from PIL import Image
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QAbstractSpinBox, QFileDialog, QLineEdit, QRadioButton, QSlider
+from qtpy.QtWidgets import QAbstractSpinBox, QFileDialog, QLineEdit, QRadioButton, QSlider, QToolTip
 
 from napari_ifkd._plugin import settings
 from napari_ifkd._plugin.layers import tag
@@ -234,6 +234,18 @@ def test_the_resolution_of_a_file_can_be_replaced(window: Any, drawn_slide: Path
     window.click("Slide", slide.use_mpp)
     assert (session.slide.mpp, session.slide.mpp_source) == (told, "file")
     assert "given by you" not in slide.card.text()
+
+
+def test_a_field_tells_its_range_where_it_takes_no_more(window: Any, drawn_slide: Path) -> None:
+    distill, slide = window.docks["Distill"], window.docks["Slide"]
+    window.bench.open(drawn_slide)
+    for name, field, typed, said in (
+        ("Distill", distill.main["rounds.epochs"], "1000000", "Takes numbers from 1 to 100,000"),
+        ("Slide", slide.mpp, "x", "4 digits after the point"),
+    ):
+        QToolTip.hideText()
+        window.type(name, field.native.findChild(QLineEdit), typed)
+        window.wait(lambda said=said: said in QToolTip.text())
 
 
 def test_the_wheel_scrolls_and_changes_no_setting(window: Any) -> None:

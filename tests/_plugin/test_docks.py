@@ -301,7 +301,7 @@ def test_the_table_of_rounds_tells_what_its_decisions_mean(window: Any) -> None:
 
 def test_the_rounds_of_the_run_before_are_called_so_until_there_are_others(window: Any, tmp_path: Path) -> None:
     session, whose = window.session, window.docks["Distill"].whose
-    for name, told in (("one", "of one"), ("two", "of one, the run before")):
+    for name, told in (("one", "of one"), ("two", "of one, not the run at work")):
         session.begin("distill", tmp_path / name)
         assert told in whose.text()
         session.apply(RoundDone(0, None))

@@ -159,6 +159,7 @@ def test_settings_and_a_compared_file_come_back(
     file = slides_folder() / "asked.json"
     window.wait(lambda: file.is_file() and {"rounds.rounds", "export"} <= json.loads(file.read_text()).keys())
     view = slide_folder(session.slide) / "view.json"  # a thread writes it
+    window.wait(view.is_file)
     window.wait(lambda: (kept := json.loads(view.read_text()))["compare"] == "overlay" and len(kept["brought"]) == 2)
 
     later = window.another(make_napari_viewer(show=True))
@@ -394,12 +395,18 @@ def test_what_could_not_be_opened_yet_is_not_forgotten(window: Any, run: RunFold
     window.wait(lambda: view.is_file() and str(run.path) in view.read_text())
     later = window.another(make_napari_viewer(show=True))
     later.session.begin("train", run.path.parent / "at-work")
-    later.bench.open(drawn_slide)
-    later.wait(lambda: later.bench.memory._slide is not None)
-    assert later.session.here() == ()
-    later.session.look(threshold=0.9)
-    later.wait(lambda: "0.9" in view.read_text())
+    with run.lock():  # somebody goes on with it: it would be followed, and one is followed at a time
+        later.bench.open(drawn_slide)
+        later.wait(lambda: later.bench.memory._slide is not None)
+        assert later.session.here() == ()
+        later.session.look(threshold=0.9)
+        later.wait(lambda: "0.9" in view.read_text())
     assert str(run.path) in view.read_text()
+    assert "come back when the run at work has ended" in later.docks["Review"].about.text()
+    later.session.apply(RunCancelled())
+    later.wait(lambda: len(later.session.here()) == 3)
+    assert not later.bench.memory.waiting(later.session.slide)
+    assert later.session.run == run.path
 
 
 def test_a_run_read_late_is_not_shown_on_another_slide(window: Any, run: RunFolder, drawn_slide: Path, tmp_path: Path) -> None:
@@ -425,8 +432,8 @@ def test_a_run_that_has_no_map_yet_comes_back_too(window: Any, run: RunFolder, d
     later.wait(lambda: later.session.run == run.path)
 
 
-def test_runs_of_a_slide_come_back_when_the_run_at_work_has_ended(
-    window: Any, run: RunFolder, drawn_slide: Path, tmp_path: Path, make_napari_viewer: Any
+def test_runs_of_a_slide_come_back_and_stay_while_one_of_another_is_at_work(
+    window: Any, run: RunFolder, drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None], make_napari_viewer: Any
 ) -> None:
     window.bench.open(run.path)
     window.wait(lambda: len(window.session.here()) == 3 and window.bench.memory._slide is not None)
@@ -437,14 +444,25 @@ def test_runs_of_a_slide_come_back_when_the_run_at_work_has_ended(
     shutil.copy(drawn_slide, tmp_path / "other.tif")
     later.bench.open(tmp_path / "other.tif")
     later.wait(lambda: memory._slide is session.slide)
-    session.begin("predict", tmp_path / "at work")
+    session.begin("distill", tmp_path / "at work")
     later.bench.open(drawn_slide)
-    later.wait(lambda: memory.waiting(session.slide))
-    assert "come back when the run at work has ended" in later.docks["Review"].about.text()
-    session.apply(RunCancelled())
-    later.wait(lambda: len(session.here()) == 3)
+    later.wait(lambda: len(session.here()) == 3 and memory._slide is session.slide)
     assert not memory.waiting(session.slide)
     assert session.run == run.path
+    assert session.job.out == tmp_path / "at work"
+    session.show_round(0)
+    session.look(threshold=0.3)
+    later.bench.open(tmp_path / "other.tif")
+    with open_slide(tmp_path / "other.tif") as slide:  # the first map of the run at work
+        write_map(tmp_path / "at work" / "rounds/00/maps/other.zarr", slide)
+    session.apply(MapReady(0, "other.tif", "rounds/00/maps/other.zarr"))
+    assert session.run == tmp_path / "at work"
+    later.wait(lambda: memory._slide is session.slide)
+    later.bench.open(drawn_slide)
+    later.wait(lambda: memory._slide is session.slide)
+    assert (session.run, session.shown.run, session.shown.round, session.threshold) == (run.path, run.path, 0, 0.3)
+    session.apply(RunDone(0, "the teacher"))
+    assert (session.run, session.shown.round, session.threshold) == (run.path, 0, 0.3)  # nothing changes under the eyes
 
 
 def test_what_was_said_of_each_slide_goes_on_in_a_run_on_all(

@@ -17,7 +17,7 @@ from napari_ifkd.runs.folder import RunFolder
 from napari_ifkd.slides import open_slide
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
 
@@ -100,10 +100,14 @@ def test_a_run_is_moved_to_the_trash_after_a_question_and_removed_where_there_is
     from napari_ifkd.runs import listing
 
     dock, session = listed.docks["Runs"], listed.session
+    config, drawn = folder / "finished.config.yaml", folder / "stopped.regions"  # as the window writes them for a run
+    config.touch()
+    (folder / "finished.notes.txt").touch()  # of a person
+    drawn.mkdir()
     trashed: list[Path] = []
 
-    def trash(path: Path, *, forever: bool = False) -> None:
-        trashed.append(path)
+    def trash(path: Path, *, forever: bool = False, beside: Iterable[Path] = ()) -> None:
+        trashed.extend((path, *beside))
         path.rename(folder.parent / "trash")
 
     monkeypatch.setattr("napari_ifkd._plugin.run_desk.delete_run", trash)
@@ -116,17 +120,17 @@ def test_a_run_is_moved_to_the_trash_after_a_question_and_removed_where_there_is
     listed.when(lambda: dock.box is not None, lambda: dock.yes.click())
     listed.click("Runs", dock.delete)
     listed.wait(lambda: dock.table.rowCount() == 2)
-    assert trashed == [folder / "finished"]
+    assert trashed == [folder / "finished", config]
     assert session.here() == ()
     assert session.run is None
     listed.wait(lambda: not listed.ours("mask", "heat"))
 
     # where there is no trash, it asks again
 
-    def no_trash(path: Path, *, forever: bool = False) -> None:
+    def no_trash(path: Path, *, forever: bool = False, beside: Iterable[Path] = ()) -> None:
         if not forever:
             raise RunError(path, "cannot be moved to the trash (no trash here)", "Delete it forever instead (--forever)")
-        listing.delete_run(path, forever=True)
+        listing.delete_run(path, forever=True, beside=beside)
 
     monkeypatch.setattr("napari_ifkd._plugin.run_desk.delete_run", no_trash)
     _pick(listed, "stopped")
@@ -144,6 +148,8 @@ def test_a_run_is_moved_to_the_trash_after_a_question_and_removed_where_there_is
     assert len(asked) == 2
     assert "trash" in asked[1]
     assert not (folder / "stopped").exists()
+    assert not drawn.exists()
+    assert (folder / "finished.notes.txt").exists()
 
 
 def test_another_folder_is_read_at_once(listed: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -216,6 +216,14 @@ def test_an_error_is_told_in_one_sentence_and_the_buttons_come_back(
     (dialog,) = ready.dialogs("LogDialog")
     assert "Traceback" in dialog.words.toPlainText()  # the sentence in the window, the whole story in the log
     ready.press(dialog.done_button)
+    refused, settings = session.job.out, session.job.out.with_name(f"{session.job.out.name}.config.yaml")
+    assert refused.is_dir()
+    assert settings.exists()
+    shutil.copyfile(drawn_teacher, lost)
+    ready.click("Distill", distill.run)
+    ready.wait(lambda: not refused.exists() and not settings.exists())  # who asks anew has read why
+    ready.click("Distill", distill.progress.cancel)
+    ready.wait(lambda: not session.job.alive)
 
 
 def test_what_is_missing_is_told_before_a_run_starts(window: Any, drawn_slide: Path, said: list[str]) -> None:
@@ -235,7 +243,7 @@ def test_what_is_missing_is_told_before_a_run_starts(window: Any, drawn_slide: P
 
 
 def test_a_prediction_is_steered_from_the_docks(window: Any, drawn_slide: Path, tmp_path: Path) -> None:
-    large = np.tile(tifffile.imread(drawn_slide), (3, 3, 1))
+    large = np.tile(tifffile.imread(drawn_slide), (9, 9, 1))  # enough for two pauses on a quick machine
     options: dict[str, Any] = {"tile": (128, 128), "resolution": (1e4, 1e4), "resolutionunit": "CENTIMETER", "metadata": None}
     tifffile.imwrite(tmp_path / "large.tif", large, photometric="rgb", **options)
     session, teacher, runs = window.session, window.docks["Teacher"], window.docks["Runs"]

@@ -14,7 +14,7 @@ from napari_ifkd.config import Config
 from napari_ifkd.errors import RunError
 from napari_ifkd.events import Decision, EpochDone, Event, Progress, RoundDone, RunCancelled, RunDone, RunFailed, RunStarted, Warned
 from napari_ifkd.runs.folder import RunFolder
-from napari_ifkd.runs.listing import delete_run, list_runs, summarise
+from napari_ifkd.runs.listing import delete_run, discard_refused, list_runs, summarise
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -163,6 +163,25 @@ def test_only_runs_are_deleted(tmp_path: Path) -> None:
         with pytest.raises(RunError, match="no run folder"):
             delete_run(tmp_path / "thesis", forever=forever)
     assert (tmp_path / "thesis" / "thesis.tex").exists()
+
+
+def test_what_is_left_of_a_refused_run_goes_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "refused").mkdir()
+    for name in ("lock", "log.txt"):
+        (tmp_path / "refused" / name).touch()
+    (tmp_path / "refused.config.yaml").touch()
+    discard_refused(tmp_path / "refused", beside=[tmp_path / "refused.config.yaml"])
+    assert list(tmp_path.iterdir()) == []
+    run, asked = make_run(tmp_path / "a", [RunStarted("distill")]), tmp_path / "a.config.yaml"
+    asked.touch()
+    discard_refused(run.path, beside=[asked])
+    assert run.exists
+    assert asked.exists()
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "thesis.tex").touch()
+    discard_refused(tmp_path / "thesis", beside=[asked])
+    assert (tmp_path / "thesis" / "thesis.tex").exists()
+    assert asked.exists()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the freedesktop trash")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,11 +17,10 @@ from .layers import KEY, LayerData, label_colours, outlined, placement, tag
 from .palette import BOTH, EXCLUSION, NORMAL, SAID_TUMOUR
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from napari_ifkd.slides import Slide
 
 MASK_FILES = "Masks (*.geojson *.json *.gz *.xml *.tif *.tiff *.png);;All files (*)"
+_IMAGES = (".tif", ".tiff", ".png", ".zarr")
 MEANINGS = ("tumour", "normal", "exclusion", "other")  # labels 1 to 4
 _COLOURS = dict(enumerate((SAID_TUMOUR, NORMAL, EXCLUSION, BOTH), start=1))
 _NAMED = {"reference": " · reference", "regions": " · weak regions"}
@@ -105,6 +105,11 @@ def laid(viewer: Any, slide: Slide, *uses: str) -> list[Any]:
     """Return the layers of files that were brought in for a slide, for these uses."""
     ours = [layer for layer in viewer.layers if tag(layer).get("kind") == "brought" and tag(layer).get("of") == str(slide.path)]
     return [layer for layer in ours if tag(layer).get("use", "look") in uses]
+
+
+def called(path: Path) -> str:
+    """Return the name of a file that was brought in as whoever brought it knows it: that of the label image, not of regions made of it."""
+    return path.stem if Path(path.stem).suffix.lower() in _IMAGES else path.name
 
 
 def _thinned(mask: Any, y: int, step: int) -> Any:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from napari_ifkd.session_records import Given
     from napari_ifkd.slides import Slide
 
+_BESIDE = ("config.yaml", "region.geojson", "regions", "reference", "exclude")
+
 
 def new_run(folder: Path, data: Path, act: str) -> Path:
     """Return a run folder that does not exist yet, named after what it looks at and the act, and numbered."""
@@ -151,6 +153,11 @@ def _common(slides: Sequence[Slide], out: Path, config: Config, exclude: Sequenc
         shutil.copyfile(path, kept)
         words += ["--exclude", str(kept)]
     return words
+
+
+def written_beside(out: Path) -> list[Path]:
+    """Return what commands for a run wrote next to its folder, as far as it is there."""
+    return [path for suffix in _BESIDE if (path := _beside(out, suffix)).exists()]
 
 
 def _beside(out: Path, suffix: str) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
@@ -24,7 +25,7 @@ from .views import MOST_RECENT, View, known_by, read_asked, read_view, recent_sl
 from .worker import in_thread, say_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from napari_ifkd.runs.resolve import Resolved
     from napari_ifkd.session import Session
@@ -76,6 +77,7 @@ class Memory(QObject):
     def __init__(self, viewer: Any, session: Session, runs: RunDesk) -> None:
         super().__init__()
         self.viewer, self.session, self.runs = viewer, session, runs
+        self._one = Lock()  # for who writes
         self.recent: list[Path] = []
         self.asked: dict[str, Any] = {}
         self._views: dict[str, View | None] = {}
@@ -115,8 +117,8 @@ class Memory(QObject):
 
     def note_asked(self, settings: dict[str, Any]) -> None:
         """Take note of settings with which something was begun: the next begins with them."""
-        self.asked = asked = {**self.asked, **settings}
-        in_thread(lambda: write_asked(asked), _nothing, _nothing)
+        self.asked = {**self.asked, **settings}
+        self._write(lambda: write_asked(self.asked))
 
     def _recall(self, asked: dict[str, Any]) -> None:
         self.asked = {**asked, **self.asked}
@@ -144,8 +146,17 @@ class Memory(QObject):
         if slide is not None and slide in self.session.slides:
             view = self._view(slide)
             if view != self._views.get(str(slide.path)):
-                self._views[str(slide.path)] = view
-                in_thread(lambda: write_view(slide, view), _nothing, _nothing)
+                self._views[known := str(slide.path)] = view
+                self._write(lambda: write_view(slide, self._views[known] or view))
+
+    def _write(self, write: Callable[[], None]) -> None:
+        """Write in a thread, one after the other, each what is known by then: of two the last has the last word."""
+
+        def alone() -> None:
+            with self._one:
+                write()
+
+        in_thread(alone, _nothing, _nothing)
 
     def _view(self, slide: Slide) -> View:
         session, camera = self.session, self.viewer.scene.camera

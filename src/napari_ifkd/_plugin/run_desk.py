@@ -10,6 +10,7 @@ from napari_ifkd.runs.folder import RunFolder
 from napari_ifkd.runs.listing import RunSummary, delete_run, summarise
 from napari_ifkd.session_story import RunStory
 
+from .commands import written_beside
 from .layers import prepare
 from .reader import run_slides
 from .worker import Runner, in_thread, say_error
@@ -40,11 +41,11 @@ class RunDesk:
 
     def open(self, path: Path) -> None:
         """Look at a run: its slides, where they still are, and its rounds; a run at work is followed."""
-        self._read(path, self._look_at)
+        self._read(path, self._look_at, follows=False)
 
     def resume(self, path: Path) -> None:
         """Take a run up again from its last complete epoch or tile row, and follow it."""
-        self._read(path, self.runner.resume)
+        self._read(path, self.runner.resume, follows=True)
 
     def restore(self, slide: Slide, paths: Sequence[Path], done: Callable[[bool], None]) -> None:
         """Open runs of a slide again, as far as they are there and the slide stays the active one; one that is at work is followed again.
@@ -53,9 +54,9 @@ class RunDesk:
         ----------
         slide : the active one
         paths : of the runs
-        done : called on the Qt thread at the end, with False where nothing was tried: a run is at work, or being opened
+        done : called on the Qt thread at the end, with False where one is left for later: another is followed, or being opened
         """
-        if not paths or self._taken:
+        if not paths or self._reading:
             done(not paths)
             return
 
@@ -67,23 +68,24 @@ class RunDesk:
             return sorted(stories, key=lambda story: (story.job.alive, story.job.act != "predict"))  # nothing is taken after one at work
 
         def take(stories: list[RunStory]) -> None:
-            if self._taken:  # meanwhile
+            if self._reading:  # meanwhile
                 done(False)
                 return
+            later = False
             for story in stories if slide is self.session.slide else ():
-                if all(candidate.act != story.job.act for candidate in self.session.here()):  # else the user opened another
+                if story.job.alive and self._other_at_work(story.job.out):
+                    later = True
+                elif all(candidate.act != story.job.act for candidate in self.session.here()):  # else the user opened another
                     self.session.take_run(story)
                     if story.job.alive:
                         self.runner.attach(story)
-            done(True)
+            done(not later)
 
         in_thread(read, take, lambda _: done(True))
 
-    @property
-    def _taken(self) -> bool:
-        """Whether a run is at work, or being opened."""
+    def _other_at_work(self, path: Path) -> bool:
         job = self.session.job
-        return bool(self._reading) or (job is not None and job.alive)
+        return job is not None and job.alive and job.out != path
 
     def delete(self, path: Path, done: Callable[[], None], failed: Callable[[Exception], None], *, forever: bool = False) -> None:
         """Move a run to the trash, or remove it.
@@ -99,7 +101,7 @@ class RunDesk:
             self.session.forget_run(path)
             done()
 
-        in_thread(lambda: delete_run(path, forever=forever), gone, failed)
+        in_thread(lambda: delete_run(path, forever=forever, beside=written_beside(path)), gone, failed)
 
     def look_for_work(self, folder: Path) -> None:
         """Offer a run of a folder that is still at work, on the active slide if there is one: napari was closed, or crashed, meanwhile."""
@@ -114,15 +116,15 @@ class RunDesk:
         fit = [run for run in runs if run.status in AT_WORK and (slide is None or slide.name in run.slides)]
         self.session.offered(max(fit, key=lambda run: run.changed, default=None))
 
-    def _read(self, path: Path, then: Callable[[RunStory], None]) -> None:
-        if path in self._reading or not self._free_for(path):
+    def _read(self, path: Path, then: Callable[[RunStory], None], *, follows: bool) -> None:
+        if path in self._reading or (follows and not self._free_for(path)):
             return
         self._reading.add(path)
 
         def read(found: tuple[RunStory, list[Any]]) -> None:
             self._reading.discard(path)
             story, slides = found
-            if not self._free_for(path):  # another began meanwhile
+            if (follows or story.job.alive or self._stands_in_for_work(story)) and not self._free_for(path):
                 return
             active = self.session.slide
             try:
@@ -149,13 +151,18 @@ class RunDesk:
             prepare(candidate.found, self.session.threshold, self.session.sigma_px)
         return story, list(run_slides(path))
 
+    def _stands_in_for_work(self, story: RunStory) -> bool:
+        """Return whether a run would take the place of rounds of the one at work: a slide has those of one."""
+        job, slides = self.session.job, {c.slide for c in story.candidates}
+        at_work = [c for c in self.session.candidates if job is not None and c.run == job.out]
+        return story.job.act == "distill" and any(c.act == "distill" and c.slide in slides for c in at_work)
+
     def _free_for(self, path: Path) -> bool:
         job = self.session.job
-        if job is None or not job.alive:
-            return True
-        if job.out != path:
-            say_error(InputError(path, "cannot be opened while another run is followed", "Wait for it, or cancel it"))
-        return False
+        if self._other_at_work(path):
+            cause = "cannot be followed, or take the place of rounds that come, while another run is at work"
+            say_error(InputError(path, cause, "Wait for it, or cancel it"))
+        return job is None or not job.alive
 
     def _look_at(self, story: RunStory) -> None:
         self.session.take_run(story)

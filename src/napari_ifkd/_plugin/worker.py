@@ -14,8 +14,10 @@ from napari_ifkd.events import MapReady, Progress, RunFailed
 from napari_ifkd.files import words_of
 from napari_ifkd.inference import open_map
 from napari_ifkd.runs.folder import RunFolder
+from napari_ifkd.runs.listing import discard_refused
 from napari_ifkd.runs.process import ChildRun
 
+from .commands import written_beside
 from .layers import prepare
 from .reader import named
 from .trouble import TROUBLE
@@ -108,8 +110,16 @@ class Runner:
         command : returns the words of the command; may write what the run needs besides. An error is told to the user
         out : the run folder to be
         """
+        former = self.session.job
+        refused = former.out if former is not None and former.state == "failed" else None  # by now it was read why
+
+        def asked() -> Sequence[str]:
+            if refused is not None:
+                discard_refused(refused, beside=written_beside(refused))
+            return command()
+
         self.session.begin(act, out)
-        self._start(act, command, out, lambda: self.session.forget_run(out))
+        self._start(act, asked, out, lambda: self.session.forget_run(out))
 
     def resume(self, story: RunStory) -> None:
         """Take a run up again from its last complete epoch or tile row, and follow it; an error is told to the user."""

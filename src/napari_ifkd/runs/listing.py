@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +17,7 @@ from .folder import RunFolder
 from .status import Status, status_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from napari_ifkd.events import Event
 
@@ -122,13 +122,14 @@ def summarise(path: str | Path) -> RunSummary:
     )
 
 
-def delete_run(path: str | Path, *, forever: bool = False) -> None:
+def delete_run(path: str | Path, *, forever: bool = False, beside: Iterable[Path] = ()) -> None:
     """Move a run to the trash of the desktop.
 
     Parameters
     ----------
     path : the run folder
     forever : remove it instead; nothing brings it back
+    beside : files and folders that go with it
 
     Raises
     ------
@@ -143,16 +144,35 @@ def delete_run(path: str | Path, *, forever: bool = False) -> None:
             held.enter_context(run.lock())  # nobody works on it, and nobody begins to
             if os.name == "nt":  # where nothing that is open can be removed
                 held.close()
-            if forever:
-                shutil.rmtree(run.path)
-            else:
-                from send2trash import send2trash
-
-                send2trash(run.path.absolute())
+            for each in (run.path, *beside):
+                _remove(each) if forever else _trash(each)
     except OSError as error:
         remedy = "See who may write there" if forever else "Delete it forever instead (--forever)"
         cause = error.strerror or str(error)
         raise RunError(path, f"cannot be {'removed' if forever else 'moved to the trash'} ({cause})", remedy) from error
+
+
+def discard_refused(path: Path, *, beside: Iterable[Path] = ()) -> None:
+    """Remove what is left of a run that was refused before it was one, and what goes with it; a folder that holds anything else stays."""
+    run = RunFolder(path)
+    if run.exists or run.writer is not None:
+        return
+    with suppress(OSError):
+        for each in (run.stop_file, run.pause_file, run.log, run.journal.path, run.path / "lock"):
+            each.unlink(missing_ok=True)
+        run.path.rmdir()
+        for each in beside:
+            _remove(each)
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+def _trash(path: Path) -> None:
+    from send2trash import send2trash
+
+    send2trash(path.absolute())
 
 
 def _runs_in(folder: Path, deep: int, seen: set[Path]) -> Iterator[Path]:

@@ -13,7 +13,7 @@ from magicgui.widgets import FileEdit
 from psygnal import Signal
 from qtpy.QtWidgets import QCheckBox, QComboBox, QLineEdit, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_ifkd._plugin.brought import MASK_FILES, brought_layer, laid, lay
+from napari_ifkd._plugin.brought import MASK_FILES, brought_layer, called, laid, lay
 from napari_ifkd._plugin.layers import KEY, tag
 from napari_ifkd._plugin.settings import runs_folder
 from napari_ifkd._plugin.undo import Before
@@ -124,7 +124,7 @@ class BringIn(QWidget):
         for use, what in GIVEN.items():
             self._rows[use].setVisible(use in given)
             if use in given:
-                self.given[use].setText(f"{what}: {escape(given[use].name)}")
+                self.given[use].setText(f"{what}: {escape(called(given[use]))}")
 
     def _bring(self) -> None:
         session, kind, path = self._dock.session, self._kind(), Path(str(self.file.value))
@@ -167,7 +167,7 @@ class BringIn(QWidget):
             elif kind == "regions":
                 drawn = path
                 if is_image(path):  # weak regions are drawn: go round what is marked
-                    drawn = runs_folder() / "brought" / slide.name / f"{path.stem}.geojson"
+                    drawn = runs_folder() / "brought" / slide.name / f"{path.name}.geojson"
                     import_mask(path, slide, drawn, mpp=Config().tiles.mpp)
                 regions = read_regions(drawn, slide)
                 if all(region.meaning == "other" for region in regions):
@@ -200,7 +200,7 @@ class BringIn(QWidget):
             lay(self._dock.bench.viewer, layer, kind, visible=slide is self._dock.session.slide)
         if kind in ("reference", "regions"):
             if former != path:
-                said += f"<br>It takes the place of {former.name}."
+                said += f"<br>It takes the place of {called(former)}."
             self._dock.session.give(kind, path, slide)  # type: ignore[arg-type] # one of the two
             other: GivenUse = "regions" if kind == "reference" else "reference"
             source = layer[1]["metadata"][KEY]["path"]

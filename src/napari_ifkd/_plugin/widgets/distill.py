@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from magicgui.widgets import CheckBox, FloatSpinBox
 from qtpy.QtWidgets import QSizePolicy
 
+from napari_ifkd._plugin.brought import called
 from napari_ifkd._plugin.measure import area_mm2
 from napari_ifkd.config import Config
 from napari_ifkd.runs.folder import RunFolder
@@ -195,7 +196,7 @@ class DistillDock(Dock):
         given: dict[GivenUse, list[str]] = {}
         for one in self.session.given:
             if one.slide in [each.name for each in slides]:
-                given.setdefault(one.use, []).append(f"<b>{escape(one.path.name)}</b>")
+                given.setdefault(one.use, []).append(f"<b>{escape(called(one.path))}</b>")
         drawn = sum(self.bench.drawings.count(use, each) for use in ("tumour", "normal") for each in slides)
         self.use_drawn.native.setVisible(drawn > 0 and "regions" not in given)
         if slide is None:
@@ -219,7 +220,7 @@ class DistillDock(Dock):
     def _look_at_round(self, index: int) -> None:
         """Show a round; where the run was on other slides, on one of them."""
         session = self.session
-        there = [c.slide for c in session.predictions() if c.act == "distill" and c.round == index]
+        there = [c.slide for c in session.predictions() if c.run == session.run and c.round == index]
         if session.slide is not None and session.slide.name not in there:
             for slide in session.slides:
                 if slide.name in there:
@@ -231,7 +232,7 @@ class DistillDock(Dock):
         session, shown = self.session, self.session.shown
         elsewhere = session.rounds and session.slide is not None and all(c.act != "distill" for c in session.here())
         job = session.job
-        before = ", the run before" if job is not None and job.alive and job.act == "distill" and job.out != session.run else ""
+        before = ", not the run at work" if job is not None and job.alive and job.act == "distill" and job.out != session.run else ""
         whose = f" of {escape(session.run.name)}{before or (', on another slide' if elsewhere else '')}" if session.run is not None else ""
         self.whose.setText(f"<b>Rounds</b>{whose}")
         accepted = None if session.accepted is None else session.accepted.round

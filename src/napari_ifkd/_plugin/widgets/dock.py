@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,12 +14,15 @@ from qtpy.QtWidgets import (
     QAbstractSpinBox,
     QComboBox,
     QDockWidget,
+    QDoubleSpinBox,
     QHBoxLayout,
+    QLineEdit,
     QMainWindow,
     QMessageBox,
     QScrollArea,
     QScrollBar,
     QSizePolicy,
+    QToolTip,
     QVBoxLayout,
     QWidget,
 )
@@ -35,6 +39,7 @@ if TYPE_CHECKING:
 AT_WORK = "a run is at work; wait for it, or cancel it"
 _WIDTH = 322  # the names of six tabs
 _FIELDS = (QAbstractSpinBox, QComboBox, QAbstractSlider)
+_TELLS = "tells its range"  # property of a field for numbers
 
 
 class _Still(QObject):
@@ -267,6 +272,11 @@ class Dock(QScrollArea):
             for field in self.findChildren(kind):
                 if not isinstance(field, QScrollBar):
                     field.installEventFilter(self._still)
+                if isinstance(field, QAbstractSpinBox) and not field.property(_TELLS):
+                    field.setProperty(_TELLS, True)
+                    for line in field.findChildren(QLineEdit):
+                        line.inputRejected.connect(partial(_tell_range, field))
+                        line.textEdited.connect(partial(_look_at_range, field))
         super().showEvent(event)
         if self.content.isVisibleTo(self):
             self.came()
@@ -279,6 +289,20 @@ class Dock(QScrollArea):
     def deafen(self) -> None:
         """Stop listening to the session."""
         _deafen(self._connections)
+
+
+def _look_at_range(field: Any, typed: str) -> None:
+    with suppress(ValueError):  # no number yet
+        if float(typed) > field.maximum() or float(typed) < min(0, field.minimum()):  # from 0 on it may become larger
+            _tell_range(field)
+
+
+def _tell_range(field: Any) -> None:
+    """Say what a field takes, where it takes a key no further or another number than typed: Qt is silent."""
+    least, most = (f"{value:,.10g}" for value in (field.minimum(), field.maximum()))
+    digits = field.decimals() if isinstance(field, QDoubleSpinBox) else 0
+    fine = f", with up to {digits} digit{'s' * (digits > 1)} after the point" if digits else ""
+    QToolTip.showText(field.mapToGlobal(field.rect().bottomLeft()), f"Takes numbers from {least} to {most}{fine}", field)
 
 
 def _deafen(connections: list[tuple[Any, Callable[..., Any]]], *_: object) -> None:

@@ -103,8 +103,10 @@ class RunsDock(Dock):
         alive = run is not None and run.status in _ALIVE
         job = self.session.job
         other = job is not None and job.alive and run is not None and run.path != job.out
-        allow(self.open, "pick a run first" if run is None else "a run is at work, and one is followed at a time" if other else "")
-        self.resume.setEnabled(run is not None and run.status in ("cancelled", "failed", "interrupted"))
+        busy = "another run is at work, and one is followed at a time" if other else ""
+        allow(self.open, "pick a run first" if run is None else busy if alive else "")
+        resumable = run is not None and run.status in ("cancelled", "failed", "interrupted")
+        allow(self.resume, busy if resumable else "pick a run that ended before it was done")
         self.delete.setEnabled(run is not None and not alive)
         self.card.setText(run_card(run) if run is not None else "Pick a run." if self.table.rowCount() else "No runs in this folder yet.")
 
