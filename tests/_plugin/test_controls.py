@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -207,6 +208,22 @@ def test_a_resolution_is_typed(window: Any, tmp_path: Path) -> None:
     window.type("Slide", slide.mpp.native.findChild(QLineEdit), "0.75")
     window.click("Slide", slide.use_mpp)
     assert session.slide.mpp == 0.75
+
+
+def test_a_mask_opened_as_a_slide_is_told_where_it_belongs(window: Any, tmp_path: Path) -> None:
+    Image.fromarray(np.eye(300, dtype=np.uint8)).convert("RGB").save(tmp_path / "mask.tif")
+    window.bench.open(tmp_path / "mask.tif")
+    window.wait(lambda: window.session.tissue is not None)
+    assert "black throughout. Is it a mask?" in window.docks["Slide"].notice.text()
+
+
+def test_the_card_tells_a_small_area_in_a_small_unit(window: Any, drawn_slide: Path) -> None:
+    from napari_ifkd._plugin.widgets.slide import card
+
+    session = window.session
+    window.bench.open(drawn_slide)
+    window.wait(lambda: session.tissue is not None)
+    assert "3.49 µm²" in card(session.slide, replace(session.tissue, area_mm2=3.49e-6))
 
 
 def test_the_resolution_of_a_file_can_be_replaced(window: Any, drawn_slide: Path) -> None:

@@ -289,6 +289,16 @@ def test_the_table_of_rounds_tells_at_which_threshold_before_there_are_any(windo
     assert "mm²\nat 0.45" in [table.horizontalHeaderItem(column).text() for column in range(table.columnCount())]
 
 
+def test_the_table_of_rounds_tells_what_its_decisions_mean(window: Any) -> None:
+    from napari_ifkd.events import Decision, RoundDone
+
+    table = window.docks["Distill"].table
+    table.show_rounds([RoundDone(0, None), *(RoundDone(n, Decision(n == 1, "cautious", "", f"Because {n}.")) for n in (1, 2))], {}, 0.5)
+    assert table.item(0, 1).toolTip() == "The teacher as it came"
+    assert table.item(1, 1).toolTip() == "This round became the teacher of the next\nBecause 1."
+    assert table.item(2, 1).toolTip() == "The teacher before was kept\nBecause 2."
+
+
 def test_the_rounds_of_the_run_before_are_called_so_until_there_are_others(window: Any, tmp_path: Path) -> None:
     session, whose = window.session, window.docks["Distill"].whose
     for name, told in (("one", "of one"), ("two", "of one, not the run at work")):

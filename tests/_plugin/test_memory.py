@@ -118,6 +118,10 @@ def test_slides_come_back_as_they_were_left(
     assert look(later) == wanted
     assert later.session.run == run.path
     assert [r.index for r in later.session.rounds] == [0, 1, 2]
+    twin = tmp_path / "elsewhere" / "other.tif"
+    later.bench.memory._listed([twin, *later.bench.memory.recent])
+    names = {action.toolTip(): action.text() for action in dock.recent_menu.actions()}  # of two of one name, the folder is told too
+    assert names == {str(drawn_slide): drawn_slide.name, **{str(path): f"other.tif ({path.parent})" for path in (other, twin)}}
 
 
 def test_settings_and_a_compared_file_come_back(

@@ -467,24 +467,42 @@ def test_a_verdict_is_taken_back_by_saying_it_once_more(window: Any, reviewed: A
     path = RunFolder(session.shown.run).verdicts
     window.click("Review", lesions.list)
     window.wait(lambda: lesions.model.rowCount() == 3)
-    whole = np.asarray(window.bench.layers.masks.of(session.shown)[0])
+
+    def on_screen() -> np.ndarray:
+        return np.asarray(window.bench.layers.masks.of(session.shown)[0])
+
+    whole = on_screen()
     for key in "JRKRRA":  # rejected, taken back and rejected again; the next one accepted
         window.key(key)
     window.wait(lambda: not lesions._writing and not lesions._unwritten)
     assert [verdict.verdict for verdict in read_verdicts(path)] == ["reject", "accept"]
-    window.wait(lambda: not np.array_equal(window.bench.layers.masks.of(session.shown)[0], whole))
+    window.wait(lambda: not np.array_equal(on_screen(), whole))
     assert "2 judged. 1 rejected" in lesions.told.text()
     for move in (lesions.before, lesions.before):
         window.click("Review", move)
     window.click("Review", lesions.reject)
     assert lesions._row() == 0  # where it is seen to be gone
     window.wait(lambda: [verdict.verdict for verdict in read_verdicts(path)] == ["accept"])
-    window.wait(lambda: np.array_equal(window.bench.layers.masks.of(session.shown)[0], whole))
+    window.wait(lambda: np.array_equal(on_screen(), whole))
     assert lesions.told.text() == "1 judged."
     window.click("Review", lesions.next)
     window.click("Review", lesions.accept)
     window.wait(lambda: read_verdicts(path) == [] and not window.ours("verdicts"))
     assert "None is judged" in lesions.told.text()
+
+
+def test_who_judges_fast_takes_nothing_back_at_the_end(window: Any, reviewed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    lesions = page(window, reviewed, "Lesions")
+    window.click("Review", lesions.list)
+    window.wait(lambda: lesions.model.rowCount() == 3)
+    monkeypatch.setattr("napari_ifkd._plugin.widgets.lesions._OVERSHOT_S", 60.0)
+    for key in "JAAAAA":
+        window.key(key)
+    assert [word for _, word in lesions.model.judged()] == ["accept"] * 3
+    monkeypatch.setattr("napari_ifkd._plugin.widgets.lesions._OVERSHOT_S", 0.0)
+    window.key("A")
+    assert len(lesions.model.judged()) == 2
+    window.wait(lambda: len(read_verdicts(RunFolder(window.session.shown.run).verdicts)) == 2)
 
 
 def test_a_verdict_on_a_larger_lesion_is_taken_back_as_a_whole(window: Any, reviewed: Any) -> None:

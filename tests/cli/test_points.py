@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module")
-def phantom(drawn_teacher: Path, drawn_config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def phantom(drawn_config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with a phantom slide, its truth, and a run on it."""
     folder = tmp_path_factory.mktemp("phantom")
     write_phantom(folder / "phantom.tiff", 1024, 1024, seed=3, truth=folder / "truth.tiff")
     config = load_config(drawn_config).replaced(**{"rounds.rounds": 1, "rounds.epochs": 1})
-    list(distill_run([folder / "phantom.tiff"], drawn_teacher, folder / "run", config))
+    list(distill_run([folder / "phantom.tiff"], "phantom-teacher", folder / "run", config))
     return folder
 
 

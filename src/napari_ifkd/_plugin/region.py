@@ -12,6 +12,7 @@ from napari_ifkd.errors import AnnotationError
 
 from .layers import tag
 from .look import field_px
+from .widgets.parts import area
 
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
@@ -58,7 +59,7 @@ def shapes_told(slide: Slide, viewer: Any) -> str:
         If there are none.
     """
     closed = _shapes(slide, viewer)
-    size = "" if slide.mpp is None else f", {union_all(closed).area * slide.mpp**2 / 1e6:.3g} mm²"
+    size = "" if slide.mpp is None else f", {area(union_all(closed).area * slide.mpp**2 / 1e6)}"
     return f"Predict looks in {len(closed)} closed shape{'s' * (len(closed) > 1)} of the layer {_layer(slide, viewer).name}{size}."
 
 

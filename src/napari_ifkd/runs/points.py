@@ -133,7 +133,7 @@ class PointEvidence:
         if few or not _marks_all(judgement):
             return judgement
         best = f"{judgement.chosen.name} at {judgement.chosen.threshold.value:g}, marks {judgement.chosen.marked:.0%} of it"
-        none = f"No better than marking all tissue as tumour: the best, {best}. Answer more points."
+        none = f"No better than marking all tissue as tumour: the best, {best}. Answer more points, or take another teacher."
         return replace(judgement, decides=False, reason=none)
 
     def proposals(self, count: int) -> list[Point]:

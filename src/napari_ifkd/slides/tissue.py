@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .picture import Picture
     from .slide import Slide
 
+BLACK = "no tissue found: the image is black throughout"
 _MASK_MPP = 8.0  # um per px of the mask
 _MASK_SCALE = 16.0  # level-0 px per px of the mask where the resolution is unknown
 _MAX_MASK_PX = 4096  # bounds memory on slides of any size
@@ -139,7 +140,7 @@ def classify(image: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.bool_], str]:
     brightest = image.max(axis=2)
     void = brightest <= _VOID
     if void.all():
-        return nothing, "no tissue found: the image is black throughout"
+        return nothing, BLACK
     if _is_fluorescence(image, void):
         return nothing, "no tissue found: black background, looks like fluorescence"
     near_void = _near_void(image)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,6 +43,7 @@ _MARK_PX = 44
 _EDGE = 0.006  # width of the outline, of what is seen across
 _ROOM = 2.5  # how much more than the lesion is to be seen
 _LEAST_UM = 120.0
+_OVERSHOT_S = 0.5  # who judges fast presses once more at the end of the list, and takes nothing back
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ class LesionsPage(Page):
         self._busy = False  # whether lesions are looked for
         self._unwritten: list[_Said] = []
         self._writing = False
+        self._at_end: tuple[Lesion, float] | None = None  # what was judged just now and has none after it, and when
         self._stale = False  # whether a verdict was taken back, and what was said of the others is not known yet
         self._news = ""  # what became of the verdict that was taken back last
         self.what = text("Whose lesions these are")
@@ -219,6 +222,8 @@ class LesionsPage(Page):
         shown = of.of
         lesion, path = self.model.lesion(at), RunFolder(shown.run).verdicts
         back = self.model.word(at) == word
+        if back and self._at_end is not None and self._at_end[0] == lesion and monotonic() - self._at_end[1] < _OVERSHOT_S:
+            return
         verdict = None
         if not back:
             now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -230,6 +235,7 @@ class LesionsPage(Page):
         self.model.judge(lesion, None if back else word)
         if not back:
             self._step(1)
+        self._at_end = (lesion, monotonic()) if not back and self._row() == at else None
         self._show()
         self._write()
 

@@ -197,7 +197,7 @@ class ReviewDock(Dock):
 
     def _show_round(self) -> None:
         session, shown = self.session, self.session.shown
-        self.accept.setEnabled(shown is not None)
+        allow(self.accept, "there is no prediction" if shown is None else "")
         if shown is None:
             self.accept.setText("Accept")
             lacking = "No prediction on this slide yet: predict in the Teacher dock, or run rounds in the Distill dock."

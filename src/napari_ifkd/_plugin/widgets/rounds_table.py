@@ -78,7 +78,7 @@ class RoundsTable(QTableWidget):
             reason = done.decision.reason if done.decision is not None else "The teacher as it came"
             for column, value in enumerate(values):
                 item = QTableWidgetItem(value)
-                item.setToolTip(reason)
+                item.setToolTip(f"{_means(done)}\n{reason}".strip() if column == 1 else reason)
                 self.setItem(row, column, item)
         self.setColumnHidden(len(_COLUMNS) - 1, all(_f1(done) is None for done in rounds))
         self.blockSignals(False)
@@ -102,6 +102,12 @@ def _decision(done: RoundDone) -> str:
     if done.decision is None:
         return "teacher"
     return "switched" if done.decision.switched else "kept teacher"
+
+
+def _means(done: RoundDone) -> str:
+    if done.decision is None:
+        return ""
+    return "This round became the teacher of the next" if done.decision.switched else "The teacher before was kept"
 
 
 def _f1(done: RoundDone) -> float | None:

@@ -21,14 +21,17 @@ from napari_ifkd.slides.resolution import SAME_MPP
 from .dock import Dock
 from .exclusions import Exclusions
 from .offer import Offer
-from .parts import Fold, Notice, allow, button, form, heading, offer, row, text
+from .parts import Fold, Notice, allow, area, button, form, heading, offer, row, text
 from .pen import PEN_HELP, Pen
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from napari_ifkd.session_records import RegionKind
     from napari_ifkd.slides import Slide, Tissue
 
 _MPP, _DECIMALS = 0.5, 4  # offered where a file has none, um/px; and how exactly it is asked for
+_MASK = ". Is it a mask? Open its slide, and use Bring in of the Export dock."
 TIMES = "\N{MULTIPLICATION SIGN}"
 REGIONS = {"Whole tissue": "tissue", "Visible field": "field", "Drawn region": "shapes"}
 
@@ -116,9 +119,8 @@ class SlideDock(Dock):
 
     def _list(self) -> None:
         slides = self.session.slides
-        names = [slide.name for slide in slides]
-        told = [(slide.name if names.count(slide.name) == 1 else f"{slide.name} ({slide.path.parent})", slide) for slide in slides]
-        offer(self.which, told, self.session.slide, "none")
+        told = zip(_told_apart([slide.path for slide in slides]), slides, strict=True)
+        offer(self.which, list(told), self.session.slide, "none")
         self.which_row.setVisible(len(slides) > 1)
 
     def _choose_slide(self) -> None:
@@ -144,8 +146,8 @@ class SlideDock(Dock):
         self.recent.setEnabled(bool(recent))
         self.recent_menu.clear()
         self.recent_menu.setToolTipsVisible(True)
-        for path in recent:
-            entry = self.recent_menu.addAction(path.name, partial(self._open_recent, path))
+        for name, path in zip(_told_apart(recent), recent, strict=True):
+            entry = self.recent_menu.addAction(name, partial(self._open_recent, path))
             assert entry is not None
             entry.setToolTip(str(path))
 
@@ -208,15 +210,24 @@ class SlideDock(Dock):
             self.card.setText("No slide yet. Open one, drop one onto the window, or try <i>File, Open Sample</i>.")
             self.notice.say(None)
             return
+        from napari_ifkd.slides.tissue import BLACK  # takes OpenCV, which is long in coming
+
         self.card.setText(card(slide, tissue))
-        if slide.mpp is None:
+        black = tissue is not None and tissue.reason == BLACK
+        if slide.mpp is None and not black:
             self.notice.say("No usable resolution in this file: give it below before predicting.")
         elif tissue is not None and not tissue.found:
-            self.notice.say(tissue.reason[:1].upper() + tissue.reason[1:])
+            self.notice.say(f"{tissue.reason[:1].upper()}{tissue.reason[1:]}{_MASK * black}")
         else:
             self.notice.say(None)
         if self.outline.value:
             self.bench.layers.show_tissue(True)
+
+
+def _told_apart(paths: Sequence[Path]) -> list[str]:
+    """Return the names of files, with the folder where two have the same."""
+    names = [path.name for path in paths]
+    return [path.name if names.count(path.name) == 1 else f"{path.name} ({path.parent})" for path in paths]
 
 
 def card(slide: Slide, tissue: Tissue | None) -> str:
@@ -240,8 +251,6 @@ def card(slide: Slide, tissue: Tissue | None) -> str:
     elif not tissue.found:
         facts.append(("Tissue", "none found"))
     else:
-        facts.append(
-            ("Tissue", f"{tissue.area_mm2:.3g} mm²" if tissue.area_mm2 is not None else f"{100 * tissue.mask.mean():.0f} % of the slide")
-        )
+        facts.append(("Tissue", area(tissue.area_mm2) if tissue.area_mm2 is not None else f"{100 * tissue.mask.mean():.0f} % of the slide"))
     rows = "".join(f"<tr><td style='padding-right:10px'>{name}</td><td>{value}</td></tr>" for name, value in facts)
     return f"<p style='margin-bottom:4px'><b>{slide.name}</b></p><table>{rows}</table>"
