@@ -111,7 +111,7 @@ def test_a_round_that_took_a_prediction_over_stands_for_both(drawn_slide: Path, 
     told("predict", "one")
     predicted = session.shown
     told("distill", "another")
-    assert [c.label for c in session.here()] == ["Teacher (drawn)", "Round 0 (teacher)"]
+    assert [c.label for c in session.here()] == ["Prediction (drawn)", "Round 0 (teacher)"]
     told("distill", "one")
     assert [c.label for c in session.here()] == ["Round 0 (teacher)"]
     assert session.shown in session.here()
@@ -121,7 +121,7 @@ def test_a_round_that_took_a_prediction_over_stands_for_both(drawn_slide: Path, 
     assert [c.label for c in session.here()] == ["Round 0 (teacher)"]
     assert (session.shown, session.compare) == (session.here()[0], "off")
     told("predict", "two")
-    assert session.shown.label == "Teacher (drawn)"
+    assert session.shown.label == "Prediction (drawn)"
     told("predict", "one")  # takes the place of what is shown, and is seen as round 0
     assert session.shown.label == "Round 0 (teacher)"
     session.forget_run(tmp_path / "distill-one")

@@ -59,7 +59,7 @@ class Candidate:
         if self.act == "former":
             return f"{'Teacher' if self.round == 0 else f'Round {self.round}'} of {self.run.name}"
         if self.act == "predict":
-            return f"Teacher ({self.model})" if self.model else "Teacher"
+            return f"Prediction ({self.model})" if self.model else "Prediction"
         return "Round 0 (teacher)" if self.round == 0 else f"Round {self.round}"
 
 

@@ -309,3 +309,22 @@ def test_the_rounds_of_the_run_before_are_called_so_until_there_are_others(windo
         session.apply(RunDone(0, ""))
     session.begin("predict", tmp_path / "three")
     assert whose.text().endswith("of two")
+
+
+def test_a_distillation_that_ends_is_told_of_in_the_dock_of_slides_too(window: Any, tmp_path: Path) -> None:
+    session, slide = window.session, window.docks["Slide"]
+    window.front("Slide")
+    session.begin("distill", tmp_path / "one")
+    session.apply(RoundDone(0, None))
+    session.apply(RunDone(0, ""))  # which chooses what is shown
+    assert slide.ended.isVisible()
+    assert slide.ended.text().startswith("one: Done. The teacher as it came is recommended")
+    window.front("Review")
+    window.front("Slide")
+    assert not slide.ended.isVisible()
+    window.front("Distill")
+    window.wait(lambda: not slide.isVisible())
+    session.begin("distill", tmp_path / "two")
+    session.apply(RunDone(0, ""))
+    window.front("Slide")
+    assert not slide.ended.isVisible()  # it was seen there

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from napari_ifkd._plugin.docks import add_docks
 from napari_ifkd._plugin.layers import tag
 from napari_ifkd._plugin.look import field_px
 from napari_ifkd._plugin.side_by_side import divided_by
+from napari_ifkd._plugin.verdicts import Mask
 from napari_ifkd._plugin.widgets.parts import acceptance
 from napari_ifkd._plugin.worker import in_thread
 from napari_ifkd.annotations import Corrections
@@ -213,10 +215,10 @@ def test_rounds_are_gone_through_accepted_and_used_again(window: Any, reviewed: 
     window.click("Review", reviewed.accept)
     assert session.accepted.round == 0
     assert "Accepted: the teacher" in reviewed.accepted.text()
-    assert (reviewed.accept.isEnabled(), reviewed.accept.text()) == (False, "Accepted: teacher at threshold 0.125")
+    assert (reviewed.accept.isEnabled(), reviewed.accept.text()) == (False, "Accepted: teacher at 0.125")
     assert "Not now: it is what is accepted" in reviewed.accept.toolTip()
     session.look(threshold=0.25)  # another threshold was not
-    assert (reviewed.accept.isEnabled(), reviewed.accept.text()) == (True, "Accept teacher at threshold 0.25")
+    assert (reviewed.accept.isEnabled(), reviewed.accept.text()) == (True, "Accept teacher at 0.25")
     session.look(threshold=0.125)
     assert not reviewed.accept.isEnabled()
 
@@ -267,7 +269,7 @@ def test_what_is_told_of_rounds_moves_no_button_and_widens_no_dock(window: Any, 
     page(window, reviewed, "Points")
     button = reviewed.count.accept
     button.show()
-    button.setText(acceptance(0, 0.375))  # the longest there is
+    button.setText(acceptance(0, 0.375, "the advice: "))  # the longest there is
     window.qtbot.wait(50)
     assert button.fontMetrics().horizontalAdvance(button.text()) < button.width() - 8
 
@@ -810,6 +812,30 @@ def test_painting_that_is_not_written_back_is_told_of_before_the_window_closes(
     assert told[0].startswith("What is painted on tiny.tif is not written back, and is lost.")
     correct.layer().paint((30, 40), 0)  # as it was
     assert not window.bench.unwritten()
+
+
+def test_what_was_rejected_is_not_seen_for_a_moment_when_a_run_is_opened(
+    window: Any, reviewed: Any, make_napari_viewer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, lesions = window.session, page(window, reviewed, "Lesions")
+    run, shown = RunFolder(session.run), session.shown
+    window.click("Review", lesions.list)
+    window.wait(lambda: lesions.model.rowCount() == 3)
+    window.click("Review", lesions.next)
+    window.click("Review", lesions.reject)  # the large one
+    window.wait(lambda: len(read_verdicts(run.verdicts)) == 1 and window.bench.verdicts.settled)
+    found = threading.Event()
+    monkeypatch.setattr(Mask, "lesions", lambda *_: found.wait() and [])  # as on a large slide
+    try:
+        later = window.another(make_napari_viewer(show=True))
+        later.bench.open(run.path)
+        later.wait(lambda: later.bench.layers.find("mask", shown.path) is not None)
+        later.wait(lambda: not np.asarray(later.bench.layers.find("mask", shown.path).data[0])[10:60, 10:80].any(), 5)
+        assert np.asarray(later.bench.layers.find("mask", shown.path).data[0]).any()
+        assert not later.bench.verdicts.settled
+    finally:
+        found.set()
+    later.wait(lambda: later.bench.verdicts.settled)
 
 
 def test_a_rejected_lesion_gives_way_to_what_is_painted_into_it(window: Any, reviewed: Any, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from psygnal import Signal
 from qtpy.QtCore import QObject, QTimer
 
 from napari_ifkd.annotations import Corrections
-from napari_ifkd.annotations.verdicts import read_verdicts, write_verdicts
+from napari_ifkd.annotations.verdicts import read_verdicts, standing, write_verdicts
 from napari_ifkd.errors import Cancelled
 from napari_ifkd.export.corrected import corrections_for
 from napari_ifkd.export.excluded import exclusion_for
@@ -84,6 +84,15 @@ class Mask:
         """Read what was said of lesions on its slide."""
         return verdicts_for(RunFolder(self.of.run), self.of.found)
 
+    def rejected_before(self) -> BaseGeometry | None:
+        """Return where lesions were rejected, as they were outlined then, (x, y) in px of its map; None where none was. For a thread."""
+        outlines = [verdict.outline for verdict in standing(self.verdicts()) if verdict.verdict == "reject" and verdict.outline]
+        if not outlines:
+            return None
+        scale_y, scale_x = self.of.found.scale_yx
+        whole = shapely.union_all(shapely.make_valid(shapely.from_wkt(outlines)))
+        return shapely.transform(whole, lambda xy: xy / (scale_x, scale_y))
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -127,7 +136,6 @@ class Verdicts(QObject):
         self._busy = False
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
-        self._timer.setInterval(_SETTLED_MS)
         self._timer.timeout.connect(self.look)
         for name in ("shown", "a", "b", "threshold", "sigma_px"):
             session.events[name].connect(self._wait, max_args=0)
@@ -263,8 +271,16 @@ class Verdicts(QObject):
             self._busy = False
             self._next()
 
+        def roughly() -> BaseGeometry | None:
+            return mask.rejected_before() if before is None else None
+
+        def looked_at_first(gone: BaseGeometry | None) -> None:
+            if gone is not None:  # until its lesions are found: else what was rejected would be seen for a moment
+                self.masks.judge(str(mask.of.path), [], -1.0, -1.0, gone)
+            in_thread(work, done, over)
+
         self._busy = True
-        in_thread(work, done, over)
+        in_thread(roughly, looked_at_first, over)
 
     def _forget(self) -> None:
         """Keep what is known of predictions that are there."""
@@ -275,7 +291,9 @@ class Verdicts(QObject):
         self.masks.keep(there)
 
     def _wait(self) -> None:
-        self._timer.start()
+        looked_at = (self.session.shown, self.session.a, self.session.b)
+        new = any(one is not None and one.act != "file" and str(one.path) not in self._judged for one in looked_at)
+        self._timer.start(0 if new else _SETTLED_MS)
 
 
 def _places(lesions: Sequence[Outline], words: Sequence[Word | None], found: ProbabilityMap) -> Iterator[tuple[float, float, Word]]:

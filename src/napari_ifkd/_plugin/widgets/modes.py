@@ -25,8 +25,8 @@ MODES: dict[Compare, tuple[str, str]] = {
         "Uncertainty",
         "Where the network of B is unsure, whatever was said of its lesions: the nearer its probability is to the threshold, the darker",
     ),
-    "a": ("Show A", "The mask of A alone. Hold the key F to see A and B in turn"),
-    "b": ("Show B", "The mask of B alone. Hold the key F to see A and B in turn"),
+    "a": ("Show A", "The mask of A alone: Show, above, is A from then on, also for Accept. Hold the key F to only have a look"),
+    "b": ("Show B", "The mask of B alone: Show, above, is B from then on, also for Accept. Hold the key F to only have a look"),
 }
 
 

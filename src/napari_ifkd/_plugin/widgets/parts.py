@@ -124,8 +124,8 @@ def allow(made: QPushButton, why_not: str = "") -> None:
 
 
 def acceptance(index: int, threshold: float, what: str = "") -> str:
-    """Return what a button says that accepts a round, in words that fit it."""
-    return f"Accept {what}{f'round {index}' if index else 'teacher'} at {'' if what else 'threshold '}{threshold:.3g}"
+    """Return what a button says that accepts a round at a threshold."""
+    return f"Accept {what}{f'round {index}' if index else 'teacher'} at {threshold:.3g}"
 
 
 def area(mm2: float) -> str:

@@ -22,7 +22,7 @@ from .count import CountPage
 from .dock import Dock
 from .lesions import LesionsPage
 from .look_sliders import LookSliders
-from .parts import Notice, acceptance, allow, button, emphasise, form, keep_room, offer, resolved, shortcut, text
+from .parts import Notice, acceptance, allow, button, emphasise, form, keep_room, offer, resolved, row, shortcut, text
 
 if TYPE_CHECKING:
     from napari_ifkd.session_records import Candidate
@@ -65,9 +65,8 @@ class ReviewDock(Dock):
             form(self.threshold).native,
             self.about,
             self.warning,
-            self.accept,
+            row(self.accept, self.reuse, stretch=(1, 0)),  # side by side: where the second comes, nothing below moves
             self.accepted,
-            self.reuse,
         )
         self.keys = {key: shortcut(self.content, key, partial(self._step, by)) for key, by in ((",", -1), (".", 1))}
         self.compare, self.count, self.lesions, self.correct = ComparePage(self), CountPage(self), LesionsPage(self), CorrectPage(self)

@@ -20,6 +20,7 @@ from napari_ifkd.slides.resolution import SAME_MPP
 
 from .dock import Dock
 from .exclusions import Exclusions
+from .job_bar import job_line
 from .offer import Offer
 from .parts import Fold, Notice, allow, area, button, form, heading, offer, row, text
 from .pen import PEN_HELP, Pen
@@ -73,12 +74,15 @@ class SlideDock(Dock):
             tooltip="Where Predict looks: all tissue, what the window shows now, or the polygons you draw, in a shapes layer of yours too",
         )
         self.offer = Offer(self.bench)
+        self.ended = Notice()  # a distillation that ended while one was here: it chooses what is shown, and at which threshold
+        self._at_work = False
         self.stranger = Notice()
         self.adopt = button(
             "Open it as a slide", "Take the plain picture away, and open its file with resolution, levels and tissue", self._adopt
         )
         self.add(
             self.offer,
+            self.ended,
             self.stranger,
             self.adopt,
             row(self.open, self.recent, self.open_run, stretch=(2, 0, 1)),
@@ -101,6 +105,7 @@ class SlideDock(Dock):
         self.hear(self.bench.shapes_drawn, self._show_shapes)
         self.hear(self.bench.drawings.pen, self._show_shapes)
         self.listen("offer", to=self.offer.update_offer)
+        self.listen("job", to=self._tell_end)
         self.listen("slide", to=self._show_mpp)
         self.listen("slide", "tissue", to=self._show)
         self.hear(SAMPLE.changed, self._show)
@@ -167,6 +172,20 @@ class SlideDock(Dock):
             self.session.override_mpp(float(self.mpp.value))
         except InputError as error:
             self.say_error(error)
+
+    def hideEvent(self, event: Any) -> None:
+        """Forget what was told: who comes back has seen the other docks."""
+        super().hideEvent(event)
+        self.ended.say(None)
+
+    def _tell_end(self) -> None:
+        job = self.session.job
+        if job is not None and job.act == "distill" and job.state == "done" and self._at_work and self.isVisible():
+            here = self.session.run == job.out
+            self.ended.say(f"{job.out.name}: {job_line(job, self.session.accepted) if here else 'Done, on another slide.'}", "note")
+        self._at_work = job is not None and job.alive
+        if self._at_work:
+            self.ended.say(None)
 
     def _look_in(self, region: RegionKind) -> None:
         """Choose where to predict; a pen in the hand draws the region then, and not something else, or is put down."""
