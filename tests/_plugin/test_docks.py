@@ -320,6 +320,7 @@ def test_a_distillation_that_ends_is_told_of_in_the_dock_of_slides_too(window: A
     assert slide.ended.isVisible()
     assert slide.ended.text().startswith("one: Done. The teacher as it came is recommended")
     window.front("Review")
+    window.wait(lambda: not slide.isVisible())
     window.front("Slide")
     assert not slide.ended.isVisible()
     window.front("Distill")
