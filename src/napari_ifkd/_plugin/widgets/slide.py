@@ -173,14 +173,13 @@ class SlideDock(Dock):
         except InputError as error:
             self.say_error(error)
 
-    def hideEvent(self, event: Any) -> None:
+    def came(self) -> None:
         """Forget what was told: who comes back has seen the other docks."""
-        super().hideEvent(event)
         self.ended.say(None)
 
     def _tell_end(self) -> None:
         job = self.session.job
-        if job is not None and job.act == "distill" and job.state == "done" and self._at_work and self.isVisible():
+        if job is not None and job.act == "distill" and job.state == "done" and self._at_work and self.seen:
             here = self.session.run == job.out
             self.ended.say(f"{job.out.name}: {job_line(job, self.session.accepted) if here else 'Done, on another slide.'}", "note")
         self._at_work = job is not None and job.alive
