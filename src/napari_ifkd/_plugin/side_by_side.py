@@ -85,8 +85,9 @@ class SideBySide:
             self.viewer.scene.camera.zoom /= 2  # in a picture of half the width what was seen is seen still
         self._ours = True
         grid.shape, grid.stride, grid.spacing, grid.enabled = (1, 2), len(self.viewer.layers) - 2, _APART_PX, True
-        for _ in range(2):  # unseen: the first time the two pictures have no size yet, and show a few pixels as huge squares
-            self.viewer.screenshot(flash=False)
+        if hasattr(self.viewer, "screenshot"):  # a viewer without a window draws nothing
+            for _ in range(2):  # unseen: the first time the two pictures have no size yet, and show a few pixels as huge squares
+                self.viewer.screenshot(flash=False)
 
     def _join(self) -> None:
         grid = self.viewer.canvas.grid
