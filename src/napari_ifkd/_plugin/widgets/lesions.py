@@ -117,12 +117,12 @@ class LesionsPage(Page):
             "This is no lesion: the mask and exports leave it out; once more takes that back. Key R",
             lambda: self._judge("reject"),
         )
-        self.told = text("How many were judged")
+        self.told = text("How many were judged", lines=2)  # above the table, which may reach below what is seen of the dock
         self.steps = row(self.before, self.next, self.accept, self.reject, stretch=(0, 0, 1, 1))
         label = QLabel("Smallest, mm²")
         label.setToolTip(self.least.toolTip())
         self.smallest = row(label, self.least, stretch=(0, 1))
-        self.fill(self.what, self.list, self.smallest, self.steps, self.table, self.told, tall=self.table)
+        self.fill(self.what, self.list, self.smallest, self.steps, self.told, self.table, tall=self.table)
         acts = {
             "J": lambda: self._step(1),
             "K": lambda: self._step(-1),
@@ -304,6 +304,7 @@ class LesionsPage(Page):
         self.table.setVisible(self._of is not None)
         self.smallest.setVisible(self._of is not None)
         self.steps.setVisible(self._of is not None)
+        self.told.setVisible(self._of is not None)
         for part in (self.accept, self.reject):
             part.setEnabled(0 <= self._row() < count)
         if session.shown is None:
