@@ -489,6 +489,10 @@ def test_rounds_on_another_slide_stay_while_a_run_is_at_work(drawn_slide: Path, 
     second = session.open(other)
     assert session.run == first.path
     session.begin("distill", tmp_path / "second")
+    assert (session.run, session.rounds) == (tmp_path / "second", ())  # on this slide there were none
+    session.activate(slide)
+    assert session.run == first.path
+    session.activate(second)
     write_map(tmp_path / "second/rounds/00/maps/other.zarr", second)
     session.apply(MapReady(0, second.name, "rounds/00/maps/other.zarr"))
     assert (session.run, session.rounds) == (tmp_path / "second", ())

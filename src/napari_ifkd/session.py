@@ -378,7 +378,9 @@ class Session:
         """
         here = next((c.run for c in self.here() if c.act == "distill"), None)
         story = self._story if self._story is not None and self._story.job.act == "distill" else None
-        if story is None or not (shown or (here is None and (story.has_begun or self.run in (None, story.job.out)))):
+        elsewhere = any(c.run == self.run for c in self.candidates)  # what is told is of another slide
+        begun = story is not None and (story.has_begun or self.run in (None, story.job.out) or (story.job.alive and elsewhere))
+        if not (shown or (here is None and begun)):
             story = None if here is None else self._distilled.get(here)
         if story is not None:
             self.run, self.rounds, self.curve, self.accepted = story.job.out, story.rounds, story.curve, story.accepted

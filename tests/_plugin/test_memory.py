@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from qtpy.QtCore import Qt
 
 from napari_ifkd._plugin import memory
 from napari_ifkd._plugin.layers import tag
@@ -319,7 +320,7 @@ def test_a_resolution_that_was_given_is_given_again(window: Any, tmp_path: Path,
 
 
 def test_a_slide_dropped_onto_a_dock_is_opened(window: Any, drawn_slide: Path) -> None:
-    from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
+    from qtpy.QtCore import QMimeData, QPointF, QUrl
     from qtpy.QtGui import QDragEnterEvent, QDropEvent
     from qtpy.QtWidgets import QApplication
 
@@ -336,7 +337,7 @@ def test_a_slide_dropped_onto_a_dock_is_opened(window: Any, drawn_slide: Path) -
 
 
 def test_what_went_wrong_takes_no_place_to_drop_on(window: Any, drawn_slide: Path, tmp_path: Path) -> None:
-    from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
+    from qtpy.QtCore import QMimeData, QPointF, QUrl
     from qtpy.QtGui import QDragEnterEvent, QDropEvent
     from qtpy.QtWidgets import QApplication
 
@@ -463,6 +464,23 @@ def test_runs_of_a_slide_come_back_and_stay_while_one_of_another_is_at_work(
     assert (session.run, session.shown.run, session.shown.round, session.threshold) == (run.path, run.path, 0, 0.3)
     session.apply(RunDone(0, "the teacher"))
     assert (session.run, session.shown.round, session.threshold) == (run.path, 0, 0.3)  # nothing changes under the eyes
+
+
+def test_a_row_of_the_rounds_of_another_slide_shows_that_round(window: Any, run: RunFolder, drawn_slide: Path, tmp_path: Path) -> None:
+    session, memory, table = window.session, window.bench.memory, window.docks["Distill"].table
+    window.bench.open(run.path)
+    window.wait(lambda: len(session.here()) == 3 and memory._slide is not None)
+    assert session.shown.round != 0
+    shutil.copy(drawn_slide, tmp_path / "other.tif")
+    window.bench.open(tmp_path / "other.tif")
+    window.wait(lambda: memory._slide is session.slide)
+    window.front("Distill")
+    window.wait(lambda: "on another slide" in window.docks["Distill"].whose.text())
+    place = table.visualItemRect(table.item(0, 0)).center()
+    window.docks["Distill"].ensureWidgetVisible(table)
+    window.qtbot.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=place)
+    window.wait(lambda: memory._slide is session.slide and session.slide.path == drawn_slide)
+    assert session.shown.round == 0
 
 
 def test_what_was_said_of_each_slide_goes_on_in_a_run_on_all(

@@ -215,7 +215,7 @@ def test_rounds_are_gone_through_accepted_and_used_again(window: Any, reviewed: 
     window.click("Review", reviewed.accept)
     assert session.accepted.round == 0
     assert "Accepted: the teacher" in reviewed.accepted.text()
-    assert (reviewed.accept.isEnabled(), reviewed.accept.text()) == (False, "Accepted: teacher at 0.125")
+    assert (reviewed.accept.isEnabled(), reviewed.accept.text()) == (False, "✓ Accepted")
     assert "Not now: it is what is accepted" in reviewed.accept.toolTip()
     session.look(threshold=0.25)  # another threshold was not
     assert (reviewed.accept.isEnabled(), reviewed.accept.text()) == (True, "Accept teacher at 0.25")
@@ -763,7 +763,7 @@ def test_painted_corrections_are_written_shown_and_taken_back(window: Any, revie
     window.session.show(here)
     window.click("Review", correct.undo)
     window.wait(lambda: Corrections.open(path).is_empty)
-    window.wait(lambda: not window.ours("corrections"))
+    window.wait(lambda: not window.ours("corrections") and correct.redo.isEnabled())
     assert not correct.undo.isEnabled()
     window.click("Review", correct.redo)
     window.wait(correct.undo.isEnabled)
@@ -836,6 +836,27 @@ def test_what_was_rejected_is_not_seen_for_a_moment_when_a_run_is_opened(
     finally:
         found.set()
     later.wait(lambda: later.bench.verdicts.settled)
+
+
+def test_the_brush_is_in_the_hand_again_when_one_comes_back_to_what_is_painted(window: Any, reviewed: Any, tmp_path: Path) -> None:
+    session, correct, layers = window.session, page(window, reviewed, "Correct"), window.viewer.layers
+    slide, shown = session.slide, session.shown
+    Corrections.create(RunFolder(shown.run).corrections_path(slide.name), slide, shown.found.mpp).paint(0, 0, np.full((9, 9), 1, np.uint8))
+    window.bench.corrected.emit()
+    window.wait(lambda: len(window.ours("corrections")) == 1)
+    assert "nothing was written here since napari was opened" in correct.undo.toolTip()
+    window.click("Review", correct.begin)
+    window.wait(lambda: correct.layer() is not None)
+    correct.layer().paint((30, 40), 2)
+    assert "write back what is painted" in correct.undo.toolTip()
+    shutil.copy(slide.path, tmp_path / "other.tif")
+    window.bench.open(tmp_path / "other.tif")
+    window.wait(lambda: "still open on" in correct.what.text())
+    assert layers.selection.active is not correct.layer()
+    window.bench.look_at(slide)
+    window.wait(lambda: layers.selection.active is correct.layer() and len(window.ours("corrections")) == 1)
+    window.wait(lambda: layers.index(correct.layer()) > layers.index(window.ours("corrections")[0]))
+    assert correct.layer().mode == "paint"
 
 
 def test_a_rejected_lesion_gives_way_to_what_is_painted_into_it(window: Any, reviewed: Any, tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def test_every_file_tells_where_it_comes_from(run: RunFolder, tmp_path: Path, ca
         assert {"name", "size_bytes", "quick_hash", "mpp"} <= set(told["slide"]), path.name
         assert (told["round"], told["threshold"], told["sigma_px"], told["seed"]) == (2, 0.4, 1.5, 11), path.name
         assert told["config"]["seed"] == 11
-        assert told["corrections"] == {"tumour_mm2": 0.01, "normal_mm2": 0.0}
+        assert told["corrections"] == {"tumour_mm2": 0.01, "normal_mm2": 0.0, "tumour_in_mask_mm2": 0.01}
         assert {"python", "numpy", "torch"} <= set(told["versions"])
         assert told["time"] > "2020"
         assert "mpp" in told

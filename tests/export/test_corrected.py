@@ -15,7 +15,7 @@ from napari_ifkd.annotations.corrections import NORMAL, TUMOUR
 from napari_ifkd.config import Config
 from napari_ifkd.errors import ExportError
 from napari_ifkd.events import MapReady
-from napari_ifkd.export import export_run
+from napari_ifkd.export import ExportOptions, export_run
 from napari_ifkd.runs.folder import RunFolder
 from napari_ifkd.slides import open_slide
 
@@ -59,6 +59,18 @@ def test_corrections_win_in_every_format(painted, tmp_path):
     assert float(row["tumour_mm2"]) == pytest.approx(mask.sum() / 1e6)
     told = json.loads((tmp_path / "out" / "tiny_round0.provenance.json").read_text())
     assert told["corrections"]["tumour_mm2"] == pytest.approx(30 * 60 / 1e6, rel=0.02)
+    assert told["corrections"]["tumour_in_mask_mm2"] == pytest.approx(mask[290:340, 390:470].sum() / 1e6)
+    assert told["lesions"] == len(features)
+
+
+def test_what_of_the_paint_is_left_out_with_its_lesion_is_told(painted, tmp_path):
+    run, _ = painted
+    for least, kept in ((0.003, 0), (1e6, 0)):  # the stroke by itself is smaller than the one lesion there is
+        export_run(run.path, ["ome-tiff"], tmp_path / "out", options=ExportOptions(min_area_um2=least * 1e6))
+        told = json.loads((tmp_path / "out" / "tiny_round0.provenance.json").read_text())
+        assert told["corrections"]["tumour_in_mask_mm2"] == kept
+        assert told["lesions"] == (1 if least < 1 else 0)
+        assert (tifffile.imread(tmp_path / "out" / "tiny_round0.ome.tif") > 0).any() == (least < 1)
 
 
 def test_a_map_of_the_run_is_corrected_too(painted, tmp_path):

@@ -168,7 +168,7 @@ def corrections_layer(corrections: Corrections, slide: Slide) -> LayerData:
         "name": f"Corrections · {slide.name}",
         "metadata": {KEY: {"kind": "corrections", "path": str(corrections.path)}},
         "colormap": label_colours({1: NORMAL, 2: SAID_TUMOUR}),
-        "opacity": 0.8,
+        "opacity": 0.5,  # the tissue below is seen
         **placement(slide.mpp, (corrections.scale_yx[0] * step, corrections.scale_yx[1] * step)),
     }
     return values, options, "labels"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -112,6 +112,12 @@ class Memory(QObject):
         else:
             last = () if view is None else (*view.runs, *(() if view.shown is None else view.shown[:1]))
         return next((run for run in map(Path, reversed(last)) if RunFolder(run).exists), None)
+
+    def look_next(self, slide: Slide, candidate: Candidate) -> None:
+        """Let a prediction be what is looked at when a slide becomes the active one, in place of the last."""
+        view = self._views.get(str(slide.path))
+        if view is not None:
+            self._views[str(slide.path)] = replace(view, shown=known_by(candidate), compare="off")
 
     # --- noting
 

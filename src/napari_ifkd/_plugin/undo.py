@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shutil
 import threading
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -87,8 +88,9 @@ class Before:
     """The corrections of a slide as they are now, all of them; they lie in a scratch folder as long as this is kept."""
 
     def __init__(self, path: Path) -> None:
-        self._path, self._scratch = path, TemporaryDirectory(prefix="napari-ifkd-")
-        self._kept = Path(self._scratch.name) / path.name if path.is_dir() else None
+        scratch = mkdtemp(prefix="napari-ifkd-")
+        weakref.finalize(self, shutil.rmtree, scratch, ignore_errors=True)  # also when napari quits, without a word
+        self._path, self._kept = path, Path(scratch) / path.name if path.is_dir() else None
         if self._kept is not None:
             copy_corrections(path, self._kept)
 

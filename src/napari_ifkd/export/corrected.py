@@ -11,6 +11,8 @@ from napari_ifkd.annotations.corrections import NORMAL, TUMOUR
 from napari_ifkd.annotations.masks import centres
 from napari_ifkd.errors import ExportError
 
+from .mask import BAND
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from napari_ifkd.runs.folder import RunFolder
 
     from .mask import Source
+    from .mask_store import MaskStore
 
 
 def corrections_for(run: RunFolder, source: Source) -> Corrections | None:
@@ -67,6 +70,17 @@ def corrected(bands: Iterable[NDArray[np.uint8]], corrections: Corrections, shap
             part[painted == NORMAL] = 0
         y += len(band)
         yield band
+
+
+def painted_in(store: MaskStore, corrections: Corrections) -> int:
+    """Return how many px of a mask are tumour that a person painted: some lies in lesions that were left out."""
+    nothing = (np.zeros((min(BAND, store.shape[0] - y), store.shape[1]), np.uint8) for y in range(0, store.shape[0], BAND))
+    y = count = 0
+    for painted in corrected(nothing, corrections, store.shape):
+        if painted.any():
+            count += int(np.count_nonzero(painted.astype(bool) & (np.asarray(store.levels[0][y : y + len(painted)]) > 0)))
+        y += len(painted)
+    return count
 
 
 def told(corrections: Corrections | None) -> dict[str, Any]:

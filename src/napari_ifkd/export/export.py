@@ -102,6 +102,7 @@ def export_map(
         steps=steps,
         paths=None if to is None else dict.fromkeys(formats, to),
         verdicts=verdicts,
+        corrections=corrections,
     )
 
 

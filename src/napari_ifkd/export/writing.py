@@ -13,6 +13,7 @@ import numpy as np
 from napari_ifkd.errors import Cancelled, ExportError
 from napari_ifkd.files import cannot_write, durable, make_folder, scratch_folder, sync_tree, write_aside
 
+from .corrected import painted_in
 from .formats import FORMATS, check_formats
 from .lesions import verdicts_on
 from .mask import TUMOUR, FinishedMask, labels_in
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_ifkd.annotations import Corrections
     from napari_ifkd.annotations.verdicts import Verdict
 
     from .formats import Write
@@ -77,6 +79,7 @@ def write_mask(
     paths: Mapping[str, Path] | None = None,
     corner_yx_level0: tuple[float, float] = (0.0, 0.0),
     verdicts: Sequence[Verdict] = (),
+    corrections: Corrections | None = None,
 ) -> list[Path]:
     """Write a mask that comes in bands, and its provenance.
 
@@ -93,6 +96,7 @@ def write_mask(
     steps : told how far it is
     dtype : of the labels
     verdicts : what a person said of its lesions; those that were rejected are left out
+    corrections : what a person painted, which is in the bands already: the provenance tells how much of it is left
     paths : file for a format, where it is not to be ``out_dir/stem`` with the format's ending; no provenance is written then
 
     Returns
@@ -124,6 +128,11 @@ def write_mask(
                 store.erase(small)
                 outlines = [outline for outline in outlines if outline.area_px >= least_px]
                 facts = {**facts, "smaller_left_out": len(small)}
+            if corrections is not None:
+                mm2 = painted_in(store, corrections) * source.pixel_size_um_yx[0] * source.pixel_size_um_yx[1] / 1e6
+                facts = {**facts, "corrections": {**facts["corrections"], "tumour_in_mask_mm2": round(mm2, 9)}}
+            if needs_outlines:
+                facts = {**facts, "lesions": len(outlines)}
             image = store
             if options.mpp is not None:
                 shape = _shape_at(source, options.mpp)

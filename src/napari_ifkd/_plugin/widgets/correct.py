@@ -16,7 +16,7 @@ from napari_ifkd.errors import AnnotationError
 from napari_ifkd.runs.folder import RunFolder
 
 from .page import Page
-from .parts import area, button, row, text
+from .parts import allow, area, button, row, text
 from .pen import dress
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class CorrectPage(Page):
 
     def __init__(self, dock: Dock) -> None:
         super().__init__(dock)
-        self._busy = False
+        self._busy, self._elsewhere = False, False  # whether something is written; whether painting is open on another slide
         self._news: tuple[Path | None, str] = (None, "")  # what else the last write did, and where
         self.what = text("What is corrected, and where")
         self.begin = button("Correct this field", "Make a labels layer of the visible field, and choose napari's brush", self._begin)
@@ -243,6 +243,9 @@ class CorrectPage(Page):
         shown, slide, painted_on = self._session.shown, self._session.slide, self._dock.bench.painted_on
         self._buttons()
         elsewhere = painted_on is not None and (slide is None or painted_on[0].path != slide.path)
+        if self._elsewhere and not elsewhere and (layer := self.layer()) is not None:  # back: the brush is in the hand again
+            self._viewer.layers.selection.active = layer
+        self._elsewhere = elsewhere
         self.brushes.setEnabled(not elsewhere)
         if painted_on is not None and elsewhere:
             self.what.setText(f"Painting is still open on <b>{painted_on[0].name}</b>: write it back, or discard it.")
@@ -267,8 +270,13 @@ class CorrectPage(Page):
         self.begin.setEnabled(self._session.shown is not None and not painting and idle)
         path = self._path()
         undos, may = self._dock.bench.undos, not painting and idle
-        self.undo.setEnabled(path is not None and undos.any_of(path) and may)
-        self.redo.setEnabled(path is not None and undos.any_taken_back(path) and may)
+        open_one = "write back what is painted, or discard it" if not may else ""
+        known = path is not None and undos.any_of(path), path is not None and undos.any_taken_back(path)
+        allow(
+            self.undo,
+            open_one or ("" if known[0] else "nothing was written here since napari was opened; Take back rubs out what was before"),
+        )
+        allow(self.redo, open_one or ("" if known[1] else "nothing was taken back"))
 
     def _refresh(self, slide: Slide, path: Path) -> None:
         """Show all corrections of a slide, small, and tell their areas."""
@@ -290,7 +298,7 @@ class CorrectPage(Page):
                     self._viewer.layers.remove(layer)
             else:
                 (data, options, _), tumour, normal = read
-                said = f"Corrected: {area(tumour)} tumour, {area(normal)} normal. Exports hold it; the next distillation learns from it."
+                said = f"Corrected: {area(tumour)} tumour, {area(normal)} normal. Exports hold it, but not in lesions rejected since."
                 of, news = self._news
                 self.told.setText(f"{said} {news}" if of == path else said)
                 same = next((layer for layer in layers if made.tag(layer)["path"] == str(path)), None)
@@ -304,6 +312,8 @@ class CorrectPage(Page):
                     active = self._viewer.layers.selection.active
                     self._viewer.add_labels(data, **options)
                     self._viewer.layers.selection.active = active
+                    if (painted := self.layer()) is not None:  # what is painted now lies above what was
+                        self._viewer.layers.move(self._viewer.layers.index(painted), len(self._viewer.layers))
             self._buttons()
 
         self._dock.in_thread(work, found)

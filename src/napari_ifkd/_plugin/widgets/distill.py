@@ -220,10 +220,11 @@ class DistillDock(Dock):
     def _look_at_round(self, index: int) -> None:
         """Show a round; where the run was on other slides, on one of them."""
         session = self.session
-        there = [c.slide for c in session.predictions() if c.run == session.run and c.round == index]
+        there = {c.slide: c for c in session.predictions() if c.run == session.run and c.round == index}
         if session.slide is not None and session.slide.name not in there:
             for slide in session.slides:
                 if slide.name in there:
+                    self.bench.memory.look_next(slide, there[slide.name])
                     self.bench.look_at(slide)
                     break
         session.show_round(index)

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 AT_WORK = "a run is at work; wait for it, or cancel it"
 _WIDTH = 322  # the names of six tabs
 _FIELDS = (QAbstractSpinBox, QComboBox, QAbstractSlider)
-_TELLS = "tells its range"  # property of a field for numbers
+_TELLS, _REFUSED = "tells its range", "refused a key"  # properties of a field for numbers
 
 
 class _Still(QObject):
@@ -277,6 +277,7 @@ class Dock(QScrollArea):
                     for line in field.findChildren(QLineEdit):
                         line.inputRejected.connect(partial(_tell_range, field))
                         line.textEdited.connect(partial(_look_at_range, field))
+                    field.editingFinished.connect(partial(_end_typing, field))
         super().showEvent(event)
         if self.content.isVisibleTo(self):
             self.came()
@@ -292,9 +293,18 @@ class Dock(QScrollArea):
 
 
 def _look_at_range(field: Any, typed: str) -> None:
+    """Say what a field takes where it will not take what stands there, and as long as somebody types on after it refused a key."""
+    out = False
     with suppress(ValueError):  # no number yet
-        if float(typed) > field.maximum() or float(typed) < min(0, field.minimum()):  # from 0 on it may become larger
-            _tell_range(field)
+        out = float(typed) > field.maximum() or float(typed) < min(0, field.minimum())  # from 0 on it may become larger
+    if out or field.property(_REFUSED):
+        _tell_range(field)
+
+
+def _end_typing(field: Any) -> None:
+    if field.property(_REFUSED):  # it may hold another number than was meant
+        _tell_range(field)
+    field.setProperty(_REFUSED, False)
 
 
 def _tell_range(field: Any) -> None:
@@ -302,6 +312,7 @@ def _tell_range(field: Any) -> None:
     least, most = (f"{value:,.10g}" for value in (field.minimum(), field.maximum()))
     digits = field.decimals() if isinstance(field, QDoubleSpinBox) else 0
     fine = f", with up to {digits} digit{'s' * (digits > 1)} after the point" if digits else ""
+    field.setProperty(_REFUSED, True)
     QToolTip.showText(field.mapToGlobal(field.rect().bottomLeft()), f"Takes numbers from {least} to {most}{fine}", field)
 
 

@@ -227,6 +227,9 @@ class ExportDock(Dock):
             self.say_error(f"No file manager could be started. The files are in {self._written}")
 
 
+_ROUNDING = 0.03  # of an area on one grid that is counted on another
+
+
 def _home_of(slide: Slide) -> Path:
     """Return where to write what is of a slide: beside it; of a sample among the user's documents, for that lies where nobody looks."""
     home = slide.path.absolute().parent
@@ -243,6 +246,11 @@ def _of_person(written: list[Path]) -> list[str]:
     corrected = facts.get("corrections") or {}
     painted = [f"{area(corrected[f'{kind}_mm2'])} {kind}" for kind in ("tumour", "normal") if corrected.get(f"{kind}_mm2")]
     said = [f"Corrected as painted: {' and '.join(painted)}."] if painted else []
+    lost = corrected.get("tumour_mm2", 0) - corrected.get("tumour_in_mask_mm2", corrected.get("tumour_mm2", 0))
+    if lost > _ROUNDING * corrected.get("tumour_mm2", 0):
+        said.append(f"⚠ {area(lost)} of the painted tumour is not in it: it lies in lesions left out, or in what is excluded.")
+    if facts.get("lesions") == 0:
+        said.append("⚠ The mask is empty.")
     said += [f"Left out: {' and '.join(parts)}."] if parts else []
     unused = verdicts.get("of_no_lesion", 0)
     if unused:

@@ -36,7 +36,7 @@ class JobBar(QWidget):
         super().__init__()
         self._warned, self._named = warned, named
         self.bench, self.session, self.acts = bench, bench.session, acts
-        self._room = False, 0  # for whom there is room now, and how wide
+        self._room = False, 0, False  # for whom there is room now, how wide, and whether with a name
         self.bar = QProgressBar()
         self.bar.setTextVisible(True)
         self.bar.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
@@ -87,12 +87,13 @@ class JobBar(QWidget):
         else:
             self.bar.setRange(0, 1)  # no busy bar: its animation would redraw the whole canvas thirty times a second
             self.bar.setValue(0)
-        if self._room != (job.alive, self.line.width()):  # the buttons below stay
-            self._room = job.alive, self.line.width()
-            keep_room(self.line, ["\n".join("x" * (_LINES + self._named))] if job.alive else [])
+        named = self._named or (job.act == "distill" and self.session.run != job.out)  # what lies below is of another run
+        if self._room != (job.alive, self.line.width(), named):  # the buttons below stay
+            self._room = job.alive, self.line.width(), named
+            keep_room(self.line, ["\n".join("x" * (_LINES + named))] if job.alive else [])
         accepted = self.session.accepted if self.session.run == job.out else None
         told = job_line(job, accepted) if self._is_here(job) else "Done, on another slide."
-        self.line.setText(f"{job.out.name}\n{told}" if self._named and told else told)
+        self.line.setText(f"{job.out.name}\n{told}" if named and told else told)
         self.line.setVisible(bool(self.line.text()))
         self.line.setToolTip(in_window(job.message) if job.state == "done" else "")
         notice = self.session.notice

@@ -213,8 +213,7 @@ class ReviewDock(Dock):
         accepted = session.accepted_of(shown)
         same = accepted is not None and (accepted.round, accepted.threshold) == (shown.round, session.threshold)
         allow(self.accept, "it is what is accepted" if same else "")
-        what = acceptance(shown.round, session.threshold)
-        self.accept.setText(what.replace("Accept ", "Accepted: ", 1) if same else what)
+        self.accept.setText("✓ Accepted" if same else acceptance(shown.round, session.threshold))
         self.reuse.setVisible(accepted is not None and shown.act == "distill")
         if accepted is not None:
             teacher, path = session.teacher, RunFolder(shown.run).model_path(accepted.round)

@@ -93,7 +93,8 @@ class RunsDock(Dock):
         if job is not None and job.state == "done":  # its row and card tell that
             self.progress.hide()
         self.progress.resume.hide()  # that of the run that is picked stands below
-        now = (job.out, job.state, job.stage == "starting") if job is not None else ()  # once it has begun it is on disk
+        rounds = len(self.session.rounds) if job is not None and job.out == self.session.run else 0
+        now = (job.out, job.state, job.stage == "starting", rounds) if job is not None else ()  # once it has begun it is on disk
         if now != self._job:  # not at every step of its progress
             self._job = now
             self.look()

@@ -9,6 +9,7 @@ from psygnal import Signal
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
 
+from napari_ifkd._plugin.words import in_window
 from napari_ifkd.console import size_text
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class RunsTable(QTableWidget):
             rounds = f"{run.rounds} of {run.rounds_asked}" if run.rounds_asked else ""
             for column, value in enumerate((run.name, run.status, rounds)):
                 item = QTableWidgetItem(value)
-                item.setToolTip("\n".join(filter(None, (str(run.path), run.failure, run.problem))))
+                item.setToolTip("\n".join(filter(None, (str(run.path), in_window(run.failure), run.problem))))
                 self.setItem(row, column, item)
         if before is not None:
             self.pick(before.path)
@@ -85,7 +86,7 @@ class RunsTable(QTableWidget):
 def run_card(run: RunSummary) -> str:
     """Return what to know of a run, as rich text."""
     facts = [
-        ("Why", run.failure),
+        ("Why", in_window(run.failure)),
         ("Slides" if len(run.slides) > 1 else "Slide", ", ".join(run.slides)),
         ("Network", run.model),
         ("To use", run.accepted),
