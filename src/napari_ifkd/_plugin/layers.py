@@ -168,7 +168,7 @@ def corrections_layer(corrections: Corrections, slide: Slide) -> LayerData:
         "name": f"Corrections · {slide.name}",
         "metadata": {KEY: {"kind": "corrections", "path": str(corrections.path)}},
         "colormap": label_colours({1: NORMAL, 2: SAID_TUMOUR}),
-        "opacity": 0.5,  # the tissue below is seen
+        "opacity": 0.7,  # as while it is painted
         **placement(slide.mpp, (corrections.scale_yx[0] * step, corrections.scale_yx[1] * step)),
     }
     return values, options, "labels"
