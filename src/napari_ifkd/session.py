@@ -279,6 +279,12 @@ class Session:
                 self.set_pair(own.get(0, self.a), self.b if shown.round == 0 else shown)
                 self.show(shown)
 
+    def take_maps(self, slide: Slide) -> None:
+        """Take in what the run at work has told of a slide so far: it was closed meanwhile, and is open again."""
+        if self._story is not None:
+            self._add(c for c in self._story.candidates if c.slide == slide.name)
+            self._tell_rounds()
+
     def apply(self, event: Event, found: ProbabilityMap | None = None) -> None:
         """Take note of an event of the run at work, see :meth:`RunStory.apply`."""
         story = self._story

@@ -252,6 +252,7 @@ def test_a_field_tells_its_range_where_it_takes_no_more(window: Any, drawn_slide
     for name, field, typed, said in (
         ("Distill", distill.main["rounds.epochs"], "1000000", "Takes numbers from 1 to 100,000"),
         ("Slide", slide.mpp, "x", "4 digits after the point"),
+        ("Distill", distill.main["rounds.epochs"], "0", "Takes numbers from 1 to 100,000"),  # which becomes 1
     ):
         QToolTip.hideText()
         window.type(name, field.native.findChild(QLineEdit), typed)

@@ -22,6 +22,7 @@ from napari_ifkd.annotations import Corrections
 from napari_ifkd.config import Config
 from napari_ifkd.events import MapReady, RoundDone, RunCancelled, RunDone
 from napari_ifkd.runs.folder import RunFolder
+from napari_ifkd.session_story import RunStory
 from napari_ifkd.slides import open_slide
 
 if TYPE_CHECKING:
@@ -464,6 +465,42 @@ def test_runs_of_a_slide_come_back_and_stay_while_one_of_another_is_at_work(
     assert (session.run, session.shown.run, session.shown.round, session.threshold) == (run.path, run.path, 0, 0.3)
     session.apply(RunDone(0, "the teacher"))
     assert (session.run, session.shown.round, session.threshold) == (run.path, 0, 0.3)  # nothing changes under the eyes
+
+
+def test_a_run_that_is_followed_has_one_follower_whoever_comes_back_to_its_slide(
+    window: Any, run: RunFolder, drawn_slide: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, followers, done = window.session, list[Any](), list[bool]()
+    monkeypatch.setattr(window.bench.runner, "attach", followers.append)
+    window.bench.open(drawn_slide)
+    with run.lock():  # as while it works; it has no map yet
+        session.begin("distill", run.path)
+        session.asked("cancelling")
+        window.bench.runs.restore(session.slide, [run.path], done.append)
+        window.wait(lambda: done == [True])
+    assert not followers
+    assert session.job.state == "cancelling"
+
+
+def test_a_run_that_comes_back_leaves_rounds_of_others_on_its_other_slides(
+    window: Any, drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None]
+) -> None:
+    other, session, done = tmp_path / "other.tif", window.session, list[bool]()
+    shutil.copy(drawn_slide, other)
+    with open_slide(other) as slide:
+        both, second = (tmp_path / name for name in ("both", "second"))
+        for path, slides in ((both, (drawn_slide.name, other.name)), (second, (other.name,))):
+            made = RunFolder.create(path, "distill", Config(), {"data": [str(drawn_slide), str(other)], "mpp": None, "regions": None})
+            for name in slides:
+                write_map(made.map_path(0, name), slide)
+                made.append(MapReady(0, name, made.map_path(0, name).relative_to(path).as_posix()))
+            made.append(RunDone(0, "the only one"))
+    window.bench.open(other)
+    session.take_run(RunStory.read(second))
+    window.bench.open(drawn_slide)
+    window.bench.runs.restore(session.slide, [both], done.append)
+    window.wait(lambda: done == [True])
+    assert {c.slide: c.run.name for c in session.candidates} == {other.name: "second", drawn_slide.name: "both"}
 
 
 def test_a_row_of_the_rounds_of_another_slide_shows_that_round(window: Any, run: RunFolder, drawn_slide: Path, tmp_path: Path) -> None:

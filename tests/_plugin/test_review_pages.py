@@ -27,7 +27,7 @@ from napari_ifkd._plugin.widgets.parts import acceptance
 from napari_ifkd._plugin.worker import in_thread
 from napari_ifkd.annotations import Corrections
 from napari_ifkd.annotations.points import read_points
-from napari_ifkd.annotations.verdicts import read_verdicts
+from napari_ifkd.annotations.verdicts import Verdict, read_verdicts, write_verdicts
 from napari_ifkd.events import Decision, MapReady, RunDone
 from napari_ifkd.inference import ProbabilityMap
 from napari_ifkd.runs.folder import RunFolder
@@ -782,6 +782,25 @@ def test_painted_corrections_are_written_shown_and_taken_back(window: Any, revie
     assert not window.ours("corrections")
 
 
+def test_what_was_accepted_within_what_was_rejected_is_seen_when_a_run_is_opened(
+    window: Any, reviewed: Any, make_napari_viewer: Any
+) -> None:
+    session, shown = window.session, window.session.shown
+    run, (scale_y, scale_x) = RunFolder(session.run), shown.found.scale_yx
+    boxes = ((2, 2, 98, 75), (10, 10, 80, 60))
+    around, lesion = (shapely.box(x0 * scale_x, y0 * scale_y, x1 * scale_x, y1 * scale_y) for x0, y0, x1, y1 in boxes)
+    told: tuple[Any, ...] = (("reject", around, 4, 4), ("accept", lesion, 30, 30))
+    size = np.prod(shown.found.pixel_size_um_yx) / 1e6 / scale_y / scale_x
+    write_verdicts(
+        run.verdicts,
+        [Verdict(shown.slide, x * scale_x, y * scale_y, word, 1, 0.5, "t", shape.area * size, shape.wkt) for word, shape, x, y in told],
+    )
+    later = window.another(make_napari_viewer(show=True))
+    later.bench.open(run.path)
+    later.wait(lambda: later.bench.layers.find("mask", shown.path) is not None and later.bench.verdicts.settled)
+    later.wait(lambda: np.asarray(later.bench.layers.find("mask", shown.path).data[0])[20:50, 20:70].all(), 20)
+
+
 def test_painting_that_is_not_written_back_is_told_of_before_the_window_closes(
     window: Any, reviewed: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -867,8 +886,11 @@ def test_a_rejected_lesion_gives_way_to_what_is_painted_into_it(window: Any, rev
     window.click("Review", lesions.list)
     window.wait(lambda: lesions.model.rowCount() == 3)
     window.click("Review", lesions.next)
-    window.click("Review", lesions.reject)  # the large one
-    window.wait(lambda: len(read_verdicts(run.verdicts)) == 1 and window.bench.verdicts.settled)
+    window.click("Review", lesions.accept)  # the large one
+    window.click("Review", lesions.before)
+    window.click("Review", lesions.reject)
+    window.wait(lambda: len(read_verdicts(run.verdicts)) == 2 and window.bench.verdicts.settled)
+    known = read_verdicts(run.verdicts)
 
     def exported() -> np.ndarray:
         export_run(run.path, ["ome-tiff"], tmp_path / "out", round=shown.round, threshold=0.5, sigma_px=0)
@@ -896,7 +918,7 @@ def test_a_rejected_lesion_gives_way_to_what_is_painted_into_it(window: Any, rev
     window.click("Review", correct.undo)
     window.wait(correct.redo.isEnabled)
     assert np.array_equal(exported(), before)
-    assert [verdict.verdict for verdict in read_verdicts(run.verdicts)] == ["reject"]
+    assert read_verdicts(run.verdicts) == known  # the last one counts
     window.click("Review", correct.redo)
     window.wait(correct.undo.isEnabled)
     assert np.array_equal(exported(), wanted)

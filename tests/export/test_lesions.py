@@ -17,7 +17,7 @@ from napari_ifkd.annotations import Corrections
 from napari_ifkd.annotations.verdicts import Verdict, Word, outline_of, write_verdicts
 from napari_ifkd.config import Config
 from napari_ifkd.events import MapReady
-from napari_ifkd.export import export_run
+from napari_ifkd.export import export_map, export_run
 from napari_ifkd.export.give_way import give_way
 from napari_ifkd.export.lesions import lesions_of, verdicts_on
 from napari_ifkd.export.taken_back import taken_back
@@ -156,24 +156,56 @@ def test_what_was_rejected_is_in_no_format(found: Any, make_map: Callable[..., A
 
 
 def test_rejected_lesions_give_way_to_what_is_painted_since(found: Any, tmp_path: Path, drawn_slide: Path) -> None:
-    with open_slide(drawn_slide) as slide:
-        corrections = Corrections.create(tmp_path / "corrections.zarr", slide, 1.0)
-    corrections.scale_yx = (4.0, 4.0)  # half as fine as the map
+    corrections = half_as_fine(tmp_path, drawn_slide)
     lesions = lesions_of(found, 0.5, 0)
-    ring, island, block = (next(one for one in lesions if one.area_px == size) for size in (1600, 100, 2400))
+    ring = next(one for one in lesions if one.area_px == 1600)
     verdicts = [said(2 * 15, 2 * 15), said(2 * 230, 2 * 120), said(2 * 35, 2 * 35, "accept"), said(5, 5, slide="another.scn")]
-
-    def before(_y: int, _x: int, h: int, w: int) -> np.ndarray:
-        return np.zeros((h, w), np.uint8)
-
-    assert give_way(lesions, verdicts, found, corrections, before) == (verdicts, 0)  # nothing was painted
+    assert give_way(lesions, verdicts, found, corrections, nothing) == (verdicts, 0)  # nothing was painted
     corrections.paint(6, 31, np.full((3, 3), 2, np.uint8))  # beside the ring, apart from it by a pixel
-    assert give_way(lesions, verdicts, found, corrections, before) == (verdicts, 0)
+    assert give_way(lesions, verdicts, found, corrections, nothing) == (verdicts, 0)
     corrections.paint(6, 30, np.full((3, 1), 2, np.uint8))  # side by side with it
     assert give_way(lesions, verdicts, found, corrections, corrections.read) == (verdicts, 0)  # it was so when it was rejected
-    assert give_way(lesions, verdicts, found, corrections, before) == (verdicts[1:], 1)
+    assert give_way(lesions, verdicts, found, corrections, nothing) == (verdicts[1:], 1)
     painted = corrections.read(0, 0, 40, 40)
     assert (painted[6:9, 30:34] == 2).all()
     assert (painted == 1).sum() * 4 == ring.area_px  # all of it, and not the island in it
     assert not painted[15:20, 15:20].any()
-    assert (island.area_px, block.area_px) == (100, 2400)
+
+
+def test_what_was_rejected_with_a_lesion_that_gives_way_does_not_come_back(
+    make_map: Callable[..., Any], tmp_path: Path, drawn_slide: Path
+) -> None:
+    values = np.full((300, 400), 20, np.uint8)
+    values[40:80, 20:120] = 150  # one lesion at a low threshold, at a high one these three
+    values[45:75, 25:45], values[45:75, 60:80], values[45:75, 95:115] = 220, 220, 220
+    source, corrections = make_map(values, scale=(2.0, 2.0)), half_as_fine(tmp_path, drawn_slide)
+    (whole,), parts = lesions_of(source, 0.5, 0), lesions_of(source, 0.8, 0)
+    outline = outline_of(shapely.transform(whole.polygon, lambda xy: xy * 2), 2)
+    middle = Verdict("case 7.scn", 2 * 70, 2 * 60, "accept", 0, 0.8, "t", 600 / 1e6, outline_of(shapely.box(120, 90, 160, 150), 2))
+    verdicts = [Verdict("case 7.scn", 2 * 30, 2 * 42, "reject", 0, 0.5, "t", 4000 / 1e6, outline), middle]
+    assert verdicts_on(parts, verdicts, source)[0].count("reject") == 2
+    corrections.paint(25, 14, np.full((4, 4), 2, np.uint8))  # into the left one
+    assert give_way(parts, verdicts, source, corrections, nothing) == ([middle], 2)
+    painted = corrections.read(0, 0, 60, 80)
+    assert (painted[25:29, 14:18] == 2).all()
+    wanted = np.zeros((60, 80), np.uint8)
+    wanted[20:40, 10:60], wanted[22:38, 30:40] = 1, 0  # all that was rejected at the low threshold but the lesion that was accepted
+    wanted[25:29, 14:18] = 2
+    assert (painted != wanted).sum() <= 32  # px that are half in
+
+
+def half_as_fine(tmp_path: Path, drawn_slide: Path) -> Corrections:
+    with open_slide(drawn_slide) as slide:
+        corrections = Corrections.create(tmp_path / "corrections.zarr", slide, 1.0)
+    corrections.scale_yx = (4.0, 4.0)
+    return corrections
+
+
+def nothing(_y: int, _x: int, h: int, w: int) -> np.ndarray:
+    return np.zeros((h, w), np.uint8)
+
+
+def test_an_empty_mask_is_told_of(make_map: Callable[..., Any], tmp_path: Path) -> None:
+    export_map(make_map(np.full((300, 400), 20, np.uint8)), tmp_path / "out", ["ome-tiff"], threshold=0.5, sigma_px=0)
+    (file,) = (tmp_path / "out").glob("*.provenance.json")
+    assert json.loads(file.read_text())["lesions"] == 0

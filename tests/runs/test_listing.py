@@ -178,10 +178,13 @@ def test_what_is_left_of_a_refused_run_goes_and_nothing_else(tmp_path: Path) -> 
     assert run.exists
     assert asked.exists()
     (tmp_path / "thesis").mkdir()
-    (tmp_path / "thesis" / "thesis.tex").touch()
+    for name in ("thesis.tex", "log.txt"):
+        (tmp_path / "thesis" / name).touch()
     discard_refused(tmp_path / "thesis", beside=[asked])
-    assert (tmp_path / "thesis" / "thesis.tex").exists()
+    assert len(list((tmp_path / "thesis").iterdir())) == 2
     assert asked.exists()
+    discard_refused(tmp_path / "never made", beside=[asked])
+    assert not asked.exists()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the freedesktop trash")

@@ -15,12 +15,14 @@ from napari_ifkd.errors import InputError
 
 from .layers import KEY, LayerData, label_colours, outlined, placement, tag
 from .palette import BOTH, EXCLUSION, NORMAL, SAID_TUMOUR
+from .settings import runs_folder
 
 if TYPE_CHECKING:
     from napari_ifkd.slides import Slide
 
 MASK_FILES = "Masks (*.geojson *.json *.gz *.xml *.tif *.tiff *.png);;All files (*)"
 _IMAGES = (".tif", ".tiff", ".png", ".zarr")
+BROUGHT = "brought"  # folder of the runs folder for regions that were made of label images
 MEANINGS = ("tumour", "normal", "exclusion", "other")  # labels 1 to 4
 _COLOURS = dict(enumerate((SAID_TUMOUR, NORMAL, EXCLUSION, BOTH), start=1))
 _NAMED = {"reference": " · reference", "regions": " · weak regions"}
@@ -109,7 +111,8 @@ def laid(viewer: Any, slide: Slide, *uses: str) -> list[Any]:
 
 def called(path: Path) -> str:
     """Return the name of a file that was brought in as whoever brought it knows it: that of the label image, not of regions made of it."""
-    return path.stem if Path(path.stem).suffix.lower() in _IMAGES else path.name
+    ours = path.parent.parent == runs_folder() / BROUGHT
+    return path.stem if ours and Path(path.stem).suffix.lower() in _IMAGES else path.name
 
 
 def _thinned(mask: Any, y: int, step: int) -> Any:

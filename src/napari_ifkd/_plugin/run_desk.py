@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from napari_ifkd.errors import InputError
@@ -73,15 +74,27 @@ class RunDesk:
                 return
             later = False
             for story in stories if slide is self.session.slide else ():
-                if story.job.alive and self._other_at_work(story.job.out):
+                job = self.session.job
+                if any(candidate.act == story.job.act for candidate in self.session.here()):
+                    continue  # the user opened another
+                if job is not None and job.alive and job.out == story.job.out:
+                    self.session.take_maps(slide)  # it is followed already
+                elif story.job.alive and self._other_at_work(story.job.out):
                     later = True
-                elif all(candidate.act != story.job.act for candidate in self.session.here()):  # else the user opened another
-                    self.session.take_run(story)
+                else:
+                    self.session.take_run(self._apart(story))
                     if story.job.alive:
                         self.runner.attach(story)
             done(not later)
 
         in_thread(read, take, lambda _: done(True))
+
+    def _apart(self, story: RunStory) -> RunStory:
+        """Return a run without its maps of slides on which rounds of another are looked at."""
+        others = {c.slide for c in self.session.candidates if c.act == "distill" and c.run != story.job.out}
+        if story.job.act != "distill" or story.job.alive:
+            return story
+        return replace(story, candidates=tuple(c for c in story.candidates if c.slide not in others))
 
     def _other_at_work(self, path: Path) -> bool:
         job = self.session.job

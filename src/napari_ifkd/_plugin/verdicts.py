@@ -130,6 +130,7 @@ class Verdicts(QObject):
         self._revision = 0  # of what was corrected
         self._lesions: dict[Mask, list[Outline]] = {}  # of masks looked at last
         self._one = Lock()  # for who looks for lesions: two would look for the same
+        self.table = Lock()  # for who changes verdicts on disk: each reads what the last one wrote
         self._judged: dict[str, Judged] = {}  # by the path of the prediction
         self._wanted: list[Mask] = []
         self._queue: list[Mask] = []  # of those that are wanted, that were not looked at yet
@@ -204,17 +205,20 @@ class Verdicts(QObject):
             return (told, 0), back
         lesions, before = self.lesions(mask), Before(path)
         told, back = paint()
-        known = read_verdicts(table)
-        left, count = give_way(lesions, known, mask.of.found, Corrections.open(path), before.read)
-        if not count:
-            return (told, 0), back
-        gone = [verdict for verdict in known if verdict not in left]
-        write_verdicts(table, left)
+        with self.table:
+            known = read_verdicts(table)
+            left, count = give_way(lesions, known, mask.of.found, Corrections.open(path), before.read)
+            if not count:
+                return (told, 0), back
+            write_verdicts(table, left)
 
         def all_back() -> None:
             back()
             before.restore()
-            write_verdicts(table, [*gone, *read_verdicts(table)])  # what was said since then counts as the last
+            with self.table:
+                now = read_verdicts(table)
+                there = [verdict for verdict in known if verdict in now or verdict not in left]
+                write_verdicts(table, [*there, *(verdict for verdict in now if verdict not in known)])
 
         return (told, count), all_back
 
@@ -238,7 +242,8 @@ class Verdicts(QObject):
             self.settled_down.emit()
             return
         mask = self._queue.pop(0)
-        before = self._judged.get(str(mask.of.path))
+        path = str(mask.of.path)
+        before, rough = self._judged.get(path), False
 
         def check(_done: int, _total: int) -> None:
             if mask not in self._wanted:
@@ -260,14 +265,15 @@ class Verdicts(QObject):
 
         def done(found: tuple[Judged, list[Any], BaseGeometry | None]) -> None:
             now, levels, gone = found
-            path = str(mask.of.path)
             if mask in self._wanted and before != now:
                 self._judged[path] = now
-                if any((now.rejected, now.unused)) or (before is not None and any((before.rejected, before.unused))):
+                if rough or any((now.rejected, now.unused)) or (before is not None and any((before.rejected, before.unused))):
                     self.masks.judge(path, levels, mask.threshold, mask.sigma_px, gone)
             over()
 
-        def over(_: object = None) -> None:  # an error too: nobody asked, and who lists lesions is told
+        def over(error: object = None) -> None:  # an error too: nobody asked, and who lists lesions is told
+            if rough and error is not None and not isinstance(error, Cancelled):
+                self.masks.judge(path, [], mask.threshold, mask.sigma_px, None)
             self._busy = False
             self._next()
 
@@ -275,8 +281,10 @@ class Verdicts(QObject):
             return mask.rejected_before() if before is None else None
 
         def looked_at_first(gone: BaseGeometry | None) -> None:
+            nonlocal rough
             if gone is not None:  # until its lesions are found: else what was rejected would be seen for a moment
-                self.masks.judge(str(mask.of.path), [], -1.0, -1.0, gone)
+                rough = True
+                self.masks.judge(path, [], -1.0, -1.0, gone)
             in_thread(work, done, over)
 
         self._busy = True

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import shapely
 from skimage.morphology import dilation
 
 from napari_ifkd.annotations import rasterize
 from napari_ifkd.annotations.corrections import LEAVE, NORMAL, TUMOUR
+from napari_ifkd.annotations.verdicts import standing
 
 from .lesions import verdicts_on
 from .taken_back import taken_back
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
+    from shapely.geometry.base import BaseGeometry
 
     from napari_ifkd.annotations import Corrections
     from napari_ifkd.annotations.verdicts import Verdict
@@ -34,8 +37,8 @@ def give_way(
 ) -> tuple[list[Verdict], int]:
     """Let rejected lesions give way to tumour that was painted into them, or on to their border, since; for a thread.
 
-    They would take what was painted with them, and what hangs together with it. Their rejection becomes paint: all of such a lesion but
-    what was painted now is normal, and the verdict on it goes.
+    They would take what was painted with them, and what hangs together with it. Their rejection becomes paint: all that was rejected with
+    them but what was painted now, and lesions that were accepted, is normal, and the verdicts on them go.
 
     Parameters
     ----------
@@ -49,22 +52,48 @@ def give_way(
     -------
     The verdicts that stay, and how many lesions gave way
     """
-    step_y, step_x = (own / of_map for own, of_map in zip(corrections.scale_yx, source.scale_yx, strict=True))
-    here = [verdict for verdict in verdicts if verdict.slide == source.slide["name"]]
-    words, _ = verdicts_on(lesions, here, source)
-    left, gave_way = list(verdicts), 0
-    for lesion, word in zip(lesions, words, strict=True):
-        if word != "reject":
-            continue
-        x0, y0, x1, y1 = lesion.polygon.bounds
-        top, left_px = int(y0 / step_y) - 2, int(x0 / step_x) - 2
-        window = top, left_px, int(y1 / step_y) + 3 - top, int(x1 / step_x) + 3 - left_px
+    scale_y, scale_x = source.scale_yx
+    step = corrections.scale_yx[0] / scale_y, corrections.scale_yx[1] / scale_x
+
+    def painted(region: BaseGeometry) -> tuple[tuple[int, int], NDArray[np.bool_], NDArray[np.bool_]]:
+        """Return where a window round a region lies, which of its px are inside, and which were painted since."""
+        x0, y0, x1, y1 = region.bounds
+        top, left = int(y0 / step[0]) - 2, int(x0 / step[1]) - 2
+        window = top, left, int(y1 / step[0]) + 3 - top, int(x1 / step[1]) + 3 - left
         new = (corrections.read(*window) == TUMOUR) & (before(*window) != TUMOUR)
-        if not new.any():
-            continue
-        inside = rasterize(lesion.polygon, new.shape, (step_y, step_x), (top, left_px))
-        if (dilation(new) & inside).any():  # side by side they would be one lesion
-            corrections.paint(top, left_px, np.where(inside & ~new, NORMAL, LEAVE).astype(np.uint8))
+        inside = rasterize(region, new.shape, step, (top, left)) if new.any() else np.zeros_like(new)
+        return (top, left), inside, new
+
+    def touched(region: BaseGeometry) -> bool:
+        _, inside, new = painted(region)
+        return bool((dilation(new) & inside).any())  # side by side they would be one lesion
+
+    def here(told: Sequence[Verdict]) -> list[Verdict]:
+        return [verdict for verdict in told if verdict.slide == source.slide["name"]]
+
+    words, _ = verdicts_on(lesions, here(verdicts), source)
+    outlined = {
+        verdict: _outline(verdict, source) for verdict in standing(here(verdicts)) if verdict.verdict == "reject" and verdict.outline
+    }
+    left = list(verdicts)
+    for lesion, word in zip(lesions, words, strict=True):
+        if word == "reject" and touched(lesion.polygon):
             left = taken_back(lesion, left, source)
-            gave_way += 1
-    return left, gave_way
+    left = [verdict for verdict in left if verdict not in outlined or not touched(outlined[verdict])]
+    if len(left) == len(verdicts):
+        return left, 0
+    now, _ = verdicts_on(lesions, here(left), source)
+    lost = [lesion.polygon for lesion, was, word in zip(lesions, words, now, strict=True) if was == "reject" != word]
+    accepted = shapely.union_all([lesion.polygon for lesion, word in zip(lesions, words, strict=True) if word == "accept"])
+    rejected = shapely.union_all([*lost, *(region for verdict, region in outlined.items() if verdict not in left)])
+    for part in shapely.get_parts(shapely.difference(rejected, accepted)):
+        (top, left_px), _, new = painted(part)
+        inside = rasterize(part, new.shape, step, (top, left_px))
+        corrections.paint(top, left_px, np.where(inside & ~new, NORMAL, LEAVE).astype(np.uint8))
+    return left, max(1, len(lost))
+
+
+def _outline(verdict: Verdict, source: Source) -> BaseGeometry:
+    """Return the outline of what was judged, (x, y) in px of a mask."""
+    scale_y, scale_x = source.scale_yx
+    return shapely.transform(shapely.make_valid(shapely.from_wkt(verdict.outline)), lambda xy: xy / (scale_x, scale_y))

@@ -113,7 +113,7 @@ def write_mask(
         with ExitStack() as stack:
             store = MaskStore(stack.enter_context(scratch_folder(folder / "mask")), source.shape, dtype)
             needs_outlines = options.min_area_um2 > 0 or bool(verdicts) or any(FORMATS[name].outlines for name in names)
-            outlines, seen_px = _fill(store, source, bands, needs_outlines)
+            outlines, seen_px, marked_px = _fill(store, source, bands, needs_outlines)
             if verdicts:
                 said, unused = verdicts_on(outlines, verdicts, source)
                 rejected = [outline for outline, word in zip(outlines, said, strict=True) if word == "reject"]
@@ -131,7 +131,7 @@ def write_mask(
             if corrections is not None:
                 mm2 = painted_in(store, corrections) * source.pixel_size_um_yx[0] * source.pixel_size_um_yx[1] / 1e6
                 facts = {**facts, "corrections": {**facts["corrections"], "tumour_in_mask_mm2": round(mm2, 9)}}
-            if needs_outlines:
+            if needs_outlines or not marked_px:
                 facts = {**facts, "lesions": len(outlines)}
             image = store
             if options.mpp is not None:
@@ -157,14 +157,14 @@ def write_mask(
     return written
 
 
-def _fill(store: MaskStore, source: Source, bands: Iterable[NDArray[np.unsignedinteger]], outline: bool) -> tuple[list[Outline], int]:
-    """Store the mask; return the outlines of its objects, label by label, and how many px were looked at."""
+def _fill(store: MaskStore, source: Source, bands: Iterable[NDArray[np.unsignedinteger]], outline: bool) -> tuple[list[Outline], int, int]:
+    """Store the mask; return the outlines of its objects, label by label, how many px were looked at, and how many are marked."""
     width = store.shape[1]
     tracers: dict[int, OutlineTracer] = {}
-    y = seen = 0
+    y = seen = marked = 0
     for band in store.fill(bands):
         values = source.read(y, 0, len(band), width)
-        seen += int(np.count_nonzero(values))
+        seen, marked = seen + int(np.count_nonzero(values)), marked + int(np.count_nonzero(band))
         if outline:
             for label in labels_in(band):
                 if label not in tracers:
@@ -174,7 +174,7 @@ def _fill(store: MaskStore, source: Source, bands: Iterable[NDArray[np.unsignedi
             for label, tracer in tracers.items():
                 tracer.add(band == label, values)
         y += len(band)
-    return [found for label in sorted(tracers) for found in tracers[label].finish()], seen
+    return [found for label in sorted(tracers) for found in tracers[label].finish()], seen, marked
 
 
 def _write(path: Path, write: Write, mask: FinishedMask, folder: bool) -> None:

@@ -155,13 +155,11 @@ def delete_run(path: str | Path, *, forever: bool = False, beside: Iterable[Path
 def discard_refused(path: Path, *, beside: Iterable[Path] = ()) -> None:
     """Remove what is left of a run that was refused before it was one, and what goes with it; a folder that holds anything else stays."""
     run = RunFolder(path)
-    if run.exists or run.writer is not None:
-        return
+    ours = {run.stop_file, run.pause_file, run.log, run.journal.path, run.path / "lock"}
     with suppress(OSError):
-        for each in (run.stop_file, run.pause_file, run.log, run.journal.path, run.path / "lock"):
-            each.unlink(missing_ok=True)
-        run.path.rmdir()
-        for each in beside:
+        if run.writer is not None or (run.path.exists() and not ours.issuperset(run.path.iterdir())):
+            return
+        for each in (*([run.path] if run.path.exists() else []), *beside):
             _remove(each)
 
 

@@ -13,7 +13,7 @@ from magicgui.widgets import FileEdit
 from psygnal import Signal
 from qtpy.QtWidgets import QCheckBox, QComboBox, QLineEdit, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_ifkd._plugin.brought import MASK_FILES, brought_layer, called, laid, lay
+from napari_ifkd._plugin.brought import BROUGHT, MASK_FILES, brought_layer, called, laid, lay
 from napari_ifkd._plugin.layers import KEY, tag
 from napari_ifkd._plugin.settings import runs_folder
 from napari_ifkd._plugin.undo import Before
@@ -171,7 +171,7 @@ class BringIn(QWidget):
             elif kind == "regions":
                 drawn = path
                 if is_image(path):  # weak regions are drawn: go round what is marked
-                    drawn = runs_folder() / "brought" / slide.name / f"{path.name}.geojson"
+                    drawn = runs_folder() / BROUGHT / slide.name / f"{path.name}.geojson"
                     import_mask(path, slide, drawn, mpp=Config().tiles.mpp)
                 regions = read_regions(drawn, slide)
                 if all(region.meaning == "other" for region in regions):

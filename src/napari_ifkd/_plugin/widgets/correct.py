@@ -270,7 +270,7 @@ class CorrectPage(Page):
         self.begin.setEnabled(self._session.shown is not None and not painting and idle)
         path = self._path()
         undos, may = self._dock.bench.undos, not painting and idle
-        open_one = "write back what is painted, or discard it" if not may else ""
+        open_one = "" if may else "write back what is painted, or discard it" if painting else "something is being read or written"
         known = path is not None and undos.any_of(path), path is not None and undos.any_taken_back(path)
         allow(
             self.undo,

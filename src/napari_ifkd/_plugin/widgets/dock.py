@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 AT_WORK = "a run is at work; wait for it, or cancel it"
 _WIDTH = 322  # the names of six tabs
 _FIELDS = (QAbstractSpinBox, QComboBox, QAbstractSlider)
-_TELLS, _REFUSED = "tells its range", "refused a key"  # properties of a field for numbers
+_TELLS, _REFUSED, _TYPED = "tells its range", "refused a key", "typed"  # properties of a field for numbers
 
 
 class _Still(QObject):
@@ -294,17 +294,25 @@ class Dock(QScrollArea):
 
 def _look_at_range(field: Any, typed: str) -> None:
     """Say what a field takes where it will not take what stands there, and as long as somebody types on after it refused a key."""
-    out = False
-    with suppress(ValueError):  # no number yet
-        out = float(typed) > field.maximum() or float(typed) < min(0, field.minimum())  # from 0 on it may become larger
-    if out or field.property(_REFUSED):
-        _tell_range(field)
+    number = _number(typed)
+    field.setProperty(_TYPED, number)
+    if field.property(_REFUSED) or (number is not None and not min(0, field.minimum()) <= number <= field.maximum()):
+        _tell_range(field)  # from 0 on it may become larger
 
 
 def _end_typing(field: Any) -> None:
-    if field.property(_REFUSED):  # it may hold another number than was meant
+    """Say what a field takes where it holds another number than was typed."""
+    typed, digits = field.property(_TYPED), field.decimals() if isinstance(field, QDoubleSpinBox) else 0
+    if field.property(_REFUSED) or (typed is not None and round(abs(typed - field.value()), digits) > 0):
         _tell_range(field)
     field.setProperty(_REFUSED, False)
+    field.setProperty(_TYPED, None)
+
+
+def _number(typed: str) -> float | None:
+    with suppress(ValueError):
+        return float(typed.replace(",", "."))
+    return None
 
 
 def _tell_range(field: Any) -> None:

@@ -246,7 +246,7 @@ class LesionsPage(Page):
         path, of, outlines = self._unwritten[0].path, self._of, list(self._outlines.values())
         new = [one for one in self._unwritten if one.path == path]
         self._unwritten = [one for one in self._unwritten if one.path != path]
-        self._writing, stale = True, self._stale
+        self._writing, stale, table = True, self._stale, self._dock.bench.verdicts.table
 
         def written(now: tuple[list[Word | None], int] | None) -> None:
             self._writing = False
@@ -262,10 +262,11 @@ class LesionsPage(Page):
                 self._find()
 
         def write() -> tuple[list[Word | None], int] | None:
-            verdicts = read_verdicts(path)
-            for one in new:
-                verdicts = one.after(verdicts)
-            write_verdicts(path, verdicts)
+            with table:
+                verdicts = read_verdicts(path)
+                for one in new:
+                    verdicts = one.after(verdicts)
+                write_verdicts(path, verdicts)
             if not stale or of is None:
                 return None
             return verdicts_on(outlines, of.verdicts(), of.of.found)
