@@ -520,6 +520,7 @@ def test_a_verdict_on_a_larger_lesion_is_taken_back_as_a_whole(window: Any, revi
     window.wait(lambda: lesions.list.isVisible())
     window.click("Review", lesions.list)
     window.wait(lambda: len(lesions.model.judged()) == 3)
+    assert "3 judged. By 1 verdict on larger ones" in lesions.told.text()
     window.key("J")
     window.key("R")  # of this one by itself
     window.wait(lambda: len(read_verdicts(path)) == 2)

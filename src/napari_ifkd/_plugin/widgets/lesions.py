@@ -16,7 +16,7 @@ from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QLabel, QTableView
 from napari_ifkd._plugin import layers as made
 from napari_ifkd._plugin.look import go_to
 from napari_ifkd._plugin.worker import in_thread
-from napari_ifkd.annotations.verdicts import Verdict, outline_of, read_verdicts, write_verdicts
+from napari_ifkd.annotations.verdicts import Verdict, outline_of, read_verdicts, standing, write_verdicts
 from napari_ifkd.export.lesions import verdicts_on
 from napari_ifkd.export.taken_back import taken_back
 from napari_ifkd.runs.folder import RunFolder
@@ -150,16 +150,18 @@ class LesionsPage(Page):
             return
         mask = verdicts.mask(shown)
 
-        def work() -> tuple[list[Outline], list[Lesion], list[Word | None], int]:
-            outlines = verdicts.lesions(mask)
-            return outlines, _measured(outlines, shown.found), *verdicts_on(outlines, mask.verdicts(), shown.found)
+        def work() -> tuple[list[Outline], list[Lesion], list[Word | None], int, int]:
+            outlines, said = verdicts.lesions(mask), mask.verdicts()
+            return outlines, _measured(outlines, shown.found), *verdicts_on(outlines, said, shown.found), len(standing(said))
 
-        def listed(found: tuple[list[Outline], list[Lesion], list[Word | None], int]) -> None:
+        def listed(found: tuple[list[Outline], list[Lesion], list[Word | None], int, int]) -> None:
             self._busy = False
             if self._session.shown is shown and verdicts.mask(shown) == mask:  # else another is looked at by now
                 self._of = mask
-                outlines, lesions, words, self._unused = found
-                self._outlines, self._news = dict(zip(lesions, outlines, strict=True)), ""
+                outlines, lesions, words, self._unused, said = found
+                parts = sum(word is not None for word in words) > said
+                self._news = f" By {said} verdict{'s' * (said > 1)} on larger ones: the parts are judged with them." if parts else ""
+                self._outlines = dict(zip(lesions, outlines, strict=True))
                 self.model.show(lesions, words)
                 self.table.sortByColumn(0, Qt.SortOrder.DescendingOrder)
             self._show()
