@@ -115,10 +115,11 @@ class Session:
         self.tissue = None
         self.slide = slide
         here = self.here()
-        if self.shown not in here:
-            self.shown = here[-1] if here else None
-        self._choose_pair()
         self._tell_rounds()
+        if self.shown not in here:
+            best = next((c for c in here if c.act == "distill" and c.round == self._best(c.run)), None)
+            self.shown = best or (here[-1] if here else None)
+        self._choose_pair()
 
     def close(self, slide: Slide) -> None:
         """Forget a slide and what was predicted on it; the runs on disk stay."""
@@ -273,7 +274,7 @@ class Session:
         self._tell_rounds(shown=self._story is story)
         own = {c.round: c for c in self.here() if c.run == story.job.out and c.act == "distill"}
         if own:  # the user asked for this run: its rounds are what is looked at, and compared
-            best = story.best if self.accepted is None else self.accepted.round
+            best = self._best(story.job.out)
             shown = own.get(max(own) if best is None else best)
             if shown is not None:
                 self.set_pair(own.get(0, self.a), self.b if shown.round == 0 else shown)
@@ -366,6 +367,11 @@ class Session:
         self._note(story)
         self._tell_rounds(shown=shown)
         self.notice, self.job = story.notice, story.job
+
+    def _best(self, run: Path) -> int | None:
+        """Return which round of a distillation is accepted, else recommended; None before its end."""
+        story = self._distilled.get(run)
+        return None if story is None else story.best if story.accepted is None else story.accepted.round
 
     def _distils_here(self, story: RunStory) -> bool:
         return story.job.act == "distill" and any(c.run == story.job.out for c in self.here())

@@ -265,10 +265,14 @@ def test_what_is_not_in_the_files_is_said(tmp_path: Path) -> None:
     from napari_ifkd._plugin.widgets.export import _of_person
 
     file = tmp_path / "a.provenance.json"
-    file.write_text(json.dumps({"corrections": {"tumour_mm2": 0.02, "normal_mm2": 0.0, "tumour_in_mask_mm2": 0.005}, "lesions": 3}))
+    file.write_text(
+        json.dumps(
+            {"corrections": {"tumour_mm2": 0.02, "normal_mm2": 0.0, "tumour_in_mask_mm2": 0.005}, "lesions": 3, "smaller_left_out": 2}
+        )
+    )
     assert _of_person([file]) == [
-        "Corrected as painted: 0.02 mm² tumour.",
-        "⚠ 0.015 mm² of the painted tumour is not in it: it lies in lesions left out, or in what is excluded.",
+        "Corrected as painted: 0.02 mm² tumour (⚠ 0.015 mm² of it is left out with such as are too small).",
+        "Left out: 2 smaller than asked for.",
     ]
     file.write_text(json.dumps({"corrections": {"tumour_mm2": 0.02, "normal_mm2": 0.0, "tumour_in_mask_mm2": 0.0199}, "lesions": 0}))
     assert _of_person([file]) == ["Corrected as painted: 0.02 mm² tumour.", "⚠ The mask is empty."]

@@ -599,7 +599,7 @@ def test_verdicts_that_hold_no_more_are_told_of(window: Any, reviewed: Any) -> N
     window.wait(lambda: "F1" in numbers.text())
     assert "verdict" not in numbers.text()
     session.look(threshold=0.1)  # all flows together
-    window.wait(lambda: "1 verdict does not count at this threshold: its lesion is gone here" in numbers.text())
+    window.wait(lambda: "1 verdict does not count on this mask: its lesion is gone here" in numbers.text())
     session.look(threshold=0.5)
     window.wait(lambda: "F1" in numbers.text() and "verdict" not in numbers.text())
 

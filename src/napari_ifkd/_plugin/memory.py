@@ -119,6 +119,11 @@ class Memory(QObject):
         if view is not None:
             self._views[str(slide.path)] = replace(view, shown=known_by(candidate), compare="off")
 
+    def began_here(self, run: Path) -> bool:
+        """Return whether a run began while the active slide was looked at."""
+        slide = self.session.slide
+        return slide is not None and self._begun.get(run) == str(slide.path)
+
     # --- noting
 
     def note_asked(self, settings: dict[str, Any]) -> None:

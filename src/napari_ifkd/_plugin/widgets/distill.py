@@ -119,8 +119,9 @@ class DistillDock(Dock):
         self.listen("slide", "slides", "candidates", "teacher", "job", "given", "region", to=self._show_job)
         self.listen("slide", "rounds", "run", "shown", "accepted", to=self._show_rounds)
         self.listen("accepted", to=self.progress.update_job)
+        self._taken_along: tuple[Path | None, str] = None, ""  # to which run at work, and how that was told when it began
         self._looks = 0  # how often it was looked; the last one counts
-        self.listen("shown", "slides", "job", to=self._look_back)
+        self.listen("shown", "slide", "slides", "job", to=self._look_back)
         self.listen("candidates", "slide", "threshold", "sigma_px", to=self._measure)
         self.listen("curve", to=self._show_curve)
         self.bench.viewer.events.theme.connect(self._show_theme)
@@ -137,7 +138,11 @@ class DistillDock(Dock):
 
     def _look_back(self) -> None:
         job = self.session.job
-        if job is not None and job.alive:  # what was told when it began holds for it
+        if job is not None and job.alive and (self.bench.memory.began_here(job.out) or any(c.run == job.out for c in self.session.here())):
+            if self._taken_along[0] != job.out:  # what was told when it began holds for it
+                self._taken_along = job.out, "" if self.known.isHidden() else self.known.text()
+            self._looks += 1  # what is looked for is of another slide
+            self._tell_known(self._taken_along[1])
             return
         slides = self.session.slides if self._several else (self.session.slide,)
         judged = [(slide, run) for slide in slides if slide is not None and (run := self.bench.memory.run_of(slide))]
@@ -154,13 +159,16 @@ class DistillDock(Dock):
 
         def found(known: list[str]) -> None:
             if asked == self._looks:
-                self.known.setText(f"Taken along: {'; '.join(map(escape, known))}.")
-                self.known.setVisible(bool(known))
+                self._tell_known(f"Taken along: {'; '.join(map(escape, known))}." if known else "")
                 self._show_rounds()
 
         self._looks += 1
         asked = self._looks
         self.in_thread(look, found, lambda _: None)
+
+    def _tell_known(self, told: str) -> None:
+        self.known.setText(told)
+        self.known.setVisible(bool(told))
 
     def _recall(self) -> None:
         """Begin with the settings of the last distillation; what was set meanwhile stays."""

@@ -94,6 +94,15 @@ class ExportDock(Dock):
             with suppress(KeyError, TypeError, ExportError):  # of another version
                 self.formats.value, self.options.value = asked["formats"], ExportOptions(**asked["options"])
 
+    def _accepted_before(self, shown: Candidate) -> str:
+        """Tell of the distillation before, if something was accepted of that."""
+        for former in self.session.files:
+            accepted = self.session.accepted_of(former)
+            if former.act == "former" and former.slide == shown.slide and accepted is not None:
+                name = f"round {accepted.round}" if accepted.round else "the teacher"
+                return f"; of {escape(former.run.name)} {name} is, at {accepted.threshold:.3g}"
+        return ""
+
     def _forget(self) -> None:
         if not self._busy:  # what was written was of another slide
             self.result.setText("")
@@ -118,6 +127,8 @@ class ExportDock(Dock):
             told += (
                 f"<br>Accepted is another: {f'round {accepted.round}' if accepted.round else 'the teacher'} at {accepted.threshold:.3g}."
             )
+        if accepted is None:
+            told += f"<br>Nothing is accepted of it yet{self._accepted_before(shown)}."
         self.what.setText(told)
         self.warning.say(f"{shown.warnings[0]} The files carry this warning." if shown.warnings else None)
         if str(self.folder.value) in ("", ".", str(self._own)) and session.slide is not None:
@@ -244,11 +255,17 @@ def _of_person(written: list[Path]) -> list[str]:
     parts = [f"{rejected} rejected lesion{'s' * (rejected > 1)} ({area(of_it)})"] * bool(rejected)
     parts += [f"{small:,} smaller than asked for"] * bool(small) + [f"{area(excluded)} excluded"] * bool(excluded)
     corrected = facts.get("corrections") or {}
-    painted = [f"{area(corrected[f'{kind}_mm2'])} {kind}" for kind in ("tumour", "normal") if corrected.get(f"{kind}_mm2")]
+    tumour, normal = (corrected.get(f"{kind}_mm2", 0) for kind in ("tumour", "normal"))
+    lost = tumour - corrected.get("tumour_in_mask_mm2", tumour)
+    painted = [f"{area(tumour)} tumour"] * bool(tumour) + [f"{area(normal)} normal"] * bool(normal)
+    if lost > _ROUNDING * tumour:
+        reasons = (
+            ["lesions that were rejected"] * bool(rejected)
+            + ["such as are too small"] * bool(small)
+            + ["what is excluded"] * bool(excluded)
+        )
+        painted[0] += f" (⚠ {area(lost)} of it is left out with {' or '.join(reasons) or 'its lesion'})"
     said = [f"Corrected as painted: {' and '.join(painted)}."] if painted else []
-    lost = corrected.get("tumour_mm2", 0) - corrected.get("tumour_in_mask_mm2", corrected.get("tumour_mm2", 0))
-    if lost > _ROUNDING * corrected.get("tumour_mm2", 0):
-        said.append(f"⚠ {area(lost)} of the painted tumour is not in it: it lies in lesions left out, or in what is excluded.")
     if facts.get("lesions") == 0:
         said.append("⚠ The mask is empty.")
     said += [f"Left out: {' and '.join(parts)}."] if parts else []

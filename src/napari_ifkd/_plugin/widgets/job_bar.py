@@ -92,8 +92,8 @@ class JobBar(QWidget):
             self._room = job.alive, self.line.width(), named
             keep_room(self.line, ["\n".join("x" * (_LINES + named))] if job.alive else [])
         accepted = self.session.accepted if self.session.run == job.out else None
-        told = job_line(job, accepted) if self._is_here(job) else "Done, on another slide."
-        self.line.setText(f"{job.out.name}\n{told}" if named and told else told)
+        told = job_line(job, accepted) if self._is_here(job) else f"{job.out.name} is done, on another slide."
+        self.line.setText(f"{job.out.name}\n{told}" if named and told and self._is_here(job) else told)
         self.line.setVisible(bool(self.line.text()))
         self.line.setToolTip(in_window(job.message) if job.state == "done" else "")
         notice = self.session.notice

@@ -138,8 +138,8 @@ def area(mm2: float) -> str:
 def lapsed(places: int) -> str:
     """Say that verdicts hold no more at this threshold, or on this prediction."""
     if places == 1:
-        return "1 verdict does not count at this threshold: its lesion is gone here, or part of a much larger one."
-    return f"{places} verdicts do not count at this threshold: their lesions are gone here, or part of a much larger one."
+        return "1 verdict does not count on this mask: its lesion is gone here, or part of a much larger one."
+    return f"{places} verdicts do not count on this mask: their lesions are gone here, or part of a much larger one."
 
 
 def row(*parts: QWidget, stretch: Sequence[int] = ()) -> QWidget:

@@ -115,6 +115,7 @@ class ReviewDock(Dock):
         candidate = self.session.shown
         try:
             if candidate is not None:
+                self.bench.require_written()  # else who accepts thinks that it counts
                 self.session.accept(candidate)
         except (InputError, OSError) as error:
             self.say_error(error)
