@@ -507,6 +507,7 @@ def test_rounds_on_another_slide_stay_while_a_run_is_at_work(drawn_slide: Path, 
     session.apply(RoundDone(0, None))
     session.apply(RunDone(0, "the only one"))
     assert (session.run, session.accepted, session.threshold) == (first.path, accepted, 0.8)  # all that is of the other slide
+    assert session.accepted_of(session.shown) == accepted
     session.take_run(RunStory.read(first.path))  # opened once more
     session.activate(second)
     assert (session.run, len(session.rounds), session.accepted) == (tmp_path / "second", 1, None)
@@ -514,6 +515,25 @@ def test_rounds_on_another_slide_stay_while_a_run_is_at_work(drawn_slide: Path, 
     assert (session.run, session.accepted) == (first.path, accepted)
     session.forget_run(first.path)
     assert session.here() == ()
+
+
+def test_the_other_slide_of_a_run_shows_the_round_that_is_recommended(
+    drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None]
+) -> None:
+    session, other = Session(), tmp_path / "other.tif"
+    other.write_bytes(drawn_slide.read_bytes())
+    second, slide = session.open(other), session.open(drawn_slide)
+    run = with_teacher(tmp_path / "run", drawn_slide)
+    session.begin("distill", run.path)
+    for index in (0, 1):
+        for each in (slide, second):
+            write_map(run.map_path(index, each.path), each)
+            session.apply(MapReady(index, each.name, run.map_path(index, each.path).relative_to(run.path).as_posix()))
+        session.apply(RoundDone(index, None))
+    session.apply(RunDone(0, "the teacher stays"))
+    session.activate(second)
+    assert session.shown is not None
+    assert (session.shown.slide, session.shown.round) == (second.name, 0)
 
 
 def test_it_needs_neither_qt_nor_napari_nor_torch() -> None:

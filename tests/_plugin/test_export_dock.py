@@ -278,3 +278,17 @@ def test_what_is_not_in_the_files_is_said(tmp_path: Path) -> None:
     assert _of_person([file]) == ["Corrected as painted: 0.02 mm² tumour.", "⚠ The mask is empty."]
     file.write_text(json.dumps({}))
     assert _of_person([file]) == []
+
+
+def test_whether_it_is_what_was_accepted_is_said(window: Any, reviewed: Any, tmp_path: Path) -> None:
+    session, what = window.session, window.docks["Export"].what
+    former = session.shown.run
+    assert "Nothing is accepted of it yet." in what.text()
+    session.accept(session.shown)
+    assert "accepted" not in what.text().lower()
+    session.look(threshold=0.3)
+    assert "Accepted is another: round 1 at 0.5." in what.text()
+    shutil.copytree(former, tmp_path / "later", ignore=shutil.ignore_patterns("accepted.json"))
+    window.bench.open(tmp_path / "later")
+    window.wait(lambda: session.shown.run == tmp_path / "later")
+    assert f"Nothing is accepted of it yet; of {former.name} round 1 is, at 0.5." in what.text()

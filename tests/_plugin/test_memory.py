@@ -463,6 +463,8 @@ def test_runs_of_a_slide_come_back_and_stay_while_one_of_another_is_at_work(
     later.bench.open(drawn_slide)
     later.wait(lambda: memory._slide is session.slide)
     assert (session.run, session.shown.run, session.shown.round, session.threshold) == (run.path, run.path, 0, 0.3)
+    known = later.docks["Distill"].known
+    later.wait(lambda: known.text() == "")  # of the run at work it was told on its slide
     session.apply(RunDone(0, "the teacher"))
     assert (session.run, session.shown.round, session.threshold) == (run.path, 0, 0.3)  # nothing changes under the eyes
 

@@ -869,6 +869,9 @@ def test_the_brush_is_in_the_hand_again_when_one_comes_back_to_what_is_painted(w
     window.wait(lambda: correct.layer() is not None)
     correct.layer().paint((30, 40), 2)
     assert "write back what is painted" in correct.undo.toolTip()
+    window.click("Review", reviewed.accept)  # who accepts now would think that it counts
+    assert "is not written back" in reviewed.trouble.notice.text()
+    assert session.accepted is None
     shutil.copy(slide.path, tmp_path / "other.tif")
     window.bench.open(tmp_path / "other.tif")
     window.wait(lambda: "still open on" in correct.what.text())
