@@ -164,7 +164,7 @@ def test_a_run_survives_its_window_and_is_followed_by_the_next(
     frame.close()
     assert frame.isVisible()
     assert len(told) == 1
-    assert told[0].startswith("A run is at work: when this window closes, it goes on without it.")
+    assert told[0].startswith(f"{orphan.name} is at work: when this window closes, it goes on without it.")
 
     def stay() -> None:
         question = frame.findChild(ConfirmCloseDialog)

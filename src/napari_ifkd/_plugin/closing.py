@@ -68,8 +68,8 @@ class CloseWatch(QObject):
         (run, painted), job = self._news, self.runner.session.job
         words = [f"What is painted on {painted} is not written back, and is lost. Review, Correct, Write back keeps it."] if painted else []
         if run is not None and job is not None:
-            waits = job.state in ("pausing", "paused")
-            words.append(f"A run is at work: when this window closes, it {'stays paused' if waits else 'goes on'} without it.\n{_FOLLOW}")
+            goes = "stays paused" if job.state in ("pausing", "paused") else "goes on"
+            words.append(f"{run.name} is at work: when this window closes, it {goes} without it.\n{_FOLLOW}")
         return "\n\n".join(words)
 
     def _tell_in(self, question: QDialog) -> None:

@@ -155,7 +155,7 @@ class DistillDock(Dock):
             known = [f"{known} of {run}{f' ({slide})' if several else ''}" for slide, run, known in told if known]
             # points that were drawn on one slide
             alone = several and any(known_of(RunFolder(run), slide, [slide.name]) != told[at][2] for at, (slide, run) in enumerate(judged))
-            return [*known, "no points that were drawn on one slide: they judge that one"] if alone else known
+            return [*known, "not the points: drawn on one slide, they judge that one alone"] if alone else known
 
         def found(known: list[str]) -> None:
             if asked == self._looks:

@@ -38,7 +38,7 @@ class RunsDock(Dock):
         self.refresh = button("Refresh", "Look at the disk again", self.look)
         self.table = RunsTable()
         self.open = button("Open", "Show the slide and the rounds; a run at work is followed", self._open, main=True)
-        self.resume = button("Resume", "Go on from the last complete epoch or tile row", self._resume)
+        self.resume = button("Resume", "Go on from the last complete epoch or tile row, and look at its slide", self._resume)
         self.delete = button("Delete …", "Move the run to the trash", self._ask_delete)
         self.card = text("The run that is picked")
         self.progress = JobBar(self.bench, "predict", "distill", "train", warned=False, named=True)
