@@ -876,6 +876,9 @@ def test_the_brush_is_in_the_hand_again_when_one_comes_back_to_what_is_painted(w
     window.bench.open(tmp_path / "other.tif")
     window.wait(lambda: "still open on" in correct.what.text())
     assert layers.selection.active is not correct.layer()
+    window.bench.drawings.add("exclusion", session.slide, [("pen", shapely.box(0, 0, 100, 100))])
+    assert window.bench.drawings.excluded() is not None
+    assert window.bench.verdicts.mask(shown).excluded is None  # what is written back from here is of the first slide
     window.bench.look_at(slide)
     window.wait(lambda: layers.selection.active is correct.layer() and len(window.ours("corrections")) == 1)
     window.wait(lambda: layers.index(correct.layer()) > layers.index(window.ours("corrections")[0]))

@@ -65,6 +65,7 @@ def brought_layer(path: Path, slide: Slide | None) -> LayerData:
     if slide is None:
         raise InputError(path, "is drawn in pixels of a slide", "Open its slide first")
     regions = read_regions(path, slide)
+    options["metadata"][KEY]["left_out"] = regions.left_out
     factor = max(1.0, max(slide.shape_level0) / _LONGEST_PX)
     shape = max(1, round(slide.shape_level0[0] / factor)), max(1, round(slide.shape_level0[1] / factor))
     each = slide.shape_level0[0] / shape[0], slide.shape_level0[1] / shape[1]

@@ -12,7 +12,7 @@ from napari_ifkd.errors import AnnotationError
 
 from .layers import tag
 from .look import field_px
-from .widgets.parts import area
+from .words import area
 
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry

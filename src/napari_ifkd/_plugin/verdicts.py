@@ -149,7 +149,9 @@ class Verdicts(QObject):
 
     def mask(self, candidate: Candidate) -> Mask:
         """Return the mask of a prediction as it is looked at now."""
-        return Mask(candidate, self.session.threshold, self.session.sigma_px, self.drawings.excluded(), self._revision)
+        slide = next((slide for slide in self.session.slides if slide.name == candidate.slide), None)  # another may be looked at
+        excluded = None if slide is None else self.drawings.geometry("exclusion", slide)
+        return Mask(candidate, self.session.threshold, self.session.sigma_px, excluded, self._revision)
 
     def unused(self, candidate: Candidate) -> int:
         """Return how many places that were judged hold for no lesion of a prediction, as it is looked at now."""
@@ -277,9 +279,6 @@ class Verdicts(QObject):
             self._busy = False
             self._next()
 
-        def roughly() -> BaseGeometry | None:
-            return mask.rejected_before() if before is None else None
-
         def looked_at_first(gone: BaseGeometry | None) -> None:
             nonlocal rough
             if gone is not None:  # until its lesions are found: else what was rejected would be seen for a moment
@@ -288,7 +287,10 @@ class Verdicts(QObject):
             in_thread(work, done, over)
 
         self._busy = True
-        in_thread(roughly, looked_at_first, over)
+        if before is None:
+            in_thread(mask.rejected_before, looked_at_first, over)
+        else:
+            in_thread(work, done, over)
 
     def _forget(self) -> None:
         """Keep what is known of predictions that are there."""

@@ -46,7 +46,7 @@ class Verdict:
     outline: str = ""
 
 
-_SAME = 0.8  # share of a lesion inside one that was judged later, from which what was said later is said of it
+INSIDE = 0.8  # share of a lesion inside one that was judged later, from which what was said later is said of it
 _LONGEST = 120_000  # characters of an outline: Python reads tables with fields that are hardly longer
 _COLUMNS = tuple(field.name for field in fields(Verdict))
 
@@ -116,7 +116,7 @@ def standing(verdicts: Sequence[Verdict]) -> list[Verdict]:
     later, former = shapely.STRtree(places).query(judged, predicate="covers")
     later, former = later[later > former], former[later > former]
     common = shapely.area(shapely.intersection(judged[later], judged[former]))
-    void = set(former[common >= _SAME * shapely.area(judged[former])].tolist())
+    void = set(former[common >= INSIDE * shapely.area(judged[former])].tolist())
     return [verdict for at, verdict in enumerate(kept) if at not in void]
 
 

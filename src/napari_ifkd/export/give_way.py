@@ -55,18 +55,16 @@ def give_way(
     scale_y, scale_x = source.scale_yx
     step = corrections.scale_yx[0] / scale_y, corrections.scale_yx[1] / scale_x
 
-    def painted(region: BaseGeometry) -> tuple[tuple[int, int], NDArray[np.bool_], NDArray[np.bool_]]:
-        """Return where a window round a region lies, which of its px are inside, and which were painted since."""
+    def window(region: BaseGeometry) -> tuple[tuple[int, int], NDArray[np.bool_]]:
+        """Return where a window round a region lies, and which of its px were painted since."""
         x0, y0, x1, y1 = region.bounds
         top, left = int(y0 / step[0]) - 2, int(x0 / step[1]) - 2
-        window = top, left, int(y1 / step[0]) + 3 - top, int(x1 / step[1]) + 3 - left
-        new = (corrections.read(*window) == TUMOUR) & (before(*window) != TUMOUR)
-        inside = rasterize(region, new.shape, step, (top, left)) if new.any() else np.zeros_like(new)
-        return (top, left), inside, new
+        box = top, left, int(y1 / step[0]) + 3 - top, int(x1 / step[1]) + 3 - left
+        return (top, left), (corrections.read(*box) == TUMOUR) & (before(*box) != TUMOUR)
 
     def touched(region: BaseGeometry) -> bool:
-        _, inside, new = painted(region)
-        return bool((dilation(new) & inside).any())  # side by side they would be one lesion
+        corner, new = window(region)
+        return bool(new.any() and (dilation(new) & rasterize(region, new.shape, step, corner)).any())  # beside it is one with it
 
     def here(told: Sequence[Verdict]) -> list[Verdict]:
         return [verdict for verdict in told if verdict.slide == source.slide["name"]]
@@ -87,9 +85,9 @@ def give_way(
     accepted = shapely.union_all([lesion.polygon for lesion, word in zip(lesions, words, strict=True) if word == "accept"])
     rejected = shapely.union_all([*lost, *(region for verdict, region in outlined.items() if verdict not in left)])
     for part in shapely.get_parts(shapely.difference(rejected, accepted)):
-        (top, left_px), _, new = painted(part)
-        inside = rasterize(part, new.shape, step, (top, left_px))
-        corrections.paint(top, left_px, np.where(inside & ~new, NORMAL, LEAVE).astype(np.uint8))
+        corner, new = window(part)
+        inside = rasterize(part, new.shape, step, corner)
+        corrections.paint(*corner, np.where(inside & ~new, NORMAL, LEAVE).astype(np.uint8))
     return left, max(1, len(lost))
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import shapely
 
-from napari_ifkd.annotations.verdicts import read_verdicts
+from napari_ifkd.annotations.verdicts import INSIDE, read_verdicts
 
 from .corrected import corrected
 from .excluded import cleared
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 _GROWN = 2.0  # how much larger than what was judged a lesion may be
 _PART = 0.8  # share of a lesion below which what was judged was a part of it
-_INSIDE = 0.8  # share of a lesion inside what was judged from which it is a part of that
 
 
 def lesions_of(
@@ -120,10 +119,10 @@ def _parts(
     inside = set(map(tuple, tree.query(judged, predicate="covers").T.tolist()))  # quick, and all but a few
     one, other = tree.query(judged, predicate="intersects")
     rest = [pair for pair in zip(one.tolist(), other.tolist(), strict=True) if pair not in inside]
-    rest = [(place, lesion) for place, lesion in rest if _INSIDE * areas[lesion] <= shapely.area(judged[place])]
+    rest = [(place, lesion) for place, lesion in rest if INSIDE * areas[lesion] <= shapely.area(judged[place])]
     at, of = (np.array([pair[n] for pair in rest], int) for n in (0, 1))
     common = shapely.area(shapely.intersection(lesions[of], judged[at])).tolist()
-    inside |= {pair for pair, area in zip(rest, common, strict=True) if area >= _INSIDE * areas[pair[1]]}
+    inside |= {pair for pair, area in zip(rest, common, strict=True) if area >= INSIDE * areas[pair[1]]}
     for place, lesion in sorted(inside):
         yield lesion, kept[place]
 

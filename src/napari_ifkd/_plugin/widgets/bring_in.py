@@ -18,6 +18,7 @@ from napari_ifkd._plugin.layers import KEY, tag
 from napari_ifkd._plugin.settings import runs_folder
 from napari_ifkd._plugin.undo import Before
 from napari_ifkd._plugin.verdicts import gave_way
+from napari_ifkd._plugin.words import area
 from napari_ifkd.annotations import read_regions
 from napari_ifkd.annotations.images import is_image
 from napari_ifkd.annotations.told import provenance_in
@@ -27,7 +28,7 @@ from napari_ifkd.export.incoming import import_corrections, import_mask
 from napari_ifkd.runs.folder import RunFolder
 from napari_ifkd.runs.reference import ReferenceMask
 
-from .parts import area, button, row, text
+from .parts import button, row, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -163,7 +164,8 @@ class BringIn(QWidget):
                 path_of = run.corrections_path(slide.name)
                 said, lesions = bench.undos.act(path_of, lambda: bench.verdicts.paint_over(mask, path_of, paint))
                 return None, "<br>".join(filter(None, (said, gave_way(lesions)))), path
-            left_out = "" if is_image(path) else _left_out(read_regions(path, slide).left_out)
+            layer = brought_layer(path, slide)
+            left_out = _left_out(layer[1]["metadata"][KEY].get("left_out", 0))
             ours = kind in ("reference", "regions") and provenance_in(path) is not None
             if kind == "reference":  # read now: a bad file is told before a run begins
                 with ReferenceMask(path, slide):
@@ -177,14 +179,9 @@ class BringIn(QWidget):
                 if all(region.meaning == "other" for region in regions):
                     raise InputError(path, "has no region of a known class", "Classify its regions as Tumor, Normal or Exclusion")
                 note = "<br>This program made it: the rounds learn what a network said, as if a person had." if ours else ""
-                return (
-                    brought_layer(path, slide),
-                    f"The next distillation of this slide learns from it; it is a layer too.{note}{left_out}",
-                    drawn,
-                )
+                return layer, f"The next distillation of this slide learns from it; it is a layer too.{note}{left_out}", drawn
             chooses = "It chooses round and threshold of the next distillation of this slide; it is a layer too."
             chooses += "<br>This program made it: the rounds are held against what a network said." if ours else ""
-            layer = brought_layer(path, slide)
             if kind == "reference":
                 return layer, f"{chooses}{left_out}", path
             if not any(map(np.any, layer[0])):  # of its levels, or rows

@@ -10,13 +10,14 @@ from napari_ifkd._plugin import layers as made
 from napari_ifkd._plugin.look import field_px
 from napari_ifkd._plugin.palette import NORMAL, SAID_TUMOUR
 from napari_ifkd._plugin.verdicts import gave_way
+from napari_ifkd._plugin.words import area
 from napari_ifkd.annotations import Corrections
 from napari_ifkd.annotations.corrections import TUMOUR
 from napari_ifkd.errors import AnnotationError
 from napari_ifkd.runs.folder import RunFolder
 
 from .page import Page
-from .parts import allow, area, button, row, text
+from .parts import allow, button, row, text
 from .pen import dress
 
 if TYPE_CHECKING:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
+from napari_ifkd._plugin.words import area
 from napari_ifkd.errors import Cancelled
 from napari_ifkd.slides.artefacts import find_artefacts
 
-from .parts import area, button, row, text
+from .parts import button, row, text
 from .pen import PEN_HELP, Pen
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QProgressBar
 
 from napari_ifkd._plugin.settings import cache_folder
+from napari_ifkd._plugin.words import area
 from napari_ifkd.errors import Cancelled, ExportError, InputError
 from napari_ifkd.export import ExportOptions
 from napari_ifkd.files import read_json
@@ -25,7 +26,7 @@ from napari_ifkd.files import read_json
 from .bring_in import BringIn
 from .dock import Dock
 from .export_options import FormatChoice, OptionsForm
-from .parts import Fold, Notice, allow, area, button, heading, lapsed, row, text
+from .parts import Fold, Notice, allow, button, heading, lapsed, row, text
 
 if TYPE_CHECKING:
     from napari_ifkd.session_records import Candidate

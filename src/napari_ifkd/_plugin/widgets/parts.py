@@ -128,13 +128,6 @@ def acceptance(index: int, threshold: float, what: str = "") -> str:
     return f"Accept {what}{f'round {index}' if index else 'teacher'} at {threshold:.3g}"
 
 
-def area(mm2: float) -> str:
-    """Return an area in three digits, and in a unit that has no need of powers of ten."""
-    if 0 < mm2 < 1e-4:
-        return f"{1e6 * mm2:.3g} µm²"
-    return f"{mm2:.3g} mm²" if mm2 < 999.5 else f"{mm2:,.0f} mm²"
-
-
 def lapsed(places: int) -> str:
     """Say that verdicts hold no more at this threshold, or on this prediction."""
     if places == 1:

@@ -15,6 +15,7 @@ from napari_ifkd._plugin.region import shapes_told
 from napari_ifkd._plugin.sample_data import SAMPLE
 from napari_ifkd._plugin.settings import runs_folder
 from napari_ifkd._plugin.trouble import TROUBLE
+from napari_ifkd._plugin.words import area
 from napari_ifkd.errors import AnnotationError, InputError
 from napari_ifkd.slides.resolution import SAME_MPP
 
@@ -22,7 +23,7 @@ from .dock import Dock
 from .exclusions import Exclusions
 from .job_bar import job_line
 from .offer import Offer
-from .parts import Fold, Notice, allow, area, button, form, heading, offer, row, text
+from .parts import Fold, Notice, allow, button, form, heading, offer, row, text
 from .pen import PEN_HELP, Pen
 
 if TYPE_CHECKING:
@@ -228,10 +229,8 @@ class SlideDock(Dock):
             self.card.setText("No slide yet. Open one, drop one onto the window, or try <i>File, Open Sample</i>.")
             self.notice.say(None)
             return
-        from napari_ifkd.slides.tissue import BLACK  # takes OpenCV, which is long in coming
-
         self.card.setText(card(slide, tissue))
-        black = tissue is not None and tissue.reason == BLACK
+        black = _is_black(tissue)
         if slide.mpp is None and not black:
             self.notice.say("No usable resolution in this file: give it below before predicting.")
         elif tissue is not None and not tissue.found:
@@ -240,6 +239,15 @@ class SlideDock(Dock):
             self.notice.say(None)
         if self.outline.value:
             self.bench.layers.show_tissue(True)
+
+
+def _is_black(tissue: Tissue | None) -> bool:
+    """Return whether nothing was found because all of the image is black."""
+    if tissue is None or tissue.found:
+        return False
+    from napari_ifkd.slides.tissue import BLACK  # which takes OpenCV: by now whoever looked for tissue has brought it
+
+    return tissue.reason == BLACK
 
 
 def _told_apart(paths: Sequence[Path]) -> list[str]:
