@@ -450,10 +450,8 @@ def test_lesions_are_listed_sorted_and_judged(window: Any, reviewed: Any, tmp_pa
     assert on_screen().any()
     assert not (on_screen() & alone).any()  # what was rejected does not come back until they are found
     window.wait(lambda: lesions.model.rowCount() == 0)
-    assert lesions.list.isVisible()
     assert not window.ours("lesion")
-    window.click("Review", lesions.list)
-    window.wait(lambda: lesions.model.rowCount() == 2)
+    window.wait(lambda: lesions.model.rowCount() == 2)  # the list follows
     window.wait(lambda: window.bench.verdicts.settled)
     assert not window.ours("verdicts") or len(window.ours("verdicts")[0].data) <= 1
     session.look(threshold=0.5)
@@ -462,6 +460,38 @@ def test_lesions_are_listed_sorted_and_judged(window: Any, reviewed: Any, tmp_pa
     window.click("Review", count.start)
     window.wait(lambda: count.asking.isVisible())
     assert not any(marks.visible for marks in window.ours("verdicts"))  # who answers points sees no verdict
+
+
+def test_the_list_of_lesions_follows_what_is_looked_at(window: Any, reviewed: Any) -> None:
+    session, lesions = window.session, page(window, reviewed, "Lesions")
+    window.key("R")  # nothing is picked yet
+    assert lesions.list.isVisible()
+    window.key("J")
+    window.wait(lambda: lesions.model.rowCount() == 3)
+    assert not lesions.list.isVisible()
+    sizes = [lesions.model.lesion(at).area_mm2 for at in range(3)]
+    window.key("J")
+    window.key("J")
+    picked, seen = lesions.model.lesion(1), (window.viewer.camera.center, window.viewer.camera.zoom)
+    session.look(threshold=0.55)
+    assert lesions.table.isVisible()  # nothing jumps below the mouse while they are found again
+    assert lesions.steps.isVisible()
+    assert "Finding" in lesions.what.text()
+    window.wait(lambda: lesions.model.rowCount() == 3)
+    assert "at threshold 0.55" in lesions.what.text()
+    assert lesions.model.lesion(lesions._row()) == picked  # where one was, and the picture stays
+    assert (window.viewer.camera.center, window.viewer.camera.zoom) == seen
+    other = next(candidate for candidate in session.here() if candidate != session.shown)
+    session.show(other)
+    window.wait(lambda: lesions.model.rowCount() == 3 and other.label in lesions.what.text())
+    assert [lesions.model.lesion(at).area_mm2 for at in range(3)] != sizes
+    assert lesions._row() == -1  # its lesions are others
+    page(window, reviewed, "Compare")
+    session.look(threshold=0.7)
+    window.wait(lambda: window.bench.verdicts.settled)
+    assert lesions.model.rowCount() == 0  # nobody looks at it
+    page(window, reviewed, "Lesions")
+    window.wait(lambda: lesions.model.rowCount() == 2)
 
 
 def test_a_verdict_is_taken_back_by_saying_it_once_more(window: Any, reviewed: Any) -> None:
@@ -517,8 +547,6 @@ def test_a_verdict_on_a_larger_lesion_is_taken_back_as_a_whole(window: Any, revi
     window.key("A")
     window.wait(lambda: len(read_verdicts(path)) == 1)
     session.look(threshold=0.5)
-    window.wait(lambda: lesions.list.isVisible())
-    window.click("Review", lesions.list)
     window.wait(lambda: len(lesions.model.judged()) == 3)
     assert "3 judged. By 1 verdict on larger ones" in lesions.told.text()
     window.key("J")
@@ -695,6 +723,19 @@ def test_the_card_says_so_where_the_answers_fit_no_prediction(share: float, said
     assert ("Marking all tissue would score as well (F1 0.67)" in points_card(judgement, (0,), [])) == said
 
 
+@pytest.mark.parametrize("decides", [True, False])
+def test_the_card_tells_thresholds_only_where_the_points_decide(decides: bool) -> None:
+    from napari_ifkd._plugin.widgets.points_card import points_card
+    from napari_ifkd.evidence import Interval
+    from napari_ifkd.runs.judgement import Judgement, RoundFigures
+
+    near = Interval(0.5, 0.4, 0.6)
+    figures = RoundFigures(0, "the teacher", Interval(0.93, 0.2, 0.95), 0.9, 2.0, near, near, near)
+    card = points_card(Judgement("points", "points", (figures,), figures, True, decides, "So it is.", near, near), (0,), [])
+    assert ("0.93" in card) == decides
+    assert ("suits it best so far" in card) != decides
+
+
 def test_twenty_thousand_lesions_are_no_burden(window: Any, reviewed: Any) -> None:
     from napari_ifkd._plugin.widgets.lesion_table import Lesion
 
@@ -751,16 +792,25 @@ def test_painted_corrections_are_written_shown_and_taken_back(window: Any, revie
     page(window, reviewed, "Correct")
     spot = np.argwhere(np.asarray(shown.data) == 2).mean(0)
     assert np.allclose(shown.data_to_world(spot), layer.data_to_world((30, 40)), atol=np.max(shown.scale))
+    heights = [part.mapTo(correct, QPoint(0, 0)).y() for part in (correct.brushes, correct.write, correct.undo, correct.told)]
     window.click("Review", correct.begin)  # again: what was painted is there
     window.wait(lambda: correct.layer() is not None)
     assert np.asarray(correct.layer().data)[30, 40] == 2
+    window.wait(lambda: not np.asarray(shown.data).any())  # and not once more below it
+    assert [part.mapTo(correct, QPoint(0, 0)).y() for part in (correct.brushes, correct.write, correct.undo, correct.told)] == heights
+    assert "a field is open already" in correct.begin.toolTip()
     correct.layer().data[:] = 1
     window.click("Review", correct.discard)
     assert correct.layer() is None
+    window.wait(lambda: bool(np.asarray(shown.data).any()))
+    for part in (correct.tumour, correct.normal, correct.erase, correct.write, correct.discard):
+        assert not part.isEnabled()
+        assert "no field is open" in part.toolTip()
     assert Corrections.open(path).area_mm2() == area
     here = window.session.shown
     window.session.show(replace(here, run=here.run.parent / "another"))  # its corrections were not written
     assert not correct.undo.isEnabled()
+    assert "of another distillation" in correct.undo.toolTip()
     window.session.show(here)
     window.click("Review", correct.undo)
     window.wait(lambda: Corrections.open(path).is_empty)
@@ -1039,7 +1089,7 @@ def test_what_comes_while_a_field_is_open_stays_and_what_is_painted_is_not_forgo
     brought = Corrections.open(path).area_mm2(2)
     page(window, reviewed, "Correct")
     window.click("Review", correct.write)
-    window.wait(lambda: correct.layer() is None and correct.write.isHidden())
+    window.wait(lambda: correct.layer() is None and not correct.write.isEnabled())
     assert Corrections.open(path).area_mm2(2) > brought
     for left in (brought, 0.0):  # the painting, then what was brought in
         window.wait(correct.undo.isEnabled)

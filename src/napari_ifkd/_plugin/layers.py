@@ -155,8 +155,15 @@ def twin_layer(slide: Slide) -> LayerData:
     return data, {**options, "name": f"{slide.name} (right)", "metadata": {KEY: {"kind": "twin", "path": str(slide.path)}}}, kind
 
 
-def corrections_layer(corrections: Corrections, slide: Slide) -> LayerData:
-    """Return what a person corrected on a slide, thinned to at most 4096 px a side: 1 normal, 2 tumour."""
+def corrections_layer(corrections: Corrections, slide: Slide, painted: tuple[int, int, int, int] | None = None) -> LayerData:
+    """Return what a person corrected on a slide, thinned to at most 4096 px a side: 1 normal, 2 tumour.
+
+    Parameters
+    ----------
+    corrections : all of them
+    slide : which they are of
+    painted : row, column, height and width, px of the corrections, of the field that is painted on now: its own layer shows what is there
+    """
     step = max(1, -(-max(corrections.shape) // _MOST_SIDE_PX))
     height, width = (-(-n // step) for n in corrections.shape)
     values = np.zeros((height, width), np.uint8)
@@ -164,6 +171,9 @@ def corrections_layer(corrections: Corrections, slide: Slide) -> LayerData:
         top, left = -(-y // step), -(-x // step)
         window = corrections.read(y, x, rows, columns)[top * step - y :: step, left * step - x :: step]
         values[top : top + window.shape[0], left : left + window.shape[1]] = window
+    if painted is not None:
+        y, x, rows, columns = painted
+        values[-(-y // step) : -(-(y + rows) // step), -(-x // step) : -(-(x + columns) // step)] = 0
     options = {
         "name": f"Corrections · {slide.name}",
         "metadata": {KEY: {"kind": "corrections", "path": str(corrections.path)}},

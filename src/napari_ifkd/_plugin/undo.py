@@ -57,6 +57,10 @@ class Undos:
         """Return whether an act on these corrections can be taken back."""
         return _last(self._done, path) is not None
 
+    def any_of_another_run(self, path: Path) -> bool:
+        """Return whether an act on the corrections of the same slide in another run can be taken back."""
+        return any(act.path.name == path.name and act.path != path for act in self._done)
+
     def any_taken_back(self, path: Path) -> bool:
         """Return whether an act on these corrections that was taken back can be done again."""
         return _last(self._taken_back, path) is not None

@@ -17,7 +17,7 @@ from napari_ifkd.errors import AnnotationError
 from napari_ifkd.runs.folder import RunFolder
 
 from .page import Page
-from .parts import allow, button, row, text
+from .parts import allow, button, emphasise, row, text
 from .pen import dress
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _MOST_PX = 4096  # of a side that is painted at once
 _BRUSH_PX = 24
 _KIND = "correcting"
 _HELP = (
-    "Paint over what is wrong, as <i>Tumour</i> or <i>Normal</i>; <i>Take back</i> rubs out. "
+    "Paint over what is wrong, as <b>Tumour</b> or <b>Normal</b>; <b>Take back</b> rubs out. "
     "Brush size, undo (Ctrl+Z) and colours are napari's own."
 )
 
@@ -52,7 +52,7 @@ class CorrectPage(Page):
         super().__init__(dock)
         self._busy, self._elsewhere = False, False  # whether something is written; whether painting is open on another slide
         self._news: tuple[Path | None, str] = (None, "")  # what else the last write did, and where
-        self.what = text("What is corrected, and where")
+        self.what = text("What is corrected, and where", lines=4)
         self.begin = button("Correct this field", "Make a labels layer of the visible field, and choose napari's brush", self._begin)
         self.tumour = button("Tumour", "Paint label 2: this is tumour", lambda: self._pick(2))
         self.normal = button("Normal", "Paint label 1: this is no tumour", lambda: self._pick(1))
@@ -242,12 +242,11 @@ class CorrectPage(Page):
 
     def _show(self) -> None:
         shown, slide, painted_on = self._session.shown, self._session.slide, self._dock.bench.painted_on
-        self._buttons()
         elsewhere = painted_on is not None and (slide is None or painted_on[0].path != slide.path)
         if self._elsewhere and not elsewhere and (layer := self.layer()) is not None:  # back: the brush is in the hand again
             self._viewer.layers.selection.active = layer
         self._elsewhere = elsewhere
-        self.brushes.setEnabled(not elsewhere)
+        self._buttons()
         if painted_on is not None and elsewhere:
             self.what.setText(f"Painting is still open on <b>{painted_on[0].name}</b>: write it back, or discard it.")
         if shown is None or slide is None:
@@ -264,33 +263,46 @@ class CorrectPage(Page):
 
     def _buttons(self) -> None:
         painting, idle = self.layer() is not None, not self._busy
-        for part in (self.brushes, self.write, self.discard):
-            part.setVisible(painting)
-        self.begin.setVisible(not painting)
-        self.write.setEnabled(painting and idle and self._dock.bench.painted_on is not None)
-        self.begin.setEnabled(self._session.shown is not None and not painting and idle)
+        closed = "" if painting else "no field is open to be painted on; Correct this field opens one"
+        for brush in (self.tumour, self.normal, self.erase):
+            allow(brush, closed or ("what is painted is of another slide" if self._elsewhere else ""))
+        busy = "" if idle else "something is being read or written"
+        allow(self.write, closed or busy or ("" if self._dock.bench.painted_on is not None else "it is not known what was painted on"))
+        allow(self.discard, closed)
+        emphasise(self.begin, not painting)
+        nothing = "" if self._session.shown is not None else "there is no prediction to correct"
+        allow(self.begin, nothing or ("a field is open already: write it back, or discard it" if painting else busy))
         path = self._path()
         undos, may = self._dock.bench.undos, not painting and idle
-        open_one = "" if may else "write back what is painted, or discard it" if painting else "something is being read or written"
+        open_one = "" if may else "write back what is painted, or discard it" if painting else busy
         known = path is not None and undos.any_of(path), path is not None and undos.any_taken_back(path)
-        allow(
-            self.undo,
-            open_one or ("" if known[0] else "nothing was written here since napari was opened; Take back rubs out what was before"),
-        )
+        none = "nothing was written here since napari was opened; Take back rubs out what was before"
+        if path is not None and undos.any_of_another_run(path):
+            none = "what was written on this slide is of another distillation: look at a round of that one"
+        allow(self.undo, open_one or ("" if known[0] else none))
         allow(self.redo, open_one or ("" if known[1] else "nothing was taken back"))
+
+    def _field(self, path: Path) -> tuple[int, int, int, int] | None:
+        """Return row, column, height and width of the field that is painted on, px of the corrections at a path; None where none is."""
+        layer, opened = self.layer(), self._dock.bench.painted_on
+        if layer is None or opened is None or made.tag(layer)["path"] != str(path):
+            return None
+        height, width = layer.data.shape
+        return opened[2], opened[3], int(height), int(width)
 
     def _refresh(self, slide: Slide, path: Path) -> None:
         """Show all corrections of a slide, small, and tell their areas."""
+        painted = self._field(path)
 
         def work() -> tuple[Any, float, float] | None:
             if not path.is_dir():
                 return None
             corrections = Corrections.open(path)
             tumour, normal = corrections.area_mm2(TUMOUR), corrections.area_mm2(1)
-            return (made.corrections_layer(corrections, slide), tumour, normal) if tumour or normal else None
+            return (made.corrections_layer(corrections, slide, painted), tumour, normal) if tumour or normal else None
 
         def found(read: tuple[Any, float, float] | None) -> None:
-            if self._session.slide is not slide:
+            if self._session.slide is not slide or painted != self._field(path):  # then they are looked for anew
                 return
             layers = list(self._dock.bench.layers.ours("corrections"))
             if read is None:
@@ -313,8 +325,8 @@ class CorrectPage(Page):
                     active = self._viewer.layers.selection.active
                     self._viewer.add_labels(data, **options)
                     self._viewer.layers.selection.active = active
-                    if (painted := self.layer()) is not None:  # what is painted now lies above what was
-                        self._viewer.layers.move(self._viewer.layers.index(painted), len(self._viewer.layers))
+                    if (brush := self.layer()) is not None:  # what is painted now lies above what was
+                        self._viewer.layers.move(self._viewer.layers.index(brush), len(self._viewer.layers))
             self._buttons()
 
         self._dock.in_thread(work, found)

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 AT_WORK = "a run is at work; wait for it, or cancel it"
 _WIDTH = 322  # the names of six tabs
 _FIELDS = (QAbstractSpinBox, QComboBox, QAbstractSlider)
+_AS_HIGH = "QPushButton:disabled {padding: 3px;}"  # napari gives what is grey a border, and with it 2 px that move all below
 _TELLS, _REFUSED, _TYPED = "tells its range", "refused a key", "typed"  # properties of a field for numbers
 
 
@@ -105,6 +106,7 @@ class Dock(QScrollArea):
         self.destroyed.connect(self.bench.docks.closed)
         self._connections: list[tuple[Any, Callable[..., Any]]] = []
         self.destroyed.connect(partial(_deafen, self._connections))  # a window that goes closes no docks
+        self.setStyleSheet(_AS_HIGH)
         self.setAcceptDrops(True)
         self.setWidgetResizable(True)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)

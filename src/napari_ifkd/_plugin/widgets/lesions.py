@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import shapely
 from qtpy.compat import isalive
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QLabel, QTableView
 
 from napari_ifkd._plugin import layers as made
@@ -43,6 +43,7 @@ _MARK_PX = 44
 _EDGE = 0.006  # width of the outline, of what is seen across
 _ROOM = 2.5  # how much more than the lesion is to be seen
 _LEAST_UM = 120.0
+_SETTLED_MS = 300  # a threshold that moves is waited for
 _OVERSHOT_S = 0.5  # who judges fast presses once more at the end of the list, and takes nothing back
 
 
@@ -79,13 +80,25 @@ class LesionsPage(Page):
         self._outlines: dict[Lesion, Outline] = {}  # px of the map
         self._unused = 0  # places judged on another mask that hold for none of these lesions
         self._busy = False  # whether lesions are looked for
+        self._asked = False  # whether the list was asked for: from then on it follows what is looked at
+        self._still = False  # whether a lesion is picked without a jump to it
+        self._kept: tuple[float, float] | None = None  # place of the lesion that was picked before the list was made anew, px of level 0
+        self._again = QTimer(self)
+        self._again.setSingleShot(True)
+        self._again.setInterval(_SETTLED_MS)
+        self._again.timeout.connect(self._find)
         self._unwritten: list[_Said] = []
         self._writing = False
         self._at_end: tuple[Lesion, float] | None = None  # what was judged just now and has none after it, and when
         self._stale = False  # whether a verdict was taken back, and what was said of the others is not known yet
         self._news = ""  # what became of the verdict that was taken back last
         self.what = text("Whose lesions these are")
-        self.list = button("List lesions", "Find the lesions of the prediction looked at, at its present threshold", self._list, main=True)
+        self.list = button(
+            "List lesions (J)",
+            "Find the lesions of the prediction looked at; the list follows its threshold, and what else is looked at. Key J",
+            self._list,
+            main=True,
+        )
         self.least = spin(
             0.0, 1e3, 0.001, 5, 0.0, "List no smaller lesions; the mask and exports keep them (Export dock, Options)", "list all"
         )
@@ -129,7 +142,7 @@ class LesionsPage(Page):
             "A": lambda: self._judge("accept"),
             "R": lambda: self._judge("reject"),
         }
-        self.keys = {key: shortcut(self.steps, key, act) for key, act in acts.items()}
+        self.keys = {key: shortcut(self, key, act) for key, act in acts.items()}
         for key in ("A", "R"):  # held, it would take back what it just said
             self.keys[key].setAutoRepeat(False)
         self.least.valueChanged.connect(self._leave_small_out)
@@ -140,13 +153,16 @@ class LesionsPage(Page):
     # --- finding
 
     def _list(self) -> None:
+        if self._session.shown is None or self._asked:
+            return
         self._session.set_compare("off")  # it is this mask that is judged
+        self._asked = True
         self._find()
 
     def _find(self) -> None:
         """Find the lesions of the prediction that is looked at."""
         shown, verdicts = self._session.shown, self._dock.bench.verdicts
-        if shown is None:
+        if shown is None or self._busy:  # what is found meanwhile may be of another mask: then it is looked for again
             return
         mask = verdicts.mask(shown)
 
@@ -163,7 +179,8 @@ class LesionsPage(Page):
                 self._news = f" By {said} verdict{'s' * (said > 1)} on larger ones: the parts are judged with them." if parts else ""
                 self._outlines = dict(zip(lesions, outlines, strict=True))
                 self.model.show(lesions, words)
-                self.table.sortByColumn(0, Qt.SortOrder.DescendingOrder)
+                self._sort()
+                self._pick_again()
             self._show()
 
         self._busy = True
@@ -171,23 +188,41 @@ class LesionsPage(Page):
         self._dock.in_thread(work, listed, self._failed)
 
     def _failed(self, error: Exception) -> None:
-        self._busy = False
+        self._busy = self._asked = False
         self._show()
         self._dock.say_error(error)
 
     # --- going and judging
 
     def _leave_small_out(self, mm2: float) -> None:
-        head = self.table.horizontalHeader()
-        assert head is not None
         self.model.leave_out(mm2)
-        self.table.sortByColumn(head.sortIndicatorSection(), head.sortIndicatorOrder())
+        self._sort()
         self._show()
 
+    def _sort(self) -> None:
+        """Sort the list as its head says."""
+        head = self.table.horizontalHeader()
+        assert head is not None
+        self.table.sortByColumn(head.sortIndicatorSection(), head.sortIndicatorOrder())
+
+    def _pick_again(self) -> None:
+        """Pick the lesion at the place of the one that was picked before, where there is one, without a jump to it."""
+        place, self._kept = self._kept, None
+        at = None if place is None else next((at for at in range(self.model.rowCount()) if self._holds(at, *place)), None)
+        if at is not None:
+            self._still = True
+            self.table.selectRow(at)
+            self._still = False
+
+    def _holds(self, at: int, x: float, y: float) -> bool:
+        assert self._of is not None
+        scale_y, scale_x = self._of.of.found.scale_yx
+        return bool(self._outlines[self.model.lesion(at)].polygon.contains(shapely.Point(x / scale_x, y / scale_y)))
+
     def showEvent(self, event: Any) -> None:
-        """Outline the lesion that is picked."""
+        """List what is looked at by now, and outline the lesion that is picked."""
         super().showEvent(event)
-        self._outline()
+        self._show()
 
     def hideEvent(self, event: Any) -> None:
         """Take the outline away: who looks at something else has no use for it."""
@@ -201,13 +236,16 @@ class LesionsPage(Page):
         count = self.model.rowCount()
         if count:
             self.table.selectRow(max(0, min(count - 1, self._row() + by)))
+        elif not self._asked:
+            self._list()
 
     def _go(self, at: int) -> None:
         slide = self._session.slide
         if slide is None or not 0 <= at < self.model.rowCount():
             return
-        left, top, right, bottom = self.model.lesion(at).box
-        go_to(slide, self._viewer, (left + right) / 2, (top + bottom) / 2, self._across(self.model.lesion(at)))
+        if not self._still:
+            left, top, right, bottom = self.model.lesion(at).box
+            go_to(slide, self._viewer, (left + right) / 2, (top + bottom) / 2, self._across(self.model.lesion(at)))
         self._show()
 
     def _across(self, lesion: Lesion) -> float:
@@ -293,26 +331,23 @@ class LesionsPage(Page):
         session = self._session
         now = None if session.shown is None else self._dock.bench.verdicts.mask(session.shown)
         if self._of is not None and now != self._of:  # another mask: its lesions are others
-            of, again = self._of, False
-            if now is not None:  # whether only what is excluded, or corrected, is other
-                again = replace(now, excluded=of.excluded, revision=of.revision) == of and not self._busy
+            if now is not None and now.of == self._of.of and 0 <= self._row() < self.model.rowCount():
+                self._kept = self.model.lesion(self._row()).x, self.model.lesion(self._row()).y
             self._of = None
             self.model.show([], [])
-            if again:
-                self._find()
-                return
+        if self._asked and self._of is None and now is not None and not self._busy and self.isVisible():
+            self._again.start()
+        listed = self._of is not None or (self._asked and now is not None)
         count, judged = self.model.rowCount(), self.model.judged()
         self.list.setEnabled(session.shown is not None and not self._busy)
-        self.list.setVisible(self._of is None)
-        self.table.setVisible(self._of is not None)
-        self.smallest.setVisible(self._of is not None)
-        self.steps.setVisible(self._of is not None)
-        self.told.setVisible(self._of is not None)
+        self.list.setVisible(not listed)
+        for part in (self.table, self.smallest, self.steps, self.told):
+            part.setVisible(listed)
         for part in (self.accept, self.reject):
             part.setEnabled(0 <= self._row() < count)
         if session.shown is None:
             self.what.setText("No prediction on this slide yet." if session.slide is not None else "Open a slide first.")
-        elif self._busy and self._of is None:
+        elif listed and self._of is None:
             self.what.setText("Finding the lesions …")
         elif self._of is None:
             self.what.setText(f"The lesions of <b>{session.shown.label}</b> at threshold {session.threshold:.3g}, one by one.")

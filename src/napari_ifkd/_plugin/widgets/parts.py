@@ -40,6 +40,7 @@ def heading(text: str) -> QLabel:
 
 
 _PADDING = 10  # above and below a label, in napari's style
+_LARGER = 2  # a line of it than of the font there is before it has that style, px
 
 
 def text(tooltip: str = "", *, lines: int = 0) -> QLabel:
@@ -47,7 +48,7 @@ def text(tooltip: str = "", *, lines: int = 0) -> QLabel:
     label = QLabel()
     label.setAlignment(Qt.AlignmentFlag.AlignTop)
     if lines:
-        label.setMinimumHeight(lines * (label.fontMetrics().lineSpacing() + 1) + _PADDING)
+        label.setMinimumHeight(lines * (label.fontMetrics().lineSpacing() + _LARGER) + _PADDING)
     label.setWordWrap(True)
     label.setTextFormat(Qt.TextFormat.RichText)
     label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
@@ -109,9 +110,9 @@ def emphasise(made: QPushButton, main: bool) -> None:
     """Fill a button with colour, as the one to press next, or let it look like any other."""
     filled = (
         f"QPushButton {{background: {ACTION}; color: white; font-weight: bold; padding: 5px;}}"
-        "QPushButton:disabled {background: rgba(128, 128, 128, 70); color: rgba(128, 128, 128, 255);}"
+        "QPushButton:disabled {background: rgba(128, 128, 128, 70); color: rgba(128, 128, 128, 255); padding: 4px;}"
     )
-    style = filled if main else "QPushButton {padding: 5px;}"  # as high as the other
+    style = filled if main else "QPushButton {padding: 5px;} QPushButton:disabled {padding: 4px;}"  # as high as the other
     if made.styleSheet() != style:  # a style sheet costs time
         made.setStyleSheet(style)
 

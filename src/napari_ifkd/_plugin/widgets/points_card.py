@@ -33,7 +33,7 @@ def points_card(judgement: Judgement | None, pair: tuple[int, ...], notes: list[
         ("F1", *(_interval(f.f1) for f in shown)),
         ("Precision", *(_interval(f.precision) for f in shown)),
         ("Recall", *(_interval(f.recall) for f in shown)),
-        ("Threshold", *(f"{f.threshold.value:.3g}" for f in shown)),
+        *([("Threshold", *(f"{f.threshold.value:.3g}" for f in shown))] if judgement.decides else []),  # else nobody should take one
         ("mm²", *(_area(f) for f in shown)),
     ]
     table = "".join("<tr>" + "".join(f"<td style='padding-right:7px'>{cell}</td>" for cell in line) + "</tr>" for line in rows)
@@ -47,9 +47,8 @@ def points_card(judgement: Judgement | None, pair: tuple[int, ...], notes: list[
         said += [
             f"<span style='color:#E69F00'>⚠</span> {note}" for note in (_no_better(judgement), _loose(judgement), _off(judgement)) if note
         ]
-    return "<br>".join(
-        [f"{head}, by {by}.<br>{judgement.reason}", *said, f"<table>{table}</table>In small figures: 95 % intervals.{truly}"]
-    )
+    note = f"{'' if judgement.decides else 'Each at the threshold that suits it best so far. '}In small figures: 95 % intervals."
+    return "<br>".join([f"{head}, by {by}.<br>{judgement.reason}", *said, f"<table>{table}</table>{note}{truly}"])
 
 
 def _no_better(judgement: Judgement) -> str:

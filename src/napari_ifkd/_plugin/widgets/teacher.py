@@ -193,12 +193,19 @@ class TeacherDock(Dock):
         self.bench.predict(Config())
 
     def _show_job(self) -> None:
-        allow(self.predict, self.lacking() or lacking_shape(self.session.region, self.session.slide, self.bench.viewer))
+        allow(self.predict, self._why_not())
         allow(self.preview, self.lacking(idle=False))
         self.progress.update_job()
+        self._show_preview()
+
+    def _why_not(self) -> str:
+        return self.lacking() or lacking_shape(self.session.region, self.session.slide, self.bench.viewer)
 
     def _show_preview(self) -> None:
-        self.previewed.setText(self.bench.previewer.state or _PREVIEW)
+        why_not, job = self._why_not(), self.session.job
+        at_work = job is not None and job.alive and job.act == "predict"  # whose progress stands below
+        told = "" if not why_not or at_work else f"Predict waits: {why_not}."
+        self.previewed.setText(self.bench.previewer.state or told or _PREVIEW)
 
     # --- how it looks
 
