@@ -17,7 +17,7 @@ KEYS: dict[str, dict[str, str]] = {
         "B Backspace": "Back to the place before",
     },
     "Review, Lesions": {
-        "J": "The next lesion",
+        "J": "The next lesion; lists them first",
         "K": "The lesion before",
         "A": "Accept it; once more takes that back",
         "R": "Reject it; once more takes that back",
