@@ -129,6 +129,11 @@ def test_too_few_points_are_told_and_do_not_decide(run: RunFolder, drawn_slide: 
     assert end.reason.startswith("By the cautious rule: ")
     assert other.accepted is None
     assert any("6 points that can judge are too few" in e.message for e in events if isinstance(e, Warned))
+    first, *others = read_points(run.points)
+    write_points(run.points, [replace(first, answer="unsure"), *others])  # else who answered all misses one
+    judgement, _ = _judgement(run, drawn_slide)
+    assert judgement is not None
+    assert judgement.reason == "5 points that can judge (1 unsure besides) are too few to decide; from 10 on they do."
 
 
 def test_points_that_taught_do_not_judge(run: RunFolder, drawn_slide: Path) -> None:

@@ -71,6 +71,7 @@ class PointEvidence:
     def __init__(self, folder: RunFolder, slides: Sequence[Slide], config: Config) -> None:
         self.folder, self.config = folder, config
         self.notes: list[str] = []
+        self._unsure = 0  # answers that say so
         self.rounds = [index for index in folder.rounds() if all(slide.name in folder.maps(index) for slide in slides)]
         self.slides = list(slides)
         self._said: dict[int, NDArray[np.float32]] = {}  # of each round, at the places that were drawn
@@ -99,7 +100,9 @@ class PointEvidence:
         if not self.folder.points.is_file() or not self.rounds:
             return []
         points = read_points(self.folder.points)
-        own = [point for slide in self.slides for point in points_on(points, slide) if point.answer != "unsure"]
+        there = [point for slide in self.slides for point in points_on(points, slide)]
+        own = [point for point in there if point.answer != "unsure"]
+        self._unsure = len(there) - len(own)
         if self.config.rounds.points_as_labels and own:
             self.notes.append("The points taught the students (rounds.points_as_labels), so they cannot judge them: they do not decide.")
             return []
@@ -127,7 +130,7 @@ class PointEvidence:
         points = self.answered()
         if not points or not self.places:
             return None
-        few = f"{len(points)} points that can judge are too few to decide; from {ENOUGH} on they do." if len(points) < ENOUGH else ""
+        few = self._too_few(len(points)) if len(points) < ENOUGH else ""
         found = estimate(self.frame, self._answers(points))
         judgement = judge("points", self.rounds, self.frame, found, self.config.inference.threshold, self.area_um2, few)
         if few or not _marks_all(judgement):
@@ -135,6 +138,11 @@ class PointEvidence:
         best = f"{judgement.chosen.name} at {judgement.chosen.threshold.value:g}, marks {judgement.chosen.marked:.0%} of it"
         none = f"No better than marking all tissue as tumour: the best, {best}. Answer more points, or take another teacher."
         return replace(judgement, decides=False, reason=none)
+
+    def _too_few(self, judging: int) -> str:
+        unsure = f" ({self._unsure} unsure besides)" if self._unsure else ""
+        points = f"{judging} points that can judge{unsure} are" if judging > 1 else f"1 point that can judge{unsure} is"
+        return f"{points} too few to decide; from {ENOUGH} on they do."
 
     def proposals(self, count: int) -> list[Point]:
         """Return the next places to ask about, as points without an answer; none where the slides hold no tissue.
