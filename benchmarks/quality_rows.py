@@ -25,6 +25,10 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
 """What was tried beyond the paper: name -> (what it is, settings over those of `fusion-robust`)."""
 
 
+NOISY = {"stain": 0.5, "paste": 0.5}
+"""A stronger disturbance of stage 1."""
+
+
 @dataclass(frozen=True)
 class Row:
     """A method.
@@ -92,6 +96,7 @@ ROWS: tuple[Row, ...] = (
     _stage1("const-dice", "stage 1, the paper's loss", 1, loss="const-dice"),
     _stage1("topk-bce", "stage 1, our default", 1, loss="topk-bce"),
     _stage1("topk-bce-longer", "stage 1, our default, the steps of three rounds longer", 6, rounds=ROUNDS, loss="topk-bce"),
+    _stage1("topk-bce-noisy", "stage 1, our default, staining varied by 0.5, normal boxes pasted", 6, loss="topk-bce", noise=NOISY),
     _stage1("gm-bce", "stage 1, generalised mean", 6, loss="gm-bce"),
     _stage1("cam", "class activation maps", 7, method="cam"),
     _stage1("oaa", "activation maps accumulated over epochs", 7, method="oaa"),
