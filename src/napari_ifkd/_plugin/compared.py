@@ -41,7 +41,7 @@ def file_candidate(path: Path, slide: Slide, folder: Path, mpp: float, threshold
         If it cannot be read, or does not fit the slide.
     """
     config = Config().replaced(**{"tiles.mpp": mpp, "inference.tissue_only": False})  # all of what it marks, also on glass
-    out = folder / f"{path.name}-on-{slide.name}-{path.stat().st_mtime_ns:x}-{mpp:g}-2" / "map.zarr"  # 2: knows whether it is drawn
+    out = folder / f"{path.name}-on-{slide.name}-{path.stat().st_mtime_ns:x}-{mpp:g}-3" / "map.zarr"  # 3: keeps areas
     if not out.exists():
         for _ in write_file_map(path, slide, out, config):
             pass
