@@ -169,6 +169,9 @@ class Window:
 
     def click(self, dock: str, widget: Any) -> None:
         """Bring a dock to the front and click a widget of it with the mouse."""
+        from qtpy.QtTest import QTest
+
+        QTest.qWait(1)  # a hand is slower than what is drawn
         native = getattr(widget, "native", widget)
         self.show(dock, native)
         self.press(native)
@@ -237,6 +240,7 @@ class Window:
         from qtpy.QtGui import QKeySequence
         from qtpy.QtTest import QTest
 
+        QTest.qWait(1)  # a hand is slower than what is drawn
         QTest.keySequence(self._picture(), QKeySequence(name))
 
     @contextmanager

@@ -467,10 +467,9 @@ def test_the_list_of_lesions_follows_what_is_looked_at(window: Any, reviewed: An
     window.key("R")  # nothing is picked yet
     assert lesions.list.isVisible()
     window.key("J")
-    window.wait(lambda: lesions.model.rowCount() == 3)
+    window.wait(lambda: lesions.model.rowCount() == 3 and lesions._row() == 0)
     assert not lesions.list.isVisible()
     sizes = [lesions.model.lesion(at).area_mm2 for at in range(3)]
-    window.key("J")
     window.key("J")
     picked, seen = lesions.model.lesion(1), (window.viewer.camera.center, window.viewer.camera.zoom)
     session.look(threshold=0.55)
@@ -481,6 +480,12 @@ def test_the_list_of_lesions_follows_what_is_looked_at(window: Any, reviewed: An
     assert "at threshold 0.55" in lesions.what.text()
     assert lesions.model.lesion(lesions._row()) == picked  # where one was, and the picture stays
     assert (window.viewer.camera.center, window.viewer.camera.zoom) == seen
+    session.look(threshold=0.65)  # it is gone
+    window.wait(lambda: lesions.model.rowCount() == 2)
+    assert lesions._row() == -1
+    session.look(threshold=0.5)  # and back
+    window.wait(lambda: lesions.model.rowCount() == 3)
+    assert lesions.model.lesion(lesions._row()) == picked
     other = next(candidate for candidate in session.here() if candidate != session.shown)
     session.show(other)
     window.wait(lambda: lesions.model.rowCount() == 3 and other.label in lesions.what.text())
@@ -492,6 +497,21 @@ def test_the_list_of_lesions_follows_what_is_looked_at(window: Any, reviewed: An
     assert lesions.model.rowCount() == 0  # nobody looks at it
     page(window, reviewed, "Lesions")
     window.wait(lambda: lesions.model.rowCount() == 2)
+    lesions.model.judge(lesions.model.lesion(0), "accept")
+    window.key("J")
+    assert lesions._row() == 1  # the first that nobody judged
+
+
+def test_no_verdict_on_a_lesion_that_was_not_drawn_yet(window: Any, reviewed: Any) -> None:
+    """Keys that wait while the window is busy come all at once."""
+    lesions = page(window, reviewed, "Lesions")
+    window.key("J")
+    window.wait(lambda: lesions.model.rowCount() == 3 and lesions._row() == 0)
+    for act in ("J", "A", "R"):
+        lesions.keys[act].activated.emit()
+    assert not lesions.model.judged()
+    window.key("A")
+    window.wait(lambda: lesions.model.word(1) == "accept")
 
 
 def test_a_verdict_is_taken_back_by_saying_it_once_more(window: Any, reviewed: Any) -> None:
@@ -520,7 +540,7 @@ def test_a_verdict_is_taken_back_by_saying_it_once_more(window: Any, reviewed: A
     window.click("Review", lesions.next)
     window.click("Review", lesions.accept)
     window.wait(lambda: read_verdicts(path) == [] and not window.ours("verdicts"))
-    assert "None is judged" in lesions.told.text()
+    assert "None of these is judged" in lesions.told.text()
 
 
 def test_who_judges_fast_takes_nothing_back_at_the_end(window: Any, reviewed: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -103,9 +103,8 @@ class LesionModel(QAbstractTableModel):
         if role != _ROLE.DisplayRole or not index.isValid():
             return None
         lesion, word = self._rows[index.row()]
-        area = f"{lesion.area_mm2:#.3g}" if lesion.area_mm2 < 99.95 else f"{lesion.area_mm2:,.0f}"
         return (
-            area if lesion.area_mm2 >= 1e-3 else f"{lesion.area_mm2:.6f}",
+            _area(lesion.area_mm2),
             f"{lesion.probability:.2f}",
             f"{lesion.uncertainty:.2f}",
             _MARKS[word],
@@ -137,3 +136,10 @@ class LesionModel(QAbstractTableModel):
         now = [self.index(at[id(row)], index.column()) for index, row in zip(held, of, strict=True)]
         self.changePersistentIndexList(held, now)
         self.layoutChanged.emit()
+
+
+def _area(mm2: float) -> str:
+    """Return an area in as many digits as the column is wide."""
+    if mm2 < 1e-3:
+        return f"{mm2:.5f}" if mm2 >= 1e-4 else "<0.0001"
+    return f"{mm2:#.3g}" if mm2 < 99.95 else f"{mm2:,.0f}"

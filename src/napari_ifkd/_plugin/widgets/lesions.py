@@ -82,7 +82,9 @@ class LesionsPage(Page):
         self._busy = False  # whether lesions are looked for
         self._asked = False  # whether the list was asked for: from then on it follows what is looked at
         self._still = False  # whether a lesion is picked without a jump to it
-        self._kept: tuple[float, float] | None = None  # place of the lesion that was picked before the list was made anew, px of level 0
+        self._kept: tuple[float, float] | None = None  # place of the lesion that was picked last, px of level 0: a new list begins there
+        self._first = False  # whether to go to the first lesion once they are listed
+        self._fresh = False  # whether what was picked last cannot have been seen yet
         self._again = QTimer(self)
         self._again.setSingleShot(True)
         self._again.setInterval(_SETTLED_MS)
@@ -95,7 +97,7 @@ class LesionsPage(Page):
         self.what = text("Whose lesions these are")
         self.list = button(
             "List lesions (J)",
-            "Find the lesions of the prediction looked at; the list follows its threshold, and what else is looked at. Key J",
+            "Find the lesions of the prediction looked at; the list follows it, and its threshold. Key J, which goes to the first too",
             self._list,
             main=True,
         )
@@ -152,9 +154,10 @@ class LesionsPage(Page):
 
     # --- finding
 
-    def _list(self) -> None:
+    def _list(self, *, go: bool = False) -> None:
         if self._session.shown is None or self._asked:
             return
+        self._first = go
         self._session.set_compare("off")  # it is this mask that is judged
         self._asked = True
         self._find()
@@ -180,7 +183,11 @@ class LesionsPage(Page):
                 self._outlines = dict(zip(lesions, outlines, strict=True))
                 self.model.show(lesions, words)
                 self._sort()
-                self._pick_again()
+                if self._first:
+                    self._step(1)
+                else:
+                    self._pick_again()
+                self._first = False
             self._show()
 
         self._busy = True
@@ -207,7 +214,7 @@ class LesionsPage(Page):
 
     def _pick_again(self) -> None:
         """Pick the lesion at the place of the one that was picked before, where there is one, without a jump to it."""
-        place, self._kept = self._kept, None
+        place = self._kept
         at = None if place is None else next((at for at in range(self.model.rowCount()) if self._holds(at, *place)), None)
         if at is not None:
             self._still = True
@@ -233,20 +240,28 @@ class LesionsPage(Page):
         return int(self.table.currentIndex().row())
 
     def _step(self, by: int) -> None:
-        count = self.model.rowCount()
-        if count:
-            self.table.selectRow(max(0, min(count - 1, self._row() + by)))
-        elif not self._asked:
-            self._list()
+        count, at = self.model.rowCount(), self._row()
+        if count and at < 0:  # the first that nobody judged
+            self.table.selectRow(next((row for row in range(count) if self.model.word(row) is None), 0))
+        elif count:
+            self.table.selectRow(max(0, min(count - 1, at + by)))
+        else:
+            self._list(go=True)
 
     def _go(self, at: int) -> None:
         slide = self._session.slide
         if slide is None or not 0 <= at < self.model.rowCount():
             return
         if not self._still:
+            self._kept = self.model.lesion(at).x, self.model.lesion(at).y
+            self._fresh = True
+            QTimer.singleShot(0, self._seen)  # after all keys that were pressed before it could be drawn
             left, top, right, bottom = self.model.lesion(at).box
             go_to(slide, self._viewer, (left + right) / 2, (top + bottom) / 2, self._across(self.model.lesion(at)))
         self._show()
+
+    def _seen(self) -> None:
+        self._fresh = False
 
     def _across(self, lesion: Lesion) -> float:
         """Return how much is seen of a slide when a lesion is looked at, um."""
@@ -257,7 +272,7 @@ class LesionsPage(Page):
     def _judge(self, word: Word) -> None:
         """Say something of the lesion picked, and go to the next; or take back what was said of it, and stay to see it gone."""
         at, of = self._row(), self._of
-        if of is None or self._busy or not 0 <= at < self.model.rowCount():
+        if of is None or self._busy or self._fresh or not 0 <= at < self.model.rowCount():
             return
         shown = of.of
         lesion, path = self.model.lesion(at), RunFolder(shown.run).verdicts
@@ -331,8 +346,8 @@ class LesionsPage(Page):
         session = self._session
         now = None if session.shown is None else self._dock.bench.verdicts.mask(session.shown)
         if self._of is not None and now != self._of:  # another mask: its lesions are others
-            if now is not None and now.of == self._of.of and 0 <= self._row() < self.model.rowCount():
-                self._kept = self.model.lesion(self._row()).x, self.model.lesion(self._row()).y
+            if now is None or now.of != self._of.of:
+                self._kept = None
             self._of = None
             self.model.show([], [])
         if self._asked and self._of is None and now is not None and not self._busy and self.isVisible():
@@ -355,7 +370,7 @@ class LesionsPage(Page):
             small = f", and {self.model.small:,} smaller ones" if self.model.small else ""
             self.what.setText(f"<b>{count:,}</b> lesions of <b>{session.shown.label}</b> at threshold {session.threshold:.3g}{small}")
         rejected = [lesion for lesion, word in judged if word == "reject"]
-        said = f"{len(judged)} judged." if judged else "None is judged yet: J goes to the first."
+        said = f"{len(judged)} judged." if judged else "None of these is judged yet."
         if rejected:
             said += f" {len(rejected)} rejected: mask and exports leave {'them' if len(rejected) > 1 else 'it'} out."
         if self._unused:
