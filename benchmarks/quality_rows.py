@@ -104,6 +104,7 @@ ROWS: tuple[Row, ...] = (
     *_from_paper(TEACHERS[0]),
     *_from_each(TEACHERS[1]),
     *_tried(TEACHERS[1]),
+    *_from_each("topk-bce-noisy"),
     _stage1("supervised", "the same network from pixel masks: the upper bound", 1, method="supervised"),
 )
 BY_NAME = {row.name: row for row in ROWS}

@@ -254,9 +254,9 @@ class Session:
 
     # --- runs
 
-    def begin(self, act: str, out: Path) -> None:
+    def begin(self, act: str, out: Path, slides: Iterable[Slide] = ()) -> None:
         """Take note that a run starts; predictions and rounds of the former run of its kind stay until there are some of its own."""
-        self._story, self.offer = RunStory(Job(act, out)), None
+        self._story, self.offer = RunStory(Job(act, out, slides=tuple(slide.name for slide in slides))), None
         self._retell()
 
     def take_run(self, story: RunStory) -> None:

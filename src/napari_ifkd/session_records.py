@@ -89,6 +89,7 @@ class Job:
     device_mb: float | None = None  # MiB
     message: str = ""
     recommended: int | None = None  # the round, once a distillation is done
+    slides: tuple[str, ...] = ()  # names of its slides, none where they are not known
 
     @property
     def alive(self) -> bool:
@@ -100,11 +101,15 @@ class Job:
         """Return whether it ended before it was done."""
         return self.state in ("cancelled", "failed", "interrupted")
 
+    def anew(self, state: JobState, stage: str = "starting", *, message: str = "", recommended: int | None = None) -> Job:
+        """Return the job in another state, without what was told of the stage before."""
+        return Job(self.act, self.out, state, stage, message=message, recommended=recommended, slides=self.slides)
+
     def after(self, event: Event) -> Job:
         """Return the job as it is after an event of the run."""
         match event:
             case RunStarted():
-                return Job(self.act, self.out, "cancelling" if self.state == "cancelling" else "running")
+                return self.anew("cancelling" if self.state == "cancelling" else "running")
             case Progress() if self.state in ("running", "pausing"):
                 return replace(
                     self,
@@ -122,10 +127,10 @@ class Job:
             case RunContinued() if self.state == "paused":
                 return replace(self, state="running")
             case RunDone():
-                return Job(self.act, self.out, "done", "done", message=event.reason, recommended=event.accepted_round)
+                return self.anew("done", "done", message=event.reason, recommended=event.accepted_round)
             case RunCancelled():
-                return Job(self.act, self.out, "cancelled", "cancelled")
+                return self.anew("cancelled", "cancelled")
             case RunFailed():
-                return Job(self.act, self.out, "failed", "failed", message=event.message)
+                return self.anew("failed", "failed", message=event.message)
             case _:
                 return self

@@ -53,14 +53,15 @@ class RunStory:
         """
         run = RunFolder.open(path)
         at_work = run.writer is not None  # before the journal: what a dying run says last is then read too
-        story = cls(Job(run.act, run.path), accepted=run.accepted)
+        slides = tuple(str(slide["name"]) for slide in run.about.get("slides") or ())
+        story = cls(Job(run.act, run.path, slides=slides), accepted=run.accepted)
         for event, story.position in run.journal.events():
             story.apply(event)
         job = story.job
         if at_work and not job.alive:  # taken up again, but still loading
-            story.job = Job(job.act, job.out)
+            story.job = job.anew("running")
         elif job.alive and not at_work:
-            story.job = Job(job.act, job.out, "interrupted", "interrupted")
+            story.job = job.anew("interrupted", "interrupted")
         return story
 
     def apply(self, event: Event, found: ProbabilityMap | None = None) -> None:
@@ -101,7 +102,7 @@ class RunStory:
 
     def restarted(self) -> RunStory:
         """Return the story as it is when the run is taken up again."""
-        return replace(self, job=Job(self.job.act, self.job.out), notice="", best=None)
+        return replace(self, job=self.job.anew("running"), notice="", best=None)
 
     def asked(self, state: str) -> None:
         """Take note that the user asked the run to wait ("pausing"), to go on ("running"), or to stop ("cancelling")."""

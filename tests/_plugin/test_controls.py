@@ -207,7 +207,6 @@ def test_a_resolution_is_typed(window: Any, tmp_path: Path) -> None:
     slide.bench.open(tmp_path / "plain.tif")
     window.wait(lambda: session.tissue is not None)
     window.type("Slide", slide.mpp.native.findChild(QLineEdit), "0.75")
-    window.click("Slide", slide.use_mpp)
     assert session.slide.mpp == 0.75
 
 
@@ -235,14 +234,15 @@ def test_the_resolution_of_a_file_can_be_replaced(window: Any, drawn_slide: Path
     assert float(slide.mpp.value) == pytest.approx(told, abs=1e-4)
     assert not slide.use_mpp.isEnabled()
     line = slide.mpp.native.findChild(QLineEdit)
-    window.type("Slide", line, f"{2 * told:g}")
+    window.click("Slide", line)
+    line.selectAll()
+    QTest.keyClicks(line, f"{2 * told:g}")
     session.found_tissue(session.slide, session.tissue)  # what comes meanwhile leaves what is typed
     window.click("Slide", slide.use_mpp)
     assert session.slide.mpp == pytest.approx(2 * told)
     assert f"given by you; the file says {told:.4g}" in slide.card.text()
     assert not slide.use_mpp.isEnabled()
-    window.type("Slide", line, f"{told:g}")  # the way back
-    window.click("Slide", slide.use_mpp)
+    window.type("Slide", line, f"{told:g}")  # the way back; Enter takes it too
     assert (session.slide.mpp, session.slide.mpp_source) == (told, "file")
     assert "given by you" not in slide.card.text()
 

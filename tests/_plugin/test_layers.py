@@ -254,7 +254,7 @@ def test_disagreement_tells_who_sees_what(scene: Any) -> None:
 
 
 def test_contours_and_overlay_show_the_pair(scene: Any) -> None:
-    _, session, view = scene
+    viewer, session, view = scene
     session.set_compare("contours")
     assert [layer.contour for layer in view.ours("mask")] == [2, 2]
     assert {made.tag(layer)["round"] for layer in view.ours("mask")} == {0, 1}
@@ -262,6 +262,9 @@ def test_contours_and_overlay_show_the_pair(scene: Any) -> None:
     assert len(set(colours)) == 2
     session.set_compare("overlay")
     assert [layer.contour for layer in view.ours("mask")] == [0, 0]
+    viewer.layers.move(2, 1)  # as they lie after another slide was looked at
+    session.set_compare("contours")
+    assert [made.tag(layer)["round"] for layer in view.ours("mask")] == [session.a.round, session.b.round]
 
 
 def test_areas_and_agreement_are_exact(scene: Any) -> None:
@@ -333,12 +336,16 @@ def test_layers_that_wait_for_maps_do_so_on_the_slide_of_the_run(
         return [layer for layer in view.ours("mask") if made.is_spare(layer)]
 
     session.forget_run(tmp_path / "run")
-    session.begin("distill", tmp_path / "next")
-    assert waiting()
     first = session.slide
+    session.begin("distill", tmp_path / "next", [first])
+    assert waiting()
+    session.open(tmp_path / "other.tif")
+    assert not waiting()  # nor before the first map
+    session.activate(first)
+    assert waiting()
     write_map(tmp_path / "next/rounds/00/maps/tiny.zarr", first, np.full((9, 9), 25, np.uint8))
     session.apply(MapReady(0, first.name, "rounds/00/maps/tiny.zarr"))
-    session.open(tmp_path / "other.tif")
+    session.activate(next(slide for slide in session.slides if slide is not first))
     assert not waiting()
     session.activate(first)
     assert waiting()

@@ -13,6 +13,7 @@ import pytest
 import tifffile
 from PIL import Image
 from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QLineEdit
 
 from napari_ifkd._plugin import memory
 from napari_ifkd._plugin.layers import tag
@@ -304,8 +305,10 @@ def test_a_resolution_that_was_given_is_given_again(window: Any, tmp_path: Path,
     from shapely.geometry import box
 
     drawings.add("exclusion", session.slide, [("pen", box(100, 50, 300, 250))])
-    dock.mpp.value = 0.25
-    window.click("Slide", dock.use_mpp)
+    assert dock.mpp.native.text() == "unknown"
+    assert "type the resolution first" in dock.use_mpp.toolTip()  # nobody accepts a number that nobody gave
+    line = dock.mpp.native.findChild(QLineEdit)
+    window.type("Slide", line, "0.25")  # and Enter
     assert session.slide.mpp == 0.25
     assert drawings.geometry("exclusion", session.slide).symmetric_difference(box(100, 50, 300, 250)).area < 1
     drawings.add("exclusion", session.slide, [("fold", box(400, 50, 500, 250))])
@@ -537,7 +540,7 @@ def test_what_was_said_of_each_slide_goes_on_in_a_run_on_all(
             corrections = Corrections.create(folder.corrections_path(path.name), slide, 1.0)
             corrections.paint(0, 0, np.full((8, 8), 2, np.uint8))
     session, distill, commands = window.session, window.docks["Distill"], []
-    monkeypatch.setattr(window.bench.runner, "start", lambda _, command, __: commands.append(command()))
+    monkeypatch.setattr(window.bench.runner, "start", lambda _, command, *__: commands.append(command()))
     for folder in (run, second):
         window.bench.open(folder.path)
         window.wait(lambda folder=folder: session.shown is not None and session.shown.run == folder.path)

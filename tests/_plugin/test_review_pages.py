@@ -899,7 +899,7 @@ def test_painting_that_is_not_written_back_is_told_of_before_the_window_closes(
     frame.close(quit_app=True, confirm_need=True)  # as Ctrl+Q does
     assert frame.isVisible()
     assert told[0] == told[1]
-    assert told[0].startswith("What is painted on tiny.tif is not written back, and is lost.")
+    assert told[0].startswith("What is painted on tiny.tif is not written back: closing loses it.")
     correct.layer().paint((30, 40), 0)  # as it was
     assert not window.bench.unwritten()
 

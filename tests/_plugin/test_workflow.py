@@ -166,7 +166,7 @@ def test_rounds_on_two_slides_patches_and_drawn_regions(
     assert "2 slides" in distill.what.text()
     with monkeypatch.context() as patched:
         asked: list[list[str]] = []
-        patched.setattr(window.bench.runner, "start", lambda act, command, out: asked.append(command()))
+        patched.setattr(window.bench.runner, "start", lambda act, command, *_: asked.append(command()))
         for used in (False, True):
             window.click("Distill", distill.use_drawn)
             assert ("drawn region" in distill.what.text()) == used

@@ -178,7 +178,9 @@ class Bench:
             out = new_run(runs_folder(), slide.path, "predict")
             region = region_geometry(session.region, slide, self.viewer)
             asked, keep = config.replaced(device=device()), self._keeper([slide])
-            self.runner.start("predict", lambda: predict_command(slide, teacher, out, region=region, config=asked, exclude=keep()), out)
+            self.runner.start(
+                "predict", lambda: predict_command(slide, teacher, out, region=region, config=asked, exclude=keep()), out, [slide]
+            )
         except InputError as error:
             say_error(error)
 
@@ -212,6 +214,7 @@ class Bench:
                     slides, teacher, out, config=asked, patches=patches, drawn=drawn, given=given, judged=judged, exclude=keep()
                 ),
                 out,
+                slides,
             )
         except InputError as error:
             say_error(error)
@@ -225,7 +228,7 @@ class Bench:
             return
         out, asked = new_run(runs_folder(), name, "train"), config.replaced(device=device())
         keep = self._keeper(list(drawn))
-        self.runner.start("train", lambda: train_command(list(drawn.items()), patches, out, exclude=keep(), config=asked), out)
+        self.runner.start("train", lambda: train_command(list(drawn.items()), patches, out, exclude=keep(), config=asked), out, drawn)
 
     def _drawn(self, slides: Iterable[Slide]) -> dict[Slide, dict[str, BaseGeometry]]:
         """Return the rough regions on slides, by class; without those where there are none."""

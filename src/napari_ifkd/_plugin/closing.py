@@ -66,7 +66,11 @@ class CloseWatch(QObject):
     @property
     def _words(self) -> str:
         (run, painted), job = self._news, self.runner.session.job
-        words = [f"What is painted on {painted} is not written back, and is lost. Review, Correct, Write back keeps it."] if painted else []
+        words = (
+            [f"What is painted on {painted} is not written back: closing loses it. Write back in Review, Correct keeps it."]
+            if painted
+            else []
+        )
         if run is not None and job is not None:
             goes = "stays paused" if job.state in ("pausing", "paused") else "goes on"
             words.append(f"{run.name} is at work: when this window closes, it {goes} without it.\n{_FOLLOW}")

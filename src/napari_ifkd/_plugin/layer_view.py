@@ -268,17 +268,19 @@ class LayerView:
                     yield partial(self._remove, layer)
 
     def _waits(self, job: Job, slide: Slide) -> bool:
-        """Return whether maps of a slide are to come: of a run at work, on another slide as far as is known by its first maps, none are."""
-        there = {candidate.slide for candidate in self.session.candidates if candidate.run == job.out}
-        return job.alive and job.act != "train" and (not there or slide.name in there)
+        """Return whether maps of a slide are to come."""
+        return job.alive and job.act != "train" and (not job.slides or slide.name in job.slides)
 
     def _in_order(self) -> Iterator[Callable[[], object]]:
-        """Yield the moves of what networks say to below what a person says."""
+        """Yield the moves of what networks say to below what a person says, and of B above A: where both lie, the colour stays the same."""
         layers = self.viewer.layers
         said = min((layers.index(layer) for layer in self.ours(*_SAID)), default=len(layers))
         for layer in self.ours(*_FOUND):
             if layers.index(layer) > said:
                 yield partial(layers.move, layers.index(layer), said)
+        a, b = (None if one is None else self.find("mask", one.path) for one in (self.session.a, self.session.b))
+        if self.session.compare != "off" and a is not None and b is not None and layers.index(b) < layers.index(a):
+            yield partial(layers.move, layers.index(b), layers.index(a) + 1)
 
     def _in_place(self) -> Iterator[Callable[[], object]]:
         """Yield the moves of predictions to where they lie at the resolution of the slide: it may be another than they were made at."""

@@ -20,6 +20,7 @@ from .brought import brought_layer, laid, lay
 from .compared import kept_candidate
 from .layers import tag
 from .look import show_whole
+from .settings import cache_folder
 from .side_by_side import divided_by
 from .views import MOST_RECENT, View, known_by, read_asked, read_view, recent_slides, write_asked, write_view
 from .worker import in_thread, say_error
@@ -101,8 +102,8 @@ class Memory(QObject):
         in_thread(read_asked, self._recall, _nothing)
 
     def folder(self) -> str:
-        """Return the folder of the slide looked at last, "" if none was."""
-        return str(self.recent[0].parent) if self.recent else ""
+        """Return the folder of the slide of the user's own that was looked at last, "" if none was."""
+        return next((str(path.parent) for path in self.recent if not path.is_relative_to(cache_folder())), "")
 
     def run_of(self, slide: Slide) -> Path | None:
         """Return the run of the prediction that is looked at on a slide, or was last, None if there is none any more."""

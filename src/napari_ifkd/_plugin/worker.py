@@ -24,13 +24,14 @@ from .trouble import TROUBLE
 from .words import in_window
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Sequence
     from pathlib import Path
 
     from napari_ifkd.events import Event
     from napari_ifkd.inference import ProbabilityMap
     from napari_ifkd.session import Session
     from napari_ifkd.session_story import RunStory
+    from napari_ifkd.slides import Slide
 
 
 _DOCK_OF = {"train": "Teacher", "predict": "Teacher", "distill": "Distill"}  # runs, by what they do
@@ -101,7 +102,7 @@ class Runner:
         alive = job is not None and job.alive and job.state != "cancelling"
         return alive and not self._released and (self._child is None or self._child.running)
 
-    def start(self, act: str, command: Callable[[], Sequence[str]], out: Path) -> None:
+    def start(self, act: str, command: Callable[[], Sequence[str]], out: Path, slides: Iterable[Slide] = ()) -> None:
         """Start a command as a run of its own and follow it; the disk is waited for in a thread.
 
         Parameters
@@ -109,6 +110,7 @@ class Runner:
         act : "train", "predict" or "distill"
         command : returns the words of the command; may write what the run needs besides. An error is told to the user
         out : the run folder to be
+        slides : it looks at
         """
         former = self.session.job
         refused = former.out if former is not None and former.state == "failed" else None  # by now it was read why
@@ -118,7 +120,7 @@ class Runner:
                 discard_refused(refused, beside=written_beside(refused))
             return command()
 
-        self.session.begin(act, out)
+        self.session.begin(act, out, slides)
         self._start(act, asked, out, lambda: self.session.forget_run(out))
 
     def resume(self, story: RunStory) -> None:

@@ -124,13 +124,16 @@ class PointEvidence:
 
         Returns
         -------
-        None where no point can judge; fewer than ENOUGH do not decide, nor where the best mask is no better than all tissue
+        None where no point can judge; fewer than ENOUGH do not decide, nor those of which none is tumour, nor where the best mask is no
+            better than all tissue
         """
         self.notes = []
         points = self.answered()
         if not points or not self.places:
             return None
         few = self._too_few(len(points)) if len(points) < ENOUGH else ""
+        if not few and all(point.answer != "tumour" for point in points):
+            few = f"None of {len(points)} points that can judge is tumour, so nobody knows what the rounds miss. Answer more points."
         found = estimate(self.frame, self._answers(points))
         judgement = judge("points", self.rounds, self.frame, found, self.config.inference.threshold, self.area_um2, few)
         if few or not _marks_all(judgement):

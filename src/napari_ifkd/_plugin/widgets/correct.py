@@ -177,8 +177,7 @@ class CorrectPage(Page):
         def written(told: tuple[None, int]) -> None:
             self._dock.bench.painted_on = None
             self._news = path, gave_way(told[1])
-            self._put_away(layer)
-            self._viewer.layers.selection.active = self._dock.bench.layers.find("slide", slide.path)
+            self._put_away(layer, slide)
             self._rested()
 
         self._busy = True
@@ -195,15 +194,18 @@ class CorrectPage(Page):
         return next((c for c in there if c.found.identity == identity), painted_on)
 
     def _discard(self) -> None:
-        layer = self.layer()
+        layer, opened = self.layer(), self._dock.bench.painted_on
         self._dock.bench.painted_on = None
         if layer is not None:
-            self._put_away(layer)
+            self._put_away(layer, None if opened is None else opened[0])
         self._show()
 
-    def _put_away(self, layer: Any) -> None:
+    def _put_away(self, layer: Any, slide: Slide | None) -> None:
         layer.mode = "pan_zoom"  # else napari's brush stays on the picture
         self._viewer.layers.remove(layer)
+        below = None if slide is None else self._dock.bench.layers.find("slide", slide.path)
+        if below is not None and slide is self._session.slide:
+            self._viewer.layers.selection.select_only(below)
 
     def _undo(self) -> None:
         self._change(self._dock.bench.undos.take_back)
@@ -244,7 +246,7 @@ class CorrectPage(Page):
         shown, slide, painted_on = self._session.shown, self._session.slide, self._dock.bench.painted_on
         elsewhere = painted_on is not None and (slide is None or painted_on[0].path != slide.path)
         if self._elsewhere and not elsewhere and (layer := self.layer()) is not None:  # back: the brush is in the hand again
-            self._viewer.layers.selection.active = layer
+            self._viewer.layers.selection.select_only(layer)
         self._elsewhere = elsewhere
         self._buttons()
         if painted_on is not None and elsewhere:

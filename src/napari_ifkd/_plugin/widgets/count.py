@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_ifkd.annotations.points import Answer, Point
+    from napari_ifkd.runs.accepted import Accepted
     from napari_ifkd.runs.judgement import Judgement, RoundFigures
     from napari_ifkd.slides import Slide
 
@@ -46,7 +47,7 @@ class CountPage(Page):
     Attributes
     ----------
     points, at : the places asked about, none while nothing is counted, and which of them is next
-    advises : whether there is advice that is not accepted; `told` says that it may have changed
+    advises : whether there is advice that was neither accepted nor overruled; `told` says that it may have changed
     """
 
     told = Signal()
@@ -55,6 +56,7 @@ class CountPage(Page):
         super().__init__(dock)
         self.points: list[Point] = []
         self.advises = False
+        self._then: Accepted | None = None  # what was accepted when the points were judged
         self.at, self._busy, self._writing, self._unwritten = 0, False, False, False
         self._slide: Slide | None = None
         self._run: Path | None = None
@@ -298,6 +300,7 @@ class CountPage(Page):
     def _judged(self, found: tuple[Judgement | None, list[str]]) -> None:
         self._busy = False
         self._judgement, notes = found
+        self._then = self._session.accepted
         self.card.setText(points_card(self._judgement, self._pair(), notes))
         self._show()
 
@@ -343,12 +346,15 @@ class CountPage(Page):
         advised = self._judgement.chosen if self._judgement is not None and self._judgement.decides else None
         self.accept.setVisible(advised is not None)
         emphasise(self.start, advised is None)
-        self.advises = advised is not None and not self._is_accepted(advised)
+        accepted = advised is not None and self._is_accepted(advised)
+        overruled = self._session.accepted != self._then  # since it was given
+        self.advises = advised is not None and not accepted and not overruled
+        emphasise(self.accept, self.advises)
         self.told.emit()
         if advised is not None:
-            self.accept.setEnabled(self.advises)
+            self.accept.setEnabled(not accepted)
             self.accept.setText(
-                "The advice is accepted" if not self.advises else acceptance(advised.round, advised.threshold.value, "the advice: ")
+                "The advice is accepted" if accepted else acceptance(advised.round, advised.threshold.value, "the advice: ")
             )
         if counting:
             self.what.setText(f"Is the middle of the ring <b>tumour</b>? Predictions are hidden meanwhile.<br>{self._said()}")

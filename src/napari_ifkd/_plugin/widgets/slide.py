@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from napari_ifkd.session_records import RegionKind
     from napari_ifkd.slides import Slide, Tissue
 
-_MPP, _DECIMALS = 0.5, 4  # offered where a file has none, um/px; and how exactly it is asked for
+_UNKNOWN, _DECIMALS = 0.0, 4  # where a file has no resolution, um/px; and how exactly it is asked for
 _MASK = ". Is it a mask? Open its slide, and use Bring in of the Export dock."
 TIMES = "\N{MULTIPLICATION SIGN}"
 REGIONS = {"Whole tissue": "tissue", "Visible field": "field", "Drawn region": "shapes"}
@@ -55,15 +55,17 @@ class SlideDock(Dock):
         self.card.setObjectName("slide card")
         self.notice = Notice()
         self.mpp = FloatSpinBox(
-            value=_MPP,
-            min=0.05,
+            value=_UNKNOWN,
+            min=_UNKNOWN,
             max=20,
             step=0.01,
             label="µm/px",
             tooltip="µm/px of the finest level, 0.05 to 20: about 0.25 for 40x, 0.5 for 20x",
         )
         self.mpp.native.setDecimals(_DECIMALS)
+        self.mpp.native.setSpecialValueText("unknown")
         self.use_mpp = button("Use", "Take this resolution, whatever the file says", self._override)
+        self.mpp.native.lineEdit().returnPressed.connect(self.use_mpp.click)
         self.mpp_row = row(form(self.mpp).native, self.use_mpp, stretch=(1, 0))
         self.outline = CheckBox(
             value=False, text="Show tissue outline", tooltip="Outline of what was found to be tissue: predictions are made there"
@@ -210,13 +212,14 @@ class SlideDock(Dock):
     def _show_mpp(self) -> None:
         slide = self.session.slide
         self.mpp_row.setVisible(slide is not None)
-        self.mpp.value = _MPP if slide is None or slide.mpp is None else slide.mpp
+        self.mpp.value = _UNKNOWN if slide is None or slide.mpp is None else slide.mpp
         self._show_use()
 
     def _show_use(self) -> None:
         slide = self.session.slide
         same = slide is not None and slide.mpp is not None and abs(slide.mpp - float(self.mpp.value)) < SAME_MPP
-        allow(self.use_mpp, "it is the resolution of the slide" if same else "")
+        given = float(self.mpp.value) != _UNKNOWN
+        allow(self.use_mpp, "it is the resolution of the slide" if same else "" if given else "type the resolution first")
 
     def _show(self) -> None:
         slide, tissue = self.session.slide, self.session.tissue
