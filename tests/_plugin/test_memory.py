@@ -15,7 +15,7 @@ from PIL import Image
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLineEdit
 
-from napari_ifkd._plugin import memory
+from napari_ifkd._plugin import memory, settings
 from napari_ifkd._plugin.layers import tag
 from napari_ifkd._plugin.settings import slide_folder, slides_folder
 from napari_ifkd._plugin.views import View
@@ -338,6 +338,14 @@ def test_a_slide_dropped_onto_a_dock_is_opened(window: Any, drawn_slide: Path) -
     assert entered.isAccepted()
     QApplication.sendEvent(dock.viewport(), QDropEvent(QPointF(20, 20), *args))
     window.wait(lambda: window.session.slide is not None and window.session.slide.path == drawn_slide)
+
+
+def test_slides_are_looked_for_where_the_user_s_own_lie(window: Any, drawn_slide: Path, tmp_path: Path) -> None:
+    sample = settings.cache_folder() / "samples" / "sample.tif"
+    window.bench.memory.recent = [sample, drawn_slide]
+    assert window.bench.memory.folder() == str(drawn_slide.parent)
+    window.bench.memory.recent = [sample]
+    assert window.bench.memory.folder() == ""
 
 
 def test_what_went_wrong_takes_no_place_to_drop_on(window: Any, drawn_slide: Path, tmp_path: Path) -> None:

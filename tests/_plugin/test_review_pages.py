@@ -370,6 +370,9 @@ def test_thirty_points_say_which_round(window: Any, reviewed: Any) -> None:
     session.accept(session.shown)
     assert count.accept.isEnabled()
     assert "Accept the advice" in count.accept.text()
+    assert not count.advises  # it was overruled: another button stands out
+    assert "bold" not in count.accept.styleSheet()
+    assert "bold" in reviewed.accept.styleSheet()
 
 
 def test_a_count_that_was_left_goes_on_where_it_was(window: Any, reviewed: Any) -> None:
@@ -953,6 +956,9 @@ def test_the_brush_is_in_the_hand_again_when_one_comes_back_to_what_is_painted(w
     window.wait(lambda: layers.selection.active is correct.layer() and len(window.ours("corrections")) == 1)
     window.wait(lambda: layers.index(correct.layer()) > layers.index(window.ours("corrections")[0]))
     assert correct.layer().mode == "paint"
+    assert list(layers.selection) == [correct.layer()]
+    window.click("Review", correct.discard)
+    assert list(layers.selection) == window.ours("slide")[:1]
 
 
 def test_a_rejected_lesion_gives_way_to_what_is_painted_into_it(window: Any, reviewed: Any, tmp_path: Path) -> None:
