@@ -961,6 +961,25 @@ def test_the_brush_is_in_the_hand_again_when_one_comes_back_to_what_is_painted(w
     assert list(layers.selection) == window.ours("slide")[:1]
 
 
+def test_the_brush_leaves_nothing_on_the_picture(window: Any, reviewed: Any) -> None:
+    """As napari does from when the background may have changed: by the theme, or by what is drawn anew while a layer comes."""
+    correct, viewer = page(window, reviewed, "Correct"), window.viewer
+    window.click("Review", correct.begin)
+    window.wait(lambda: correct.layer() is not None)
+    middle = window._picture().rect().center()
+    window.qtbot.mouseMove(window._picture(), middle)
+    viewer.mouse_over_canvas = True
+    window.wait(lambda: viewer.canvas.overlays["_brush_circle"].visible)
+    viewer.canvas.events.background_color()
+    viewer.mouse_over_canvas = False
+    window.click("Review", correct.discard)
+    window.wait(lambda: window.bench.layers.settled)
+    left = viewer.screenshot(canvas_only=True, flash=False)
+    viewer.canvas.overlays["_brush_circle"].box = True
+    viewer.canvas.overlays["_brush_circle"].box = False
+    assert np.array_equal(viewer.screenshot(canvas_only=True, flash=False), left)
+
+
 def test_a_rejected_lesion_gives_way_to_what_is_painted_into_it(window: Any, reviewed: Any, tmp_path: Path) -> None:
     from napari_ifkd.export import export_run
 

@@ -129,6 +129,9 @@ class CorrectPage(Page):
                 **place,
             )
             layer.brush_size = _BRUSH_PX
+            ring = self._viewer.canvas.overlays.get("_brush_circle")
+            if ring is not None:  # napari 0.9 leaves a square behind it on the picture, wherever the brush was last
+                ring.box = False
             for event in (layer.events.mode, layer.events.selected_label):
                 event.connect(self._show_brush)
             self._viewer.layers.selection.active = layer
