@@ -255,6 +255,13 @@ def test_what_is_told_of_rounds_moves_no_button_and_widens_no_dock(window: Any, 
         window.qtbot.keyClick(reviewed.about, Qt.Key.Key_Return)
         window.qtbot.wait(50)
     assert "it is better" not in reviewed.about.text()
+    before, rounds = reviewed.about.height(), session.rounds
+    session.rounds = (rounds[0], replace(rounds[1], decision=Decision(True, "cautious", "", f"{'It switched as it should. ' * 9}: x")))
+    window.qtbot.wait(50)
+    assert reviewed.about.height() > before
+    session.rounds = rounds
+    window.qtbot.wait(50)
+    assert reviewed.about.height() == before  # as on another slide, whose run has a long name, and back
     reach = ((x, y) for y in range(2, reviewed.about.height(), 4) for x in range(2, reviewed.about.width(), 4))
     while "it is better" not in reviewed.about.text():  # the mouse finds it too
         window.qtbot.mouseClick(reviewed.about, Qt.MouseButton.LeftButton, pos=QPoint(*next(reach)))

@@ -60,6 +60,7 @@ def text(tooltip: str = "", *, lines: int = 0) -> QLabel:
 def keep_room(label: QLabel, texts: Iterable[str]) -> None:
     """Keep room for the longest of texts at the width a label has now: what lies below does not move from one to the next."""
     said, heights = label.text(), []
+    label.setMinimumHeight(0)  # else no height is told below the room it had
     for words in texts:
         label.setText(words)
         heights.append(label.heightForWidth(label.width()))
