@@ -263,6 +263,10 @@ class Window:
         canvas.setFocus()
         return canvas
 
+    def _has_keyboard(self) -> bool:
+        """Return whether the picture has it."""
+        return self.viewer.window._qt_window.focusWidget() is self.viewer.window._qt_viewer.canvas.native
+
     def press(self, button: Any) -> None:
         """Click a button with the mouse."""
         from qtpy.QtCore import Qt

@@ -262,7 +262,9 @@ def test_contours_and_overlay_show_the_pair(scene: Any) -> None:
     assert len(set(colours)) == 2
     session.set_compare("overlay")
     assert [layer.contour for layer in view.ours("mask")] == [0, 0]
-    viewer.layers.move(2, 1)  # as they lie after another slide was looked at
+    a, b = (viewer.layers.index(view.find("mask", one.path)) for one in (session.a, session.b))
+    viewer.layers.move(b, a)  # as they lie after another slide was looked at
+    assert [made.tag(layer)["round"] for layer in view.ours("mask")] == [session.b.round, session.a.round]
     session.set_compare("contours")
     assert [made.tag(layer)["round"] for layer in view.ours("mask")] == [session.a.round, session.b.round]
 

@@ -13,6 +13,7 @@ import pytest
 import tifffile
 from PIL import Image
 from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QLineEdit
 
 from napari_ifkd._plugin import memory, settings
@@ -308,7 +309,10 @@ def test_a_resolution_that_was_given_is_given_again(window: Any, tmp_path: Path,
     assert dock.mpp.native.text() == "unknown"
     assert "type the resolution first" in dock.use_mpp.toolTip()  # nobody accepts a number that nobody gave
     line = dock.mpp.native.findChild(QLineEdit)
-    window.type("Slide", line, "0.25")  # and Enter
+    window.click("Slide", line)
+    QTest.qWait(1)
+    QTest.keyClicks(line, "0.25")  # in place of the word
+    QTest.keyClick(line, Qt.Key.Key_Return)
     assert session.slide.mpp == 0.25
     assert drawings.geometry("exclusion", session.slide).symmetric_difference(box(100, 50, 300, 250)).area < 1
     drawings.add("exclusion", session.slide, [("fold", box(400, 50, 500, 250))])

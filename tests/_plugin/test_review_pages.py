@@ -380,6 +380,10 @@ def test_thirty_points_say_which_round(window: Any, reviewed: Any) -> None:
     assert not count.advises  # it was overruled: another button stands out
     assert "bold" not in count.accept.styleSheet()
     assert "bold" in reviewed.accept.styleSheet()
+    session.activate(None)
+    session.activate(slide)
+    window.wait(lambda: count.card.text() == said)
+    assert not count.advises  # for good
 
 
 def test_a_count_that_was_left_goes_on_where_it_was(window: Any, reviewed: Any) -> None:
@@ -520,8 +524,61 @@ def test_no_verdict_on_a_lesion_that_was_not_drawn_yet(window: Any, reviewed: An
     for act in ("J", "A", "R"):
         lesions.keys[act].activated.emit()
     assert not lesions.model.judged()
+    lesions._still = True  # one that is picked again in a new list was not drawn either
+    lesions.table.selectRow(0)
+    lesions.table.selectRow(1)
+    lesions._still = False
+    lesions.keys["A"].activated.emit()
+    assert not lesions.model.judged()
+    window.session.set_compare("overlay")
+    window.key("K")
+    assert window.session.compare == "off"  # it is this mask that is judged
+    window.key("J")
     window.key("A")
     window.wait(lambda: lesions.model.word(1) == "accept")
+
+
+def test_a_list_of_another_prediction_begins_nowhere(window: Any, reviewed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    session, lesions = window.session, page(window, reviewed, "Lesions")
+    window.key("J")
+    window.wait(lambda: lesions.model.rowCount() == 3 and lesions._row() == 0)
+    first, other = session.shown, next(candidate for candidate in session.here() if candidate != session.shown)
+    session.look(threshold=0.55)
+    session.show(other)  # before those of the first are found again
+    window.wait(lambda: lesions.model.rowCount() == 3)
+    assert lesions._row() == -1
+    session.show(first)
+    window.wait(lambda: lesions.model.rowCount() == 3)
+    assert lesions._row() == 0  # where one was
+    window.type("Review", lesions.least.findChild(QLineEdit), "0.00001")
+    assert lesions._row() == 0
+    find, go_on = window.bench.verdicts.lesions, threading.Event()
+
+    def slow(mask: Mask) -> list[Any]:
+        go_on.wait(60)
+        return find(mask)
+
+    monkeypatch.setattr(window.bench.verdicts, "lesions", slow)
+    lesions._asked = False  # as before the first
+    session.look(threshold=0.56)
+    window.key("J")
+    page(window, reviewed, "Points")
+    seen = window.viewer.scene.camera.center
+    go_on.set()
+    window.wait(lambda: not lesions._busy)
+    assert window.viewer.scene.camera.center == seen  # who looks at something else by now is not taken away
+    page(window, reviewed, "Lesions")
+
+    def broken(mask: Mask) -> list[Any]:
+        raise OSError("the share is away")
+
+    monkeypatch.setattr(window.bench.verdicts, "lesions", broken)
+    session.look(threshold=0.57)
+    window.wait(lesions.list.isVisible)  # who wants to may try again
+    assert "the share is away" in reviewed.trouble.notice.text()
+    monkeypatch.setattr(window.bench.verdicts, "lesions", find)
+    session.look(threshold=0.58)
+    window.wait(lambda: lesions.model.rowCount() == 3)  # and a list follows
 
 
 def test_a_verdict_is_taken_back_by_saying_it_once_more(window: Any, reviewed: Any) -> None:
@@ -840,7 +897,7 @@ def test_painted_corrections_are_written_shown_and_taken_back(window: Any, revie
     here = window.session.shown
     window.session.show(replace(here, run=here.run.parent / "another"))  # its corrections were not written
     assert not correct.undo.isEnabled()
-    assert "of another distillation" in correct.undo.toolTip()
+    assert "is of another run" in correct.undo.toolTip()
     window.session.show(here)
     window.click("Review", correct.undo)
     window.wait(lambda: Corrections.open(path).is_empty)
@@ -966,6 +1023,15 @@ def test_the_brush_is_in_the_hand_again_when_one_comes_back_to_what_is_painted(w
     assert list(layers.selection) == [correct.layer()]
     window.click("Review", correct.discard)
     assert list(layers.selection) == window.ours("slide")[:1]
+    window.click("Review", correct.begin)
+    window.wait(lambda: correct.layer() is not None)
+    assert window._has_keyboard()  # Space pans
+    correct.write.click()
+    assert not correct.discard.isEnabled()  # meanwhile
+    layers.remove(correct.layer())  # as napari's bin does
+    assert not correct.tumour.isChecked()
+    window.wait(lambda: correct.begin.isEnabled())
+    assert window._has_keyboard()
 
 
 def test_the_brush_leaves_nothing_on_the_picture(window: Any, reviewed: Any) -> None:

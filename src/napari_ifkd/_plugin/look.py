@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.compat import isalive
+from qtpy.QtWidgets import QWidget
 
 if TYPE_CHECKING:
-    from qtpy.QtWidgets import QWidget
-
     from napari_ifkd.slides import Slide
 
 
@@ -42,6 +41,17 @@ def show_whole(slide: Slide, viewer: Any) -> None:
     mpp = slide.mpp or 1.0
     viewer.scene.camera.zoom = 0.95 * float((_picture(viewer) / (height * mpp, width * mpp)).min())
     viewer.scene.camera.center = (0.0, (height - 1) / 2 * mpp, (width - 1) / 2 * mpp)
+
+
+def leave_keyboard(part: QWidget) -> None:
+    """Give the keyboard to the picture of the window that a part is of.
+
+    The focus of a button that turns grey goes to the next one, and Space, which pans, would press that.
+    """
+    window = part.window()
+    picture = None if window is None else next((child for child in window.findChildren(QWidget) if child.inherits("QOpenGLWidget")), None)
+    if picture is not None:
+        picture.setFocus()
 
 
 def keep_on_screen(window: QWidget) -> None:

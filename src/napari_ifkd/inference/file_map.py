@@ -45,8 +45,8 @@ def write_file_map(
 ) -> Generator[Event, None, ProbabilityMap]:
     """Resample a pseudo-mask to the working grid of its slide, and write it as a map.
 
-    A px of the map has the mean of the source over its area, so labels become shares; of the px that are half covered by labels, every
-    second lies just below 0.5, so that areas stay.
+    A px of the map has the mean of the source over its area, so labels become shares. Where labels cover exactly half of a px, the one in
+    its middle says on which side of 0.5 it lies: were all of them tumour, areas would grow by some percent.
 
     Parameters
     ----------
@@ -178,18 +178,18 @@ def _resampled(
             share = (of_columns @ (of_rows @ seen).T).T  # of each px that the source covers
             total = (of_columns @ (of_rows @ probability).T).T
             mean = total / np.maximum(share, np.float32(_SEEN))
-            values = np.rint(mean * 255) - _second_tie(mean, y, x)
+            middle = probability[np.ix_(_middles(y, part.shape[0], step_y) - top, _middles(x, part.shape[1], step_x) - left)]
+            tie = (np.abs(mean - 0.5) < 1e-6) & ((middle == 0) | (middle == 1))  # of labels
+            values = np.where(tie, np.where(middle == 1, 128, 127), np.rint(mean * 255))
             part[:] = np.where(share >= _SEEN - 1e-4, np.clip(values, 1, 255), 0)
         yield band, certain
 
 
-def _second_tie(mean: NDArray[np.float32], y: int, x: int) -> NDArray[np.bool_]:
-    """Tell which px are half covered and lie on the black squares of a chessboard; from row y and column x on.
-
-    Of finer labels many are, and were each of them tumour at 0.5, areas would grow by some percent.
-    """
-    black = np.add.outer(np.arange(y, y + mean.shape[0]), np.arange(x, x + mean.shape[1])) % 2 == 1
-    return np.asarray((np.abs(mean - 0.5) < 1e-6) & black)
+def _middles(start: int, count: int, step: float) -> NDArray[np.int64]:
+    """Return the source px in the middle of px `start`..., that before it where it lies between two."""
+    px = np.arange(start, start + count)
+    middles: NDArray[np.int64] = np.floor(np.maximum((px + 0.5) * step - 0.5, px * step) + 1e-9).astype(np.int64)
+    return middles
 
 
 def _values(source: ProbabilityMap | FileMap, y0: int, x0: int, height: int, width: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_ifkd._plugin import layers as made
-from napari_ifkd._plugin.look import field_px
+from napari_ifkd._plugin.look import field_px, leave_keyboard
 from napari_ifkd._plugin.palette import NORMAL, SAID_TUMOUR
 from napari_ifkd._plugin.verdicts import gave_way
 from napari_ifkd._plugin.words import area
@@ -137,6 +137,7 @@ class CorrectPage(Page):
             self._viewer.layers.selection.active = layer
             self._pick(TUMOUR)
             self._show()
+            leave_keyboard(self)
 
         self._busy = True
         self._show()
@@ -178,7 +179,7 @@ class CorrectPage(Page):
             return None, lambda: Corrections.open(path).paint(y0, x0, before)
 
         def written(told: tuple[None, int]) -> None:
-            self._dock.bench.painted_on = None
+            self._busy, self._dock.bench.painted_on = False, None
             self._news = path, gave_way(told[1])
             self._put_away(layer, slide)
             self._rested()
@@ -205,10 +206,12 @@ class CorrectPage(Page):
 
     def _put_away(self, layer: Any, slide: Slide | None) -> None:
         layer.mode = "pan_zoom"  # else napari's brush stays on the picture
-        self._viewer.layers.remove(layer)
+        if layer in self._viewer.layers:  # somebody may have deleted it meanwhile
+            self._viewer.layers.remove(layer)
         below = None if slide is None else self._dock.bench.layers.find("slide", slide.path)
         if below is not None and slide is self._session.slide:
             self._viewer.layers.selection.select_only(below)
+        leave_keyboard(self)
 
     def _undo(self) -> None:
         self._change(self._dock.bench.undos.take_back)
@@ -242,6 +245,7 @@ class CorrectPage(Page):
         if made.tag(event.value).get("kind") == _KIND:
             self._dock.bench.painted_on = None
             self._show()
+            self._show_brush()
 
     # --- showing
 
@@ -273,7 +277,7 @@ class CorrectPage(Page):
             allow(brush, closed or ("what is painted is of another slide" if self._elsewhere else ""))
         busy = "" if idle else "something is being read or written"
         allow(self.write, closed or busy or ("" if self._dock.bench.painted_on is not None else "it is not known what was painted on"))
-        allow(self.discard, closed)
+        allow(self.discard, closed or busy)
         emphasise(self.begin, not painting)
         nothing = "" if self._session.shown is not None else "there is no prediction to correct"
         allow(self.begin, nothing or ("a field is open already: write it back, or discard it" if painting else busy))
@@ -283,7 +287,7 @@ class CorrectPage(Page):
         known = path is not None and undos.any_of(path), path is not None and undos.any_taken_back(path)
         none = "nothing was written here since napari was opened; Take back rubs out what was before"
         if path is not None and undos.any_of_another_run(path):
-            none = "what was written on this slide is of another distillation: look at a round of that one"
+            none = "what was written on this slide is of another run: look at a prediction of that one"
         allow(self.undo, open_one or ("" if known[0] else none))
         allow(self.redo, open_one or ("" if known[1] else "nothing was taken back"))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -23,11 +24,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_ifkd.annotations.points import Answer, Point
-    from napari_ifkd.runs.accepted import Accepted
     from napari_ifkd.runs.judgement import Judgement, RoundFigures
+    from napari_ifkd.runs.points import PointEvidence
     from napari_ifkd.slides import Slide
 
     from .dock import Dock
+
+    Found = tuple[Judgement | None, list[str], float]
 
 COUNT = 30
 ACROSS_UM = 250.0
@@ -56,7 +59,7 @@ class CountPage(Page):
         super().__init__(dock)
         self.points: list[Point] = []
         self.advises = False
-        self._then: Accepted | None = None  # what was accepted when the points were judged
+        self._answered = 0.0  # when the points that were judged were written down, s since 1970
         self.at, self._busy, self._writing, self._unwritten = 0, False, False, False
         self._slide: Slide | None = None
         self._run: Path | None = None
@@ -216,17 +219,16 @@ class CountPage(Page):
             self._stop()
             return
 
-        def work() -> tuple[Judgement | None, list[str]]:
+        def work() -> Found:
             from napari_ifkd.runs.answers import take_answers
             from napari_ifkd.runs.points import opened_evidence
 
             with opened_evidence(run, slide.path) as evidence:
                 write_points(run / TABLE, points)
                 take_answers(evidence.folder, evidence.slides, run / TABLE)
-                judgement = evidence.judgement()
-                return judgement, list(evidence.notes)
+                return _judgement(evidence)
 
-        def judged(found: tuple[Judgement | None, list[str]]) -> None:
+        def judged(found: Found) -> None:
             self._judged(found)
             self._dock.bench.judged.emit()
 
@@ -254,14 +256,13 @@ class CountPage(Page):
         if slide is None or run is None or not RunFolder(run).points.is_file():
             return
 
-        def work() -> tuple[Judgement | None, list[str]] | None:
+        def work() -> Found | None:
             from napari_ifkd.runs.points import opened_evidence
 
             if not any(point.slide == slide.name for point in read_points(RunFolder(run).points)):
                 return None
             with opened_evidence(run, slide.path) as evidence:
-                judgement = evidence.judgement()
-                return judgement, list(evidence.notes)
+                return _judgement(evidence)
 
         def recalled(found: object) -> None:  # an error too: nobody asked
             if isinstance(found, tuple) and here == (session.slide, session.run):
@@ -297,10 +298,9 @@ class CountPage(Page):
             self._viewer.layers.remove(layer)
         self._show()
 
-    def _judged(self, found: tuple[Judgement | None, list[str]]) -> None:
+    def _judged(self, found: Found) -> None:
         self._busy = False
-        self._judgement, notes = found
-        self._then = self._session.accepted
+        self._judgement, notes, self._answered = found
         self.card.setText(points_card(self._judgement, self._pair(), notes))
         self._show()
 
@@ -347,8 +347,7 @@ class CountPage(Page):
         self.accept.setVisible(advised is not None)
         emphasise(self.start, advised is None)
         accepted = advised is not None and self._is_accepted(advised)
-        overruled = self._session.accepted != self._then  # since it was given
-        self.advises = advised is not None and not accepted and not overruled
+        self.advises = advised is not None and not accepted and not self._is_overruled()
         emphasise(self.accept, self.advises)
         self.told.emit()
         if advised is not None:
@@ -367,6 +366,11 @@ class CountPage(Page):
         accepted = self._session.accepted if self._session.run == self._run else None
         return accepted is not None and (accepted.round, accepted.threshold) == (advised.round, advised.threshold.value)
 
+    def _is_overruled(self) -> bool:
+        """Return whether somebody accepted something of their own since the last answer."""
+        accepted = self._session.accepted if self._session.run == self._run else None
+        return accepted is not None and accepted.by == "user" and datetime.fromisoformat(accepted.time).timestamp() >= int(self._answered)
+
     def _said(self) -> str:
         """Tell the answer here, where one was given before; else that at the place before."""
         here = self.points[self.at].answer
@@ -374,6 +378,12 @@ class CountPage(Page):
             return f"You said: <b>{ANSWERS[here][0].lower()}</b>."
         before = self.points[self.at - 1].answer if self.at else ""
         return f"At the place before: {ANSWERS[before][0].lower()}." if before else ""
+
+
+def _judgement(evidence: PointEvidence) -> Found:
+    """Judge the rounds of a run by its points; also what to know of it, and when the last of them was answered."""
+    judgement, path = evidence.judgement(), evidence.folder.points
+    return judgement, list(evidence.notes), path.stat().st_mtime if path.is_file() else 0.0
 
 
 def _unfinished(table: Path, slide: str) -> list[Point]:

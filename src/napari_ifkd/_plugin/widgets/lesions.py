@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from napari_ifkd.annotations.verdicts import Word
     from napari_ifkd.export.outlines import Outline
     from napari_ifkd.inference import ProbabilityMap
+    from napari_ifkd.session_records import Candidate
 
     from .dock import Dock
 
@@ -82,8 +83,9 @@ class LesionsPage(Page):
         self._busy = False  # whether lesions are looked for
         self._asked = False  # whether the list was asked for: from then on it follows what is looked at
         self._still = False  # whether a lesion is picked without a jump to it
-        self._kept: tuple[float, float] | None = None  # place of the lesion that was picked last, px of level 0: a new list begins there
-        self._first = False  # whether to go to the first lesion once they are listed
+        self._kept: tuple[Candidate, float, float] | None = None  # the lesion picked last: of which prediction, and where, px of level 0
+        self._unfound: Mask | None = None  # whose lesions could not be found: nobody tries again unasked
+        self._first: Mask | None = None  # of which mask to go to the first lesion once they are listed
         self._fresh = False  # whether what was picked last cannot have been seen yet
         self._again = QTimer(self)
         self._again.setSingleShot(True)
@@ -155,11 +157,11 @@ class LesionsPage(Page):
     # --- finding
 
     def _list(self, *, go: bool = False) -> None:
-        if self._session.shown is None or self._asked:
+        if self._session.shown is None or (self._asked and self._unfound is None):
             return
-        self._first = go
         self._session.set_compare("off")  # it is this mask that is judged
-        self._asked = True
+        self._first = self._dock.bench.verdicts.mask(self._session.shown) if go else None
+        self._asked, self._unfound = True, None
         self._find()
 
     def _find(self) -> None:
@@ -183,27 +185,30 @@ class LesionsPage(Page):
                 self._outlines = dict(zip(lesions, outlines, strict=True))
                 self.model.show(lesions, words)
                 self._sort()
-                if self._first:
+                if self._first == mask:
                     self._step(1)
                 else:
                     self._pick_again()
-                self._first = False
+                self._first = None
+            self._show()
+
+        def failed(error: Exception) -> None:
+            self._busy, self._first = False, None
+            if self._session.shown is shown and verdicts.mask(shown) == mask:  # else nobody asks for them any more
+                self._unfound = mask
+                self._dock.say_error(error)
             self._show()
 
         self._busy = True
         self._show()
-        self._dock.in_thread(work, listed, self._failed)
-
-    def _failed(self, error: Exception) -> None:
-        self._busy = self._asked = False
-        self._show()
-        self._dock.say_error(error)
+        self._dock.in_thread(work, listed, failed)
 
     # --- going and judging
 
     def _leave_small_out(self, mm2: float) -> None:
         self.model.leave_out(mm2)
         self._sort()
+        self._pick_again()
         self._show()
 
     def _sort(self) -> None:
@@ -214,15 +219,19 @@ class LesionsPage(Page):
 
     def _pick_again(self) -> None:
         """Pick the lesion at the place of the one that was picked before, where there is one, without a jump to it."""
-        place = self._kept
-        at = None if place is None else next((at for at in range(self.model.rowCount()) if self._holds(at, *place)), None)
+        kept, of = self._kept, self._of
+        if kept is None or of is None or kept[0] != of.of:
+            return
+        at = next((at for at in range(self.model.rowCount()) if self._holds(at, *kept[1:])), None)
         if at is not None:
             self._still = True
             self.table.selectRow(at)
             self._still = False
 
     def _holds(self, at: int, x: float, y: float) -> bool:
-        assert self._of is not None
+        left, top, right, bottom = self.model.lesion(at).box
+        if self._of is None or not (left <= x <= right and top <= y <= bottom):  # of thousands nearly all lie elsewhere
+            return False
         scale_y, scale_x = self._of.of.found.scale_yx
         return bool(self._outlines[self.model.lesion(at)].polygon.contains(shapely.Point(x / scale_x, y / scale_y)))
 
@@ -232,8 +241,9 @@ class LesionsPage(Page):
         self._show()
 
     def hideEvent(self, event: Any) -> None:
-        """Take the outline away: who looks at something else has no use for it."""
+        """Take the outline away: who looks at something else has no use for it, nor wants to go to a lesion."""
         super().hideEvent(event)
+        self._first = None
         self._outline()
 
     def _row(self) -> int:
@@ -245,17 +255,18 @@ class LesionsPage(Page):
             self.table.selectRow(next((row for row in range(count) if self.model.word(row) is None), 0))
         elif count:
             self.table.selectRow(max(0, min(count - 1, at + by)))
-        else:
+        elif by > 0:
             self._list(go=True)
 
     def _go(self, at: int) -> None:
         slide = self._session.slide
         if slide is None or not 0 <= at < self.model.rowCount():
             return
-        if not self._still:
-            self._kept = self.model.lesion(at).x, self.model.lesion(at).y
-            self._fresh = True
-            QTimer.singleShot(0, self._seen)  # after all keys that were pressed before it could be drawn
+        self._fresh = True
+        QTimer.singleShot(0, self._seen)  # after all keys that were pressed before it could be drawn
+        if not self._still and self._of is not None:
+            self._session.set_compare("off")  # it is this mask that is judged
+            self._kept = self._of.of, self.model.lesion(at).x, self.model.lesion(at).y
             left, top, right, bottom = self.model.lesion(at).box
             go_to(slide, self._viewer, (left + right) / 2, (top + bottom) / 2, self._across(self.model.lesion(at)))
         self._show()
@@ -346,13 +357,12 @@ class LesionsPage(Page):
         session = self._session
         now = None if session.shown is None else self._dock.bench.verdicts.mask(session.shown)
         if self._of is not None and now != self._of:  # another mask: its lesions are others
-            if now is None or now.of != self._of.of:
-                self._kept = None
             self._of = None
             self.model.show([], [])
-        if self._asked and self._of is None and now is not None and not self._busy and self.isVisible():
+        awaited = self._asked and self._of is None and now not in (None, self._unfound)
+        if awaited and not self._busy and self.isVisible():
             self._again.start()
-        listed = self._of is not None or (self._asked and now is not None)
+        listed = self._of is not None or awaited
         count, judged = self.model.rowCount(), self.model.judged()
         self.list.setEnabled(session.shown is not None and not self._busy)
         self.list.setVisible(not listed)

@@ -40,7 +40,7 @@ def heading(text: str) -> QLabel:
 
 
 _PADDING = 10  # above and below a label, in napari's style
-_LARGER = 2  # a line of it than of the font there is before it has that style, px
+_LARGER = 2  # px that a line is higher in napari's style, which a label has only once it is part of the window
 
 
 def text(tooltip: str = "", *, lines: int = 0) -> QLabel:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import CheckBox, ComboBox, FloatSpinBox, RadioButtons
+from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton
 
 from napari_ifkd._plugin.reader import SLIDES
@@ -17,7 +18,7 @@ from napari_ifkd._plugin.settings import runs_folder
 from napari_ifkd._plugin.trouble import TROUBLE
 from napari_ifkd._plugin.words import area
 from napari_ifkd.errors import AnnotationError, InputError
-from napari_ifkd.slides.resolution import SAME_MPP
+from napari_ifkd.slides.resolution import MPP_RANGE, SAME_MPP
 
 from .dock import Dock
 from .exclusions import Exclusions
@@ -32,10 +33,26 @@ if TYPE_CHECKING:
     from napari_ifkd.session_records import RegionKind
     from napari_ifkd.slides import Slide, Tissue
 
-_UNKNOWN, _DECIMALS = 0.0, 4  # where a file has no resolution, um/px; and how exactly it is asked for
+_UNKNOWN, _DECIMALS = MPP_RANGE[0], 4  # shown where a file has no resolution, um/px; and how exactly it is asked for
 _MASK = ". Is it a mask? Open its slide, and use Bring in of the Export dock."
 TIMES = "\N{MULTIPLICATION SIGN}"
 REGIONS = {"Whole tissue": "tissue", "Visible field": "field", "Drawn region": "shapes"}
+
+
+class _PicksWord(QObject):
+    """Picks the word that stands in a field in the place of a number, wherever one clicks on it: what is typed takes its place."""
+
+    def __init__(self, field: Any) -> None:
+        super().__init__(field)
+        self._field = field
+        field.lineEdit().installEventFilter(self)
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Do so after the click has set the cursor."""
+        pointed = event is not None and event.type() in (QEvent.Type.FocusIn, QEvent.Type.MouseButtonRelease)
+        if pointed and self._field.text() == self._field.specialValueText():
+            QTimer.singleShot(0, self._field.selectAll)
+        return super().eventFilter(watched, event)
 
 
 class SlideDock(Dock):
@@ -56,16 +73,16 @@ class SlideDock(Dock):
         self.notice = Notice()
         self.mpp = FloatSpinBox(
             value=_UNKNOWN,
-            min=_UNKNOWN,
-            max=20,
+            min=MPP_RANGE[0],
+            max=MPP_RANGE[1],
             step=0.01,
             label="µm/px",
             tooltip="µm/px of the finest level, 0.05 to 20: about 0.25 for 40x, 0.5 for 20x",
         )
         self.mpp.native.setDecimals(_DECIMALS)
-        self.mpp.native.setSpecialValueText("unknown")
         self.use_mpp = button("Use", "Take this resolution, whatever the file says", self._override)
         self.mpp.native.lineEdit().returnPressed.connect(self.use_mpp.click)
+        self._picks = _PicksWord(self.mpp.native)
         self.mpp_row = row(form(self.mpp).native, self.use_mpp, stretch=(1, 0))
         self.outline = CheckBox(
             value=False, text="Show tissue outline", tooltip="Outline of what was found to be tissue: predictions are made there"
@@ -212,13 +229,14 @@ class SlideDock(Dock):
     def _show_mpp(self) -> None:
         slide = self.session.slide
         self.mpp_row.setVisible(slide is not None)
+        self.mpp.native.setSpecialValueText("unknown" if slide is not None and slide.mpp is None else "")
         self.mpp.value = _UNKNOWN if slide is None or slide.mpp is None else slide.mpp
         self._show_use()
 
     def _show_use(self) -> None:
         slide = self.session.slide
         same = slide is not None and slide.mpp is not None and abs(slide.mpp - float(self.mpp.value)) < SAME_MPP
-        given = float(self.mpp.value) != _UNKNOWN
+        given = not self.mpp.native.specialValueText() or float(self.mpp.value) != _UNKNOWN
         allow(self.use_mpp, "it is the resolution of the slide" if same else "" if given else "type the resolution first")
 
     def _show(self) -> None:
