@@ -32,7 +32,7 @@ def by_row(results: Results, data: str, target: Path) -> bool:
     for axis, score in zip(axes, ("f1", "ap"), strict=True):
         for place, row in enumerate(rows):
             values = [scores[score] for scores in results.scores(data, row.name)]
-            colour = _COLOURS[0] if row.teacher == TEACHERS[0] else _COLOURS[1] if row.teacher else _COLOURS[6]
+            colour = _COLOURS[TEACHERS.index(row.teacher)] if row.teacher else _COLOURS[6]
             axis.plot(values, [place] * len(values), "o", color=colour, alpha=0.5, markersize=4, markeredgewidth=0)
             axis.plot([sum(values) / len(values)] * 2, [place - 0.35, place + 0.35], color=colour, linewidth=2)
         axis.set_xlabel(_NAMES[score])

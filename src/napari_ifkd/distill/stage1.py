@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_ifkd.bags import Bags
-    from napari_ifkd.config import Config, Stage1Config
+    from napari_ifkd.config import Config, NoiseConfig, Stage1Config
     from napari_ifkd.models import MILModel, SideOutputs
 
     from .training import LossFunction
@@ -78,8 +78,7 @@ def train_teacher(
     """
     settings = config.stage1
     _check(train, masks, model, settings)
-    noise = settings.noise if settings.augment else None
-    phase = Phase(0, settings.epochs, settings.batch, settings.learning_rate, settings.side_rates, settings.weight_decay, noise)
+    phase = Phase(0, settings.epochs, settings.batch, settings.learning_rate, settings.side_rates, settings.weight_decay, _noise(settings))
     trainer, looking = Trainer(model, train, phase, config, should_stop), Portion("looking at images")
     loss_of = teacher_loss(settings, masks)
     first = 1
@@ -109,6 +108,14 @@ def train_teacher(
             on_epoch(good)
         yield EpochDone(0, epoch, settings.epochs, mean, scores)
     return _read_out(model.eval(), snapshots, settings)
+
+
+def _noise(settings: Stage1Config) -> NoiseConfig | None:
+    """Return how images are disturbed, None for not at all; the target of `const-dice` is the label everywhere, so it pastes nothing."""
+    if not settings.augment:
+        return None
+    everywhere = settings.method == "mil" and settings.loss == "const-dice"
+    return settings.noise.model_copy(update={"paste": 0.0}) if everywhere else settings.noise
 
 
 def snapshot_epochs(settings: Stage1Config) -> list[int]:
