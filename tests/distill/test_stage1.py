@@ -316,3 +316,25 @@ def test_some_bags_have_a_share_of_each_batch(often: list[int], batch: int, expe
     for rows in balanced_batches(labels, batch, 6, np.random.default_rng(0), np.array(often, np.intp)):
         rest = rows[~np.isin(rows, often)]
         assert (labels[rest].sum(), (1 - labels[rest]).sum(), np.isin(rows, often).sum()) == expected
+
+
+@pytest.mark.parametrize(("loss", "pastes"), [("topk-bce", True), ("gm-bce", True), ("const-dice", False)])
+def test_no_normal_box_is_pasted_where_all_is_to_be_tumour(
+    train: Bags, val: Bags, config: Config, network: Network, loss: str, pastes: bool
+) -> None:
+    def learnt(paste: float) -> str:
+        model = network(0)
+        settings = config.replaced(**{"stage1.loss": loss, "stage1.epochs": 1, "stage1.augment": True, "stage1.noise.paste": paste})
+        finish(train_teacher(train, val, model, settings))
+        return weights_hash(model)
+
+    assert (learnt(0.0) != learnt(1.0)) == pastes
+
+
+def test_a_student_has_its_own_noise(config: Config) -> None:
+    """Also where a file names a part of it only."""
+    whole = type(config)()
+    part = type(config).model_validate({"stage1": {"noise": {"zoom": (0.9, 1.1)}}, "rounds": {"robust": {"noise": {"zoom": (0.9, 1.1)}}}})
+    for now, default in ((part.stage1.noise, whole.stage1.noise), (part.rounds.robust.noise, whole.rounds.robust.noise)):
+        assert (now.stain, now.paste) == (default.stain, default.paste)
+    assert part.stage1.noise.stain != part.rounds.robust.noise.stain
