@@ -354,6 +354,11 @@ class Session:
         """Return what was accepted of the run of a prediction, None if nothing."""
         return self._judged.get(candidate.run)
 
+    def recommended(self, candidate: Candidate) -> int | None:
+        """Return the round that the distillation of a prediction recommends, None before its end."""
+        story = self._distilled.get(candidate.run)
+        return None if story is None else story.best
+
     def _retell(self, *, shown: bool = False) -> None:
         """Say what the run at work tells by now; a field that stays what it was makes no noise.
 

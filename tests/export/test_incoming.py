@@ -152,6 +152,7 @@ def test_regions_keep_corners_and_classes(tmp_path: Path, slide: Slide, draw: Ca
     assert all(a.geometry.equals(b.geometry) for a, b in zip(before, after, strict=True))
     assert notes == []
     (out, _), notes = import_mask(path, slide, tmp_path / "out.ome.tif", mpp=1.0)
+    assert "1 region is left out, neither tumour nor normal: Stroma" in notes  # which an image cannot hold
     wanted = rasterize(shapely.Polygon(SQUARE, [HOLE]), (384, 512), (2, 2)) & ~rasterize(shapely.box(0, 0, 5, 5), (384, 512), (2, 2))
     with read_mask(out) as mask:
         np.testing.assert_array_equal(mask.read(0, 0, 384, 512), wanted)

@@ -75,6 +75,10 @@ def test_a_verdict_is_not_of_what_its_lesion_flowed_into(make_map: Callable[...,
     together = lesions_of(make_map(values, scale=(2.0, 2.0)), 0.5, 0)
     assert verdicts_on(together, [one, other], found) == (["reject"], 0)
     assert verdicts_on(together, [one, replace(other, verdict="accept")], found)[0] == [None]
+    large, speck = replace(one, verdict="accept", area_mm2=2500 * px_mm2), replace(other, area_mm2=40 * px_mm2)
+    assert verdicts_on(together, [large, speck], found) == (["accept"], 1)  # what was said of a speck is not said of all
+    assert verdicts_on(together, [speck, large], found)[0] == ["accept"]
+    assert verdicts_on(together, [speck], found) == ([None], 1)
 
 
 def test_a_verdict_is_of_the_parts_its_lesion_falls_into(make_map: Callable[..., Any]) -> None:

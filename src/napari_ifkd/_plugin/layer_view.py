@@ -316,7 +316,7 @@ class LayerView:
         session, heat = self.session, self._heated()
         here, wanted = {str(c.path): c for c in session.comparable()}, self._masked()
         comparing = self._comparing()
-        outlined = comparing and session.compare == "contours"
+        outlined = session.compare == "contours" if comparing else heat is not None  # so that the heat map is seen inside
         looks: list[tuple[Any, dict[str, Any]]] = []
         for layer in self.ours("mask"):
             if made.is_spare(layer):  # drawn though empty: its first picture, which takes long, is behind it then

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from napari_ifkd.inference import ProbabilityMap
 
 _PLACE_UM = 200.0
-_MOST_PIXELS = 16_000_000  # beyond, a coarser level is measured
+_MOST_PIXELS = 64_000_000  # beyond, a coarser level is measured
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,11 +92,10 @@ class Incoming:
             if not any(meant):
                 cause = f"has no region of class {', '.join(tumour)} (its classes are: {', '.join(called[:8])})"
                 raise AnnotationError(self.path, cause, "Name one of these by --tumour")
-            return Regions(
-                tuple(
-                    replace(region, classification=_NAMES["tumour"]) if yes else region for region, yes in zip(regions, meant, strict=True)
-                )
+            named = (
+                replace(region, classification=_NAMES["tumour"]) if yes else region for region, yes in zip(regions, meant, strict=True)
             )
+            return Regions(tuple(named))
         if any(region.meaning != "other" for region in regions):
             return regions
         if any(region.classification for region in regions):
@@ -114,11 +113,15 @@ class Incoming:
         return self.slide.working_shape(mpp), self.slide.working_scale(mpp)
 
     def on_grid(self, scale_yx: tuple[float, float]) -> Painted:
-        """Return it as it is read on a grid of so many level-0 px per px, by the centres of its px."""
+        """Return it as it is read on a grid of so many level-0 px per px, by the centres of its px; notes tell of what it cannot hold."""
         if self._mask is not None:
             step = scale_yx[0] / self._step[0], scale_yx[1] / self._step[1]
             return Painted(Labels(self._mask, step), None)
         assert self.regions is not None  # the one or the other
+        others = [region.classification or region.name or "without a class" for region in self.regions if region.meaning == "other"]
+        if others:
+            which = f"{len(others)} regions are" if len(others) > 1 else "1 region is"
+            self.notes.append(f"{which} left out, neither tumour nor normal: {', '.join(sorted(set(others))[:8])}")
         normal = self.regions.normal
         drawn = None if normal.is_empty else Drawn(Regions((Region(normal, "", _NAMES["tumour"]),)), scale_yx)
         return Painted(Drawn(self.regions, scale_yx), drawn)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _GROWN = 2.0  # how much larger than what was judged a lesion may be
 _PART = 0.8  # share of a lesion below which what was judged was a part of it
+_SPECK = 0.1  # share below which that part says nothing of the whole, where something else was said of more
 
 
 def lesions_of(
@@ -69,8 +70,8 @@ def verdicts_on(outlines: Sequence[Outline], verdicts: Sequence[Verdict], source
     """Return what was said of each lesion, None of those nobody judged, and how many places that were judged hold for no lesion.
 
     The last verdict inside a lesion counts, unless the lesion is more than twice as large as what was judged so in it: at a lower threshold
-    lesions flow together, and what was said of one is not said of all. Where a lesion falls apart, at a higher threshold, what was said of
-    it is said of its parts.
+    lesions flow together, and what was said of one is not said of all, nor that of a speck of the rest. Where a lesion falls apart, at a
+    higher threshold, what was said of it is said of its parts.
 
     Parameters
     ----------
@@ -92,11 +93,12 @@ def verdicts_on(outlines: Sequence[Outline], verdicts: Sequence[Verdict], source
         held.setdefault(lesion, []).append(places[place])
     holding: dict[int, list[Verdict]] = {}
     for lesion, inside in held.items():
-        last = max(inside, key=lambda verdict: order[id(verdict)])
-        alike = [verdict.area_mm2 for verdict in inside if verdict.verdict == last.verdict]
         area = outlines[lesion].area_px * side_y * side_x / 1e6
+        weighty = [verdict for verdict in inside if verdict.area_mm2 is None or verdict.area_mm2 >= _SPECK * area] or inside
+        last = max(weighty, key=lambda verdict: order[id(verdict)])
+        alike = [verdict.area_mm2 for verdict in inside if verdict.verdict == last.verdict]
         if None in alike or area <= _GROWN * sum(known for known in alike if known is not None):
-            holding[lesion] = inside
+            holding[lesion] = [verdict for verdict in inside if verdict in weighty or verdict.verdict == last.verdict]
     for lesion, verdict in _parts(lesions, tree, places, (scale_x, scale_y)):
         holding.setdefault(lesion, []).append(verdict)
     used: set[int] = set()

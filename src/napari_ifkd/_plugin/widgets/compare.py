@@ -264,10 +264,11 @@ def _legend(a: Candidate | None, b: Candidate | None, mode: str) -> str:
     if a is None or b is None or mode == "off":
         return ""
     first, second = (TEACHER, escape(a.label)), (STUDENT, escape(b.label))
+    unsure = "marks what it marks: it is nowhere unsure" if b.act == "file" else "is unsure, the darker the more"
     parts = {
         "side by side": [(TEACHER, f"left: {first[1]}"), (STUDENT, f"right: {second[1]}")],
         "disagreement": [(TEACHER, f"{first[1]} only"), (STUDENT, f"{second[1]} only"), (BOTH, "both")],
-        "uncertainty": [(BOTH, f"{second[1]} is unsure, the darker the more")],
+        "uncertainty": [(BOTH, f"{second[1]} {unsure}")],
         "a": [first],
         "b": [second],
     }.get(mode, [first, second])

@@ -199,6 +199,9 @@ class CorrectPage(Page):
 
     def _discard(self) -> None:
         layer, opened = self.layer(), self._dock.bench.painted_on
+        painted = layer is not None and not np.array_equal(np.asarray(layer.data), made.tag(layer)["before"])
+        if painted and not self._dock.sure("Discard what was painted?", "Nothing brings it back.", "Discard"):
+            return
         self._dock.bench.painted_on = None
         if layer is not None:
             self._put_away(layer, None if opened is None else opened[0])

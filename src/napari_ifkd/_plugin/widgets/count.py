@@ -84,7 +84,7 @@ class CountPage(Page):
         self.finish = button("Finish now", "Judge by the answers so far", self._finish)
         self.bar = QProgressBar()
         self.bar.setToolTip("Places answered")
-        self.bar.setFormat("%v of %m")
+        self.bar.setFormat("%v of %m answered")
         self.card = text("What the answers say of each round, with 95 % intervals")
         self.accept = button("Accept the advice", "Write down the round and threshold that the points recommend", self._accept, main=True)
         self.asking = QWidget()

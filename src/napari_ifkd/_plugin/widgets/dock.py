@@ -22,6 +22,7 @@ from qtpy.QtWidgets import (
     QScrollArea,
     QScrollBar,
     QSizePolicy,
+    QTabBar,
     QToolTip,
     QVBoxLayout,
     QWidget,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
 AT_WORK = "a run is at work; wait for it, or cancel it"
 _WIDTH = 322  # the names of six tabs
-_FIELDS = (QAbstractSpinBox, QComboBox, QAbstractSlider)
+_FIELDS = (QAbstractSpinBox, QComboBox, QAbstractSlider, QTabBar)
 _AS_HIGH = "QPushButton:disabled {padding: 3px;}"  # napari gives what is grey a border, and with it 2 px that move all below
 _TELLS, _REFUSED, _TYPED = "tells its range", "refused a key", "typed"  # properties of a field for numbers
 

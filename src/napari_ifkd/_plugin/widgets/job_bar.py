@@ -8,6 +8,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QProgressBar, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_ifkd._plugin.words import in_window
+from napari_ifkd.config import Config
 from napari_ifkd.runs.folder import RunFolder
 
 from .log_dialog import LogDialog
@@ -93,6 +94,8 @@ class JobBar(QWidget):
             keep_room(self.line, ["\n".join("x" * (_LINES + named))] if job.alive else [])
         accepted = self.session.accepted if self.session.run == job.out else None
         told = job_line(job, accepted) if self._is_here(job) else f"{job.out.name} is done, on another slide."
+        if job.act == "train" and job.state == "done" and self.session.threshold != Config().inference.threshold:
+            told += f" The threshold is {self.session.threshold:.3g}, as it was before."  # which may suit this one less
         self.line.setText(f"{job.out.name}\n{told}" if named and told and self._is_here(job) else told)
         self.line.setVisible(bool(self.line.text()))
         self.line.setToolTip(in_window(job.message) if job.state == "done" else "")

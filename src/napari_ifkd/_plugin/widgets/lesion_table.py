@@ -17,25 +17,27 @@ _MARKS: dict[str | None, str] = {"accept": "✓", "reject": "✗", None: ""}
 COLUMNS = {
     "mm²": "Area",
     "Prob.": "Mean probability",
-    "Unc.": "Uncertainty: 1 where the mean probability is one half, 0 where it is 0 or 1",
+    "Unc.": "Uncertainty: 1 where the mean probability is the threshold, 0 where it is 0 or 1",
     "✓✗": "What was said of it",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Lesion:
-    """One lesion: a place inside it and its box in level-0 px (left, top, right, bottom), area, probability and uncertainty."""
+    """One lesion: a place inside it and its box in level-0 px (left, top, right, bottom), area, mean probability, and threshold."""
 
     x: float
     y: float
     box: tuple[float, float, float, float]
     area_mm2: float
     probability: float
+    threshold: float = 0.5
 
     @property
     def uncertainty(self) -> float:
-        """1 where the mean probability is one half, 0 where it is 0 or 1."""
-        return 1 - abs(2 * self.probability - 1)
+        """1 where the mean probability is the threshold, 0 where it is 0 or 1: as in :func:`..layers.uncertainty_levels`."""
+        p, threshold = self.probability, self.threshold
+        return p / max(threshold, 1e-6) if p < threshold else (1 - p) / max(1 - threshold, 1e-6)
 
 
 class LesionModel(QAbstractTableModel):

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 _OUTLINE = "lesion"
 _MARK_PX = 44
-_EDGE = 0.006  # width of the outline, of what is seen across
+_EDGE_PX = 4.0  # width of the outline on the screen, as it is seen when it is drawn
 _ROOM = 2.5  # how much more than the lesion is to be seen
 _LEAST_UM = 120.0
 _SETTLED_MS = 300  # a threshold that moves is waited for
@@ -173,7 +173,7 @@ class LesionsPage(Page):
 
         def work() -> tuple[list[Outline], list[Lesion], list[Word | None], int, int]:
             outlines, said = verdicts.lesions(mask), mask.verdicts()
-            return outlines, _measured(outlines, shown.found), *verdicts_on(outlines, said, shown.found), len(standing(said))
+            return outlines, _measured(outlines, mask), *verdicts_on(outlines, said, shown.found), len(standing(said))
 
         def listed(found: tuple[list[Outline], list[Lesion], list[Word | None], int, int]) -> None:
             self._busy = False
@@ -400,7 +400,7 @@ class LesionsPage(Page):
         lesion, found = self.model.lesion(at), self._of.of.found
         place = made.placement(slide.mpp, found.scale_yx)
         ring = np.asarray(self._outlines[lesion].polygon.exterior.simplify(0.5).coords)[:, ::-1] - 0.5
-        width = _EDGE * self._across(lesion) / place["scale"][0]
+        width = _EDGE_PX / self._viewer.scene.camera.zoom / place["scale"][0]
         if layer is not None and not np.allclose(layer.scale, place["scale"], atol=0):  # the slide has another resolution by now
             self._viewer.layers.remove(layer)
             layer = None
@@ -422,8 +422,9 @@ def _outline(lesion: Polygon, scale_yx: tuple[float, float]) -> str:
     return outline_of(shapely.transform(lesion, lambda xy: xy * (scale_x, scale_y)), max(scale_x, scale_y))
 
 
-def _measured(outlines: Sequence[Outline], found: ProbabilityMap) -> list[Lesion]:
-    """Return lesions of a map as the list tells of them."""
+def _measured(outlines: Sequence[Outline], mask: Mask) -> list[Lesion]:
+    """Return lesions of a mask as the list tells of them."""
+    found = mask.of.found
     pixel_mm2 = found.pixel_size_um_yx[0] * found.pixel_size_um_yx[1] / 1e6
     scale_y, scale_x = found.scale_yx
     lesions = []
@@ -431,5 +432,7 @@ def _measured(outlines: Sequence[Outline], found: ProbabilityMap) -> list[Lesion
         place = outline.polygon.representative_point()
         left, top, right, bottom = outline.polygon.bounds
         box = left * scale_x, top * scale_y, right * scale_x, bottom * scale_y
-        lesions.append(Lesion(place.x * scale_x, place.y * scale_y, box, outline.area_px * pixel_mm2, outline.mean_probability))
+        lesions.append(
+            Lesion(place.x * scale_x, place.y * scale_y, box, outline.area_px * pixel_mm2, outline.mean_probability, mask.threshold)
+        )
     return lesions

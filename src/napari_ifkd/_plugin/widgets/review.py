@@ -143,6 +143,9 @@ class ReviewDock(Dock):
         of_it = candidate.act == "distill" and candidate.run == self.session.run
         done = next((r for r in self.session.rounds if of_it and r.index == candidate.round), None)
         reason = done.decision.reason if done is not None and done.decision is not None else ""
+        before = [r.index for r in self.session.rounds if r.index < candidate.round and r.decision is not None and r.decision.switched]
+        if before:  # which is not the teacher as it came
+            reason = reason.replace("The teacher stays", f"Round {max(before)} stays the teacher", 1)
         decided, _, because = reason.partition(": ")
         ended = f"When round {candidate.round} ended: "
         said = f"{ended}{decided.removesuffix('.')}." if reason else "The network as it came, before any round."
@@ -152,7 +155,11 @@ class ReviewDock(Dock):
         return f"<b>{escape(candidate.run.name)}</b>. {said}"
 
     def _news(self, candidate: Candidate) -> str:
-        """Tell of a later round of the run at work: it does not take the place of what is shown."""
+        """Tell of a later round of the run at work: it does not take the place of what is shown; at its end, which it recommends."""
+        best = self.session.recommended(candidate)
+        if best is not None and self.session.accepted_of(candidate) is None and not self._at_work(candidate):
+            here = candidate.act == "distill" and candidate.round == best
+            return f" <b>{'It' if here else f'Round {best}' if best else 'The teacher as it came'} is recommended.</b>"
         last = max((c.round for c in self.session.here() if c.run == candidate.run), default=0)
         return f" <b>Round {last} has come in.</b>" if last > candidate.round and self._at_work(candidate) else ""
 
@@ -189,8 +196,8 @@ class ReviewDock(Dock):
     def _reserve(self) -> None:
         """Keep room for the longest of what is said of the predictions here: going from one to the next moves no button."""
         here = self.session.here()
-        news = " <b>Round 0 has come in.</b>" if any(map(self._at_work, here)) else ""
-        keep_room(self.about, [self._told_of(candidate) + news for candidate in here])
+        coming = " <b>Round 0 has come in.</b>" if any(map(self._at_work, here)) else ""
+        keep_room(self.about, [self._told_of(candidate) + (coming or self._news(candidate)) for candidate in here])
 
     def _show_theme(self, _: object) -> None:
         QTimer.singleShot(0, lambda: self._show_round() if isalive(self) else None)  # type: ignore[no-untyped-call] # it has its new colours by then
