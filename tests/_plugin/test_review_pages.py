@@ -15,8 +15,9 @@ import shapely
 import tifffile
 from napari._qt.dialogs.confirm_close_dialog import ConfirmCloseDialog
 from napari.settings import get_settings
-from qtpy.QtCore import QPoint, QRect, Qt
-from qtpy.QtWidgets import QAbstractSpinBox, QLabel, QLineEdit, QSlider
+from qtpy.QtCore import QPoint, QPointF, QRect, Qt
+from qtpy.QtGui import QWheelEvent
+from qtpy.QtWidgets import QAbstractSpinBox, QApplication, QLabel, QLineEdit, QSlider
 
 from napari_ifkd._plugin.docks import add_docks
 from napari_ifkd._plugin.layers import tag
@@ -231,6 +232,43 @@ def test_rounds_are_gone_through_accepted_and_used_again(window: Any, reviewed: 
     assert not reviewed.reuse.isEnabled()
     assert session.teacher.label == "round 1 of run"
     assert window.docks["Teacher"].model.value == session.teacher.label
+
+
+def test_which_round_is_recommended_is_told_until_one_is_accepted(window: Any, reviewed: Any) -> None:
+    session = window.session
+    session.show(session.here()[0])
+    assert "Round 1 is recommended" in reviewed.about.text()
+    session.show(session.here()[1])
+    assert "It is recommended" in reviewed.about.text()
+    first, last = session.rounds
+    session.rounds = (
+        first,
+        replace(last, decision=Decision(True, "cautious", "", "The student becomes the teacher.")),
+        replace(last, index=2, decision=Decision(False, "cautious", "", "The teacher stays: it is better.")),
+    )
+    session.candidates = (*session.candidates, replace(session.here()[1], round=2))
+    session.show(session.here()[2])
+    assert "Round 1 stays the teacher" in reviewed.about.text()  # which is not the one that is called teacher in the list
+    session.accept(session.here()[1])
+    assert "recommended" not in reviewed.about.text()
+
+
+def test_the_wheel_over_the_tabs_changes_no_page(window: Any, reviewed: Any) -> None:
+    bar = reviewed.pages.tabBar()
+    at = bar.rect().center()
+    for step in (-120, 120):
+        event = QWheelEvent(
+            QPointF(at),
+            QPointF(bar.mapToGlobal(at)),
+            QPoint(),
+            QPoint(0, step),
+            Qt.MouseButton.NoButton,
+            Qt.KeyboardModifier.NoModifier,
+            Qt.ScrollPhase.NoScrollPhase,
+            False,
+        )
+        QApplication.sendEvent(bar, event)
+        assert reviewed.pages.currentIndex() == 0
 
 
 def test_what_is_told_of_rounds_moves_no_button_and_widens_no_dock(window: Any, reviewed: Any) -> None:
