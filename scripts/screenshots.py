@@ -230,6 +230,7 @@ class _Camera:
         self.front(dock)
         for theme in themes or self.themes:
             self.viewer.theme = theme
+            self.viewer.mouse_over_canvas = False  # nobody is there: else the ring of a brush lies in the corner
             _wait(700)
             _until(lambda: self.layers.settled)  # until then the canvas keeps the picture that it had
             path = self.out / (f"{name}.png" if themes else f"{name}-{theme}.png")

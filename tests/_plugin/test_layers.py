@@ -253,6 +253,13 @@ def test_disagreement_tells_who_sees_what(scene: Any) -> None:
     assert not list(view.ours("disagreement"))
 
 
+def test_the_heat_map_is_seen_inside_the_outline_of_the_mask(scene: Any) -> None:
+    _, session, view = scene
+    for heat in (True, False):
+        session.look(heat=heat)
+        assert {layer.contour for layer in view.ours("mask") if layer.visible} == {made.OUTLINE if heat else 0}
+
+
 def test_contours_and_overlay_show_the_pair(scene: Any) -> None:
     viewer, session, view = scene
     session.set_compare("contours")
