@@ -15,10 +15,13 @@ if TYPE_CHECKING:
 FIRST = {"bag_accuracy": 0.95, "positive_area": 0.40, "negative_area": 0.02}
 
 
-def judged(first: dict | None = None, teacher: dict | None = None, mode: str = "robust", bags: int = 100, **student: float) -> Decision:
+def judged(
+    first: dict | None = None, teacher: dict | None = None, mode: str = "robust", bags: int = 100, present: int = 0, **student: float
+) -> Decision:
     settings = AcceptanceConfig(area_prior=student.pop("prior", None))
     first = FIRST if first is None else first
-    return decide(settings, mode, first=first, teacher=teacher or first, student={**FIRST, **student}, bags=bags)  # type: ignore[arg-type]
+    scores = {"first": first, "teacher": teacher or first, "student": {**FIRST, **student}}
+    return decide(settings, mode, **scores, bags=bags, present=present)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("area", "switched"), [(0.40, True), (0.455, True), (0.345, True), (0.47, False), (0.33, False)])
@@ -35,6 +38,12 @@ def test_the_area_is_compared_with_the_first_teacher_not_the_last() -> None:
     """Else many small steps would add up to any area."""
     teacher = {**FIRST, "positive_area": 0.45}
     assert not judged(teacher=teacher, positive_area=0.47).switched
+
+
+def test_the_reason_names_the_round_that_stays_the_teacher() -> None:
+    """Else "the teacher" reads as the one that came, which every list of predictions calls so."""
+    assert judged(positive_area=0.8).reason.startswith("The teacher stays: ")
+    assert judged(positive_area=0.8, present=2).reason.startswith("Round 2 stays the teacher: ")
 
 
 def test_students_of_centred_maps_are_held_against_the_centred_area() -> None:

@@ -137,6 +137,13 @@ def test_a_kept_teacher_stays_and_the_rate_halves(train: Bags, val: Bags, config
     assert same_weights(boundary["pair"]["student"], boundary["pair"]["teacher"])
 
 
+def test_reasons_name_the_round_that_is_the_teacher_by_then(train: Bags, val: Bags, config: Config, network: Network) -> None:
+    teacher = network(0)
+    poison(teacher, 1)  # the student of round 2, for the modules change hands
+    _, outcome = finish(distill(teacher, network(1), train, val, config.replaced(**ALWAYS)))
+    assert outcome.decisions[1].reason == "Round 1 stays the teacher: the student's training diverged."
+
+
 def check_resume(train: Bags, val: Bags, config: Config, network: Network) -> None:
     states: list[dict] = []
     _, whole = finish(distill(network(0), network(1), train, val, config, on_epoch=states.append))

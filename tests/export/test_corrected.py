@@ -63,6 +63,24 @@ def test_corrections_win_in_every_format(painted, tmp_path):
     assert told["lesions"] == len(features)
 
 
+def test_where_a_person_marked_tumour_somebody_looked(tmp_path, tiny_slide, write_map):
+    """Else the mask could be more than all that was looked at."""
+    run = RunFolder.create(tmp_path / "run", "predict", Config().replaced(**{"inference.sigma_px": 0}), {"slides": [str(tiny_slide)]})
+    path = run.map_path(0, tiny_slide.name)
+    values = np.zeros((384, 512), np.uint8)
+    values[100:110, 100:110] = 204
+    with open_slide(tiny_slide) as slide:
+        write_map(path, slide, values)
+        Corrections.create(run.corrections_path(slide.name), slide, 1.0).paint(300, 400, np.full((30, 60), TUMOUR, np.uint8))
+    run.append(MapReady(0, tiny_slide.name, path.relative_to(run.path).as_posix()))
+    run.model_path(0).write_bytes(b"")
+    export_run(run.path, ["csv"], tmp_path / "out")
+    with (tmp_path / "out" / "tiny_round0.slide.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert float(row["looked_at_mm2"]) == pytest.approx((100 + 30 * 60) / 1e6)
+    assert float(row["tumour_share_of_looked_at"]) == 1
+
+
 def test_what_of_the_paint_is_left_out_with_its_lesion_is_told(painted, tmp_path):
     run, _ = painted
     for least, kept in ((0.003, 0), (1e6, 0)):  # the stroke by itself is smaller than the one lesion there is

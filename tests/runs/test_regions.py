@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from typing import TYPE_CHECKING
 
@@ -56,6 +57,11 @@ def test_rough_regions_teach_a_teacher_that_finds_the_rest(drawn_slide: Path, tm
     _, card = load_model(run.model_path(0))
     assert "tiny.tif" in card.trained_on
     assert "tiles, image-level labels only" in card.trained_on
+    numbers = [int(number) for number in re.findall(r"\b\d+\b(?!%)", card.trained_on)]
+    assert sum(numbers) == 16 + 18  # positive, negative, kept aside, and between the two: nothing is unaccounted for
+    assert "between these and those were left out" in card.trained_on
+    accuracy = run.metrics(0)["bag_accuracy"]
+    assert f"({accuracy:.0%} told apart rightly)" in card.trained_on
     assert str(tmp_path) not in card.model_dump_json()
     assert card.learned_from == (run.about["slides"][0]["quick_hash"],)
     short = config.replaced(**{"rounds.rounds": 1, "rounds.epochs": 1})
@@ -102,6 +108,7 @@ def test_slides_and_patches_teach_together(drawn_slide: Path, drawn_patches: Pat
     _, card = load_model(RunFolder(tmp_path / "run").model_path(0))
     numbers = [int(word) for word in card.trained_on.replace(":", "").split() if word.isdigit()]
     assert "kept aside" in card.trained_on
+    assert "left out" not in card.trained_on  # whole groups were kept aside
     assert sum(numbers[-3:]) == 16 + 18 + 24  # positive, negative, kept aside
     assert card.learned_from == ()
 

@@ -18,7 +18,15 @@ _LEAST_AREA = 1e-3  # areas below a thousandth are as good as none
 
 
 def decide(
-    settings: AcceptanceConfig, mode: Mode, *, first: Scores, teacher: Scores, student: Scores, bags: int, centred: bool = False
+    settings: AcceptanceConfig,
+    mode: Mode,
+    *,
+    first: Scores,
+    teacher: Scores,
+    student: Scores,
+    bags: int,
+    present: int = 0,
+    centred: bool = False,
 ) -> Decision:
     """Decide on a switch, without pixel truth.
 
@@ -29,6 +37,7 @@ def decide(
     first, teacher, student : scores of the first teacher, the present one and the student on the same validation bags
         (see :class:`~napari_ifkd.distill.scores.Judged`)
     bags : number of those bags; one bag more or less is no evidence
+    present : the round that is the teacher now, 0 for the teacher as it came
     centred : students learn from centred maps (``rounds.robust.centred``), so that the first teacher's area is that beyond Otsu's threshold
 
     Returns
@@ -48,7 +57,7 @@ def decide(
     of_area = _area(settings, first, teacher, student, centred)
     objections = [reason for reason in (of_area, _accuracy(settings, first, teacher, student, bags)) if reason]
     if objections:
-        return Decision(False, criterion, evidence, f"The teacher stays: {'; and '.join(objections)}.")
+        return Decision(False, criterion, evidence, f"{_stays(present)}: {'; and '.join(objections)}.")
     # the bags, not the slide: its whole area may have moved more
     wanted = settings.area_prior or first["positive_area"]
     known = settings.area_prior is not None
@@ -62,9 +71,14 @@ def decide(
     return Decision(True, criterion, evidence, reason)
 
 
-def diverged(epoch: int) -> Decision:
-    """Return the decision on a student whose training failed before it completed an epoch."""
-    return Decision(False, "diverged", f"loss not a number in epoch {epoch}", "The teacher stays: the student's training diverged.")
+def diverged(epoch: int, present: int = 0) -> Decision:
+    """Return the decision on a student whose training failed before it completed an epoch; `present` as in :func:`decide`."""
+    reason = f"{_stays(present)}: the student's training diverged."
+    return Decision(False, "diverged", f"loss not a number in epoch {epoch}", reason)
+
+
+def _stays(present: int) -> str:
+    return f"Round {present} stays the teacher" if present else "The teacher stays"
 
 
 def _area(settings: AcceptanceConfig, first: Scores, teacher: Scores, student: Scores, centred: bool) -> str | None:

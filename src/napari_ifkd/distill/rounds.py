@@ -155,10 +155,18 @@ class _Rounds:
             self.learning.hold_area(self.index, standing, self.first)
             scores = standing.scores
             bags = len(self.learning.val)
-            rule, centred = self.config.acceptance, settings.robust.centred
-            decision = decide(rule, settings.mode, first=self.first, teacher=self.present, student=scores, bags=bags, centred=centred)
+            decision = decide(
+                self.config.acceptance,
+                settings.mode,
+                first=self.first,
+                teacher=self.present,
+                student=scores,
+                bags=bags,
+                present=self.accepted,
+                centred=settings.robust.centred,
+            )
         else:
-            decision, scores = diverged(1), self.present
+            decision, scores = diverged(1, self.accepted), self.present
         self.pair.student.eval()
         index = self.index
         if self.on_round is not None:

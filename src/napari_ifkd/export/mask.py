@@ -75,7 +75,7 @@ class FinishedMask:
     outlines : of its objects, in px of the source; empty unless a format needs them
     facts : its provenance, JSON-ready
     options : what was chosen
-    seen_px : how many px of the source were looked at
+    seen_px : how many px of the source were looked at, by the network or by a person who marked tumour there
     slide : the slide, where it is there
     dicom : folder of the slide's instances, where it is DICOM
     check : called with steps done and in all; raises to stop

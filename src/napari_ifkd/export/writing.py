@@ -164,7 +164,8 @@ def _fill(store: MaskStore, source: Source, bands: Iterable[NDArray[np.unsignedi
     y = seen = marked = 0
     for band in store.fill(bands):
         values = source.read(y, 0, len(band), width)
-        seen, marked = seen + int(np.count_nonzero(values)), marked + int(np.count_nonzero(band))
+        seen += int(np.count_nonzero((values > 0) | (band > 0)))  # a person may mark where the network did not look
+        marked += int(np.count_nonzero(band))
         if outline:
             for label in labels_in(band):
                 if label not in tracers:

@@ -24,7 +24,7 @@ from .threads import use_threads
 from .told import epoch_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -107,11 +107,13 @@ def train_run(
             if not folder.model_path(0).is_file():
                 if ready is None:
                     tiles = yield from _tiles(slides, drawn, config)
-                    train, held = _split(join_bags([*patches, *tiles]), config)
+                    bags = join_bags([*patches, *tiles])
+                    train, held = _split(bags, config)
+                    between = len(bags) - len(train) - len(held)
                 else:
-                    train, held = ready
+                    (train, held), between = ready, 0
                 learned_from = () if patches else tuple(slide.quick_hash for slide in slides)
-                yield from _train(folder, model, train, held, masks, config, learned_from, stop)
+                yield from _train(folder, model, train, held, between, masks, config, learned_from, stop)
             yield RoundDone(0, None, folder.metrics(0))
             yield RunDone(0, "the teacher, as it is after its last epoch")
 
@@ -150,6 +152,7 @@ def _train(
     model: MILModel,
     train: Bags,
     held: Bags,
+    between: int,
     masks: NDArray[np.bool_] | None,
     config: Config,
     learned_from: tuple[str, ...],
@@ -177,7 +180,9 @@ def _train(
             scores = event.scores
         yield event
     kind = "patches" if train.origins is None else "tiles"
-    aside = f"; {len(held)} more were kept aside to check it" if len(held) else ""
+    aside = f"; {len(held)} more were kept aside to check it{_checked(scores)}" if len(held) else ""
+    if between:
+        aside += f"; {between} between these and those were left out"
     labels = "image-level labels only" if masks is None else "pixel masks (fully supervised)"
     card = ModelCard(
         name=folder.path.resolve().name,
@@ -197,6 +202,10 @@ def _masks_of(patches: str | Path, train: Bags) -> NDArray[np.bool_]:
     """Read the masks of the training bags, ``(N, H, W)``; those of the validation bags stay closed."""
     masks = read_patch_masks(patches, only=frozenset(train.names))
     return np.stack([masks[name] for name in train.names])
+
+
+def _checked(scores: Mapping[str, float]) -> str:
+    return f" ({scores['bag_accuracy']:.0%} told apart rightly)" if "bag_accuracy" in scores else ""
 
 
 def _recipe(stage1: Stage1Config) -> str:

@@ -143,9 +143,6 @@ class ReviewDock(Dock):
         of_it = candidate.act == "distill" and candidate.run == self.session.run
         done = next((r for r in self.session.rounds if of_it and r.index == candidate.round), None)
         reason = done.decision.reason if done is not None and done.decision is not None else ""
-        before = [r.index for r in self.session.rounds if r.index < candidate.round and r.decision is not None and r.decision.switched]
-        if before:  # which is not the teacher as it came
-            reason = reason.replace("The teacher stays", f"Round {max(before)} stays the teacher", 1)
         decided, _, because = reason.partition(": ")
         ended = f"When round {candidate.round} ended: "
         said = f"{ended}{decided.removesuffix('.')}." if reason else "The network as it came, before any round."
