@@ -5,11 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import tifffile
+from qtpy.QtCore import QPoint
 from qtpy.QtGui import QShortcut
 from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QDockWidget, QLabel, QLineEdit, QSlider, QTabBar
 
 from napari_ifkd._plugin.docks import DOCKS, add_docks
+from napari_ifkd._plugin.look import field_px
 from napari_ifkd.config import Config
 from napari_ifkd.events import RoundDone, RunDone
 
@@ -83,12 +87,16 @@ def test_every_key_is_listed_every_listed_key_acts_and_the_menu_shows_them(windo
     window.wait(lambda: not window.dialogs("KeysDialog"))
 
 
-def test_a_missing_resolution_is_asked_for(window: Any, shared_data: Path) -> None:
+def test_a_missing_resolution_is_asked_for(window: Any, shared_data: Path, said: list[str]) -> None:
     slide, session = window.docks["Slide"], window.session
     window.docks["Slide"].bench.open(shared_data / "slides" / "TCGA-CR-7395-01A-01-TS1.svs")
     window.wait(lambda: session.tissue is not None)
     assert "No usable resolution" in slide.notice.text()
     assert not window.docks["Teacher"].predict.isEnabled()
+    window.type("Slide", slide.mpp.native.lineEdit(), "99")  # a field that took the first 9 alone would say nothing
+    window.wait(lambda: any("99 um/px cannot be right" in one for one in said))
+    assert session.slide.mpp is None
+    assert float(slide.mpp.value) == 99
     slide.mpp.value = 0.5
     window.click("Slide", slide.use_mpp)
     assert session.slide.mpp == 0.5
@@ -97,6 +105,57 @@ def test_a_missing_resolution_is_asked_for(window: Any, shared_data: Path) -> No
     assert str(layer.units[0]) == "micrometer"
     window.wait(lambda: session.tissue is not None)
     assert "given by you" in slide.card.text()
+
+
+def test_what_comes_and_goes_moves_no_button(window: Any, drawn_slide: Path, phantom_teacher: Path) -> None:
+    teacher, runs, session = window.docks["Teacher"], window.docks["Runs"], window.session
+    window.bench.open(drawn_slide)
+    teacher.choose(phantom_teacher)
+    window.wait(lambda: session.teacher is not None and session.teacher.card.name == "knows-phantoms")
+    window.front("Teacher")
+    window.wait(lambda: teacher.seen and teacher.warning.isVisible())
+
+    def places(*parts: Any) -> list[int]:
+        window.qtbot.wait(50)
+        return [part.mapTo(part.window(), QPoint(0, 0)).y() for part in parts]
+
+    warned = places(teacher.preview, teacher.predict)
+    teacher.warning.say(None)
+    assert not teacher.warning.isVisible()
+    assert places(teacher.preview, teacher.predict) == warned
+
+    window.front("Runs")
+    window.wait(lambda: runs.seen)
+    quiet = places(runs.table, runs.open)
+    runs.progress.setVisible(True)
+    runs.offer.setVisible(True)
+    assert places(runs.table, runs.open) == quiet
+
+
+def test_home_is_the_slide_that_is_looked_at(window: Any, drawn_slide: Path, tmp_path: Path) -> None:
+    """And not all that are open."""
+    camera = window.viewer.scene.camera
+    window.bench.open(drawn_slide)
+    window.wait(lambda: window.bench.memory._slide is window.session.slide and window.bench.layers.settled)
+    small = window.session.slide
+    large = tmp_path / "large.tif"
+    options: dict[str, Any] = {"tile": (128, 128), "resolution": (1e4, 1e4), "resolutionunit": "CENTIMETER", "metadata": None}
+    tifffile.imwrite(large, np.full((4000, 3000, 3), 200, np.uint8), photometric="rgb", **options)
+    window.bench.open(large)
+    window.wait(lambda: window.bench.memory._slide is window.session.slide and window.bench.layers.settled)
+    for slide in (small, window.session.slide):
+        window.bench.look_at(slide)
+        window.wait(lambda slide=slide: window.bench.memory._slide is slide and window.bench.layers.settled)
+        camera.zoom, camera.center = 9.0, (0.0, 10.0, 10.0)
+        window.press(window.viewer.window._qt_viewer.viewerButtons.resetViewButton)
+        window.wait(lambda: camera.zoom != 9.0)
+        window.qtbot.wait(50)
+        height, width = (side * slide.mpp for side in slide.shape_level0)
+        assert np.allclose(camera.center[-2:], (height / 2, width / 2), atol=1)
+        left, top, right, bottom = field_px(slide, window.viewer)
+        assert left < 0 < width < right * slide.mpp
+        assert top < 0 < height < bottom * slide.mpp
+        assert min((right - left) / slide.shape_level0[1], (bottom - top) / slide.shape_level0[0]) < 1.1  # it fills the picture
 
 
 def test_the_tissue_outline_comes_and_goes(window: Any, drawn_slide: Path) -> None:

@@ -186,6 +186,24 @@ def test_settings_and_a_compared_file_come_back(
     assert (export.formats.value, export.options.value.min_area_um2) == (["csv"], pytest.approx(2000))
 
 
+def test_lesions_are_listed_as_they_were_last(window: Any, reviewed: Any, make_napari_viewer: Any) -> None:
+    lesions = reviewed.lesions
+    reviewed.pages.setCurrentWidget(lesions)
+    window.click("Review", lesions.list)
+    window.wait(lambda: lesions.model.rowCount() == 3)
+    window.type("Review", lesions.least.findChild(QLineEdit), "0.001")
+    assert lesions.model.rowCount() == 2
+    lesions.table.sortByColumn(1, Qt.SortOrder.AscendingOrder)
+    file = slides_folder() / "asked.json"
+    window.wait(lambda: file.is_file() and json.loads(file.read_text())["lesions"] == {"column": 1, "order": 0, "least": 0.001})
+
+    later = window.another(make_napari_viewer(show=True))
+    lesions = later.docks["Review"].lesions
+    later.wait(lambda: lesions.least.value() == 0.001)
+    head = lesions.table.horizontalHeader()
+    assert (head.sortIndicatorSection(), head.sortIndicatorOrder()) == (1, Qt.SortOrder.AscendingOrder)
+
+
 def test_a_reference_that_is_gone_is_told_of_and_a_pen_stays_in_the_hand(
     window: Any, drawn_slide: Path, tmp_path: Path, make_napari_viewer: Any, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:

@@ -622,7 +622,7 @@ def test_a_verdict_is_taken_back_by_saying_it_once_more(window: Any, reviewed: A
     whole = on_screen()
     for key in "JRKRRA":  # rejected, taken back and rejected again; the next one accepted
         window.key(key)
-    window.wait(lambda: not lesions._writing and not lesions._unwritten)
+    window.wait(lambda: lesions._writer.idle)
     assert [verdict.verdict for verdict in read_verdicts(path)] == ["reject", "accept"]
     window.wait(lambda: not np.array_equal(on_screen(), whole))
     assert "2 judged. 1 rejected" in lesions.told.text()

@@ -28,7 +28,7 @@ from .dock_shelf import DockShelf
 from .drawn import USES, Drawings, Use
 from .layer_view import LayerView
 from .layers import KEY, is_spare, tag
-from .look import keep_on_screen
+from .look import keep_on_screen, show_whole
 from .memory import Memory
 from .preview import Previewer
 from .reader import get_reader
@@ -115,6 +115,7 @@ class Bench:
         viewer.layers.events.inserted.connect(self._inserted)
         viewer.layers.events.removed.connect(self._removed)
         viewer.layers.selection.events.active.connect(self._selected)
+        viewer.events.reset_view.connect(self._come_home)
         self.drawings.changed.connect(self._exclude)
         self.drawings.changed.connect(self._tell_shapes)
         self.judged.connect(self.verdicts.look)
@@ -332,6 +333,17 @@ class Bench:
                 if str(slide.path) == known["path"]:
                     self.session.activate(slide)
         self._tell_shapes()  # of several layers that count which is picked
+
+    def _come_home(self, event: Any) -> None:
+        """Look at the whole of the active slide: napari frames those that are hidden too."""
+        camera, slide = self.viewer.scene.camera, self.session.slide
+
+        def show() -> None:
+            if self.session.slide is slide is not None and camera.zoom == event.zoom:  # else it was for a moment, as when a figure is made
+                show_whole(slide, self.viewer)
+
+        if len(self.session.slides) > 1:
+            QTimer.singleShot(0, show)
 
     def _look_for_tissue(self, slide: Slide | None) -> None:
         if slide is not None and self.session.tissue is None:

@@ -309,14 +309,17 @@ def disagreement_levels(a: Sequence[Any], b: Sequence[Any]) -> list[Any]:
 
 def uncertainty_levels(found: ProbabilityMap, threshold: float) -> list[Any]:
     """Return 255 where the probability is the threshold, down to 0 where it is 0 or 1, and where nobody looked."""
-    p = np.arange(256) / 255
-    unsure = np.where(p < threshold, p / max(threshold, 1e-6), (1 - p) / max(1 - threshold, 1e-6))
-    table = np.clip(255 * unsure, 0, 255).astype(np.uint8)
+    table = np.array([255 * uncertainty(value / 255, threshold) for value in range(256)]).astype(np.uint8)
     table[0] = 0
     return [
         table[level] if isinstance(level, np.ndarray) else level.map_blocks(table.__getitem__, dtype=np.uint8)
         for level in heat_levels(found)
     ]
+
+
+def uncertainty(p: float, threshold: float) -> float:
+    """Return 1 where a probability is the threshold, down to 0 where it is 0 or 1."""
+    return min(1.0, p / max(threshold, 1e-6) if p < threshold else (1 - p) / max(1 - threshold, 1e-6))
 
 
 def colour_of(candidate: Candidate) -> str:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt
 
+from napari_ifkd._plugin.layers import uncertainty
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -35,9 +37,8 @@ class Lesion:
 
     @property
     def uncertainty(self) -> float:
-        """1 where the mean probability is the threshold, 0 where it is 0 or 1: as in :func:`..layers.uncertainty_levels`."""
-        p, threshold = self.probability, self.threshold
-        return p / max(threshold, 1e-6) if p < threshold else (1 - p) / max(1 - threshold, 1e-6)
+        """1 where the mean probability is the threshold, 0 where it is 0 or 1."""
+        return uncertainty(self.probability, self.threshold)
 
 
 class LesionModel(QAbstractTableModel):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from contextlib import suppress
 from datetime import UTC, datetime
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -15,10 +15,9 @@ from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QLabel, QTableView
 
 from napari_ifkd._plugin import layers as made
 from napari_ifkd._plugin.look import go_to
-from napari_ifkd._plugin.worker import in_thread
-from napari_ifkd.annotations.verdicts import Verdict, outline_of, read_verdicts, standing, write_verdicts
+from napari_ifkd._plugin.verdict_writer import Said, VerdictWriter
+from napari_ifkd.annotations.verdicts import Verdict, standing
 from napari_ifkd.export.lesions import verdicts_on
-from napari_ifkd.export.taken_back import taken_back
 from napari_ifkd.runs.folder import RunFolder
 
 from .lesion_table import COLUMNS, Lesion, LesionModel
@@ -26,18 +25,16 @@ from .page import Page
 from .parts import button, lapsed, row, shortcut, spin, text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from shapely.geometry import Polygon
+    from collections.abc import Callable, Sequence
 
     from napari_ifkd._plugin.verdicts import Mask
     from napari_ifkd.annotations.verdicts import Word
     from napari_ifkd.export.outlines import Outline
-    from napari_ifkd.inference import ProbabilityMap
     from napari_ifkd.session_records import Candidate
 
     from .dock import Dock
+
+    _Now = tuple[Mask, list[Word | None], int]  # what is said of the lesions of a mask, and how many verdicts hold for none of them
 
 _OUTLINE = "lesion"
 _MARK_PX = 44
@@ -45,31 +42,8 @@ _EDGE_PX = 4.0  # width of the outline on the screen, as it is seen when it is d
 _ROOM = 2.5  # how much more than the lesion is to be seen
 _LEAST_UM = 120.0
 _SETTLED_MS = 300  # a threshold that moves is waited for
+_USUAL = {"column": 0, "order": 1, "least": 0.0}  # the largest first, all of them
 _OVERSHOT_S = 0.5  # who judges fast presses once more at the end of the list, and takes nothing back
-
-
-@dataclass(frozen=True)
-class _Said:
-    """What was said of a lesion, not written yet.
-
-    Attributes
-    ----------
-    path : of the table it goes to
-    outline : of the lesion, px of its map
-    found : that map
-    verdict : None where it was taken back
-    """
-
-    path: Path
-    outline: Outline
-    found: ProbabilityMap
-    verdict: Verdict | None
-
-    def after(self, verdicts: list[Verdict]) -> list[Verdict]:
-        """Return the verdicts there are with this one; for a thread."""
-        if self.verdict is None:
-            return taken_back(self.outline, verdicts, self.found)
-        return [*verdicts, replace(self.verdict, outline=_outline(self.outline.polygon, self.found.scale_yx))]
 
 
 class LesionsPage(Page):
@@ -91,8 +65,7 @@ class LesionsPage(Page):
         self._again.setSingleShot(True)
         self._again.setInterval(_SETTLED_MS)
         self._again.timeout.connect(self._find)
-        self._unwritten: list[_Said] = []
-        self._writing = False
+        self._writer = VerdictWriter(dock.bench.verdicts.table, self._look_back, self._written, self._not_written)
         self._at_end: tuple[Lesion, float] | None = None  # what was judged just now and has none after it, and when
         self._stale = False  # whether a verdict was taken back, and what was said of the others is not known yet
         self._news = ""  # what became of the verdict that was taken back last
@@ -123,7 +96,7 @@ class LesionsPage(Page):
         head.setSectionResizeMode(len(COLUMNS) - 1, QHeaderView.ResizeMode.Fixed)
         head.resizeSection(len(COLUMNS) - 1, _MARK_PX)
         side.setDefaultSectionSize(22)
-        head.sortIndicatorChanged.connect(lambda *_: self.table.scrollTo(self.table.currentIndex()))
+        head.sortIndicatorChanged.connect(self._sorted)
         chosen.currentRowChanged.connect(lambda current, _: self._go(current.row()))
         self.table.setMinimumHeight(150)
         self.before = button("◀ (K)", "The lesion before. Key K", lambda: self._step(-1))
@@ -150,6 +123,8 @@ class LesionsPage(Page):
         for key in ("A", "R"):  # held, it would take back what it just said
             self.keys[key].setAutoRepeat(False)
         self.least.valueChanged.connect(self._leave_small_out)
+        dock.hear(dock.bench.memory.recalled, self._recall)
+        self._recall()
         dock.listen("slide", "shown", "threshold", "sigma_px", to=self._show)
         dock.hear(dock.bench.drawings.changed, self._show)
         dock.hear(dock.bench.corrected, self._show)
@@ -205,7 +180,29 @@ class LesionsPage(Page):
 
     # --- going and judging
 
+    def _recall(self) -> None:
+        """List as one listed last, in an earlier session too."""
+        asked = self._dock.bench.memory.asked.get("lesions")
+        head = self.table.horizontalHeader()
+        if isinstance(asked, dict) and head is not None:
+            with suppress(KeyError, TypeError, ValueError):  # of another version
+                head.setSortIndicator(int(asked["column"]), Qt.SortOrder(int(asked["order"])))
+                self.least.setValue(float(asked["least"]))
+
+    def _note(self) -> None:
+        head = self.table.horizontalHeader()
+        assert head is not None
+        order = int(head.sortIndicatorOrder() == Qt.SortOrder.DescendingOrder)
+        asked = {"column": head.sortIndicatorSection(), "order": order, "least": self.least.value()}
+        if asked != self._dock.bench.memory.asked.get("lesions", _USUAL):
+            self._dock.bench.memory.note_asked({"lesions": asked})
+
+    def _sorted(self, *_: object) -> None:
+        self.table.scrollTo(self.table.currentIndex())
+        self._note()
+
     def _leave_small_out(self, mm2: float) -> None:
+        self._note()
         self.model.leave_out(mm2)
         self._sort()
         self._pick_again()
@@ -295,7 +292,6 @@ class LesionsPage(Page):
             now = datetime.now(UTC).isoformat(timespec="seconds")
             place = round(lesion.x, 2), round(lesion.y, 2)
             verdict = Verdict(shown.slide, *place, word, shown.round, of.threshold, now, round(lesion.area_mm2, 9))
-        self._unwritten.append(_Said(path, self._outlines[lesion], shown.found, verdict))
         self._stale |= back
         self._news = ""
         self.model.judge(lesion, None if back else word)
@@ -303,41 +299,24 @@ class LesionsPage(Page):
             self._step(1)
         self._at_end = (lesion, monotonic()) if not back and self._row() == at else None
         self._show()
-        self._write()
+        self._writer.say(Said(path, self._outlines[lesion], shown.found, verdict))
 
-    def _write(self) -> None:
-        """Write verdicts down in a thread, one write after the other: each reads what the last one wrote."""
-        if self._writing or not self._unwritten:
-            return
-        path, of, outlines = self._unwritten[0].path, self._of, list(self._outlines.values())
-        new = [one for one in self._unwritten if one.path == path]
-        self._unwritten = [one for one in self._unwritten if one.path != path]
-        self._writing, stale, table = True, self._stale, self._dock.bench.verdicts.table
+    def _look_back(self) -> Callable[[], _Now] | None:
+        """Return what finds out what is said of the lesions after one verdict was taken back; None where none was."""
+        of, outlines = self._of, list(self._outlines.values())
+        if not self._stale or of is None:
+            return None
+        return lambda: (of, *verdicts_on(outlines, of.verdicts(), of.of.found))
 
-        def written(now: tuple[list[Word | None], int] | None) -> None:
-            self._writing = False
-            if now is not None and not self._unwritten and isalive(self) and self._of == of:  # type: ignore[no-untyped-call]
-                self._take(*now)
-            self._dock.bench.judged.emit()
-            self._write()
+    def _written(self, now: _Now | None) -> None:
+        if now is not None and self._writer.last and isalive(self) and self._of == now[0]:  # type: ignore[no-untyped-call]
+            self._take(*now[1:])
+        self._dock.bench.judged.emit()
 
-        def failed(error: Exception) -> None:
-            self._writing = False
-            self._dock.say_error(error)
-            if isalive(self) and self._of is not None:  # type: ignore[no-untyped-call] # as it is on disk
-                self._find()
-
-        def write() -> tuple[list[Word | None], int] | None:
-            with table:
-                verdicts = read_verdicts(path)
-                for one in new:
-                    verdicts = one.after(verdicts)
-                write_verdicts(path, verdicts)
-            if not stale or of is None:
-                return None
-            return verdicts_on(outlines, of.verdicts(), of.of.found)
-
-        in_thread(write, written, failed)  # not of the dock, which may go meanwhile
+    def _not_written(self, error: Exception) -> None:
+        self._dock.say_error(error)
+        if isalive(self) and self._of is not None:  # type: ignore[no-untyped-call] # as it is on disk
+            self._find()
 
     def _take(self, words: list[Word | None], unused: int) -> None:
         """Show what is said of the lesions after one verdict was taken back: it may have been that on others too."""
@@ -414,12 +393,6 @@ class LesionsPage(Page):
             self._viewer.layers.selection.active = active
         layer.data = []
         layer.add_paths([ring], edge_color="black", edge_width=width)
-
-
-def _outline(lesion: Polygon, scale_yx: tuple[float, float]) -> str:
-    """Return the outline of a lesion, px of the map, as a verdict keeps it."""
-    scale_y, scale_x = scale_yx
-    return outline_of(shapely.transform(lesion, lambda xy: xy * (scale_x, scale_y)), max(scale_x, scale_y))
 
 
 def _measured(outlines: Sequence[Outline], mask: Mask) -> list[Lesion]:

@@ -116,4 +116,4 @@ def _f1(done: RoundDone) -> float | None:
 
 
 def _number(value: float | None, form: str) -> str:
-    return "" if value is None else format(value, form)
+    return "\N{EN DASH}" if value is None else format(value, form)

@@ -42,8 +42,9 @@ class RunsDock(Dock):
         self.delete = button("Delete …", "Move the run to the trash", self._ask_delete)
         self.card = text("The run that is picked")
         self.progress = JobBar(self.bench, "predict", "distill", "train", warned=False, named=True)
-        self.add(self.offer, self.progress, row(self.where, self.folder, self.refresh, stretch=(1, 0, 0)), self.table)
-        self.add(row(self.open, self.resume, self.delete, stretch=(1, 1, 1)), self.card)
+        self.add(row(self.where, self.folder, self.refresh, stretch=(1, 0, 0)), self.table)
+        self.add(row(self.open, self.resume, self.delete, stretch=(1, 1, 1)))
+        self.add(self.offer, self.progress, self.card)  # what comes and goes, below what is clicked
         self.column.addStretch(1)
         self._job: tuple[Any, ...] = ()
         self.looking = self._again = False  # whether the disk is being read, and is to be read again

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from napari_ifkd.slides import Slide, Tissue
 
 _UNKNOWN, _DECIMALS = MPP_RANGE[0], 4  # shown where a file has no resolution, um/px; and how exactly it is asked for
+_MOST = 1e3  # that can be typed, um/px: what is out of range is told, where the field would drop digits without a word
 _MASK = ". Is it a mask? Open its slide, and use Bring in of the Export dock."
 TIMES = "\N{MULTIPLICATION SIGN}"
 REGIONS = {"Whole tissue": "tissue", "Visible field": "field", "Drawn region": "shapes"}
@@ -74,7 +75,7 @@ class SlideDock(Dock):
         self.mpp = FloatSpinBox(
             value=_UNKNOWN,
             min=MPP_RANGE[0],
-            max=MPP_RANGE[1],
+            max=_MOST,
             step=0.01,
             label="µm/px",
             tooltip="µm/px of the finest level, 0.05 to 20: about 0.25 for 40x, 0.5 for 20x",

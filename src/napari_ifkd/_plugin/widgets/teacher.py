@@ -73,9 +73,9 @@ class TeacherDock(Dock):
             form(self.model, self.device).native,
             row(self.file, self.hub, self.from_run, stretch=(1, 1, 1)),
             self.card,
-            self.warning,
             self.preview,
             self.predict,
+            self.warning,  # below: where one comes, the buttons stay under the mouse
             self.previewed,
             self.progress,
         )
