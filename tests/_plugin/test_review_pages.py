@@ -29,7 +29,7 @@ from napari_ifkd._plugin.worker import in_thread
 from napari_ifkd.annotations import Corrections
 from napari_ifkd.annotations.points import read_points
 from napari_ifkd.annotations.verdicts import Verdict, read_verdicts, write_verdicts
-from napari_ifkd.events import Decision, MapReady, RunDone
+from napari_ifkd.events import Decision, MapReady, Progress, RunDone
 from napari_ifkd.inference import ProbabilityMap
 from napari_ifkd.runs.folder import RunFolder
 from napari_ifkd.session_records import Job
@@ -240,6 +240,17 @@ def test_which_round_is_recommended_is_told_until_one_is_accepted(window: Any, r
     assert "Round 1 is recommended" in reviewed.about.text()
     session.show(session.here()[1])
     assert "It is recommended" in reviewed.about.text()
+    session._story.job = Job("distill", session.run)  # it goes on
+    session.apply(Progress("training", 1, 2, "epochs"))
+    assert "recommended" not in reviewed.about.text()
+    session.apply(RunDone(1, "the last"))
+    assert "It is recommended" in reviewed.about.text()
+    window.qtbot.wait(50)
+    places = reviewed.accept.pos().y(), reviewed.pages.pos().y()
+    session.show(session.here()[0])  # of which more is said
+    window.qtbot.wait(50)
+    assert (reviewed.accept.pos().y(), reviewed.pages.pos().y()) == places
+    session.show(session.here()[1])
     session.accept(session.here()[1])
     assert "recommended" not in reviewed.about.text()
 
@@ -369,11 +380,18 @@ def test_thirty_points_say_which_round(window: Any, reviewed: Any) -> None:
     window.click("Review", count.back)
     assert np.allclose(window.viewer.scene.camera.center[-2:], seen, atol=1e-3)
     assert "You said: <b>tumour</b>" in count.what.text()
+    assert count.bar.value() == 1  # it is answered
     for key, answer in (("U", "unsure"), ("N", "normal"), ("T", "tumour")):
         window.key(key)
         window.wait(lambda answer=answer: any(p.answer == answer for p in read_points(run.path / "points-asked.csv")))
     assert count.bar.value() == 3
     assert "At the place before: tumour" in count.what.text()
+    for _ in range(3):
+        window.click("Review", count.back)
+    assert np.allclose(window.viewer.scene.camera.center[-2:], seen, atol=1e-3)
+    window.key("T")  # one is mended, and on it goes where it was
+    assert [point.answer for point in count.points[:4]] == ["tumour", "normal", "tumour", ""]
+    assert (count.at, count.bar.value()) == (3, 3)
     truth = session.here()[1].found
     while count.points:
         asked = count.points[count.at]
@@ -385,6 +403,10 @@ def test_thirty_points_say_which_round(window: Any, reviewed: Any) -> None:
     assert not window.ours("counting")
     window.wait(lambda: any(layer.visible for layer in window.ours("mask")))
     assert window.ours("corrections")[0].visible
+    advised = count.advised.round
+    for index, words in ((advised, "It"), (1 - advised, ("The teacher as it came", "Round 1")[advised])):
+        session.show(session.here()[index])
+        assert f"{words} is recommended by the points" in reviewed.about.text()
     window.click("Review", count.accept)
     assert session.accepted is not None
     assert session.accepted.round == count._judgement.chosen.round
@@ -665,6 +687,14 @@ def test_a_verdict_on_a_larger_lesion_is_taken_back_as_a_whole(window: Any, revi
     session.look(threshold=0.5)
     window.wait(lambda: len(lesions.model.judged()) == 3)
     assert "3 judged. By 1 verdict on larger ones" in lesions.told.text()
+    with RunFolder(session.shown.run).verdicts.open("a") as table:  # and one that holds for no lesion
+        table.write(f"{session.slide.name},250,10,reject,1,0.5,2026-01-01T00:00:00+00:00,0.001,\n")
+    session.look(threshold=0.45)
+    window.wait(lambda: not lesions._busy and lesions._of is not None and lesions._of.threshold == 0.45)
+    assert "By 1 verdict on larger ones" in lesions.told.text()
+    write_verdicts(path, read_verdicts(path)[:1])
+    session.look(threshold=0.5)
+    window.wait(lambda: not lesions._busy and lesions._of is not None and lesions._of.threshold == 0.5)
     window.key("J")
     window.key("R")  # of this one by itself
     window.wait(lambda: len(read_verdicts(path)) == 2)

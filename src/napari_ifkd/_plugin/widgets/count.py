@@ -146,8 +146,12 @@ class CountPage(Page):
             self.card.setText("There is no tissue on which all rounds looked.")
         else:
             self.card.setText("")
-        self.at = next((index for index, point in enumerate(points) if not point.answer), len(points))
+        self.at = self._next_place()
         self._next()
+
+    def _next_place(self) -> int:
+        """Return the first place without an answer, their number where there is none."""
+        return next((index for index, point in enumerate(self.points) if not point.answer), len(self.points))
 
     def _next(self) -> None:
         """Go to the place that is asked about; at the end, judge."""
@@ -186,7 +190,7 @@ class CountPage(Page):
         if self._busy or self.at >= len(self.points) or self._run is None:
             return
         self.points[self.at] = replace(self.points[self.at], answer=answer)
-        self.at += 1
+        self.at = self._next_place()  # who went back to mend one goes on where it was
         self._keep()
         self._next()
 
@@ -290,7 +294,8 @@ class CountPage(Page):
     def _stop(self) -> None:
         if self.points:
             self._dock.bench.layers.hide_predictions(False)
-        self._begun = self.at if self.at < len(self.points) else 0
+        begun = self._next_place()
+        self._begun = begun if begun < len(self.points) else 0
         if self._left is not None and self._session.slide is self._slide:  # back to where it began
             self._viewer.scene.camera.center, self._viewer.scene.camera.zoom = self._left
         self.points, self.at, self._left = [], 0, None
@@ -342,8 +347,8 @@ class CountPage(Page):
         self.asking.setVisible(counting)
         self.back.setEnabled(self.at > 0)
         self.bar.setRange(0, max(1, len(self.points)))
-        self.bar.setValue(self.at)
-        advised = self._judgement.chosen if self._judgement is not None and self._judgement.decides else None
+        self.bar.setValue(self._next_place())  # they are answered in order
+        advised = self.advised
         self.accept.setVisible(advised is not None)
         emphasise(self.start, advised is None)
         accepted = advised is not None and self._is_accepted(advised)
@@ -361,6 +366,11 @@ class CountPage(Page):
             self.what.setText(f"{COUNT} places, a key each: a minute says which round to accept, and how good it is.")
         else:
             self.what.setText("Distil first: points judge the rounds of a run.")
+
+    @property
+    def advised(self) -> RoundFigures | None:
+        """The round that the points advise, None where they advise none."""
+        return self._judgement.chosen if self._judgement is not None and self._judgement.decides else None
 
     def _is_accepted(self, advised: RoundFigures) -> bool:
         accepted = self._session.accepted if self._session.run == self._run else None

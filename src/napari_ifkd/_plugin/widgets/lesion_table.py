@@ -144,5 +144,5 @@ class LesionModel(QAbstractTableModel):
 def _area(mm2: float) -> str:
     """Return an area in as many digits as the column is wide."""
     if mm2 < 1e-3:
-        return f"{mm2:.5f}" if mm2 >= 1e-4 else "<0.0001"
+        return f"{mm2:.5f}" if mm2 >= 1e-4 else f"{1e6 * mm2:.0f} µm²"  # a speck
     return f"{mm2:#.3g}" if mm2 < 99.95 else f"{mm2:,.0f}"

@@ -85,11 +85,14 @@ class ReviewDock(Dock):
         if self.bench.painted_on is not None:  # the dock was closed meanwhile
             self.pages.setCurrentWidget(self.correct)
         self.pages.currentChanged.connect(lambda _: self._weigh())
+        self._advised: object = None  # what the points advise
         self.count.told.connect(self._weigh)
         self.steps.valueChanged.connect(self._slide_to)
         self.shown.changed.connect(self._pick_shown)
         self.listen("candidates", "slide", "shown", to=self._show_choices)
         self.listen("shown", "slide", "rounds", "candidates", "accepted", "threshold", "teacher", to=self._show_round)
+        self._at_work_now = False  # whether the run of what is shown is
+        self.listen("job", to=self._show_end)
         self.hear(self.bench.memory.waits, self._show_round)
         self.bench.viewer.events.theme.connect(self._show_theme)
 
@@ -123,6 +126,9 @@ class ReviewDock(Dock):
     def _weigh(self) -> None:
         """Let one button stand out: where points advise something, theirs."""
         emphasise(self.accept, not (self.pages.currentWidget() is self.count and self.count.advises))
+        if self.count.advised is not self._advised:
+            self._advised = self.count.advised
+            self._show_round()
 
     def _reuse(self) -> None:
         shown = self.session.shown
@@ -153,16 +159,25 @@ class ReviewDock(Dock):
 
     def _news(self, candidate: Candidate) -> str:
         """Tell of a later round of the run at work: it does not take the place of what is shown; at its end, which it recommends."""
-        best = self.session.recommended(candidate)
+        best, by = self.session.recommended(candidate), ""
+        if candidate.run == self.session.run and self.count.advised is not None:  # who looked knows more than the rule
+            best, by = self.count.advised.round, " by the points"
         if best is not None and self.session.accepted_of(candidate) is None and not self._at_work(candidate):
             here = candidate.act == "distill" and candidate.round == best
-            return f" <b>{'It' if here else f'Round {best}' if best else 'The teacher as it came'} is recommended.</b>"
+            return f" <b>{'It' if here else f'Round {best}' if best else 'The teacher as it came'} is recommended{by}.</b>"
         last = max((c.round for c in self.session.here() if c.run == candidate.run), default=0)
         return f" <b>Round {last} has come in.</b>" if last > candidate.round and self._at_work(candidate) else ""
 
     def _at_work(self, candidate: Candidate) -> bool:
         job = self.session.job
         return job is not None and job.alive and job.out == candidate.run
+
+    def _show_end(self) -> None:
+        """Tell what a run recommends as soon as it has ended."""
+        at_work = any(map(self._at_work, self.session.here()))
+        if at_work != self._at_work_now:  # not at every step of its progress
+            self._at_work_now = at_work
+            self._show_round()
 
     def _link(self) -> str:
         """Return the word that asks for reasons; Qt's blue cannot be read on every theme."""
