@@ -125,6 +125,16 @@ def test_a_field_is_previewed_by_one_process_till_a_prediction_comes(
     assert session.shown is not None
 
 
+def test_a_field_too_large_to_be_refined_is_told_to_be_coarse(opened: Any) -> None:
+    """It may look quite unlike what a prediction says."""
+    dock, previewer = opened.docks["Teacher"], opened.bench.previewer
+    for coarse, told in ((True, "Coarse only"), (False, "This is a preview")):
+        part = FieldPart(np.full((40, 40), 200, np.uint8), (0, 0), (2.0, 2.0), coarse, 0)
+        previewer._take(previewer._number, previewer._pictured(part))
+        previewer._take(previewer._number, None)
+        assert told in dock.previewed.text()
+
+
 def test_a_large_field_tells_how_much_is_to_come() -> None:
     from napari_ifkd._plugin.preview import _state
 

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from .layer_view import LayerView
 
 
+_DONE = "This is a preview of the field; <i>Predict</i> makes the map of the slide."
+_COARSE = "<b>Coarse only</b>: so large a field is seen from afar, and may look otherwise close up. Zoom in and press W, or <i>Predict</i>."
 _ENDED = "the preview has ended unexpectedly. Preview again; where it ends again, free memory or look at a smaller field"
 
 
@@ -168,7 +170,7 @@ class Previewer(QObject):
         if isinstance(said, str):
             self._failed(said)
         elif said is None or slide is None:
-            self._say("This is a preview of the field; <i>Predict</i> makes the map of the slide.")
+            self._say(_COARSE if self._shown is not None and self._shown.part.coarse else _DONE)
         else:
             self._draw(slide, said)
             self._say(_state(said.part))
