@@ -19,6 +19,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel
 
 from napari_ifkd.config import dump_config, load_config
+from napari_ifkd.events import RunDone
 from napari_ifkd.runs.folder import RunFolder
 from napari_ifkd.runs.process import ChildRun
 
@@ -275,3 +276,15 @@ def test_a_prediction_is_steered_from_the_docks(window: Any, drawn_slide: Path, 
     window.click("Runs", runs.resume)
     window.wait(lambda: session.job.state == "done", 200)
     assert len(session.here()) == 1
+
+
+def test_a_threshold_that_was_set_for_something_else_is_told_till_it_is_moved(window: Any, drawn_slide: Path, tmp_path: Path) -> None:
+    session, line = window.session, window.docks["Teacher"].progress.line
+    window.bench.open(drawn_slide)
+    for name, before in (("one", 0.5), ("two", 0.275)):
+        session.look(threshold=before)
+        session.begin("predict", tmp_path / name, [session.slide])
+        session.apply(RunDone(0, "done"))
+        assert ("The threshold is 0.275, as it was before" in line.text()) == (before != 0.5)
+    session.look(threshold=0.4)
+    assert "threshold is" not in line.text()

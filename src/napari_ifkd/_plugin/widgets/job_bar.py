@@ -15,6 +15,8 @@ from .log_dialog import LogDialog
 from .parts import Notice, button, keep_room, row
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from napari_ifkd._plugin.bench import Bench
     from napari_ifkd.runs.accepted import Accepted
     from napari_ifkd.session_records import Job
@@ -37,6 +39,7 @@ class JobBar(QWidget):
         super().__init__()
         self._warned, self._named = warned, named
         self.bench, self.session, self.acts = bench, bench.session, acts
+        self._ended: tuple[Path, float] | None = None  # the run that was done last, and the threshold then
         self._room = False, 0, False  # for whom there is room now, how wide, and whether with a name
         self.bar = QProgressBar()
         self.bar.setTextVisible(True)
@@ -94,7 +97,7 @@ class JobBar(QWidget):
             keep_room(self.line, ["\n".join("x" * (_LINES + named))] if job.alive else [])
         accepted = self.session.accepted if self.session.run == job.out else None
         told = job_line(job, accepted) if self._is_here(job) else f"{job.out.name} is done, on another slide."
-        if job.act == "train" and job.state == "done" and self.session.threshold != Config().inference.threshold:
+        if accepted is None and self._kept_threshold(job):
             told += f" The threshold is {self.session.threshold:.3g}, as it was before."  # which may suit this one less
         self.line.setText(f"{job.out.name}\n{told}" if named and told and self._is_here(job) else told)
         self.line.setVisible(bool(self.line.text()))
@@ -102,6 +105,14 @@ class JobBar(QWidget):
         notice = self.session.notice
         self.warned.say(None if self._warned and notice == self.session.warning() else in_window(notice), "note")
         self.error.say(in_window(job.message) if job.state == "failed" else None, "error")
+
+    def _kept_threshold(self, job: Job) -> bool:
+        """Return whether a threshold set before, for another network or slide, still holds for what has come."""
+        if job.state != "done" or job.act not in ("train", "predict") or not self._is_here(job):
+            return False
+        if self._ended is None or self._ended[0] != job.out:
+            self._ended = job.out, self.session.threshold
+        return self.session.threshold == self._ended[1] != Config().inference.threshold
 
     def _is_here(self, job: Job) -> bool:
         """Return whether what is said of the end of a run holds for the active slide."""

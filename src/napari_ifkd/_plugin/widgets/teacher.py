@@ -87,6 +87,7 @@ class TeacherDock(Dock):
         self.device.changed.connect(set_device)
         self.listen("teacher", "slide", to=self._show_teacher)
         self.listen("job", "teacher", "slide", "candidates", "region", to=self._show_job)
+        self.listen("threshold", to=self.progress.update_job)
         self.hear(self.bench.shapes_drawn, self._show_job)
         self.hear(self.bench.previewer.told, self._show_preview)
         self._show_preview()
