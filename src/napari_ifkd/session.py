@@ -14,7 +14,7 @@ from psygnal import SignalGroupDescriptor
 from .config import Config
 from .errors import SlideError
 from .events import EpochDone, Event, MapReady, RoundDone, RunDone
-from .inference import domain_warning, few_slides_warning
+from .inference import warnings_of
 from .runs.folder import RunFolder
 from .session_records import Candidate, Given, Job
 from .session_story import RunStory
@@ -83,6 +83,7 @@ class Session:
         self._story: RunStory | None = None  # of the run that is at work, or was last
         self._distilled: dict[Path, RunStory] = {}  # distillations whose rounds may be looked at
         self._judged: dict[Path, Accepted | None] = {}  # what was accepted of each run
+        self._suits: str | None = None  # the network whose prediction the threshold was set for
         self.held: Callable[[], bool] = bool  # whether somebody works on what is shown: new rounds of its run do not take its place
 
     # --- slides
@@ -159,12 +160,14 @@ class Session:
     def choose_teacher(self, teacher: Resolved) -> None:
         """Choose the network, as :func:`napari_ifkd.runs.resolve.resolve_model` found it."""
         self.teacher = teacher
+        if self.shown is None:  # else what is seen would change
+            self._suit(teacher.card.weights_sha256)
 
     def warning(self) -> str | None:
         """Return why the chosen teacher should not be believed on the active slide, None if nothing speaks against it."""
         if self.teacher is None or self.slide is None:
             return None
-        return domain_warning(self.teacher.card, self.slide) or few_slides_warning(self.teacher.card, self.slide)
+        return " ".join(warnings_of(self.teacher.card, self.slide)) or None
 
     def give(self, use: GivenUse, path: Path | None, slide: Slide | None = None) -> None:
         """Take a file for the next distillation of a slide, the active one by default; None takes the one there is back."""
@@ -233,6 +236,8 @@ class Session:
         opacity : of masks and heat map, 0 to 1
         heat : whether the heat map is shown
         """
+        if threshold is not None and self.shown is not None:
+            self._suits = _network(self.shown)
         for name, value in (("threshold", threshold), ("sigma_px", sigma_px), ("opacity", opacity), ("heat", heat)):
             if value is not None:
                 setattr(self, name, value)
@@ -423,10 +428,16 @@ class Session:
             return
         if predicted_now:
             self.compare = "off"  # else it would not be seen
+            self._suit(_network(last))
         if last.act == "distill" and not predicted_now:  # what a run is about: its rounds against its teacher
             self.set_pair(*((self.a, last) if last.round else (last, self.b)))
         self.shown = last
         self._choose_pair()
+
+    def _suit(self, network: str | None) -> None:
+        """Go back to the usual threshold where the present one was set for another network: it says nothing of this one."""
+        if self._suits not in (None, network):
+            self._suits, self.threshold = None, Config().inference.threshold
 
     def _taken_over(self, candidate: Candidate, same: Mapping[str, Candidate]) -> bool:
         active = self.slide is not None and candidate.slide == self.slide.name
@@ -464,3 +475,8 @@ class Session:
         if self.shown not in kept:
             self.shown = None
         self._choose_pair()
+
+
+def _network(candidate: Candidate) -> str | None:
+    """Return what tells the network of a prediction from others."""
+    return candidate.found.model.get("weights_sha256")

@@ -133,6 +133,7 @@ def test_where_to_predict_is_chosen(window: Any, drawn_slide: Path, drawn_teache
         window.click("Slide", choice)
         assert session.region == region
         assert teacher.predict.isEnabled() == (region != "shapes")
+        assert (window.bench.drawings.drawing == "region") == (region == "shapes")  # the pen comes to hand
         if region == "shapes":
             assert "no shapes layer with a shape" in teacher.predict.toolTip()
             assert teacher.previewed.text().startswith("Predict waits: there is no shapes layer with a shape")  # for who rests on no button
@@ -171,10 +172,14 @@ def test_a_region_is_drawn_kept_and_of_its_slide(
     window.click("Slide", radio["Whole tissue"])
     assert drawings.drawing is None
     window.click("Slide", radio["Drawn region"])
-    assert drawings.drawing is None  # a layer of one's own may be the region
+    assert drawings.drawing == "region"  # nothing is drawn yet
     window.click("Slide", dock.draw)
-    assert drawings.drawing == "region"
-    window.click("Slide", dock.draw)
+    assert drawings.drawing is None
+    other = window.viewer.add_shapes([[[10, 20], [10, 60], [30, 60], [30, 20]]], shape_type="polygon")
+    for label in ("Whole tissue", "Drawn region"):
+        window.click("Slide", radio[label])
+    assert drawings.drawing is None  # a layer of one's own is the region
+    window.viewer.layers.remove(other)
     first = session.slide
     drawings.add("region", first, [("", shapely.box(40, 20, 120, 100))])
     window.wait(drawings.file("region", first).is_file)

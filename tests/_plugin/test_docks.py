@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QDockWi
 from napari_ifkd._plugin.docks import DOCKS, add_docks
 from napari_ifkd._plugin.look import field_px
 from napari_ifkd.config import Config
-from napari_ifkd.events import RoundDone, RunDone
+from napari_ifkd.events import MapReady, RoundDone, RunDone
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
@@ -94,7 +94,7 @@ def test_a_missing_resolution_is_asked_for(window: Any, shared_data: Path, said:
     assert "No usable resolution" in slide.notice.text()
     assert not window.docks["Teacher"].predict.isEnabled()
     window.type("Slide", slide.mpp.native.lineEdit(), "99")  # a field that took the first 9 alone would say nothing
-    window.wait(lambda: any("99 um/px cannot be right" in one for one in said))
+    window.wait(lambda: any("99 µm/px cannot be right" in one for one in said))
     assert session.slide.mpp is None
     assert float(slide.mpp.value) == 99
     slide.mpp.value = 0.5
@@ -130,6 +130,21 @@ def test_what_comes_and_goes_moves_no_button(window: Any, drawn_slide: Path, pha
     runs.progress.setVisible(True)
     runs.offer.setVisible(True)
     assert places(runs.table, runs.open) == quiet
+
+
+@pytest.mark.parametrize(("value", "told"), [(1, "marks nothing"), (254, "nearly all"), (None, "of what it looked at.")])
+def test_a_mask_of_nothing_or_next_to_all_says_what_to_do(
+    window: Any, drawn_slide: Path, tmp_path: Path, write_map: Any, value: int | None, told: str
+) -> None:
+    session = window.session
+    window.bench.open(drawn_slide)
+    height, width = (side // 2 for side in session.slide.shape_level0)
+    write_map(tmp_path / "run/maps/tiny.zarr", session.slide, None if value is None else np.full((height, width), value, np.uint8))
+    session.begin("predict", tmp_path / "run")
+    session.apply(MapReady(0, session.slide.name, "maps/tiny.zarr"))
+    window.wait(lambda: told in window.docks["Teacher"].marked.text())
+    session.forget_run(tmp_path / "run")
+    assert not window.docks["Teacher"].marked.text()
 
 
 def test_home_is_the_slide_that_is_looked_at(window: Any, drawn_slide: Path, tmp_path: Path) -> None:

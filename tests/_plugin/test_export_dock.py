@@ -39,7 +39,9 @@ def dock(window: Any, tmp_path: Path, drawn_slide: Path, write_map: Callable[...
     window.session.look(sigma_px=0)
     dock = window.docks["Export"]
     assert dock.folder.value == drawn_slide.parent / "masks" / "run"  # no run writes over another's files
+    assert dock.where.text() == f"Beside the slide: {dock.folder.value}"
     dock.folder.value = tmp_path / "masks"
+    assert dock.where.text() == str(tmp_path / "masks")
     return dock
 
 
@@ -200,7 +202,9 @@ def test_what_is_of_a_sample_goes_where_one_looks(
     write_map(tmp_path / "run" / "maps" / "tiny.zarr", slide)
     session.begin("predict", tmp_path / "run")
     session.apply(MapReady(0, slide.name, "maps/tiny.zarr"))
-    assert window.docks["Export"].folder.value == tmp_path / "documents" / "napari-ifkd" / "masks" / "run"
+    folder = tmp_path / "documents" / "napari-ifkd" / "masks" / "run"
+    assert window.docks["Export"].folder.value == folder
+    assert window.docks["Export"].where.text() == f"Among your documents: {folder}"
 
 
 def test_each_format_and_option_is_chosen_by_hand(window: Any, dock: Any) -> None:

@@ -579,7 +579,7 @@ def test_what_was_said_of_each_slide_goes_on_in_a_run_on_all(
     window.wait(lambda: "corrections of run (tiny.tif)" in distill.known.text())
     assert "corrections of second (other.tif)" in distill.known.text()
     assert "drawn on one slide" not in distill.known.text()
-    assert "corrections and rejected lesions are not in them" in distill.reason.text()
+    assert "without regard to corrections and rejections" in distill.reason.text()
     window.click("Distill", distill.run)
     (words,) = commands
     assert [words[at + 1] for at, word in enumerate(words) if word == "--judged"] == [str(second.path), str(run.path)]

@@ -773,7 +773,8 @@ def test_verdicts_that_hold_no_more_are_told_of(window: Any, reviewed: Any) -> N
     window.wait(lambda: "F1" in numbers.text())
     assert "verdict" not in numbers.text()
     session.look(threshold=0.1)  # all flows together
-    window.wait(lambda: "1 verdict does not count on this mask: its lesion is gone here" in numbers.text())
+    said = [f"{candidate.label}: 1 verdict does not count on this mask: its lesion is gone here" for candidate in session.here()]
+    window.wait(lambda: all(words in numbers.text() for words in said))  # of each by its name
     session.look(threshold=0.5)
     window.wait(lambda: "F1" in numbers.text() and "verdict" not in numbers.text())
 
@@ -916,6 +917,8 @@ def test_painted_corrections_are_written_shown_and_taken_back(window: Any, revie
     assert (layer.mode, layer.selected_label) == ("paint", 2)
     (image,) = window.ours("slide")
     assert (np.abs(layer.extent.world - image.extent.world) <= np.max(layer.scale) + 1e-6).all()
+    (mask,) = [mask for mask in window.ours("mask") if mask.visible]
+    assert mask.contour > 0  # on which paint is seen
     window.click("Review", correct.normal)
     assert layer.selected_label == 1
     window.click("Review", correct.erase)
@@ -923,6 +926,7 @@ def test_painted_corrections_are_written_shown_and_taken_back(window: Any, revie
     window.click("Review", correct.tumour)
     layer.paint((30, 40), 2)  # as napari's brush does
     window.click("Review", correct.write)
+    window.wait(lambda: window.bench.layers.settled and mask.contour == 0)
     window.wait(lambda: "mm² tumour" in correct.told.text() and correct.layer() is None)
     painted = Corrections.open(path)
     assert painted.read(30, 40, 1, 1)[0, 0] == 2

@@ -30,7 +30,7 @@ def test_tiles_are_counted_as_training_will_cut_them(window: Any, drawn_slide: P
 
     dock.form["tiles.size_px"].value = 128
     window.wait(lambda: "0 without" in dock.told.text())
-    assert "Draw larger, or take smaller tiles" in dock.told.text()
+    assert "Draw larger and on tissue, or take smaller tiles" in dock.told.text()
     assert not dock.train.isEnabled()
     assert "tiles of one kind are missing: draw larger" in dock.train.toolTip()
     dock.patches.value = drawn_patches

@@ -11,6 +11,7 @@ import numpy as np
 import shapely
 from qtpy.QtCore import Qt
 
+from napari_ifkd._plugin.words import area
 from napari_ifkd.runs.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -57,7 +58,11 @@ def test_from_slide_to_export_by_clicks(
     before = np.asarray(mask.data[0] if mask.multiscale else mask.data).sum()
     teacher.threshold.value = 0.95
     window.wait(lambda: session.threshold == 0.95)
-    assert np.asarray(mask.data[0] if mask.multiscale else mask.data).sum() < before
+    seen = np.asarray(mask.data[0] if mask.multiscale else mask.data)
+    assert seen.sum() < before
+    looked_at = np.count_nonzero(session.shown.found.read(0, 0, *session.shown.found.shape))
+    told = f"{area(seen.sum() * np.prod(mask.scale) / 1e6)}, {seen.sum() / looked_at:.0%} of what it looked at"
+    window.wait(lambda: told in teacher.marked.text())
     teacher.threshold.value = 0.5
     window.wait(lambda: session.threshold == 0.5)
 

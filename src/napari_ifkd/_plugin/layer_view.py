@@ -170,10 +170,11 @@ class LayerView:
     def _inserted(self, event: Any) -> None:
         if made.tag(event.value).get("kind") == "brought":
             event.value.contour = made.OUTLINE
-        self._count_layers()
+        self._count_layers(event)
 
-    def _count_layers(self, _: object = None) -> None:
-        if self.session.compare == "side by side":  # which picture a layer is in depends on how many there are
+    def _count_layers(self, event: Any) -> None:
+        # which picture a layer is in depends on how many there are; what is painted on is outlined
+        if self.session.compare == "side by side" or made.tag(event.value).get("kind") == "correcting":
             self.refresh()
 
     def _job_changed(self, job: Job | None) -> None:
@@ -316,7 +317,9 @@ class LayerView:
         session, heat = self.session, self._heated()
         here, wanted = {str(c.path): c for c in session.comparable()}, self._masked()
         comparing = self._comparing()
-        outlined = session.compare == "contours" if comparing else heat is not None  # so that the heat map is seen inside
+        painted = any(layer.visible for layer in self.ours("correcting"))
+        # so that the heat map is seen inside, and paint, which may be as blue as a mask
+        outlined = session.compare == "contours" if comparing else heat is not None or painted
         looks: list[tuple[Any, dict[str, Any]]] = []
         for layer in self.ours("mask"):
             if made.is_spare(layer):  # drawn though empty: its first picture, which takes long, is behind it then

@@ -21,6 +21,7 @@ WORDS = {
     ),
     "or --device cpu": "or the CPU as device (Teacher dock)",
     "--slide, or Review, Points in the window": "Review, Points",
+    " um/px": " µm/px",
 }
 
 

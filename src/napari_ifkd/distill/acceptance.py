@@ -62,7 +62,9 @@ def decide(
     wanted = settings.area_prior or first["positive_area"]
     known = settings.area_prior is not None
     near, whose = (
-        ("nearly the known tumour share, or nearer to it than before", "known") if known else ("about as much", "the first teacher")
+        ("nearly the known tumour share, or nearer to it than before", "known")
+        if known
+        else (f"as much within {settings.max_area_shift:.0%}", "the first teacher")
     )
     reason = (
         f"The student becomes the teacher: of the tumour tiles kept aside for checking it marks {near} ({student['positive_area']:.0%}, "

@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .domain import domain_warning, few_slides_warning
+    from .domain import domain_warning, few_slides_warning, warnings_of
     from .file_map import maps_of_tiles, write_file_map
     from .map_source import FileMap, MapSource, open_file_map, sha256_of
     from .patch_maps import read_patch_maps
@@ -30,11 +30,12 @@ __all__ = [
     "sha256_of",
     "smooth",
     "smooth_and_threshold",
+    "warnings_of",
     "write_file_map",
 ]
 
 _HOME = {
-    "domain": ("domain_warning", "few_slides_warning"),
+    "domain": ("domain_warning", "few_slides_warning", "warnings_of"),
     "file_map": ("maps_of_tiles", "write_file_map"),
     "map_source": ("FileMap", "MapSource", "open_file_map", "sha256_of"),
     "patch_maps": ("read_patch_maps",),

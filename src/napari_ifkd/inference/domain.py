@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from napari_ifkd.models import ModelCard
     from napari_ifkd.slides import Slide
 
+_COARSER = 1.25
+"""From so many times the um/px of a network's tiles on a slide is too coarse for it."""
 
 FEW_SLIDES = 3
 """A network that learnt from so few slides, or fewer, is not believed on another without a look."""
@@ -30,3 +32,19 @@ def domain_warning(card: ModelCard, slide: Slide) -> str | None:
         "The built-in teacher knows phantom slides only: on this slide its map shows how the program works, not where tumour is. "
         "Train or choose a teacher for this tissue."
     )
+
+
+def resolution_warning(card: ModelCard, slide: Slide) -> str | None:
+    """Return a warning if the slide is coarser than the tiles that the network learnt from, else None."""
+    if slide.mpp is None or slide.mpp <= card.mpp * _COARSER:
+        return None
+    return (
+        f"The slide's finest level ({slide.mpp:.3g} um/px) is coarser than the network's tiles ({card.mpp:.3g} um/px): "
+        "details that the network learnt from are missing."
+    )
+
+
+def warnings_of(card: ModelCard, slide: Slide) -> list[str]:
+    """Return why a network should not be believed on a slide, what matters most first; empty where nothing speaks against it."""
+    found = domain_warning(card, slide), few_slides_warning(card, slide), resolution_warning(card, slide)
+    return [warning for warning in found if warning]

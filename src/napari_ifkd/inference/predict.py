@@ -19,7 +19,7 @@ from napari_ifkd.slides import find_tissue, tile_grid
 
 from .blend import BandBlender
 from .coverage import Coverage
-from .domain import domain_warning, few_slides_warning
+from .domain import domain_warning, warnings_of
 from .map_writer import MapWriter, map_facts
 from .predictor import Predictor
 from .probability_map import open_map
@@ -91,9 +91,8 @@ def predict_map(
         If `should_stop` said so; no half map is left, except aside where it shall be kept.
     """
     settings = config.inference
-    mpp0 = slide.require_mpp()
-    foreign = domain_warning(card, slide)
-    warnings = [text for text in (foreign, few_slides_warning(card, slide), _resolution_warning(mpp0, card)) if text]
+    slide.require_mpp()
+    foreign, warnings = domain_warning(card, slide), warnings_of(card, slide)
     shape = slide.working_shape(card.mpp)
     scale_yx = slide.working_scale(card.mpp)
     if settings.tissue_only:
@@ -233,12 +232,3 @@ def _tissue_of(slide: Slide, tissue: Tissue | None, has_region: bool) -> tuple[T
 def _nothing(region: BaseGeometry | None, exclusion: BaseGeometry | None) -> str:
     limits = " and ".join(name for name, given in (("the region", region), ("the exclusion", exclusion)) if given is not None)
     return f"nothing is left to predict: {limits or 'the tissue'} leaves no tile of tissue"
-
-
-def _resolution_warning(mpp0: float, card: ModelCard) -> str | None:
-    if mpp0 <= card.mpp * 1.25:
-        return None
-    return (
-        f"The slide's finest level ({mpp0:.3g} um/px) is coarser than the network's tiles ({card.mpp:.3g} um/px): "
-        "details that the network learnt from are missing"
-    )

@@ -239,11 +239,10 @@ class ComparePage(Page):
 
         def measured(found: Agreement) -> None:
             if asked == self._measures:  # else others are compared by now
-                unused = max(self._dock.bench.verdicts.unused(one) for one in (a, b))
-                said = [_numbers(found)]
+                verdicts, said = self._dock.bench.verdicts, [_numbers(found)]
                 said += [f"{escape(one.label)} looked at a region only: elsewhere it marks nothing." for one in (a, b) if one.of_region]
-                said += [lapsed(unused)] if unused else []
-                said += [_LOOKING] if any(map(self._dock.bench.verdicts.pending, (a, b))) else []
+                said += [f"{escape(one.label)}: {lapsed(unused)}" for one in (a, b) if (unused := verdicts.unused(one))]
+                said += [_LOOKING] if any(map(verdicts.pending, (a, b))) else []
                 self.numbers.setText("<br>".join(said))
 
         if same_grid(a.found, b.found):
@@ -279,6 +278,6 @@ def _legend(a: Candidate | None, b: Candidate | None, mode: str) -> str:
 def _numbers(found: Agreement) -> str:
     f1 = "both are empty" if found.f1 is None else f"<b>F1 {found.f1:.3f}</b>"
     return (
-        f"Agreement of A and B, without corrections and rejected lesions: {f1}"
+        f"Agreement of A and B, rejected lesions left out, corrections not regarded: {f1}"
         f"<br>A only {area(found.a_only_mm2)}<br>B only {area(found.b_only_mm2)}<br>both {area(found.both_mm2)}"
     )

@@ -252,7 +252,7 @@ class DistillDock(Dock):
         reason = done.decision.reason if done is not None and done.decision is not None else ""
         said = shown is not None and any(word == "reject" for *_, word in self.bench.verdicts.places(shown))
         said = said or "corrections" in self.known.text()
-        apart = "Areas as the networks say: corrections and rejected lesions are not in them." if said else ""
+        apart = "Areas are of what the networks say, without regard to corrections and rejections." if said else ""
         self.reason.setText(" ".join(part for part in (reason, self._growth(index), apart) if part))
 
     def _growth(self, index: int | None) -> str:

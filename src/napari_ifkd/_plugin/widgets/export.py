@@ -50,6 +50,7 @@ class ExportDock(Dock):
             mode=FileDialogMode.EXISTING_DIRECTORY,
             tooltip="Where the files go; it is made if need be, and files of the same name in it are replaced",
         )
+        self.where = text("The folder in full")
         self.folder.choose_btn.text = "…"
         self.folder.choose_btn.tooltip = "Choose another folder"
         self.export = button(
@@ -62,7 +63,7 @@ class ExportDock(Dock):
         self.result = text("What was written")
         self.open_folder = button("Open folder", "Show the files in the system's file manager", self._open_folder)
         self.add(self.what, self.warning, heading("Formats"), self.formats, self.fold)
-        self.add(heading("Folder"), self.folder.native, self.export, self.at_work, self.result, self.open_folder)
+        self.add(heading("Folder"), self.folder.native, self.where, self.export, self.at_work, self.result, self.open_folder)
         self.bring_in = BringIn(self)
         self.bring_fold = Fold("Bring in", "Use what another program drew on this slide", self.bring_in)
         self.add(self.bring_fold)
@@ -119,6 +120,7 @@ class ExportDock(Dock):
             if str(self.folder.value) == str(self._own):  # of another slide
                 with self.folder.changed.blocked():
                     self.folder.line_edit.value = ""
+                self._tell_folder()
             return
         threshold, part = self.options.threshold_or(session.threshold), ", a region of it" if shown.of_region else ""
         run = f", {shown.run.name}" if shown.act == "distill" else ""
@@ -140,7 +142,11 @@ class ExportDock(Dock):
 
     def _tell_folder(self) -> None:
         """Tell the folder in full: the line has room for its end only."""
-        self.folder.line_edit.native.setToolTip(f"{self.folder.tooltip}\n\n{self.folder.value}")
+        path = str(self.folder.value)
+        self.folder.line_edit.native.setToolTip(f"{self.folder.tooltip}\n\n{path}")
+        own, slide = path == str(self._own), self.session.slide
+        where = "" if not own or slide is None else "Beside the slide: " if _is_beside(slide) else "Among your documents: "
+        self.where.setText(f"{where}{escape(path)}" if path not in ("", ".") else "")
 
     def _export(self) -> None:
         from napari_ifkd.export import export_run
@@ -244,8 +250,11 @@ _ROUNDING = 0.03  # of an area on one grid that is counted on another
 
 def _home_of(slide: Slide) -> Path:
     """Return where to write what is of a slide: beside it; of a sample among the user's documents, for that lies where nobody looks."""
-    home = slide.path.absolute().parent
-    return user_documents_path() / "napari-ifkd" if home.is_relative_to(cache_folder()) else home
+    return slide.path.absolute().parent if _is_beside(slide) else user_documents_path() / "napari-ifkd"
+
+
+def _is_beside(slide: Slide) -> bool:
+    return not slide.path.absolute().is_relative_to(cache_folder())
 
 
 def _of_person(written: list[Path]) -> list[str]:

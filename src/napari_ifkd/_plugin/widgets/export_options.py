@@ -77,13 +77,10 @@ class OptionsForm(QWidget):
         self.threshold = spin(0.0, 1.0, 0.05, 2, 0.5, "From this probability on a pixel is tumour")
         self.threshold.setEnabled(False)
         self.area = spin(0.0, 1e3, 0.001, 5, default.min_area_um2 / 1e6, "Leave smaller lesions out of every format", "all")
-        self.area.setSuffix(" mm²")
         self.simplify = spin(
             0.0, 1000.0, 0.5, 2, default.simplify_um, "Outlines may deviate so much; none keeps every pixel's edge", "none"
         )
-        self.simplify.setSuffix(" µm")
         self.mpp = spin(0.0, 1000.0, 0.25, 3, 0.0, "Resolution of the label images, OME-TIFF and OME-Zarr", "as the map")
-        self.mpp.setSuffix(" µm/px")
         self.version = QComboBox()
         self.version.addItems(["0.5", "0.4"])
         self.version.setToolTip("Version of OME-Zarr; 0.4 for programs that do not know 0.5 yet")
@@ -93,9 +90,9 @@ class OptionsForm(QWidget):
         grid.setColumnStretch(1, 1)
         lines: list[tuple[QWidget, QWidget]] = [
             (self.own, self.threshold),
-            (QLabel("Smallest lesion"), self.area),
-            (QLabel("Simplify"), self.simplify),
-            (QLabel("Resolution"), self.mpp),
+            (QLabel("Smallest lesion, mm²"), self.area),
+            (QLabel("Simplify, µm"), self.simplify),
+            (QLabel("Resolution, µm/px"), self.mpp),
             (QLabel("OME-Zarr"), self.version),
         ]
         for index, (label, control) in enumerate(lines):

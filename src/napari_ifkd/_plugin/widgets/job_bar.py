@@ -103,8 +103,8 @@ class JobBar(QWidget):
         self.line.setVisible(bool(self.line.text()))
         self.line.setToolTip(in_window(job.message) if job.state == "done" else "")
         notice = self.session.notice
-        self.warned.say(None if self._warned and notice == self.session.warning() else in_window(notice), "note")
-        self.error.say(in_window(job.message) if job.state == "failed" else None, "error")
+        self.warned.say(None if self._warned and notice in (self.session.warning() or "") else notice, "note")
+        self.error.say(job.message if job.state == "failed" else None, "error")
 
     def _kept_threshold(self, job: Job) -> bool:
         """Return whether a threshold set before, for another network or slide, still holds for what has come."""

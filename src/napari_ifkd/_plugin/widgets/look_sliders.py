@@ -20,7 +20,10 @@ _SLIDERS: dict[str, dict[str, Any]] = {
         "min": 0.01,
         "max": 0.99,
         "step": 0.005,
-        "tooltip": "From this probability on, 0.01 to 0.99, a pixel is tumour; seen at once. The next slide that is opened has it too",
+        "tooltip": (
+            "From this probability on, 0.01 to 0.99, a pixel is tumour; seen at once. "
+            "The next slide has it too, until another network predicts"
+        ),
     },
     "sigma_px": {
         "label": "Smoothing, px",

@@ -15,6 +15,7 @@ from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QHBoxLayout, QLabel, QPush
 
 from napari_ifkd._plugin.palette import ACTION, ERROR, NOTE, WARNING
 from napari_ifkd._plugin.trouble import TROUBLE
+from napari_ifkd._plugin.words import in_window
 from napari_ifkd.config import Config
 
 if TYPE_CHECKING:
@@ -79,7 +80,8 @@ class Notice(QLabel):
         self.hide()
 
     def say(self, message: str | None, kind: Literal["note", "warning", "error"] = "warning") -> None:
-        """Show a message, or nothing."""
+        """Show a message, in the words of the window, or nothing."""
+        message = in_window(message) if message else None
         if self._said == (message, kind):  # a style sheet costs time, and this is called several times a second
             return
         self._said = (message, kind)

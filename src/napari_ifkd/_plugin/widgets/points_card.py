@@ -62,7 +62,11 @@ def _no_better(judgement: Judgement) -> str:
 def _loose(judgement: Judgement) -> str:
     """Say so where the answers hardly tell how good what is advised is."""
     f1 = judgement.chosen.f1
-    return f"F1 may be anything from {f1.low:.2f} to {f1.high:.2f}: count more points." if f1.high - f1.low > _LOOSE else ""
+    if f1.high - f1.low <= _LOOSE:
+        return ""
+    return (
+        f"Which is better these points tell sooner than how good it is: F1 may be anything from {f1.low:.2f} to {f1.high:.2f}. Count more."
+    )
 
 
 def _off(judgement: Judgement) -> str:

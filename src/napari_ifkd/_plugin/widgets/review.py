@@ -39,9 +39,6 @@ class ReviewDock(Dock):
         self.steps = QSlider(Qt.Orientation.Horizontal)
         self.steps.setToolTip("From the teacher through the rounds. Keys , and .")
         self.steps.setPageStep(1)
-        policy = self.steps.sizePolicy()
-        policy.setRetainSizeWhenHidden(True)  # where a second round comes, nothing below moves
-        self.steps.setSizePolicy(policy)
         self.steps.setTickPosition(QSlider.TickPosition.TicksBelow)
         self.about = text("What is known of this round")
         self._why = False  # whether reasons are told
@@ -140,7 +137,7 @@ class ReviewDock(Dock):
     def _show_choices(self) -> None:
         shown, here = self.session.shown, self.session.here()
         offer(self.shown, [(candidate.label, candidate) for candidate in here], shown, "none")
-        self.steps.setVisible(len(here) > 1)
+        self.steps.setEnabled(len(here) > 1)  # not hidden: where a second round comes, nothing below moves
         with QSignalBlocker(self.steps):
             self.steps.setRange(0, max(0, len(here) - 1))
             self.steps.setValue(here.index(shown) if shown in here else 0)

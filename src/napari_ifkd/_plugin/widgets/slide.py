@@ -12,7 +12,7 @@ from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton
 
 from napari_ifkd._plugin.reader import SLIDES
-from napari_ifkd._plugin.region import shapes_told
+from napari_ifkd._plugin.region import lacking_shape, shapes_told
 from napari_ifkd._plugin.sample_data import SAMPLE
 from napari_ifkd._plugin.settings import runs_folder
 from napari_ifkd._plugin.trouble import TROUBLE
@@ -208,10 +208,12 @@ class SlideDock(Dock):
             self.ended.say(None)
 
     def _look_in(self, region: RegionKind) -> None:
-        """Choose where to predict; a pen in the hand draws the region then, and not something else, or is put down."""
+        """Choose where to predict; a pen comes to hand where a region is to be drawn, and one that draws something else is put down."""
         self.session.set_region(region)
         drawings = self.bench.drawings
-        if drawings.drawing is not None and (drawings.drawing == "region") != (region == "shapes"):
+        slide, pen = self.session.slide, drawings.drawing
+        none_yet = slide is not None and region == "shapes" and lacking_shape(region, slide, self.bench.viewer)
+        if none_yet if pen is None else (pen == "region") != (region == "shapes"):
             drawings.begin("region")
 
     def _show_shapes(self) -> None:

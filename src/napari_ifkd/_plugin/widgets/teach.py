@@ -193,7 +193,7 @@ class Teach(QWidget):
         lacking = "" if both else "regions of both kinds are needed, or a patch folder"
         if both and self._one_kind_is_missing():
             lacking = "tiles of one kind are missing"
-            lacking += ": draw larger, or take smaller tiles" if all(counts.values()) else " in the patch folder: draw some"
+            lacking += ": draw larger and on tissue, or take smaller tiles" if all(counts.values()) else " in the patch folder: draw some"
         allow(self.train, lacking or (AT_WORK if job is not None and job.alive else ""))
         if any(counts.values()):
             names = [f"{count} with" if use == "tumour" else f"{count} without" for use, count in counts.items()]
@@ -201,7 +201,7 @@ class Teach(QWidget):
             missing = "" if both else "<br>Both kinds are needed."
             tiles = "" if self._tiles is None else f"<br>Tiles: {self._tiles[0]} with and {self._tiles[1]} without."
             if self._tiles is not None and any(count and not held for count, held in zip(counts.values(), self._tiles, strict=True)):
-                tiles += " <b>Draw larger, or take smaller tiles.</b>"
+                tiles += " <b>Draw larger and on tissue, or take smaller tiles.</b>"
             both_of = "" if isinstance(self._patches, str) else " Both are learned from."
             patches = "" if folder is None else f"<br>{self._patches_told()}{both_of}"
             self.told.setText(f"Regions: {' and '.join(names)} tumour{on}.{tiles}{missing}{patches}")

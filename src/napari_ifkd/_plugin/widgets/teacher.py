@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 from magicgui.widgets import CheckBox, ComboBox
 from qtpy.QtWidgets import QFileDialog, QInputDialog
 
+from napari_ifkd._plugin.measure import marked_mm2
 from napari_ifkd._plugin.region import lacking_shape
 from napari_ifkd._plugin.settings import device, offered_devices, runs_folder, set_device
+from napari_ifkd._plugin.words import area
 from napari_ifkd.config import Config
 from napari_ifkd.session_records import BUILT_IN_TEACHER
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from napari_ifkd.runs.resolve import Resolved
 
 _NO_MODEL = "none"
+_NEARLY_ALL = 0.95
 _PREVIEW = "<i>Preview</i> tells of what you see, at once; <i>Predict</i> of the slide, as the Slide dock says where."
 _HUB, _HUB_DOES = "From hub …", "Fetch the network from a model hub, or from an address with its hash; it is kept"
 _HUB_HELP = (
@@ -81,7 +84,9 @@ class TeacherDock(Dock):
         )
         self.teach = Teach(self)
         self.teach_fold = Fold("Teach it yourself", "Train a small teacher from rough regions, or from a patch folder", self.teach)
-        self.add(self.teach_fold, heading("Prediction"), self.heat.native, form(self.threshold, self.smoothing, self.opacity).native)
+        self.marked = text("What the mask on the screen covers, of all that the network looked at", lines=2)
+        sliders_form = form(self.threshold, self.smoothing, self.opacity).native
+        self.add(self.teach_fold, heading("Prediction"), self.heat.native, sliders_form, self.marked)
         self.heat.changed.connect(lambda heat: session.look(heat=bool(heat)))
         self.model.changed.connect(self._choose_named)
         self.device.changed.connect(set_device)
@@ -92,6 +97,9 @@ class TeacherDock(Dock):
         self.hear(self.bench.previewer.told, self._show_preview)
         self._show_preview()
         self.listen("heat", to=self._show_heat)
+        self._measures = 0  # how often the mask was measured; the last one counts
+        self.listen("slide", "shown", "threshold", "sigma_px", to=self._measure)
+        self.hear(self.bench.layers.masks.changed, self._measure)
         self.column.addStretch(1)
         self.in_thread(_known_models, self._offer)
         self._devices: list[str] = ["auto"]
@@ -210,9 +218,34 @@ class TeacherDock(Dock):
 
     # --- how it looks
 
+    def _measure(self) -> None:
+        """Tell the area of the mask that is seen."""
+        shown = self.session.shown
+        self._measures += 1
+        asked = self._measures
+        if shown is None:
+            self.marked.setText("")
+            return
+        mask = self.bench.layers.masks.of(shown)
+
+        def measured(found: tuple[float, float]) -> None:
+            if asked == self._measures:
+                self.marked.setText(_marked(shown.label, *found))
+
+        self.in_thread(lambda: marked_mm2(mask, shown.found), measured)
+
     def _show_heat(self) -> None:
         with self.heat.changed.blocked():
             self.heat.value = self.session.heat
+
+
+def _marked(label: str, mm2: float, looked_at_mm2: float) -> str:
+    """Say what a mask covers; where that is next to all, or nothing, what to do."""
+    share = mm2 / looked_at_mm2 if looked_at_mm2 else 0.0
+    said = f"<b>{escape(label)}</b> marks {area(mm2)}, {share:.0%} of what it looked at."
+    if mm2 == 0:
+        return f"<b>{escape(label)}</b> marks nothing: a lower threshold marks more."
+    return said if share < _NEARLY_ALL else f"{said} That is nearly all: a higher threshold marks less, if the network knows this tissue."
 
 
 def card(teacher: Resolved) -> str:
