@@ -119,6 +119,7 @@ def _take(arguments: argparse.Namespace, scratch: Path) -> None:
     export.result.setText(export.result.text().replace(str(scratch), "~"))
     with export.folder.changed.blocked():
         export.folder.line_edit.value = "~/masks"
+        export.where.setText("~/masks")
     camera.take("Export", "export")
     export.bring_fold.button.click()
     export.ensureWidgetVisible(export.bring_in.bring)
