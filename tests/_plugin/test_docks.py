@@ -137,6 +137,7 @@ def test_a_mask_of_nothing_or_next_to_all_says_what_to_do(
     window: Any, drawn_slide: Path, tmp_path: Path, write_map: Any, value: int | None, told: str
 ) -> None:
     session = window.session
+    window.front("Teacher")
     window.bench.open(drawn_slide)
     height, width = (side // 2 for side in session.slide.shape_level0)
     write_map(tmp_path / "run/maps/tiny.zarr", session.slide, None if value is None else np.full((height, width), value, np.uint8))

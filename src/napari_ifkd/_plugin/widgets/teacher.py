@@ -97,7 +97,7 @@ class TeacherDock(Dock):
         self.hear(self.bench.previewer.told, self._show_preview)
         self._show_preview()
         self.listen("heat", to=self._show_heat)
-        self._measures = 0  # how often the mask was measured; the last one counts
+        self._measuring, self._stale = False, False  # whether a mask is being measured, and whether it is another by now
         self.listen("slide", "shown", "threshold", "sigma_px", to=self._measure)
         self.hear(self.bench.layers.masks.changed, self._measure)
         self.column.addStretch(1)
@@ -218,21 +218,29 @@ class TeacherDock(Dock):
 
     # --- how it looks
 
+    def came(self) -> None:
+        """Measure what is seen by now."""
+        self._measure()
+
     def _measure(self) -> None:
-        """Tell the area of the mask that is seen."""
+        """Tell the area of the mask that is seen; one is measured at a time, and none while nobody looks at the dock."""
         shown = self.session.shown
-        self._measures += 1
-        asked = self._measures
         if shown is None:
             self.marked.setText("")
+        if self._measuring or shown is None or not self.seen:
+            self._stale = self._measuring
             return
         mask = self.bench.layers.masks.of(shown)
+        self._measuring, self._stale = True, False
 
-        def measured(found: tuple[float, float]) -> None:
-            if asked == self._measures:
+        def measured(found: tuple[float, float] | None) -> None:
+            self._measuring = False
+            if self._stale:
+                self._measure()
+            elif found is not None and self.session.shown == shown:
                 self.marked.setText(_marked(shown.label, *found))
 
-        self.in_thread(lambda: marked_mm2(mask, shown.found), measured)
+        self.in_thread(lambda: marked_mm2(mask, shown.found), measured, lambda _: measured(None))  # a run that was deleted meanwhile
 
     def _show_heat(self) -> None:
         with self.heat.changed.blocked():
