@@ -181,6 +181,7 @@ class CorrectPage(Page):
         def written(told: tuple[None, int]) -> None:
             self._busy, self._dock.bench.painted_on = False, None
             self._news = path, gave_way(told[1])
+            self._show_below(layer, values, y0, x0)
             self._put_away(layer, slide)
             self._rested()
 
@@ -204,8 +205,20 @@ class CorrectPage(Page):
             return
         self._dock.bench.painted_on = None
         if layer is not None:
+            if opened is not None:
+                self._show_below(layer, made.tag(layer)["before"], *opened[2:])
             self._put_away(layer, None if opened is None else opened[0])
         self._show()
+
+    def _show_below(self, layer: Any, values: NDArray[np.uint8], y0: int, x0: int) -> None:
+        """Show what is corrected in the field again, below the layer that goes: else it would be gone until it is read."""
+        below = self._dock.bench.layers.find("corrections", made.tag(layer)["path"])
+        if below is not None:
+            step = round(float(below.scale[0] / layer.scale[0]))
+            top, left = -(-y0 // step), -(-x0 // step)
+            thinned, data = values[top * step - y0 :: step, left * step - x0 :: step], np.array(below.data)
+            data[top : top + thinned.shape[0], left : left + thinned.shape[1]] = thinned
+            below.data = data
 
     def _put_away(self, layer: Any, slide: Slide | None) -> None:
         layer.mode = "pan_zoom"  # else napari's brush stays on the picture
