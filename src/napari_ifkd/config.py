@@ -70,15 +70,10 @@ class TileConfig(Settings):
     group_column: str | None = Field(None, description="column of labels.csv that names the group; None looks for the usual names")
 
 
-def _stain(strength: float) -> float:
-    field: float = Field(strength, ge=0, lt=1, description="each stain (HED) is multiplied by a number in 1 -+ this")
-    return field
-
-
 class NoiseConfig(Settings):
     """Augmentation of the images a network learns from; flips and rotations are always part of it."""
 
-    stain: float = _stain(0.5)
+    stain: float = Field(0.5, ge=0, lt=1, description="each stain (HED) is multiplied by a number in 1 -+ this")
     zoom: tuple[float, float] = Field((1.0, 1.0), description="least and greatest magnification")
     paste: float = Field(0.5, ge=0, le=1, description="share of positive images into which a box of a negative one is pasted (CutMix)")
 
@@ -87,12 +82,6 @@ class NoiseConfig(Settings):
         if not 0 < self.zoom[0] <= self.zoom[1]:
             raise ValueError("zoom must be two numbers above 0, the smaller first")
         return self
-
-
-class StudentNoiseConfig(NoiseConfig):
-    """Augmentation of the images a student learns from; flips and rotations are always part of it."""
-
-    stain: float = _stain(0.3)
 
 
 class CamConfig(Settings):
@@ -149,7 +138,7 @@ class RobustConfig(Settings):
     augment: bool = Field(
         True, description="augmentation of the student's images, as strong as `noise` says; the teacher sees them as they are"
     )
-    noise: StudentNoiseConfig = StudentNoiseConfig()
+    noise: NoiseConfig = NoiseConfig()
     warm_start: bool = Field(True, description="student starts from a copy of the teacher where the kinds agree")
     reset_optimiser: bool = Field(True, description="optimiser state reset at each switch")
 
