@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -441,39 +440,6 @@ def test_a_map_that_cannot_be_opened_becomes_a_notice(tmp_path: Path) -> None:
     session.apply(MapReady(0, "slide.svs", "rounds/00/maps/slide.zarr"))
     assert "slide.zarr" in session.notice
     assert session.candidates == ()
-
-
-def test_a_threshold_goes_along_to_the_next_slide_and_not_to_another_network(
-    drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None]
-) -> None:
-    session = Session()
-    slide = session.open(drawn_slide)
-    other = tmp_path / "other.tif"
-    other.write_bytes(drawn_slide.read_bytes())
-
-    def predict(name: str, network: str) -> None:
-        session.begin("predict", tmp_path / name)
-        write_map(tmp_path / name / "rounds/00/maps/tiny.zarr", session.slide, model={"name": network, "weights_sha256": network})
-        session.apply(MapReady(0, session.slide.name, "rounds/00/maps/tiny.zarr"))
-
-    session.look(threshold=0.4)  # set before there is anything: it holds for what comes
-    predict("one", "x")
-    assert session.threshold == 0.4
-    session.look(threshold=0.3)
-    session.open(other)
-    predict("two", "x")
-    assert session.threshold == 0.3
-    predict("three", "y")
-    assert session.threshold == Config().inference.threshold
-    session.look(threshold=0.7)
-    predict("four", "y")
-    assert session.threshold == 0.7
-    session.close(session.slide)
-    session.close(slide)
-    session.open(drawn_slide)
-    for network, wanted in (("y", 0.7), ("z", Config().inference.threshold)):  # nothing is seen that would change
-        session.choose_teacher(SimpleNamespace(card=SimpleNamespace(weights_sha256=network)))  # type: ignore[arg-type]
-        assert session.threshold == wanted
 
 
 def test_a_run_on_disk_is_looked_at_and_accepted(drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None]) -> None:

@@ -45,6 +45,7 @@ class Session:
     files : what other programs marked, and the round that was in use of the distillation before, to compare predictions with
     a, b, compare : the two predictions to compare, and how
     threshold, sigma_px : from probability to mask; px of the map
+    kept_threshold : the threshold that a prediction, or a teacher, found when it came, unless it is the usual one or was moved since
     job : the run at work, or the last one
     offer : a run that is at work for the active slide, but is not followed
     notice : the last warning
@@ -70,6 +71,7 @@ class Session:
     compare: Compare = "off"
     threshold: float = Config().inference.threshold
     sigma_px: float = Config().inference.sigma_px
+    kept_threshold: float | None = None
     heat: bool = False
     opacity: float = 0.6
     job: Job | None = None
@@ -83,7 +85,6 @@ class Session:
         self._story: RunStory | None = None  # of the run that is at work, or was last
         self._distilled: dict[Path, RunStory] = {}  # distillations whose rounds may be looked at
         self._judged: dict[Path, Accepted | None] = {}  # what was accepted of each run
-        self._suits: str | None = None  # the network whose prediction the threshold was set for
         self.held: Callable[[], bool] = bool  # whether somebody works on what is shown: new rounds of its run do not take its place
 
     # --- slides
@@ -160,8 +161,6 @@ class Session:
     def choose_teacher(self, teacher: Resolved) -> None:
         """Choose the network, as :func:`napari_ifkd.runs.resolve.resolve_model` found it."""
         self.teacher = teacher
-        if self.shown is None:  # else what is seen would change
-            self._suit(teacher.card.weights_sha256)
 
     def warning(self) -> str | None:
         """Return why the chosen teacher should not be believed on the active slide, None if nothing speaks against it."""
@@ -236,8 +235,8 @@ class Session:
         opacity : of masks and heat map, 0 to 1
         heat : whether the heat map is shown
         """
-        if threshold is not None and self.shown is not None:
-            self._suits = _network(self.shown)
+        if threshold is not None:
+            self.kept_threshold = None
         for name, value in (("threshold", threshold), ("sigma_px", sigma_px), ("opacity", opacity), ("heat", heat)):
             if value is not None:
                 setattr(self, name, value)
@@ -302,6 +301,9 @@ class Session:
             self._drop_former(story, {event.slide})
             self._add(c for c in story.candidates if (c.round, c.slide) == (event.round, event.slide))
             self._tell_rounds()
+        elif isinstance(event, RunDone) and story.job.act != "distill":
+            usual = Config().inference.threshold
+            self.kept_threshold = None if self.threshold == usual else self.threshold
         elif isinstance(event, RunDone) and self._distils_here(story) and not (self._comparing or self.held()):
             self.show_round(event.accepted_round)  # end on the round it recommends
             if self.accepted is not None:
@@ -428,16 +430,10 @@ class Session:
             return
         if predicted_now:
             self.compare = "off"  # else it would not be seen
-            self._suit(_network(last))
         if last.act == "distill" and not predicted_now:  # what a run is about: its rounds against its teacher
             self.set_pair(*((self.a, last) if last.round else (last, self.b)))
         self.shown = last
         self._choose_pair()
-
-    def _suit(self, network: str | None) -> None:
-        """Go back to the usual threshold where the present one was set for another network: it says nothing of this one."""
-        if self._suits not in (None, network):
-            self._suits, self.threshold = None, Config().inference.threshold
 
     def _taken_over(self, candidate: Candidate, same: Mapping[str, Candidate]) -> bool:
         active = self.slide is not None and candidate.slide == self.slide.name
@@ -475,8 +471,3 @@ class Session:
         if self.shown not in kept:
             self.shown = None
         self._choose_pair()
-
-
-def _network(candidate: Candidate) -> str | None:
-    """Return what tells the network of a prediction from others."""
-    return candidate.found.model.get("weights_sha256")

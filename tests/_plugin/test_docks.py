@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import shapely
 import tifffile
 from qtpy.QtCore import QPoint
 from qtpy.QtGui import QShortcut
@@ -14,6 +15,7 @@ from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QDockWi
 
 from napari_ifkd._plugin.docks import DOCKS, add_docks
 from napari_ifkd._plugin.look import field_px
+from napari_ifkd._plugin.words import area
 from napari_ifkd.config import Config
 from napari_ifkd.events import MapReady, RoundDone, RunDone
 
@@ -140,10 +142,18 @@ def test_a_mask_of_nothing_or_next_to_all_says_what_to_do(
     window.front("Teacher")
     window.bench.open(drawn_slide)
     height, width = (side // 2 for side in session.slide.shape_level0)
+    area_half = area(height * width / 2 * (2 * session.slide.mpp) ** 2 / 1e6)
     write_map(tmp_path / "run/maps/tiny.zarr", session.slide, None if value is None else np.full((height, width), value, np.uint8))
     session.begin("predict", tmp_path / "run")
     session.apply(MapReady(0, session.slide.name, "maps/tiny.zarr"))
-    window.wait(lambda: told in window.docks["Teacher"].marked.text())
+    marked = window.docks["Teacher"].marked
+    window.wait(lambda: told in marked.text())
+    if value == 254:
+        window.bench.drawings.add("exclusion", session.slide, [("pen", shapely.box(0, 0, width, 2 * height))])
+        window.wait(lambda: area_half in marked.text())
+        assert "nearly all" in marked.text()  # of what is left
+        window.bench.drawings.add("exclusion", session.slide, [("pen", shapely.box(0, 0, 2 * width, 2 * height))])
+        window.wait(lambda: "is excluded" in marked.text())
     session.forget_run(tmp_path / "run")
     assert not window.docks["Teacher"].marked.text()
 
@@ -162,6 +172,10 @@ def test_home_is_the_slide_that_is_looked_at(window: Any, drawn_slide: Path, tmp
     for slide in (small, window.session.slide):
         window.bench.look_at(slide)
         window.wait(lambda slide=slide: window.bench.memory._slide is slide and window.bench.layers.settled)
+        window.viewer.reset_view(layers=[window.bench.layers.find("slide", small.path)])  # as a script may ask
+        asked = camera.zoom
+        window.qtbot.wait(50)
+        assert camera.zoom == asked
         camera.zoom, camera.center = 9.0, (0.0, 10.0, 10.0)
         window.press(window.viewer.window._qt_viewer.viewerButtons.resetViewButton)
         window.wait(lambda: camera.zoom != 9.0)
@@ -393,7 +407,7 @@ def test_a_distillation_that_ends_is_told_of_in_the_dock_of_slides_too(window: A
     session.apply(RoundDone(0, None))
     session.apply(RunDone(0, ""))  # which chooses what is shown
     assert slide.ended.isVisible()
-    assert slide.ended.text().startswith("one: Done. The teacher as it came is recommended")
+    assert slide.ended.text().startswith("one: Done. The run recommends the teacher as it came")
     window.front("Review")
     window.wait(lambda: not slide.seen)
     window.front("Slide")

@@ -27,7 +27,7 @@ from napari_ifkd._plugin.verdicts import Mask
 from napari_ifkd._plugin.widgets.parts import acceptance
 from napari_ifkd._plugin.worker import in_thread
 from napari_ifkd.annotations import Corrections
-from napari_ifkd.annotations.points import read_points
+from napari_ifkd.annotations.points import read_points, write_points
 from napari_ifkd.annotations.verdicts import Verdict, read_verdicts, write_verdicts
 from napari_ifkd.events import Decision, MapReady, Progress, RunDone
 from napari_ifkd.inference import ProbabilityMap
@@ -237,14 +237,14 @@ def test_rounds_are_gone_through_accepted_and_used_again(window: Any, reviewed: 
 def test_which_round_is_recommended_is_told_until_one_is_accepted(window: Any, reviewed: Any) -> None:
     session = window.session
     session.show(session.here()[0])
-    assert "Round 1 is recommended" in reviewed.about.text()
+    assert "The run recommends round 1" in reviewed.about.text()
     session.show(session.here()[1])
-    assert "It is recommended" in reviewed.about.text()
+    assert "The run recommends it" in reviewed.about.text()
     session._story.job = Job("distill", session.run)  # it goes on
     session.apply(Progress("training", 1, 2, "epochs"))
-    assert "recommended" not in reviewed.about.text()
+    assert "recommend" not in reviewed.about.text()
     session.apply(RunDone(1, "the last"))
-    assert "It is recommended" in reviewed.about.text()
+    assert "The run recommends it" in reviewed.about.text()
     window.qtbot.wait(50)
     places = reviewed.accept.pos().y(), reviewed.pages.pos().y()
     session.show(session.here()[0])  # of which more is said
@@ -252,7 +252,7 @@ def test_which_round_is_recommended_is_told_until_one_is_accepted(window: Any, r
     assert (reviewed.accept.pos().y(), reviewed.pages.pos().y()) == places
     session.show(session.here()[1])
     session.accept(session.here()[1])
-    assert "recommended" not in reviewed.about.text()
+    assert "recommend" not in reviewed.about.text()
 
 
 def test_the_wheel_over_the_tabs_changes_no_page(window: Any, reviewed: Any) -> None:
@@ -404,9 +404,9 @@ def test_thirty_points_say_which_round(window: Any, reviewed: Any) -> None:
     window.wait(lambda: any(layer.visible for layer in window.ours("mask")))
     assert window.ours("corrections")[0].visible
     advised = count.advised.round
-    for index, words in ((advised, "It"), (1 - advised, ("The teacher as it came", "Round 1")[advised])):
+    for index, words in ((advised, "it"), (1 - advised, ("the teacher as it came", "round 1")[advised])):
         session.show(session.here()[index])
-        assert f"{words} is recommended by the points" in reviewed.about.text()
+        assert f"The points recommend {words}" in reviewed.about.text()
     window.click("Review", count.accept)
     assert session.accepted is not None
     assert session.accepted.round == count._judgement.chosen.round
@@ -453,6 +453,16 @@ def test_a_count_that_was_left_goes_on_where_it_was(window: Any, reviewed: Any) 
     window.click("Review", count.start)
     window.wait(lambda: count.asking.isVisible())
     assert count.bar.value() == 3
+    count._stop()
+    table = run.path / "points-asked.csv"
+    asked = read_points(table, unanswered=True)
+    write_points(table, [replace(point, answer="normal" if at in (0, 2, 5) else "") for at, point in enumerate(asked)])  # by hand
+    count._recalled = (None, None)
+    count._recall()
+    window.wait(lambda: count.start.text() == "Go on counting at place 2")
+    window.click("Review", count.start)
+    window.wait(lambda: count.asking.isVisible())
+    assert (count.at, count.bar.value()) == (1, 3)
     window.click("Review", count.finish)
     window.wait(lambda: "too few" in count.card.text())
     assert len(read_points(run.points)) == 3
@@ -686,12 +696,13 @@ def test_a_verdict_on_a_larger_lesion_is_taken_back_as_a_whole(window: Any, revi
     window.wait(lambda: len(read_verdicts(path)) == 1)
     session.look(threshold=0.5)
     window.wait(lambda: len(lesions.model.judged()) == 3)
-    assert "3 judged. By 1 verdict on larger ones" in lesions.told.text()
+    assert "3 judged. Some are parts of larger ones that were judged" in lesions.told.text()
     with RunFolder(session.shown.run).verdicts.open("a") as table:  # and one that holds for no lesion
         table.write(f"{session.slide.name},250,10,reject,1,0.5,2026-01-01T00:00:00+00:00,0.001,\n")
     session.look(threshold=0.45)
     window.wait(lambda: not lesions._busy and lesions._of is not None and lesions._of.threshold == 0.45)
-    assert "By 1 verdict on larger ones" in lesions.told.text()
+    assert "1 verdict does not count on this mask" in lesions.told.text()
+    assert "Some are parts of larger ones" in lesions.told.text()
     write_verdicts(path, read_verdicts(path)[:1])
     session.look(threshold=0.5)
     window.wait(lambda: not lesions._busy and lesions._of is not None and lesions._of.threshold == 0.5)
@@ -919,6 +930,14 @@ def test_painted_corrections_are_written_shown_and_taken_back(window: Any, revie
     assert (np.abs(layer.extent.world - image.extent.world) <= np.max(layer.scale) + 1e-6).all()
     (mask,) = [mask for mask in window.ours("mask") if mask.visible]
     assert mask.contour > 0  # on which paint is seen
+    layer.visible = False  # by the eye in the list of layers
+    window.wait(lambda: window.bench.layers.settled and mask.contour == 0)
+    layer.visible = True
+    session.set_compare("overlay")
+    window.wait(lambda: window.bench.layers.settled)
+    assert all(one.contour > 0 for one in window.ours("mask") if one.visible)
+    session.set_compare("off")
+    window.wait(lambda: window.bench.layers.settled and mask.contour > 0)
     window.click("Review", correct.normal)
     assert layer.selected_label == 1
     window.click("Review", correct.erase)

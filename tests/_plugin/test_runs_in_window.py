@@ -279,12 +279,15 @@ def test_a_prediction_is_steered_from_the_docks(window: Any, drawn_slide: Path, 
 
 
 def test_a_threshold_that_was_set_for_something_else_is_told_till_it_is_moved(window: Any, drawn_slide: Path, tmp_path: Path) -> None:
-    session, line = window.session, window.docks["Teacher"].progress.line
+    session, line, of_runs = window.session, window.docks["Teacher"].progress.line, window.docks["Runs"].progress.line
     window.bench.open(drawn_slide)
     for name, before in (("one", 0.5), ("two", 0.275)):
         session.look(threshold=before)
         session.begin("predict", tmp_path / name, [session.slide])
         session.apply(RunDone(0, "done"))
-        assert ("The threshold is 0.275, as it was before" in line.text()) == (before != 0.5)
-    session.look(threshold=0.4)
-    assert "threshold is" not in line.text()
+        for told in (line.text(), of_runs.text()):
+            assert ("The threshold is 0.275, as it was before" in told) == (before != 0.5)
+    for threshold in (0.4, 0.275):  # and does not come back
+        session.look(threshold=threshold)
+        assert "threshold is" not in line.text()
+        assert "threshold is" not in of_runs.text()

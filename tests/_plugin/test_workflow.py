@@ -79,7 +79,7 @@ def test_from_slide_to_export_by_clicks(
     assert len(session.curve) == 2
     assert distill.table.rowCount() == len(session.rounds)
     assert [c.label for c in session.here()] == ["Round 0 (teacher)", "Round 1", "Round 2"]  # the first took the prediction over
-    assert "is recommended" in distill.progress.line.text()
+    assert "The run recommends" in distill.progress.line.text()
     assert len(window.ours("mask")) == 2  # what is shown, and what was before: napari's layers are used again
 
     # look at a round by its row

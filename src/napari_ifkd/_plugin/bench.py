@@ -342,7 +342,9 @@ class Bench:
             if self.session.slide is slide is not None and camera.zoom == event.zoom:  # else it was for a moment, as when a figure is made
                 show_whole(slide, self.viewer)
 
-        if len(self.session.slides) > 1:
+        extent = self.viewer.layers.extent.world[:, -2:]
+        everything = np.allclose(event.center[-2:], extent.mean(0), atol=0.01 * np.ptp(extent, 0).max())  # and not layers of somebody's
+        if len(self.session.slides) > 1 and everything:
             QTimer.singleShot(0, show)
 
     def _look_for_tissue(self, slide: Slide | None) -> None:

@@ -266,7 +266,8 @@ class Drawings(QObject):
             return
         active = self.viewer.layers.selection.active
         for use, shapes in found.items():
-            if self.layer(use, here) is None:
+            layer = self.layer(use, here)
+            if layer is None or not len(layer.data):  # a pen may have come to hand meanwhile
                 self.add(use, here, shapes)
         self.viewer.layers.selection.active = active
 

@@ -170,6 +170,8 @@ class LayerView:
     def _inserted(self, event: Any) -> None:
         if made.tag(event.value).get("kind") == "brought":
             event.value.contour = made.OUTLINE
+        if made.tag(event.value).get("kind") == "correcting":
+            event.value.events.visible.connect(lambda _: self.refresh())
         self._count_layers(event)
 
     def _count_layers(self, event: Any) -> None:
@@ -319,7 +321,7 @@ class LayerView:
         comparing = self._comparing()
         painted = any(layer.visible for layer in self.ours("correcting"))
         # so that the heat map is seen inside, and paint, which may be as blue as a mask
-        outlined = session.compare == "contours" if comparing else heat is not None or painted
+        outlined = painted or (session.compare == "contours" if comparing else heat is not None)
         looks: list[tuple[Any, dict[str, Any]]] = []
         for layer in self.ours("mask"):
             if made.is_spare(layer):  # drawn though empty: its first picture, which takes long, is behind it then

@@ -40,16 +40,16 @@ def area_mm2(found: ProbabilityMap, threshold: float, sigma_px: float, exclusion
     return float(computed(mask.sum())) * _pixel_mm2(found, level)
 
 
-def marked_mm2(mask: Sequence[Any], found: ProbabilityMap) -> tuple[float, float]:
+def marked_mm2(mask: Sequence[Any], heat: Sequence[Any], found: ProbabilityMap) -> tuple[float, float]:
     """Return the area of a mask, and that of where the network looked, mm².
 
     Parameters
     ----------
-    mask : its levels, on the grid of a map
+    mask, heat : levels of the mask and of the probability, on the grid of a map, both without what is excluded
     found : the map
     """
     level = _level(found)
-    marked, seen = (float(computed((da.asarray(each) > 0).sum())) for each in (mask[level], da.from_zarr(found.levels[level])))
+    marked, seen = (float(computed((da.asarray(each[level]) > 0).sum())) for each in (mask, heat))
     unit = _pixel_mm2(found, level)
     return marked * unit, seen * unit
 

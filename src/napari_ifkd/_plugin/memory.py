@@ -67,8 +67,8 @@ class Memory(QObject):
     Attributes
     ----------
     recent : slides looked at last
-    asked : settings of the last distillation, by dotted name, and of the last export, as "export"; `recalled` tells that they are those
-        of an earlier session
+    asked : settings of the last distillation, by dotted name, of the last export, as "export", and of the list of lesions, as "lesions";
+        `recalled` tells that they are those of an earlier session
     """
 
     changed = Signal()

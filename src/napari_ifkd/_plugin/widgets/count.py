@@ -20,7 +20,7 @@ from .parts import acceptance, button, emphasise, row, shortcut, text
 from .points_card import points_card
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from napari_ifkd.annotations.points import Answer, Point
@@ -150,8 +150,7 @@ class CountPage(Page):
         self._next()
 
     def _next_place(self) -> int:
-        """Return the first place without an answer, their number where there is none."""
-        return next((index for index, point in enumerate(self.points) if not point.answer), len(self.points))
+        return _first_open(self.points)
 
     def _next(self) -> None:
         """Go to the place that is asked about; at the end, judge."""
@@ -213,7 +212,11 @@ class CountPage(Page):
             if self._unwritten and self.points:
                 self._keep()
 
-        self._dock.in_thread(lambda: write_points(run / TABLE, points), written, self._failed)
+        def failed(error: Exception) -> None:
+            self._writing = False
+            self._failed(error)
+
+        self._dock.in_thread(lambda: write_points(run / TABLE, points), written, failed)
 
     # --- judging
 
@@ -256,7 +259,7 @@ class CountPage(Page):
                     self._begun = answered
                     self._show()
 
-            self._dock.in_thread(lambda: sum(bool(point.answer) for point in _unfinished(table, name)), begun, lambda _: None)
+            self._dock.in_thread(lambda: _first_open(_unfinished(table, name)), begun, lambda _: None)
         if slide is None or run is None or not RunFolder(run).points.is_file():
             return
 
@@ -347,7 +350,7 @@ class CountPage(Page):
         self.asking.setVisible(counting)
         self.back.setEnabled(self.at > 0)
         self.bar.setRange(0, max(1, len(self.points)))
-        self.bar.setValue(self._next_place())  # they are answered in order
+        self.bar.setValue(sum(bool(point.answer) for point in self.points))
         advised = self.advised
         self.accept.setVisible(advised is not None)
         emphasise(self.start, advised is None)
@@ -394,6 +397,11 @@ def _judgement(evidence: PointEvidence) -> Found:
     """Judge the rounds of a run by its points; also what to know of it, and when the last of them was answered."""
     judgement, path = evidence.judgement(), evidence.folder.points
     return judgement, list(evidence.notes), path.stat().st_mtime if path.is_file() else 0.0
+
+
+def _first_open(points: Sequence[Point]) -> int:
+    """Return the first place without an answer, their number where there is none; a table may have been filled in by hand."""
+    return next((index for index, point in enumerate(points) if not point.answer), len(points))
 
 
 def _unfinished(table: Path, slide: str) -> list[Point]:

@@ -42,6 +42,7 @@ _WIDTH = 322  # the names of six tabs
 _FIELDS = (QAbstractSpinBox, QComboBox, QAbstractSlider, QTabBar)
 _AS_HIGH = "QPushButton:disabled {padding: 3px;}"  # napari gives what is grey a border, and with it 2 px that move all below
 _TELLS, _REFUSED, _TYPED = "tells its range", "refused a key", "typed"  # properties of a field for numbers
+TAKES = "takes"  # of one in which more can be typed: the least and the greatest number it takes
 
 
 class _Still(QObject):
@@ -320,7 +321,7 @@ def _number(typed: str) -> float | None:
 
 def _tell_range(field: Any) -> None:
     """Say what a field takes, where it takes a key no further or another number than typed: Qt is silent."""
-    least, most = (f"{value:,.10g}" for value in (field.minimum(), field.maximum()))
+    least, most = (f"{value:,.10g}" for value in field.property(TAKES) or (field.minimum(), field.maximum()))
     digits = field.decimals() if isinstance(field, QDoubleSpinBox) else 0
     fine = f", with up to {digits} digit{'s' * (digits > 1)} after the point" if digits else ""
     field.setProperty(_REFUSED, True)

@@ -120,7 +120,7 @@ class ExportDock(Dock):
             if str(self.folder.value) == str(self._own):  # of another slide
                 with self.folder.changed.blocked():
                     self.folder.line_edit.value = ""
-                self._tell_folder()
+            self._tell_folder()
             return
         threshold, part = self.options.threshold_or(session.threshold), ", a region of it" if shown.of_region else ""
         run = f", {shown.run.name}" if shown.act == "distill" else ""
@@ -146,7 +146,7 @@ class ExportDock(Dock):
         self.folder.line_edit.native.setToolTip(f"{self.folder.tooltip}\n\n{path}")
         own, slide = path == str(self._own), self.session.slide
         where = "" if not own or slide is None else "Beside the slide: " if _is_beside(slide) else "Among your documents: "
-        self.where.setText(f"{where}{escape(path)}" if path not in ("", ".") else "")
+        self.where.setText(f"{where}{escape(str(Path(path).absolute()))}" if path not in ("", ".") else "")
 
     def _export(self) -> None:
         from napari_ifkd.export import export_run

@@ -8,15 +8,12 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QProgressBar, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_ifkd._plugin.words import in_window
-from napari_ifkd.config import Config
 from napari_ifkd.runs.folder import RunFolder
 
 from .log_dialog import LogDialog
 from .parts import Notice, button, keep_room, row
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from napari_ifkd._plugin.bench import Bench
     from napari_ifkd.runs.accepted import Accepted
     from napari_ifkd.session_records import Job
@@ -39,7 +36,6 @@ class JobBar(QWidget):
         super().__init__()
         self._warned, self._named = warned, named
         self.bench, self.session, self.acts = bench, bench.session, acts
-        self._ended: tuple[Path, float] | None = None  # the run that was done last, and the threshold then
         self._room = False, 0, False  # for whom there is room now, how wide, and whether with a name
         self.bar = QProgressBar()
         self.bar.setTextVisible(True)
@@ -97,22 +93,15 @@ class JobBar(QWidget):
             keep_room(self.line, ["\n".join("x" * (_LINES + named))] if job.alive else [])
         accepted = self.session.accepted if self.session.run == job.out else None
         told = job_line(job, accepted) if self._is_here(job) else f"{job.out.name} is done, on another slide."
-        if accepted is None and self._kept_threshold(job):
-            told += f" The threshold is {self.session.threshold:.3g}, as it was before."  # which may suit this one less
+        kept = self.session.kept_threshold
+        if kept is not None and job.state == "done" and job.act != "distill" and accepted is None and self._is_here(job):
+            told += f" The threshold is {kept:.3g}, as it was before."  # which may suit this one less
         self.line.setText(f"{job.out.name}\n{told}" if named and told and self._is_here(job) else told)
         self.line.setVisible(bool(self.line.text()))
         self.line.setToolTip(in_window(job.message) if job.state == "done" else "")
         notice = self.session.notice
         self.warned.say(None if self._warned and notice in (self.session.warning() or "") else notice, "note")
         self.error.say(job.message if job.state == "failed" else None, "error")
-
-    def _kept_threshold(self, job: Job) -> bool:
-        """Return whether a threshold set before, for another network or slide, still holds for what has come."""
-        if job.state != "done" or job.act not in ("train", "predict") or not self._is_here(job):
-            return False
-        if self._ended is None or self._ended[0] != job.out:
-            self._ended = job.out, self.session.threshold
-        return self.session.threshold == self._ended[1] != Config().inference.threshold
 
     def _is_here(self, job: Job) -> bool:
         """Return whether what is said of the end of a run holds for the active slide."""
@@ -151,8 +140,8 @@ def job_line(job: Job, accepted: Accepted | None) -> str:
             by = "" if accepted.by == "user" else f" by {accepted.by}"
             return f"Done. {name} is accepted{by}, at threshold {accepted.threshold:.3g}."
         case "done" if job.act == "distill":
-            best = f"Round {job.recommended}" if job.recommended else "The teacher as it came"
-            return f"Done. {best} is recommended: compare, correct and accept in the Review dock."
+            best = f"round {job.recommended}" if job.recommended else "the teacher as it came"
+            return f"Done. The run recommends {best}: compare, correct and accept in the Review dock."
         case "done":
             return "Done. Set the threshold below; rounds of distillation, in the Distill dock, come next."
         case "cancelled":

@@ -155,9 +155,8 @@ class LesionsPage(Page):
             if self._session.shown is shown and verdicts.mask(shown) == mask:  # else another is looked at by now
                 self._of = mask
                 outlines, lesions, words, self._unused, said = found
-                holding = said - self._unused
-                parts = sum(word is not None for word in words) > holding
-                self._news = f" By {holding} verdict{'s' * (holding > 1)} on larger ones: the parts are judged with them." if parts else ""
+                parts = sum(word is not None for word in words) > said - self._unused
+                self._news = " Some are parts of larger ones that were judged: they are judged with them." if parts else ""
                 self._outlines = dict(zip(lesions, outlines, strict=True))
                 self.model.show(lesions, words)
                 self._sort()

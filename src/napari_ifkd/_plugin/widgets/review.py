@@ -156,12 +156,12 @@ class ReviewDock(Dock):
 
     def _news(self, candidate: Candidate) -> str:
         """Tell of a later round of the run at work: it does not take the place of what is shown; at its end, which it recommends."""
-        best, by = self.session.recommended(candidate), ""
+        best, by = self.session.recommended(candidate), "The run recommends"
         if candidate.run == self.session.run and self.count.advised is not None:  # who looked knows more than the rule
-            best, by = self.count.advised.round, " by the points"
+            best, by = self.count.advised.round, "The points recommend"
         if best is not None and self.session.accepted_of(candidate) is None and not self._at_work(candidate):
             here = candidate.act == "distill" and candidate.round == best
-            return f" <b>{'It' if here else f'Round {best}' if best else 'The teacher as it came'} is recommended{by}.</b>"
+            return f" <b>{by} {'it' if here else f'round {best}' if best else 'the teacher as it came'}.</b>"
         last = max((c.round for c in self.session.here() if c.run == candidate.run), default=0)
         return f" <b>Round {last} has come in.</b>" if last > candidate.round and self._at_work(candidate) else ""
 

@@ -20,7 +20,7 @@ from napari_ifkd._plugin.words import area
 from napari_ifkd.errors import AnnotationError, InputError
 from napari_ifkd.slides.resolution import MPP_RANGE, SAME_MPP
 
-from .dock import Dock
+from .dock import TAKES, Dock
 from .exclusions import Exclusions
 from .job_bar import job_line
 from .offer import Offer
@@ -81,6 +81,7 @@ class SlideDock(Dock):
             tooltip="µm/px of the finest level, 0.05 to 20: about 0.25 for 40x, 0.5 for 20x",
         )
         self.mpp.native.setDecimals(_DECIMALS)
+        self.mpp.native.setProperty(TAKES, MPP_RANGE)
         self.use_mpp = button("Use", "Take this resolution, whatever the file says", self._override)
         self.mpp.native.lineEdit().returnPressed.connect(self.use_mpp.click)
         self._picks = _PicksWord(self.mpp.native)

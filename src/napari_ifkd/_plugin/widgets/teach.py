@@ -83,7 +83,7 @@ class Teach(QWidget):
             layout.addWidget(part)
         self.patches.changed.connect(lambda _: self._look_into_folder())
         dock.listen("job", to=self._show)
-        dock.listen("threshold", to=self.progress.update_job)
+        dock.listen("kept_threshold", to=self.progress.update_job)
         dock.listen("slide", "slides", to=self._drawn)
         self.form["tiles.size_px"].changed.connect(lambda _: self._drawn())
         self.form["tiles.mpp"].changed.connect(lambda _: self._drawn())

@@ -25,6 +25,7 @@ from .teach import Teach
 
 if TYPE_CHECKING:
     from napari_ifkd.runs.resolve import Resolved
+    from napari_ifkd.session_records import Candidate
 
 _NO_MODEL = "none"
 _NEARLY_ALL = 0.95
@@ -92,11 +93,12 @@ class TeacherDock(Dock):
         self.device.changed.connect(set_device)
         self.listen("teacher", "slide", to=self._show_teacher)
         self.listen("job", "teacher", "slide", "candidates", "region", to=self._show_job)
-        self.listen("threshold", to=self.progress.update_job)
+        self.listen("kept_threshold", to=self.progress.update_job)
         self.hear(self.bench.shapes_drawn, self._show_job)
         self.hear(self.bench.previewer.told, self._show_preview)
         self._show_preview()
         self.listen("heat", to=self._show_heat)
+        self._measured: Candidate | None = None  # whose mask is told of
         self._measuring, self._stale = False, False  # whether a mask is being measured, and whether it is another by now
         self.listen("slide", "shown", "threshold", "sigma_px", to=self._measure)
         self.hear(self.bench.layers.masks.changed, self._measure)
@@ -225,12 +227,14 @@ class TeacherDock(Dock):
     def _measure(self) -> None:
         """Tell the area of the mask that is seen; one is measured at a time, and none while nobody looks at the dock."""
         shown = self.session.shown
-        if shown is None:
+        if shown != self._measured:
+            self._measured = shown
             self.marked.setText("")
         if self._measuring or shown is None or not self.seen:
             self._stale = self._measuring
             return
-        mask = self.bench.layers.masks.of(shown)
+        masks = self.bench.layers.masks
+        mask, heat = masks.of(shown), masks.heat(shown)
         self._measuring, self._stale = True, False
 
         def measured(found: tuple[float, float] | None) -> None:
@@ -240,7 +244,7 @@ class TeacherDock(Dock):
             elif found is not None and self.session.shown == shown:
                 self.marked.setText(_marked(shown.label, *found))
 
-        self.in_thread(lambda: marked_mm2(mask, shown.found), measured, lambda _: measured(None))  # a run that was deleted meanwhile
+        self.in_thread(lambda: marked_mm2(mask, heat, shown.found), measured, lambda _: measured(None))  # a run that was deleted meanwhile
 
     def _show_heat(self) -> None:
         with self.heat.changed.blocked():
@@ -249,7 +253,9 @@ class TeacherDock(Dock):
 
 def _marked(label: str, mm2: float, looked_at_mm2: float) -> str:
     """Say what a mask covers; where that is next to all, or nothing, what to do."""
-    share = mm2 / looked_at_mm2 if looked_at_mm2 else 0.0
+    if looked_at_mm2 == 0:
+        return f"All that <b>{escape(label)}</b> looked at is excluded."
+    share = mm2 / looked_at_mm2
     said = f"<b>{escape(label)}</b> marks {area(mm2)}, {share:.0%} of what it looked at."
     if mm2 == 0:
         return f"<b>{escape(label)}</b> marks nothing: a lower threshold marks more."
