@@ -29,6 +29,7 @@ from napari_ifkd.events import (
 from napari_ifkd.inference import open_map
 from napari_ifkd.runs.folder import RunFolder
 from napari_ifkd.runs.listing import summarise
+from napari_ifkd.runs.resolve import resolve_model
 from napari_ifkd.session import Session
 from napari_ifkd.session_records import Candidate
 from napari_ifkd.session_story import RunStory
@@ -440,6 +441,20 @@ def test_a_map_that_cannot_be_opened_becomes_a_notice(tmp_path: Path) -> None:
     session.apply(MapReady(0, "slide.svs", "rounds/00/maps/slide.zarr"))
     assert "slide.zarr" in session.notice
     assert session.candidates == ()
+
+
+def test_a_warning_names_the_slide_it_is_of(drawn_slide: Path, drawn_teacher: Path, tmp_path: Path) -> None:
+    session = Session()
+    other = tmp_path / "other.tif"
+    other.write_bytes(drawn_slide.read_bytes() + b"another")
+    there, here = session.open(other), session.open(drawn_slide)
+    teacher = resolve_model(drawn_teacher)
+    session.choose_teacher(replace(teacher, card=teacher.card.model_copy(update={"learned_from": (here.quick_hash,), "domain": ""})))
+    assert session.warning() is None
+    told = session.warning((here, there))
+    assert told is not None
+    assert "not from other.tif" in told
+    assert drawn_slide.name not in told
 
 
 def test_a_run_on_disk_is_looked_at_and_accepted(drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None]) -> None:

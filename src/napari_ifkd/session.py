@@ -21,7 +21,7 @@ from .session_story import RunStory
 from .slides import Slide, Tissue, open_slide
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from .inference import ProbabilityMap
     from .runs.accepted import Accepted
@@ -162,11 +162,11 @@ class Session:
         """Choose the network, as :func:`napari_ifkd.runs.resolve.resolve_model` found it."""
         self.teacher = teacher
 
-    def warning(self) -> str | None:
-        """Return why the chosen teacher should not be believed on the active slide, None if nothing speaks against it."""
-        if self.teacher is None or self.slide is None:
-            return None
-        return " ".join(warnings_of(self.teacher.card, self.slide)) or None
+    def warning(self, slides: Sequence[Slide] = ()) -> str | None:
+        """Return why the chosen teacher should not be believed on slides, the active one by default; None if nothing speaks against it."""
+        on = slides or [slide for slide in (self.slide,) if slide is not None]
+        found = [] if self.teacher is None else [told for slide in on for told in warnings_of(self.teacher.card, slide)]
+        return " ".join(dict.fromkeys(found)) or None
 
     def give(self, use: GivenUse, path: Path | None, slide: Slide | None = None) -> None:
         """Take a file for the next distillation of a slide, the active one by default; None takes the one there is back."""

@@ -188,6 +188,17 @@ def test_home_is_the_slide_that_is_looked_at(window: Any, drawn_slide: Path, tmp
         assert min((right - left) / slide.shape_level0[1], (bottom - top) / slide.shape_level0[0]) < 1.1  # it fills the picture
 
 
+def test_a_slide_without_tissue_is_not_distilled(window: Any, tmp_path: Path) -> None:
+    session, distill = window.session, window.docks["Distill"]
+    options: dict[str, Any] = {"tile": (128, 128), "resolution": (1e4, 1e4), "resolutionunit": "CENTIMETER", "metadata": None}
+    tifffile.imwrite(tmp_path / "glass.tif", np.full((700, 600, 3), 245, np.uint8), photometric="rgb", **options)
+    window.bench.open(tmp_path / "glass.tif")
+    window.wait(lambda: session.tissue is not None and session.teacher is not None)
+    assert not session.tissue.found
+    assert not distill.run.isEnabled()
+    assert "no tissue was found on this slide" in distill.run.toolTip()
+
+
 def test_the_tissue_outline_comes_and_goes(window: Any, drawn_slide: Path) -> None:
     slide = window.docks["Slide"]
     slide.bench.open(drawn_slide)

@@ -222,6 +222,12 @@ def test_rounds_are_gone_through_accepted_and_used_again(window: Any, reviewed: 
     assert (reviewed.accept.isEnabled(), reviewed.accept.text()) == (True, "Accept teacher at 0.25")
     session.look(threshold=0.125)
     assert not reviewed.accept.isEnabled()
+    assert "Show it" not in reviewed.accepted.text()
+    session.look(threshold=0.5)
+    window.choose("Review", reviewed.shown, 1)
+    assert "Show it" in reviewed.accepted.text()
+    reviewed.accepted.linkActivated.emit("accepted")
+    assert (session.shown.round, session.threshold) == (0, 0.125)
 
     # what was accepted becomes the model
     shutil.copyfile(drawn_teacher, RunFolder(session.run).model_path(1))
@@ -253,6 +259,23 @@ def test_which_round_is_recommended_is_told_until_one_is_accepted(window: Any, r
     session.show(session.here()[1])
     session.accept(session.here()[1])
     assert "recommend" not in reviewed.about.text()
+
+
+def test_a_prediction_of_another_run_comes_after_the_rounds(
+    window: Any, reviewed: Any, tmp_path: Path, write_map: Callable[..., None]
+) -> None:
+    """So that left is the teacher."""
+    session = window.session
+    write_map(tmp_path / "other/maps/tiny.zarr", session.slide, model={"name": "other"})
+    session.begin("predict", tmp_path / "other")
+    session.apply(MapReady(0, session.slide.name, "maps/tiny.zarr"))
+    assert reviewed.steps.maximum() == 2
+    seen = []
+    for at in range(3):
+        reviewed.steps.setValue(at)
+        seen.append(session.shown.label)
+    assert seen == ["Round 0 (teacher)", "Round 1", "Prediction (other)"]
+    assert [reviewed.shown.native.itemText(at) for at in range(3)] == seen
 
 
 def test_the_wheel_over_the_tabs_changes_no_page(window: Any, reviewed: Any) -> None:
@@ -388,6 +411,7 @@ def test_thirty_points_say_which_round(window: Any, reviewed: Any) -> None:
     assert "At the place before: tumour" in count.what.text()
     for _ in range(3):
         window.click("Review", count.back)
+    assert "An answer here leads on to place 4" in count.what.text()
     assert np.allclose(window.viewer.scene.camera.center[-2:], seen, atol=1e-3)
     window.key("T")  # one is mended, and on it goes where it was
     assert [point.answer for point in count.points[:4]] == ["tumour", "normal", "tumour", ""]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -114,8 +115,19 @@ def test_a_run_is_moved_to_the_trash_after_a_question_and_removed_where_there_is
     _pick(listed, "finished")
     listed.click("Runs", dock.open)
     listed.wait(lambda: len(session.here()) == 2)
-    listed.when(lambda: dock.box is not None, lambda: dock.box.button(dock.box.StandardButton.Cancel).click())
-    listed.click("Runs", dock.delete)
+    asked: list[str] = []
+
+    def cancel() -> None:
+        asked.append(dock.box.informativeText())
+        dock.box.button(dock.box.StandardButton.Cancel).click()
+
+    chosen = session.teacher
+    for run, warned in ((folder / "stopped", False), (folder / "finished", True)):
+        session.choose_teacher(SimpleNamespace(path=run / "rounds/01/teacher.safetensors", label="mine", card=chosen.card))
+        listed.when(lambda: dock.box is not None, cancel)
+        listed.click("Runs", dock.delete)
+        assert ("mine, the model that is chosen, is of this run" in asked[-1]) == warned
+    session.choose_teacher(chosen)
     assert trashed == []
     listed.when(lambda: dock.box is not None, lambda: dock.yes.click())
     listed.click("Runs", dock.delete)

@@ -161,7 +161,8 @@ def test_rounds_on_two_slides_patches_and_drawn_regions(
     distill, session = window.docks["Distill"], window.session
     window.bench.open(drawn_slide)
     window.front("Distill")
-    assert not distill.all_slides.native.isVisible()
+    assert not distill.all_slides.native.isEnabled()
+    assert "one slide is open" in distill.all_slides.native.toolTip()
     window.bench.open(other)
     window.docks["Teacher"].choose(drawn_teacher)
     window.wait(lambda: session.teacher is not None and session.teacher.path == drawn_teacher)

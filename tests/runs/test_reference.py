@@ -11,6 +11,7 @@ import pytest
 import shapely
 import tifffile
 
+from napari_ifkd.annotations import Corrections
 from napari_ifkd.config import Config, load_config
 from napari_ifkd.distill.metrics import Evaluation
 from napari_ifkd.errors import AnnotationError, InputError
@@ -95,7 +96,7 @@ def test_figures_are_those_of_an_evaluation_with_the_same_mask(done: RunFolder, 
         assert figures.f1.low < figures.f1.value <= figures.f1.high
     assert judgement.tumour_mm2 is not None
     assert judgement.tumour_mm2.value == pytest.approx(mask.sum() * 1e-6, rel=1e-6)
-    assert "reference masks of 1 slide" in judgement.evidence
+    assert "reference masks of tiny.tif" in judgement.evidence
     assert "of one slide" in evidence.notes[0]
 
 
@@ -138,6 +139,26 @@ def test_what_the_run_excludes_is_not_counted(done: RunFolder, drawn_slide: Path
     nothing, evidence = judged(done, drawn_slide, truth, exclusion=shapely.box(0, 0, 320, 256))
     assert nothing is None
     assert "no tumour" in evidence.notes[0]
+
+
+def test_what_was_corrected_does_not_judge(done: RunFolder, drawn_slide: Path, truth: Path, tmp_path: Path) -> None:
+    """The rounds learned from it: one mask as corrections and as reference would judge what it taught."""
+    run = RunFolder(shutil.copytree(done.path, tmp_path / "run"))
+    whole, _ = judged(run, drawn_slide, truth)
+    assert whole is not None
+    with open_slide(drawn_slide) as slide:
+        corrections = Corrections.create(run.corrections_path(slide.name), slide, 0.5)  # on a finer grid than the maps
+        height, width = corrections.shape
+        corrections.paint(0, 0, np.full((height, width // 2), 1, np.uint8))
+        left = shapely.box(0, 0, slide.shape_level0[1] / 2, slide.shape_level0[0])
+    without, evidence = judged(run, drawn_slide, truth)
+    assert without == judged(done, drawn_slide, truth, exclusion=left)[0]  # as if nobody knew of that half
+    assert without.rounds != whole.rounds
+    assert any("of the reference mask do not count, for that was corrected too" in note for note in evidence.notes)
+    corrections.paint(0, 0, np.full((height, width), 2, np.uint8))
+    nothing, evidence = judged(run, drawn_slide, truth)
+    assert nothing is None
+    assert "no tumour that can judge" in evidence.notes[-1]
 
 
 def test_masks_find_their_slides_by_name(drawn_slide: Path, truth: Path, drawn_patches: Path, tmp_path: Path, config: Config) -> None:
@@ -217,7 +238,7 @@ def test_patches_with_masks_judge_a_run_of_patches(drawn_patches: Path, drawn_te
     events = list(distill_run([drawn_patches], drawn_teacher, tmp_path / "run", config, reference=[drawn_patches]))
     run = RunFolder.open(tmp_path / "run")
     assert isinstance(events[-1], RunDone)
-    assert "reference masks of 1 patch folder, 0.0246 mm² in 24 blocks" in events[-1].reason  # 24 patches of 32 px
+    assert f"reference masks of {drawn_patches.name}, 0.0246 mm² in 24 blocks" in events[-1].reason  # 24 patches of 32 px
     assert any("of 6 groups" in e.message for e in events if isinstance(e, Warned))
     assert run.accepted is not None
     assert run.accepted.by == "reference"

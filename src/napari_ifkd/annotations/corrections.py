@@ -13,6 +13,8 @@ import zarr
 from napari_ifkd.errors import AnnotationError
 from napari_ifkd.files import cannot_write, durable_folder, sync
 
+from .masks import centres
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -207,6 +209,23 @@ class Corrections:
     def is_empty(self) -> bool:
         """Whether no pixel is corrected."""
         return len(self.boxes()) == 0
+
+    def painted_on(self, shape: tuple[int, int], y0: int, x0: int, height: int, width: int) -> NDArray[np.bool_]:
+        """Return where anything is corrected in a window of another grid, ``(height, width)``; the px at the centre counts.
+
+        Parameters
+        ----------
+        shape : of that grid over the whole slide, px
+        y0, x0, height, width : the window, px of it
+        """
+        (rows, columns) = (
+            centres(start, count, own / of_grid)
+            for start, count, own, of_grid in zip((y0, x0), (height, width), self.shape, shape, strict=True)
+        )
+        top, left = int(rows[0]), int(columns[0])
+        painted = self.read(top, left, int(rows[-1]) - top + 1, int(columns[-1]) - left + 1)
+        found: NDArray[np.bool_] = painted[np.ix_(rows - top, columns - left)] > 0
+        return found
 
     def area_mm2(self, label: int | None = None) -> float:
         """Return the area that is corrected, mm2; of one label (1 normal, 2 tumour) if one is given."""

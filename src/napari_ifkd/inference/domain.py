@@ -21,7 +21,7 @@ def few_slides_warning(card: ModelCard, slide: Slide) -> str | None:
     if not 0 < count <= FEW_SLIDES or slide.quick_hash in card.learned_from:
         return None
     of = "one slide" if count == 1 else f"{count} slides"
-    return f"This teacher learned from {of}, and not from this one: look at a preview before you believe it here."
+    return f"This teacher learned from {of}, and not from {slide.name}: look at a preview before you believe it there."
 
 
 def domain_warning(card: ModelCard, slide: Slide) -> str | None:

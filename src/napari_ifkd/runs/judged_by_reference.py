@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_ifkd.annotations import Corrections
 from napari_ifkd.distill.evaluate_patches import check_resolution
 from napari_ifkd.errors import Cancelled
 from napari_ifkd.evidence import BlockCounts, estimate_on_masks
@@ -92,12 +93,12 @@ class ReferenceEvidence:
             parts += yield from self._patches(patches)
         counts = BlockCounts.joined(parts) if parts else None
         if counts is None or not counts.tumour.sum():
-            self.notes.append("The reference masks hold no tumour on what the rounds looked at: they do not decide.")
+            self.notes.append("The reference masks hold no tumour that can judge on what the rounds looked at: they do not decide.")
             return None
         if len(self.slides) + len(self.references.of_patches) == 1 and self.slides:
             self.notes.append("The reference mask is of one slide: its intervals are for more tissue of this slide, not for other slides.")
-        held = ((len(self.slides), "slide"), (len(self.references.of_patches), "patch folder"))
-        where = [f"{count} {kind}{'s' * (count > 1)}" for count, kind in held if count]
+        held = ((self.slides, "slides"), (self.references.of_patches, "patch folders"))
+        where = [each[0].name if len(each) == 1 else f"{len(each)} {kind}" for each, kind in held if each]
         told = f"reference masks of {' and '.join(where)}, {self._area_um2 / 1e6:.3g} mm² in {len(counts)} blocks"
         return judge("reference", self.rounds, counts, estimate_on_masks(counts, told), self.config.inference.threshold, self._area_um2)
 
@@ -112,7 +113,11 @@ class ReferenceEvidence:
         window = side * max(1, _WINDOW_PX // side)
         corners = [(y, x) for y in range(0, height, window) for x in range(0, width, window)]
         pace = Pace("reference masks", len(corners), "blocks")
-        parts = []
+        parts, taught_px = [], 0
+        path = self.folder.corrections_path(slide.name)
+        corrections = Corrections.open(path) if path.is_dir() else None
+        if corrections is not None:
+            corrections.check(slide)
         with self.references.of_slide(slide) as reference:
             grid = reference.on_grid(scale, self.exclusions.get(slide.name))
             for y, x in corners:
@@ -120,6 +125,11 @@ class ReferenceEvidence:
                     raise Cancelled
                 h, w = min(window, height - y), min(window, width - x)
                 tumour, known = grid.read(y, x, h, w)
+                if corrections is not None:  # what taught the rounds says nothing of how well they learned
+                    taught = known & corrections.painted_on(maps[0].shape, y, x, h, w)
+                    known &= ~taught
+                    tumour &= known
+                    taught_px += int(taught.sum())
                 if known.any() and (tumour.any() or maps[0].read(y, x, h, w).any()):
                     said = np.stack([pmap.smoothed(y, x, h, w, self.config.inference.sigma_px) for pmap in maps])  # (C, h, w)
                     pick = known & (tumour | (said > 0).all(axis=0))
@@ -128,7 +138,13 @@ class ReferenceEvidence:
                     parts.append(BlockCounts.of(self._names, said[:, pick], tumour[pick], block[pick], across * ceil(h / side)))
                 if (event := pace.add(1)) is not None:
                     yield event
-        self._area_um2 += float(np.prod(maps[0].pixel_size_um_yx)) * sum(float(part.size.sum()) for part in parts)
+        pixel_um2 = float(np.prod(maps[0].pixel_size_um_yx))
+        if taught_px:
+            mm2 = taught_px * pixel_um2 / 1e6
+            self.notes.append(
+                f"{slide.name}: {mm2:.3g} mm² of the reference mask do not count, for that was corrected too: the rounds learned it."
+            )
+        self._area_um2 += pixel_um2 * sum(float(part.size.sum()) for part in parts)
         return parts
 
     def _patches(self, folder: Path) -> Generator[Event, None, list[BlockCounts]]:

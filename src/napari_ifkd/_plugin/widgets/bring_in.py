@@ -16,6 +16,7 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QLineEdit, QSizePolicy, QVBoxLa
 from napari_ifkd._plugin.brought import BROUGHT, MASK_FILES, brought_layer, called, laid, lay
 from napari_ifkd._plugin.layers import KEY, tag
 from napari_ifkd._plugin.settings import runs_folder
+from napari_ifkd._plugin.trouble import TROUBLE
 from napari_ifkd._plugin.undo import Before
 from napari_ifkd._plugin.verdicts import gave_way
 from napari_ifkd._plugin.words import area
@@ -100,6 +101,8 @@ class BringIn(QWidget):
             layout.addWidget(part)
         self.use.currentTextChanged.connect(self._explain)
         self.file.changed.connect(lambda _: self._show())
+        for changed in (self.file.changed, self.use.currentIndexChanged):
+            changed.connect(lambda _: TROUBLE.clear())  # what was wrong was so with another
         dock.listen("slide", to=self._turn)
         dock.listen("slide", "shown", "given", to=self._show)
 

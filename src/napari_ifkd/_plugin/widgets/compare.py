@@ -278,6 +278,6 @@ def _legend(a: Candidate | None, b: Candidate | None, mode: str) -> str:
 def _numbers(found: Agreement) -> str:
     f1 = "both are empty" if found.f1 is None else f"<b>F1 {found.f1:.3f}</b>"
     return (
-        f"Agreement of A and B, rejected lesions left out, corrections not regarded: {f1}"
+        f"Agreement of A and B, without what was rejected or excluded; corrections not regarded: {f1}"
         f"<br>A only {area(found.a_only_mm2)}<br>B only {area(found.b_only_mm2)}<br>both {area(found.both_mm2)}"
     )

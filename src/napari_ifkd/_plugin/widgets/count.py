@@ -364,7 +364,7 @@ class CountPage(Page):
                 "The advice is accepted" if accepted else acceptance(advised.round, advised.threshold.value, "the advice: ")
             )
         if counting:
-            self.what.setText(f"Is the middle of the ring <b>tumour</b>? Predictions are hidden meanwhile.<br>{self._said()}")
+            self.what.setText(f"Is the middle of the ring <b>tumour</b>? Predictions are hidden on this page.<br>{self._said()}")
         elif ready:
             self.what.setText(f"{COUNT} places, a key each: a minute says which round to accept, and how good it is.")
         else:
@@ -388,7 +388,7 @@ class CountPage(Page):
         """Tell the answer here, where one was given before; else that at the place before."""
         here = self.points[self.at].answer
         if here:
-            return f"You said: <b>{ANSWERS[here][0].lower()}</b>."
+            return f"You said: <b>{ANSWERS[here][0].lower()}</b>. An answer here leads on to place {self._next_place() + 1}."
         before = self.points[self.at - 1].answer if self.at else ""
         return f"At the place before: {ANSWERS[before][0].lower()}." if before else ""
 

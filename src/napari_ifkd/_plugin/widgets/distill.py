@@ -14,6 +14,7 @@ from napari_ifkd._plugin.measure import area_mm2
 from napari_ifkd.config import Config
 from napari_ifkd.runs.folder import RunFolder
 from napari_ifkd.runs.hints import known_of
+from napari_ifkd.runs.judgement import TOLD_BY
 
 from .curve import Curve
 from .dock import Dock
@@ -116,7 +117,7 @@ class DistillDock(Dock):
         self.hear(self.bench.memory.recalled, self._recall)
         self._recall()
         self.hear(self.bench.corrected, self._look_back)
-        self.listen("slide", "slides", "candidates", "teacher", "job", "given", "region", to=self._show_job)
+        self.listen("slide", "slides", "tissue", "candidates", "teacher", "job", "given", "region", to=self._show_job)
         self.listen("slide", "rounds", "run", "shown", "accepted", to=self._show_rounds)
         self.listen("accepted", to=self.progress.update_job)
         self._taken_along: tuple[Path | None, str] = None, ""  # to which run at work, and how that was told when it began
@@ -191,15 +192,18 @@ class DistillDock(Dock):
     def _show_job(self) -> None:
         slide, teacher = self.session.slide, self.session.teacher
         unknown = next((each.name for each in self.session.slides if each.mpp is None), "") if self._several else ""
-        allow(self.run, self.lacking() or (f"the resolution of {unknown} is not known: give it in the Slide dock" if unknown else ""))
+        lacking = f"the resolution of {unknown} is not known: give it in the Slide dock" if unknown else ""
+        if not self._several and self.session.tissue is not None and not self.session.tissue.found:
+            lacking = "no tissue was found on this slide, so it has no tiles to learn from"
+        allow(self.run, self.lacking() or lacking)
         self.progress.update_job()
         job = self.session.job
         at_work = job.out if job is not None and job.alive else None
         if at_work != self._at_work:  # not at every step of its progress
             self._at_work = at_work
             self._show_rounds()
-        self.warning.say(self.session.warning())
-        self.all_slides.native.setVisible(len(self.session.slides) > 1)
+        self.warning.say(self.session.warning(self.session.slides if self._several else ()))
+        allow(self.all_slides.native, "" if len(self.session.slides) > 1 else "one slide is open, or none")
         slides = [one for one in (self.session.slides if self._several else (slide,)) if one is not None]
         given: dict[GivenUse, list[str]] = {}
         for one in self.session.given:
@@ -253,7 +257,9 @@ class DistillDock(Dock):
         said = shown is not None and any(word == "reject" for *_, word in self.bench.verdicts.places(shown))
         said = said or "corrections" in self.known.text()
         apart = "Areas are of what the networks say, without regard to corrections and rejections." if said else ""
-        self.reason.setText(" ".join(part for part in (reason, self._growth(index), apart) if part))
+        by = session.accepted.by if session.accepted is not None and index == accepted else ""
+        chosen = f"<b>It was accepted by {TOLD_BY[by]}</b>, which stand above the rule." if by in TOLD_BY else ""
+        self.reason.setText(" ".join(part for part in (reason, chosen, self._growth(index), apart) if part))
 
     def _growth(self, index: int | None) -> str:
         """Say so where the mask of a round covers much more or less of the slide than the teacher's."""
@@ -261,7 +267,10 @@ class DistillDock(Dock):
         if not first or not area or abs(area / first - 1) <= Config().acceptance.max_area_shift:
             return ""
         more = "more" if area > first else "less"
-        return f"<b>On this slide it marks {abs(area / first - 1):.0%} {more} than the teacher</b>: look whether it is right there."
+        return (
+            f"<b>On the whole slide, and not only on the tumour tiles kept aside, it marks {abs(area / first - 1):.0%} {more} than the "
+            "teacher</b>: look in Review whether that is right."
+        )
 
     def _exclude(self) -> None:
         if self.bench.drawings.excluded() != self._excluded:

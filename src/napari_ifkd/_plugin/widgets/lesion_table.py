@@ -18,7 +18,7 @@ _ROLE = Qt.ItemDataRole
 _MARKS: dict[str | None, str] = {"accept": "✓", "reject": "✗", None: ""}
 COLUMNS = {
     "mm²": "Area",
-    "Prob.": "Mean probability",
+    "Prob.": "Mean probability as the network says, also of what was painted",
     "Unc.": "Uncertainty: 1 where the mean probability is the threshold, 0 where it is 0 or 1",
     "✓✗": "What was said of it",
 }

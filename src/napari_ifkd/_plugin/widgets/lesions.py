@@ -359,7 +359,9 @@ class LesionsPage(Page):
             small = f", and {self.model.small:,} smaller ones" if self.model.small else ""
             self.what.setText(f"<b>{count:,}</b> lesions of <b>{session.shown.label}</b> at threshold {session.threshold:.3g}{small}")
         rejected = [lesion for lesion, word in judged if word == "reject"]
-        said = f"{len(judged)} judged." if judged else "None of these is judged yet."
+        listed_now = sum(self.model.word(row) is not None for row in range(count))
+        hidden = f", {len(judged) - listed_now} of them smaller than is listed" if len(judged) > listed_now else ""
+        said = f"{len(judged)} judged{hidden}." if judged else "None of these is judged yet."
         if rejected:
             said += f" {len(rejected)} rejected: mask and exports leave {'them' if len(rejected) > 1 else 'it'} out."
         if self._unused:

@@ -53,7 +53,7 @@ class ReviewDock(Dock):
         self.accepted = text("What was accepted", lines=2)
         for label in (self.about, self.accepted):
             label.setTextInteractionFlags(Qt.TextInteractionFlag.TextBrowserInteraction)  # its link answers to keys too
-            label.linkActivated.connect(self._ask_why)
+            label.linkActivated.connect(self._follow)
         self.reuse = button("Go on from it", "Make what was accepted the model: the next distillation takes it as teacher", self._reuse)
         self.accept.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)  # however long it is, the dock stays as wide
         self.add(
@@ -61,7 +61,6 @@ class ReviewDock(Dock):
             self.steps,
             form(self.threshold).native,
             self.about,
-            self.warning,
             row(self.accept, self.reuse, stretch=(1, 0)),  # side by side: where the second comes, nothing below moves
             self.accepted,
         )
@@ -78,7 +77,7 @@ class ReviewDock(Dock):
         for index, (page, name, does) in enumerate(pages):
             self.pages.addTab(page, name)
             self.pages.setTabToolTip(index, does)
-        self.add(self.pages)
+        self.add(self.pages, self.warning)  # which comes and goes, and moves nothing
         if self.bench.painted_on is not None:  # the dock was closed meanwhile
             self.pages.setCurrentWidget(self.correct)
         self.pages.currentChanged.connect(lambda _: self._weigh())
@@ -101,13 +100,17 @@ class ReviewDock(Dock):
             self.session.show(candidate)
 
     def _step(self, by: int) -> None:
-        here = self.session.here()
+        here = self._in_order()
         if here:
             at = here.index(self.session.shown) if self.session.shown in here else 0
             self._pick_shown(here[max(0, min(len(here) - 1, at + by))])
 
+    def _in_order(self) -> list[Candidate]:
+        """Return the predictions from the teacher through the rounds, and then those that are of no distillation."""
+        return sorted(self.session.here(), key=lambda candidate: candidate.act == "predict")
+
     def _slide_to(self, at: int) -> None:
-        here = self.session.here()
+        here = self._in_order()
         if at < len(here):
             self._pick_shown(here[at])
 
@@ -135,7 +138,7 @@ class ReviewDock(Dock):
     # --- showing
 
     def _show_choices(self) -> None:
-        shown, here = self.session.shown, self.session.here()
+        shown, here = self.session.shown, self._in_order()
         offer(self.shown, [(candidate.label, candidate) for candidate in here], shown, "none")
         self.steps.setEnabled(len(here) > 1)  # not hidden: where a second round comes, nothing below moves
         with QSignalBlocker(self.steps):
@@ -176,13 +179,20 @@ class ReviewDock(Dock):
             self._at_work_now = at_work
             self._show_round()
 
-    def _link(self) -> str:
-        """Return the word that asks for reasons; Qt's blue cannot be read on every theme."""
-        return f"<a href='why' style='color:{self.about.palette().windowText().color().name()}'>{'Less' if self._why else 'Why?'}</a>"
+    def _link(self, to: str = "why") -> str:
+        """Return the word that asks for reasons, or for what is accepted; Qt's blue cannot be read on every theme."""
+        word = "Show it" if to == "accepted" else "Less" if self._why else "Why?"
+        return f"<a href='{to}' style='color:{self.about.palette().windowText().color().name()}'>{word}</a>"
 
-    def _ask_why(self, _: str) -> None:
-        self._why = not self._why
-        self._show_round()
+    def _follow(self, link: str) -> None:
+        shown = self.session.shown
+        accepted = None if shown is None else self.session.accepted_of(shown)
+        if link == "why":
+            self._why = not self._why
+            self._show_round()
+        elif shown is not None and accepted is not None:
+            self.session.look(threshold=accepted.threshold)
+            self._pick_shown(next((c for c in self.session.here() if (c.run, c.round) == (shown.run, accepted.round)), None))
 
     def _resolution_of(self, candidate: Candidate) -> str:
         """Say so where a prediction was made at another resolution than the slide has by now."""
@@ -242,6 +252,7 @@ class ReviewDock(Dock):
             by = "" if accepted.by == "user" else f" by {accepted.by}"
             when = f"{datetime.fromisoformat(accepted.time).astimezone():%Y-%m-%d %H:%M}"
             told = f"✓ Accepted{by}: {name} at threshold {accepted.threshold:.3g}, {when}"
+            told += "" if same else f". {self._link('accepted')}"
             because = f" {self._link()}" + (f"<br>{escape(accepted.reason)}" if self._why else "") if accepted.reason else ""
             self.accepted.setText(told + because)
         else:

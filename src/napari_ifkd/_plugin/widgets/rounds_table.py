@@ -20,7 +20,7 @@ _COLUMNS = {
     "Decision": "Whether the student took the teacher's role",
     "Agree": "F1 of the masks of student and teacher on tiles kept aside for checking; over the whole slide: the Review dock",
     "mm²": "Area of the mask on this slide at the present threshold, as the network says: lesions that were rejected count",
-    "F1": "Mask against the reference masks, where they know; masks that also choose the round flatter it",
+    "F1": "Masks against the reference masks of the run, of whichever slides; where they choose the round too, they flatter it",
 }
 
 

@@ -129,6 +129,9 @@ class RunsDock(Dock):
 
     def _ask_delete(self) -> None:
         run, more = self.table.run(), "Its maps, networks, corrections and answers go with it; the slide stays."
+        teacher = self.session.teacher
+        if run is not None and teacher is not None and run.path.resolve() in teacher.path.resolve().parents:
+            more += f" {teacher.label}, the model that is chosen, is of this run: choose another then."
         if run is not None and self.sure(f"Move {run.name} to the trash?", more, "Move to trash"):
             self._delete(run.path)
 

@@ -110,9 +110,9 @@ class SlideDock(Dock):
             row(self.open, self.recent, self.open_run, stretch=(2, 0, 1)),
             self.which_row,
             self.card,
-            self.notice,
             self.mpp_row,
             self.outline.native,
+            self.notice,  # below: where one comes, nothing moves
         )
         self.exclusions = Exclusions(self)
         self.exclusions_fold = Fold("Exclusions", "Pen, folds, blur: what nobody is to look at", self.exclusions)
@@ -257,7 +257,7 @@ class SlideDock(Dock):
         self.card.setText(card(slide, tissue))
         black = _is_black(tissue)
         if slide.mpp is None and not black:
-            self.notice.say("No usable resolution in this file: give it below before predicting.")
+            self.notice.say("No usable resolution in this file: give it above (µm/px) before predicting.")
         elif tissue is not None and not tissue.found:
             self.notice.say(f"{tissue.reason[:1].upper()}{tissue.reason[1:]}{_MASK * black}")
         else:
