@@ -77,7 +77,7 @@ class ReviewDock(Dock):
         for index, (page, name, does) in enumerate(pages):
             self.pages.addTab(page, name)
             self.pages.setTabToolTip(index, does)
-        self.add(self.pages, self.warning)  # which comes and goes, and moves nothing
+        self.add(self.warning, self.pages)  # below what is accepted: where one comes, that stays under the mouse
         if self.bench.painted_on is not None:  # the dock was closed meanwhile
             self.pages.setCurrentWidget(self.correct)
         self.pages.currentChanged.connect(lambda _: self._weigh())
