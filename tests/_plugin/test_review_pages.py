@@ -258,6 +258,9 @@ def test_which_round_is_recommended_is_told_until_one_is_accepted(window: Any, r
     assert (reviewed.accept.pos().y(), reviewed.pages.pos().y()) == places
     session.show(session.here()[1])
     session.accept(session.here()[1])
+    window.qtbot.wait(50)
+    assert (reviewed.accept.pos().y(), reviewed.pages.pos().y()) == places
+    session.accept(session.here()[1])
     assert "recommend" not in reviewed.about.text()
 
 
@@ -276,6 +279,47 @@ def test_a_prediction_of_another_run_comes_after_the_rounds(
         seen.append(session.shown.label)
     assert seen == ["Round 0 (teacher)", "Round 1", "Prediction (other)"]
     assert [reviewed.shown.native.itemText(at) for at in range(3)] == seen
+
+
+def test_a_comparison_comes_back_after_lesions_were_judged(window: Any, reviewed: Any) -> None:
+    session, lesions = window.session, reviewed.lesions
+    window.click("Review", reviewed.compare.mode.buttons["disagreement"])
+    page(window, reviewed, "Lesions")
+    window.key("J")
+    window.wait(lambda: lesions.model.rowCount() == 3)
+    assert session.compare == "off"  # it is the one mask that is judged
+    page(window, reviewed, "Compare")
+    assert session.compare == "disagreement"
+    window.click("Review", reviewed.compare.mode.buttons["off"])  # asked for
+    page(window, reviewed, "Lesions")
+    page(window, reviewed, "Compare")
+    assert session.compare == "off"
+
+
+def test_points_are_of_a_distillation_on_this_slide(window: Any, reviewed: Any, drawn_slide: Path, tmp_path: Path) -> None:
+    count = page(window, reviewed, "Points")
+    assert count.start.isEnabled()
+    shutil.copyfile(drawn_slide, tmp_path / "other.tif")
+    window.bench.open(tmp_path / "other.tif")
+    window.wait(lambda: window.session.tissue is not None)
+    assert window.session.run is not None  # of the other slide
+    assert not count.start.isEnabled()
+    assert "Distil first" in count.what.text()
+
+
+def test_long_names_are_shortened_in_the_middle(window: Any, reviewed: Any, tmp_path: Path, write_map: Callable[..., None]) -> None:
+    """Where the number is that tells them apart is at the end."""
+    session = window.session
+    name = "luad_mosaic-train-of-last-week-12"
+    write_map(tmp_path / "other/maps/tiny.zarr", session.slide, model={"name": name})
+    session.begin("predict", tmp_path / "other")
+    session.apply(MapReady(0, session.slide.name, "maps/tiny.zarr"))
+    shown = reviewed.shown.native
+    assert shown.currentText().startswith("Prediction (")
+    assert shown.currentText().endswith("-week-12)")
+    assert "…" in shown.currentText()
+    assert shown.fontMetrics().horizontalAdvance(shown.currentText()) < shown.width() - 24  # all of it is seen
+    assert shown.itemData(shown.currentIndex(), Qt.ItemDataRole.ToolTipRole) == f"Prediction ({name})"
 
 
 def test_the_wheel_over_the_tabs_changes_no_page(window: Any, reviewed: Any) -> None:
@@ -489,6 +533,8 @@ def test_a_count_that_was_left_goes_on_where_it_was(window: Any, reviewed: Any) 
     assert (count.at, count.bar.value()) == (1, 3)
     window.click("Review", count.finish)
     window.wait(lambda: "too few" in count.card.text())
+    assert count.start.text() == "Go on counting at place 2"  # as it is when napari is started again
+    assert "so far" in count.what.text()
     assert len(read_points(run.points)) == 3
     assert not count.accept.isVisible()
 

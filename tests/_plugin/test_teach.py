@@ -5,7 +5,10 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import shapely
+
+from napari_ifkd.events import MapReady, RunDone
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,3 +66,23 @@ def test_the_pens_stay_under_the_mouse(window: Any, drawn_slide: Path) -> None:
         window.click("Teacher", dock.draw[use])
         window.qtbot.wait(50)
         assert (dock.draw["normal"].y(), dock.train.y()) == at
+
+
+def test_a_new_teacher_begins_at_the_usual_threshold(
+    window: Any, drawn_slide: Path, tmp_path: Path, write_map: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that was set for another network says nothing of it; what is seen already does not change."""
+    session, chosen = window.session, []
+    monkeypatch.setattr(window.docks["Teacher"], "choose", chosen.append)
+    window.bench.open(drawn_slide)
+    for name, seen, wanted in (("one", False, 0.5), ("two", True, 0.2)):
+        if seen:
+            write_map(tmp_path / "map/maps/tiny.zarr", session.slide)
+            session.begin("predict", tmp_path / "map")
+            session.apply(MapReady(0, session.slide.name, "maps/tiny.zarr"))
+        session.look(threshold=0.2)
+        session.begin("train", tmp_path / name)
+        session.apply(RunDone(0, "done"))
+        assert chosen[-1] == tmp_path / name
+        assert session.threshold == wanted
+    assert "The threshold is 0.2, as it was before" in window.docks["Teacher"].teach.progress.line.text()

@@ -240,7 +240,6 @@ class CountPage(Page):
             self._dock.bench.judged.emit()
 
         self._stop()
-        self._begun = 0
         self._judge(work, judged)
 
     def _recall(self) -> None:
@@ -342,7 +341,7 @@ class CountPage(Page):
             self._stop()
             return
         counting = bool(self.points) and self.at < len(self.points)
-        ready = session.slide is not None and session.run is not None
+        ready = any(c.act == "distill" and c.run == session.run for c in session.here())  # and not on another slide alone
         self.start.setVisible(not counting)
         more = f"Count {COUNT} points" if self._judgement is None else "Count more points"
         self.start.setText(f"Go on counting at place {self._begun + 1}" if self._begun else more)
@@ -365,6 +364,8 @@ class CountPage(Page):
             )
         if counting:
             self.what.setText(f"Is the middle of the ring <b>tumour</b>? Predictions are hidden on this page.<br>{self._said()}")
+        elif ready and self._judgement is not None:
+            self.what.setText("What the points say so far; more of them make the intervals narrower.")
         elif ready:
             self.what.setText(f"{COUNT} places, a key each: a minute says which round to accept, and how good it is.")
         else:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from napari_ifkd.runs.resolve import Resolved
 
 
+_NAME = 28  # letters of a name that a list in a dock has room for
 _DOES = "does"  # property of a button: its tooltip where it can be pressed
 _NOTICES = {"note": NOTE, "warning": WARNING, "error": ERROR}
 
@@ -254,13 +255,21 @@ def offer(box: ComboBox, choices: Sequence[tuple[str, Any]], value: Any, empty: 
     empty : what to show while nothing is chosen
     """
     known = any(value == choice for _, choice in choices)
+    names = [name for name, _ in choices]
+    short = [_shortened(name) for name in names]
+    shown = short if len(set(short)) == len(short) else names  # two may be alike but for the middle
     with box.changed.blocked():
-        box.choices = [*([] if known else [(empty, None)]), *choices]
+        box.choices = [*([] if known else [(empty, None)]), *zip(shown, (choice for _, choice in choices), strict=True)]
         box.value = value if known else None
+    for at, name in enumerate(names, start=box.native.count() - len(names)):
+        box.native.setItemData(at, name, Qt.ItemDataRole.ToolTipRole)
     view = box.native.view()
-    view.setMinimumWidth(
-        view.sizeHintForColumn(0) + 2 * view.verticalScrollBar().sizeHint().width()
-    )  # names are longer than the dock is wide
+    view.setMinimumWidth(view.sizeHintForColumn(0) + 2 * view.verticalScrollBar().sizeHint().width())
+
+
+def _shortened(name: str) -> str:
+    """Return a name that has room in a dock: Qt would cut its end off without a sign."""
+    return name if len(name) <= _NAME else f"{name[: _NAME // 2]}…{name[-_NAME // 2 + 1 :]}"
 
 
 def resolved(ref: str | Path) -> Resolved:

@@ -33,8 +33,8 @@ def _dot(colour: str, filled: bool) -> QIcon:
     painter = QPainter(picture)
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
     painter.setBrush(QColor(colour))
-    painter.setPen(QPen(QColor("white"), 4))  # which parts it from a button of the same colour
-    painter.drawEllipse(picture.rect().adjusted(4, 4, -4, -4))
+    painter.setPen(QPen(QColor("white"), 12))  # which parts it from a button of the same colour
+    painter.drawEllipse(picture.rect().adjusted(6, 6, -6, -6))
     if not filled:
         painter.setBrush(QColor("white"))
         painter.drawEllipse(picture.rect().adjusted(18, 18, -18, -18))

@@ -25,7 +25,7 @@ from .look_sliders import LookSliders
 from .parts import Notice, acceptance, allow, button, emphasise, form, keep_room, offer, resolved, row, shortcut, text
 
 if TYPE_CHECKING:
-    from napari_ifkd.session_records import Candidate
+    from napari_ifkd.session_records import Candidate, Compare
 
 
 class ReviewDock(Dock):
@@ -80,7 +80,10 @@ class ReviewDock(Dock):
         self.add(self.warning, self.pages)  # below what is accepted: where one comes, that stays under the mouse
         if self.bench.painted_on is not None:  # the dock was closed meanwhile
             self.pages.setCurrentWidget(self.correct)
-        self.pages.currentChanged.connect(lambda _: self._weigh())
+        self._compared: Compare = "off"  # how A and B were compared before a page looked at the one
+        self.listen("compare", to=self._note_mode)
+        self.listen("a", "b", to=self._forget_mode)
+        self.pages.currentChanged.connect(self._turn)
         self._advised: object = None  # what the points advise
         self.count.told.connect(self._weigh)
         self.steps.valueChanged.connect(self._slide_to)
@@ -122,6 +125,20 @@ class ReviewDock(Dock):
                 self.session.accept(candidate)
         except (InputError, OSError) as error:
             self.say_error(error)
+
+    def _note_mode(self) -> None:
+        if self.session.compare != "off" or self.pages.currentWidget() is self.compare:
+            self._compared = self.session.compare
+
+    def _forget_mode(self) -> None:
+        """Others are compared by now."""
+        self._compared = self.session.compare
+
+    def _turn(self, _: int) -> None:
+        """Compare again as before, where a page has looked at the one prediction meanwhile."""
+        if self.pages.currentWidget() is self.compare and self.session.compare == "off":
+            self.session.set_compare(self._compared)
+        self._weigh()
 
     def _weigh(self) -> None:
         """Let one button stand out: where points advise something, theirs."""
@@ -214,9 +231,8 @@ class ReviewDock(Dock):
 
     def _reserve(self) -> None:
         """Keep room for the longest of what is said of the predictions here: going from one to the next moves no button."""
-        here = self.session.here()
-        coming = " <b>Round 0 has come in.</b>" if any(map(self._at_work, here)) else ""
-        keep_room(self.about, [self._told_of(candidate) + (coming or self._news(candidate)) for candidate in here])
+        longest = " <b>The points recommend the teacher as it came.</b>"  # of what may be told of a round besides
+        keep_room(self.about, [self._told_of(c) + longest * (c.act == "distill") for c in self.session.here()])
 
     def _show_theme(self, _: object) -> None:
         QTimer.singleShot(0, lambda: self._show_round() if isalive(self) else None)  # type: ignore[no-untyped-call] # it has its new colours by then

@@ -210,4 +210,6 @@ class Teach(QWidget):
         self.progress.update_job()
         if job is not None and job.act == "train" and job.state == "done" and job.out != self._taken:
             self._taken = job.out
+            if session.shown is None:  # else what is seen would change
+                session.look(threshold=Config().inference.threshold)  # another one was set for another network
             self._dock.choose(job.out)

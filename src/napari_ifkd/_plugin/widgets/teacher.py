@@ -70,6 +70,7 @@ class TeacherDock(Dock):
         self.key = shortcut(self.preview, "W", self.bench.previewer.look)
         self.previewed = text("What the preview is at", lines=3)
         self.progress = JobBar(self.bench, "predict")
+        self.marked = text("What the mask on the screen covers, of all that the network looked at")
         self.heat = CheckBox(value=session.heat, text="Heat map", tooltip="Show the probability itself below the mask")
         sliders = LookSliders(self, "threshold", "sigma_px", "opacity")
         self.threshold, self.smoothing, self.opacity = sliders["threshold"], sliders["sigma_px"], sliders["opacity"]
@@ -82,12 +83,12 @@ class TeacherDock(Dock):
             self.warning,  # below: where one comes, the buttons stay under the mouse
             self.previewed,
             self.progress,
+            self.marked,
         )
         self.teach = Teach(self)
         self.teach_fold = Fold("Teach it yourself", "Train a small teacher from rough regions, or from a patch folder", self.teach)
-        self.marked = text("What the mask on the screen covers, of all that the network looked at", lines=2)
         sliders_form = form(self.threshold, self.smoothing, self.opacity).native
-        self.add(self.teach_fold, heading("Prediction"), self.heat.native, sliders_form, self.marked)
+        self.add(self.teach_fold, heading("Prediction"), self.heat.native, sliders_form)
         self.heat.changed.connect(lambda heat: session.look(heat=bool(heat)))
         self.model.changed.connect(self._choose_named)
         self.device.changed.connect(set_device)
