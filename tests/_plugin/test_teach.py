@@ -5,13 +5,14 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING, Any
 
-import pytest
 import shapely
 
 from napari_ifkd.events import MapReady, RunDone
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
 LEFT, RIGHT = shapely.box(32, 32, 150, 224), shapely.box(165, 32, 288, 160)
 
