@@ -331,10 +331,8 @@ def test_no_normal_box_is_pasted_where_all_is_to_be_tumour(
     assert (learnt(0.0) != learnt(1.0)) == pastes
 
 
-def test_a_student_has_its_own_noise(config: Config) -> None:
-    """Also where a file names a part of it only."""
+def test_noise_that_a_file_names_in_part_is_the_usual_in_the_rest(config: Config) -> None:
     whole = type(config)()
     part = type(config).model_validate({"stage1": {"noise": {"zoom": (0.9, 1.1)}}, "rounds": {"robust": {"noise": {"zoom": (0.9, 1.1)}}}})
     for now, default in ((part.stage1.noise, whole.stage1.noise), (part.rounds.robust.noise, whole.rounds.robust.noise)):
         assert (now.stain, now.paste) == (default.stain, default.paste)
-    assert part.stage1.noise.stain != part.rounds.robust.noise.stain
