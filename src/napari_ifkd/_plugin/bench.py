@@ -336,6 +336,8 @@ class Bench:
 
     def _come_home(self, event: Any) -> None:
         """Look at the whole of the active slide: napari frames those that are hidden too."""
+        if len(self.session.slides) < 2:
+            return
         camera, slide = self.viewer.scene.camera, self.session.slide
 
         def show() -> None:
@@ -344,7 +346,7 @@ class Bench:
 
         extent = self.viewer.layers.extent.world[:, -2:]
         everything = np.allclose(event.center[-2:], extent.mean(0), atol=0.01 * np.ptp(extent, 0).max())  # and not layers of somebody's
-        if len(self.session.slides) > 1 and everything:
+        if everything:
             QTimer.singleShot(0, show)
 
     def _look_for_tissue(self, slide: Slide | None) -> None:

@@ -90,6 +90,11 @@ class LesionModel(QAbstractTableModel):
         """How many lesions are too small to be shown."""
         return len(self._small)
 
+    @property
+    def small_judged(self) -> int:
+        """How many of these were judged."""
+        return sum(word is not None for _, word in self._small)
+
     def rowCount(self, parent: QModelIndex | None = None) -> int:
         """Return how many lesions there are."""
         return 0 if parent is not None and parent.isValid() else len(self._rows)

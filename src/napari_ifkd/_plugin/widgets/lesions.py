@@ -359,8 +359,7 @@ class LesionsPage(Page):
             small = f", and {self.model.small:,} smaller ones" if self.model.small else ""
             self.what.setText(f"<b>{count:,}</b> lesions of <b>{session.shown.label}</b> at threshold {session.threshold:.3g}{small}")
         rejected = [lesion for lesion, word in judged if word == "reject"]
-        listed_now = sum(self.model.word(row) is not None for row in range(count))
-        hidden = f", {len(judged) - listed_now} of them smaller than is listed" if len(judged) > listed_now else ""
+        hidden = f", {self.model.small_judged} of them smaller than is listed" if self.model.small_judged else ""
         said = f"{len(judged)} judged{hidden}." if judged else "None of these is judged yet."
         if rejected:
             said += f" {len(rejected)} rejected: mask and exports leave {'them' if len(rejected) > 1 else 'it'} out."

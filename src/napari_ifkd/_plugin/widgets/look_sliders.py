@@ -20,7 +20,7 @@ _SLIDERS: dict[str, dict[str, Any]] = {
         "min": 0.01,
         "max": 0.99,
         "step": 0.005,
-        "tooltip": ("From this probability on, 0.01 to 0.99, a pixel is tumour; seen at once. The next slide and network have it too"),
+        "tooltip": "From this probability on, 0.01 to 0.99, a pixel is tumour; seen at once. The next slide and network have it too",
     },
     "sigma_px": {
         "label": "Smoothing, px",

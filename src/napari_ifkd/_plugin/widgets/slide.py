@@ -212,9 +212,11 @@ class SlideDock(Dock):
         """Choose where to predict; a pen comes to hand where a region is to be drawn, and one that draws something else is put down."""
         self.session.set_region(region)
         drawings = self.bench.drawings
-        slide, pen = self.session.slide, drawings.drawing
-        none_yet = slide is not None and region == "shapes" and lacking_shape(region, slide, self.bench.viewer)
-        if none_yet if pen is None else (pen == "region") != (region == "shapes"):
+        if drawings.drawing is None:
+            begin = bool(lacking_shape(region, self.session.slide, self.bench.viewer))
+        else:
+            begin = (drawings.drawing == "region") != (region == "shapes")
+        if begin:
             drawings.begin("region")
 
     def _show_shapes(self) -> None:

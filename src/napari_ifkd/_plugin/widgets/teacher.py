@@ -235,8 +235,10 @@ class TeacherDock(Dock):
             self._stale = self._measuring
             return
         masks = self.bench.layers.masks
-        mask, heat = masks.of(shown), masks.heat(shown)
         self._measuring, self._stale = True, False
+
+        def work() -> tuple[float, float]:
+            return marked_mm2(masks.of(shown), masks.heat(shown), shown.found)  # which cuts out what is excluded: not on the Qt thread
 
         def measured(found: tuple[float, float] | None) -> None:
             self._measuring = False
@@ -245,7 +247,7 @@ class TeacherDock(Dock):
             elif found is not None and self.session.shown == shown:
                 self.marked.setText(_marked(shown.label, *found))
 
-        self.in_thread(lambda: marked_mm2(mask, heat, shown.found), measured, lambda _: measured(None))  # a run that was deleted meanwhile
+        self.in_thread(work, measured, lambda _: measured(None))  # a run that was deleted meanwhile
 
     def _show_heat(self) -> None:
         with self.heat.changed.blocked():
