@@ -199,7 +199,7 @@ def test_a_region_is_drawn_kept_and_of_its_slide(
     assert own.visible
     window.wait(lambda: window.docks["Teacher"].predict.isEnabled())
     assert session.region == dock.region.value == "shapes"
-    window.wait(lambda: not window.bench.memory._timer.isActive())
+    window.remembered()
 
     later = window.another(make_napari_viewer(show=True))
     later.bench.open(drawn_slide)

@@ -108,7 +108,7 @@ def test_slides_come_back_as_they_were_left(
     session.set_compare("contours")
     window.wait(lambda: not grid.enabled and layers.settled)
     assert look(window) == wanted
-    window.wait(lambda: (slide_folder(first) / "view.json").is_file() and not window.bench.memory._timer.isActive())
+    window.remembered()
 
     later = window.another(make_napari_viewer(show=True))  # tomorrow
     dock = later.docks["Slide"]
@@ -159,7 +159,6 @@ def test_settings_and_a_compared_file_come_back(
     export.options.area.setValue(0.002)
     window.click("Export", export.export)
     window.wait(lambda: "Written" in export.result.text())
-    window.wait(lambda: not window.bench.memory._timer.isActive())
     file = slides_folder() / "asked.json"
     window.wait(lambda: file.is_file() and {"rounds.rounds", "export"} <= json.loads(file.read_text()).keys())
     view = slide_folder(session.slide) / "view.json"  # a thread writes it
@@ -298,15 +297,14 @@ def test_what_cannot_be_restored_is_left_out(
     window.wait(lambda: len(window.session.here()) == 3 and window.bench.memory._slide is not None)
     left(window)
     file = slide_folder(window.session.slide) / "view.json"
-    window.wait(file.is_file)
-    window.wait(lambda: not window.bench.memory._timer.isActive())
+    window.remembered()
     shutil.rmtree(run.path)
     later = window.another(make_napari_viewer(show=True))
     later.bench.open(drawn_slide)
     later.wait(lambda: later.bench.memory._slide is not None)
     assert later.session.threshold == 0.7
     assert later.session.here() == ()
-    window.wait(lambda: not window.bench.memory._timer.isActive())
+    later.remembered()
     file.write_text("{")
     last = window.another(make_napari_viewer(show=True))
     last.bench.open(drawn_slide)
@@ -335,7 +333,7 @@ def test_a_resolution_that_was_given_is_given_again(window: Any, tmp_path: Path,
     assert drawings.geometry("exclusion", session.slide).symmetric_difference(box(100, 50, 300, 250)).area < 1
     drawings.add("exclusion", session.slide, [("fold", box(400, 50, 500, 250))])
     assert drawings.geometry("exclusion", session.slide).area == pytest.approx(60_000)
-    window.wait(lambda: (slide_folder(session.slide) / "view.json").is_file() and not window.bench.memory._timer.isActive())
+    window.remembered()
     window.wait(lambda: drawings.file("exclusion", session.slide).is_file() and not drawings._stale)
     later = window.another(make_napari_viewer(show=True))
     later.bench.open(path)
