@@ -440,9 +440,20 @@ class Session:
         return active and candidate.act == "predict" and candidate.found.identity in same
 
     @property
+    def unsure(self) -> Candidate | None:
+        """The prediction whose uncertainty is looked at: B, or A where there is no B."""
+        return self.a if self.b is None else self.b
+
+    @property
+    def comparing(self) -> bool:
+        """Whether the pair is looked at; of a single prediction there is its uncertainty."""
+        if self.compare == "uncertainty":
+            return self.unsure is not None
+        return self.compare != "off" and None not in (self.a, self.b)
+
+    @property
     def _comparing(self) -> bool:
-        here = self.here()
-        return self.compare != "off" and self.shown in here and None not in (self.a, self.b)
+        return self.comparing and self.shown in self.here()
 
     def _drop_former(self, story: RunStory, slides: Collection[str]) -> None:
         """Let rounds of other distillations of slides go; of each one stays to compare with: accepted, else looked at, else the last."""

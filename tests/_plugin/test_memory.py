@@ -599,3 +599,28 @@ def test_a_resolution_that_is_the_file_s_is_remembered_without_end(window: Any, 
     window.qtbot.wait(300)
     assert len(turns) == 1
     assert window.session.slide.mpp_source == "file"
+
+
+def test_what_f1_is_of_and_what_stands_above_the_rule_is_told(
+    window: Any, drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None]
+) -> None:
+    other, session, told = tmp_path / "other.tif", window.session, window.docks["Distill"].reason
+    shutil.copy(drawn_slide, other)
+    runs = {}
+    for name, slides in (("one", [drawn_slide]), ("both", [drawn_slide, other])):
+        runs[name] = made = RunFolder.create(
+            tmp_path / name, "distill", Config(), {"data": [*map(str, slides)], "mpp": None, "regions": None}
+        )
+        for path in slides:
+            with open_slide(path) as slide:
+                write_map(made.map_path(0, path.name), slide)
+            made.append(MapReady(0, path.name, made.map_path(0, path.name).relative_to(made.path).as_posix()))
+        made.model_path(0).write_bytes(b"")
+        made.append(RoundDone(0, None, {"reference_f1": 0.8}))
+        made.append(RunDone(0, "the only one"))
+        made.accept(0, 0.5, "reference" if name == "both" else "user", "It is best.")
+    for name, of_all in (("one", False), ("both", True)):
+        window.bench.open(runs[name].path)
+        window.wait(lambda name=name: session.run == runs[name].path and session.shown is not None and session.shown.run == session.run)
+        assert ("F1 is of all slides of the run that have reference masks, areas of this one." in told.text()) == of_all
+        assert ("It was accepted by reference masks</b>, which stand above the rule." in told.text()) == of_all

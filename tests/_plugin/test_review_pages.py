@@ -166,6 +166,39 @@ def test_uncertainty_is_greatest_at_the_threshold(window: Any, reviewed: Any) ->
     assert not window.ours("uncertainty")
 
 
+def test_the_uncertainty_of_a_single_prediction_is_seen(window: Any, reviewed: Any) -> None:
+    session, modes = window.session, reviewed.compare.mode.buttons
+    alone = session.a
+    session.set_pair(alone, None)
+    assert {mode for mode, button in modes.items() if button.isEnabled()} == {"off", "uncertainty"}
+    window.click("Review", modes["uncertainty"])
+    (layer,) = window.ours("uncertainty")
+    assert tag(layer)["path"] == str(alone.path)
+    assert f"{alone.label} is unsure" in reviewed.compare.legend.text()
+    assert not [mask for mask in window.ours("mask", "heat") if mask.visible]
+    session.look(threshold=0.8)
+    values = np.asarray(alone.found.levels[0]) / 255
+    assert np.allclose(np.asarray(layer.data[0]) / 255, np.where(values < 0.8, values / 0.8, (1 - values) / 0.2), atol=0.005)
+    window.click("Review", modes["off"])
+    assert not window.ours("uncertainty")
+    session.set_pair(None, None)
+    assert not any(button.isEnabled() for button in modes.values())
+
+
+def test_the_legend_tells_what_is_seen_by_now(window: Any, reviewed: Any) -> None:
+    session, legend, layers = window.session, reviewed.compare.legend, window.bench.layers
+    session.set_compare("disagreement")
+    window.wait(lambda: layers.settled)
+    before = legend.text()
+    assert f"{session.b.label} only" in before
+    session.set_compare("a")
+    assert not layers.settled
+    assert legend.text() == before  # until the picture is another
+    window.wait(lambda: layers.settled)
+    assert session.a.label in legend.text()
+    assert session.b.label not in legend.text()
+
+
 def test_a_round_that_comes_does_not_take_the_place_of_what_is_judged(window: Any, reviewed: Any, write_map: Callable[..., None]) -> None:
     session, lesions = window.session, page(window, reviewed, "Lesions")
     looked_at, run = session.shown, session.run
@@ -915,6 +948,10 @@ def test_the_table_of_lesions_is_sorted_clicked_and_shortened(window: Any, revie
     window.wait(lambda: any(word == "accept" for _, word in model.judged()))
     assert [one for one, word in model.judged() if word == "accept"] == [lesion]
     assert [one for one, word in model.judged() if word != "accept"] == [picked]
+    assert lesion.area_mm2 == areas[0]
+    window.type("Review", lesions.least.findChild(QLineEdit), f"{(areas[0] + areas[1]) / 2:.4f}")
+    assert "2 judged, 1 of them smaller than is listed. 1 rejected" in lesions.told.text()
+    window.type("Review", lesions.least.findChild(QLineEdit), "0")
     orders = []
     for _ in range(2):
         press_head(1)
@@ -949,6 +986,18 @@ def test_the_card_says_so_where_the_answers_fit_no_prediction(share: float, said
     tumour = Interval(share, share - 0.1, share + 0.1)
     judgement = Judgement("points", "30 points", (figures,), figures, True, True, "It is best.", tumour, None)
     assert ("Marking all tissue would score as well (F1 0.67)" in points_card(judgement, (0,), [])) == said
+
+
+@pytest.mark.parametrize(("low", "said"), [(0.1, True), (0.4, False)])
+def test_the_card_says_so_where_the_points_hardly_tell_how_good_the_advice_is(low: float, said: bool) -> None:
+    from napari_ifkd._plugin.widgets.points_card import points_card
+    from napari_ifkd.evidence import Interval
+    from napari_ifkd.runs.judgement import Judgement, RoundFigures
+
+    near = Interval(0.5, 0.4, 0.6)
+    figures = RoundFigures(0, "the teacher", near, 0.9, 2.0, near, near, Interval(0.5, low, 0.7))
+    judgement = Judgement("points", "30 points", (figures,), figures, True, True, "It is best.", Interval(0.2, 0.1, 0.3), None)
+    assert ("F1 may be anything from 0.10 to 0.70. Count more." in points_card(judgement, (0,), [])) == said
 
 
 @pytest.mark.parametrize("decides", [True, False])

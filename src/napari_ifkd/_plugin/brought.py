@@ -86,7 +86,7 @@ def _layer(values: Any, options: dict[str, Any], place: dict[str, Any]) -> Layer
 
 
 def lay(viewer: Any, layer: LayerData, use: str, *, visible: bool = True) -> None:
-    """Add a layer of :func:`brought_layer`, in the place of one of the same use; of those to look at, of the same file.
+    """Add a layer of :func:`brought_layer`, in the place of one of the same use, and of the same file where it was only to look at.
 
     Parameters
     ----------
@@ -97,9 +97,12 @@ def lay(viewer: Any, layer: LayerData, use: str, *, visible: bool = True) -> Non
     """
     data, options, _ = layer
     known = {**options["metadata"][KEY], "use": use}
-    keys = ("kind", "of", "use", "path") if use == "look" else ("kind", "of", "use")  # of each other use a slide has one
-    for old in [old for old in viewer.layers if all({"use": "look", **tag(old)}.get(key) == known.get(key) for key in keys)]:
-        viewer.layers.remove(old)
+    for old in list(viewer.layers):
+        there = {"use": "look", **tag(old)}
+        of_use = there["use"] == use != "look"  # of which a slide has one
+        same_file = there["use"] == "look" and there.get("path") == known["path"]
+        if (there.get("kind"), there.get("of")) == ("brought", known.get("of")) and (of_use or same_file):
+            viewer.layers.remove(old)
     name = f"{options['name']}{_NAMED.get(use, '')}"
     viewer.add_labels(data, **{**options, "name": name, "metadata": {KEY: known}}, visible=visible)
 

@@ -52,6 +52,7 @@ class LayerView:
     """
 
     seen_again = Signal()  # predictions were hidden, and are no more
+    rested = Signal()  # all layers are as the session says, and drawn
 
     def __init__(
         self, viewer: Any, session: Session, later: Callable[[Callable[[], None]], None] = _now, hold: Callable[[bool], None] = _draw_on
@@ -229,6 +230,7 @@ class LayerView:
     def _rest(self) -> None:
         self._busy = False
         self._hold(False)
+        self.rested.emit()
 
     def _changes(self) -> Iterator[Callable[[], object]]:
         """Yield what is to be done, by what matters most: napari needs a tenth of a second for some of them."""
@@ -318,7 +320,7 @@ class LayerView:
         """Return how our layers should look; those that are to be seen first."""
         session, heat = self.session, self._heated()
         here, wanted = {str(c.path): c for c in session.comparable()}, self._masked()
-        comparing = self._comparing()
+        comparing = self.session.comparing
         painted = any(layer.visible for layer in self.ours("correcting"))
         # so that the heat map is seen inside, and paint, which may be as blue as a mask
         outlined = painted or (session.compare == "contours" if comparing else heat is not None)
@@ -341,19 +343,16 @@ class LayerView:
             looks.append((layer, {"visible": heat is not None and made.tag(layer)["path"] == str(heat.path)}))
         return sorted(looks, key=lambda pair: not pair[1]["visible"])
 
-    def _comparing(self) -> bool:
-        return self.session.compare != "off" and None not in (self.session.a, self.session.b)
-
     def _compared(self) -> tuple[str, Callable[[], made.LayerData]] | None:
-        """Return the layer that tells of A and B together, in modes that have one: the path it is known by, and what makes it."""
+        """Return the layer that tells more than masks, in modes that have one: the path it is known by, and what makes it."""
         session = self.session
-        a, b = session.a, session.b
-        if self._blind or a is None or b is None:
+        a, b, unsure = session.a, session.b, session.unsure
+        if self._blind:
             return None
-        if session.compare == "disagreement" and same_grid(a.found, b.found):
+        if session.compare == "disagreement" and a is not None and b is not None and same_grid(a.found, b.found):
             return f"{a.path}|{b.path}", lambda: made.disagreement_layer(a, b, self.masks.disagreement(a, b), session.opacity)
-        if session.compare == "uncertainty":
-            return str(b.path), lambda: made.uncertainty_layer(b, self.masks.uncertainty(b), session.opacity)
+        if session.compare == "uncertainty" and unsure is not None:
+            return str(unsure.path), lambda: made.uncertainty_layer(unsure, self.masks.uncertainty(unsure), session.opacity)
         return None
 
     def _show_compared(self, make: Callable[[], made.LayerData]) -> None:
@@ -364,14 +363,14 @@ class LayerView:
         session = self.session
         if self._blind:
             return None
-        return session.shown if session.heat and not self._comparing() and session.shown in session.here() else None
+        return session.shown if session.heat and not self.session.comparing and session.shown in session.here() else None
 
     def _masked(self) -> list[Candidate]:
         """Return whose masks are to be seen."""
         session = self.session
         if self._blind:
             return []
-        if self._comparing():
+        if self.session.comparing:
             seen = {"a": (session.a,), "b": (session.b,), "disagreement": (), "uncertainty": ()}.get(
                 session.compare, (session.a, session.b)
             )
@@ -466,8 +465,8 @@ class LayerView:
             if a is not None and b is not None and same_grid(a.found, b.found):
                 layer.data = self.masks.disagreement(a, b)
         for layer in self.ours("uncertainty"):
-            if b is not None:
-                layer.data = self.masks.uncertainty(b)
+            if session.unsure is not None:
+                layer.data = self.masks.uncertainty(session.unsure)
 
     def _leave_out(self, paths: Collection[str] | None) -> None:
         self._remask(paths)

@@ -340,6 +340,8 @@ class Memory(QObject):
         if a is not None and b is not None:
             self.session.set_pair(a, b)
             self.session.set_compare(view.compare)
+        elif view.compare == "uncertainty":  # which is of one too
+            self.session.set_compare(view.compare)
 
     def _begin(self, slide: Slide) -> None:
         self._slide = slide

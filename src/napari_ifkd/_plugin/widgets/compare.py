@@ -22,13 +22,14 @@ from napari_ifkd.config import Config
 
 from .flicker import Flicker
 from .look_sliders import LookSliders
-from .modes import Modes
+from .modes import MODES, Modes
 from .page import Page
 from .parts import button, form, lapsed, offer, row, shortcut, text
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from napari_ifkd.session import Session
     from napari_ifkd.session_records import Candidate
 
     from .dock import Dock
@@ -93,6 +94,7 @@ class ComparePage(Page):
         dock.hear(dock.bench.verdicts.settled_down, self._found_rejected)
         dock.hear(dock.bench.layers.masks.changed, self._leave_out, 1)
         dock.listen("a", "b", "compare", to=self._show_mode)
+        dock.hear(dock.bench.layers.rested, self._show_legend)
 
     # --- picking
 
@@ -152,7 +154,7 @@ class ComparePage(Page):
         if a is None or b is None or slide is None or not same_grid(a.found, b.found):
             return
         if self._places is None:
-            asked, masks = self._looks, (self._masks(a), self._masks(b))
+            asked, masks = self._looks, self._dock.bench.layers.masks
             _say(self.place, "Looking for where they differ …")
 
             def found(places: list[tuple[float, float]]) -> None:
@@ -160,7 +162,7 @@ class ComparePage(Page):
                     self._places, self._at = places, -1
                     self._differ(1)
 
-            self._dock.in_thread(lambda: disagreements(*masks, a.found), found)
+            self._dock.in_thread(lambda: disagreements(masks.of(a), masks.of(b), a.found), found)
         elif self._places:
             self._at = (self._at + by) % len(self._places)
             go_to(slide, self._viewer, *self._places[self._at], _ACROSS_UM)
@@ -210,16 +212,14 @@ class ComparePage(Page):
         self._viewer.layers.events.inserted.disconnect(self._layer_came)
         self._viewer.layers.events.removed.disconnect(self._offer_corrections)
 
-    def _masks(self, candidate: Candidate) -> list[Any]:
-        return self._dock.bench.layers.masks.of(candidate)
-
     # --- showing
 
     def _show_choices(self) -> None:
         session = self._session
         for box, value in ((self.a, session.a), (self.b, session.b)):
             offer(box, [(candidate.label, candidate) for candidate in session.comparable()], value, "none")
-        self.mode.setEnabled(session.a is not None and session.b is not None)
+        there = [one for one in (session.a, session.b) if one is not None]
+        self.mode.allow(MODES if len(there) > 1 else ("off", "uncertainty") if there else ())
         self.file.setEnabled(session.slide is not None and session.slide.mpp is not None)
         self.file.setText("Compare with a file …")
 
@@ -227,7 +227,12 @@ class ComparePage(Page):
         session = self._session
         self.mode.show_mode(session.compare)
         self.jumps.setEnabled(session.a is not None and session.b is not None)
-        _say(self.legend, _legend(session.a, session.b, session.compare))
+        self._show_legend()
+
+    def _show_legend(self) -> None:
+        """Tell the colours of what is seen by now: on a slow machine it comes after what was asked for."""
+        if self._dock.bench.layers.settled:
+            _say(self.legend, _legend(self._session))
 
     def _measure(self) -> None:
         a, b, slide = self._session.a, self._session.b, self._session.slide
@@ -246,9 +251,9 @@ class ComparePage(Page):
                 self.numbers.setText("<br>".join(said))
 
         if same_grid(a.found, b.found):
-            masks = self._masks(a), self._masks(b)
+            masks = self._dock.bench.layers.masks
             field = field_px(slide, self._viewer) if self.in_field.isChecked() and slide is not None else None
-            self._dock.in_thread(lambda: agreement(*masks, grid, field), measured)
+            self._dock.in_thread(lambda: agreement(masks.of(a), masks.of(b), grid, field), measured)
         else:
             self.numbers.setText("A and B were made at different resolutions: no agreement can be told.")
 
@@ -259,20 +264,26 @@ def _say(label: QLabel, words: str) -> None:
     label.setVisible(bool(words))
 
 
-def _legend(a: Candidate | None, b: Candidate | None, mode: str) -> str:
+def _legend(session: Session) -> str:
+    a, b, mode = session.a, session.b, session.compare
+    if mode == "uncertainty" and session.unsure is not None:
+        told = "marks what it marks: it is nowhere unsure" if session.unsure.act == "file" else "is unsure, the darker the more"
+        return _told(BOTH, f"{escape(session.unsure.label)} {told}")
     if a is None or b is None or mode == "off":
         return ""
     first, second = (TEACHER, escape(a.label)), (STUDENT, escape(b.label))
-    unsure = "marks what it marks: it is nowhere unsure" if b.act == "file" else "is unsure, the darker the more"
     parts = {
         "side by side": [(TEACHER, f"left: {first[1]}"), (STUDENT, f"right: {second[1]}")],
         "disagreement": [(TEACHER, f"{first[1]} only"), (STUDENT, f"{second[1]} only"), (BOTH, "both")],
-        "uncertainty": [(BOTH, f"{second[1]} {unsure}")],
         "a": [first],
         "b": [second],
     }.get(mode, [first, second])
-    told = [f"<span style='color:{colour}'>■</span> {name}" for colour, name in parts]
-    return "<br>".join([*told, "Where both lie, the colours mix."] if mode == "overlay" else told)
+    lines = [_told(colour, name) for colour, name in parts]
+    return "<br>".join([*lines, "Where both lie, the colours mix."] if mode == "overlay" else lines)
+
+
+def _told(colour: str, name: str) -> str:
+    return f"<span style='color:{colour}'>■</span> {name}"
 
 
 def _numbers(found: Agreement) -> str:

@@ -254,12 +254,14 @@ class DistillDock(Dock):
         self.table.select_round(index)
         done = next((r for r in session.rounds if r.index == index), None)
         reason = done.decision.reason if done is not None and done.decision is not None else ""
+        several = len({c.slide for c in session.predictions() if c.act == "distill" and c.run == session.run}) > 1
         said = shown is not None and any(word == "reject" for *_, word in self.bench.verdicts.places(shown))
         said = said or "corrections" in self.known.text()
+        of_all = "F1 is of all slides of the run that have reference masks, areas of this one." if self.table.tells_f1 and several else ""
         apart = "Areas are of what the networks say, without regard to corrections and rejections." if said else ""
         by = session.accepted.by if session.accepted is not None and index == accepted else ""
         chosen = f"<b>It was accepted by {TOLD_BY[by]}</b>, which stand above the rule." if by in TOLD_BY else ""
-        self.reason.setText(" ".join(part for part in (reason, chosen, self._growth(index), apart) if part))
+        self.reason.setText(" ".join(part for part in (reason, chosen, self._growth(index), of_all, apart) if part))
 
     def _growth(self, index: int | None) -> str:
         """Say so where the mask of a round covers much more or less of the slide than the teacher's."""

@@ -194,6 +194,9 @@ class Dock(QScrollArea):
         height = min(self.trouble.heightForWidth(width), self.height() // 2) if message else 0  # what is longer is in its tooltip
         self.setViewportMargins(0, 0, 0, height)
         self.trouble.setGeometry(0, self.height() - height, width, height)
+        at = self.focusWidget()
+        if message and at is not None and self.content.isAncestorOf(at):
+            self.ensureWidgetVisible(at)  # what was clicked stays in sight
 
     def add(self, *parts: QWidget) -> None:
         """Add parts below the ones there are."""

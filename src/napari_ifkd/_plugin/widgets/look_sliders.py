@@ -23,7 +23,7 @@ _SLIDERS: dict[str, dict[str, Any]] = {
         "tooltip": "From this probability on, 0.01 to 0.99, a pixel is tumour; seen at once. The next slide and network have it too",
     },
     "sigma_px": {
-        "label": "Smoothing, px",
+        "label": "Smoothing, map px",
         "min": 0,
         "max": 10,
         "step": 0.5,

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QGridLayout, QPushButton, QWidget
 from napari_ifkd._plugin.palette import ACTION
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from napari_ifkd.session_records import Compare
 
@@ -23,7 +23,8 @@ MODES: dict[Compare, tuple[str, str]] = {
     "disagreement": ("Disagreement", "Where only A, only B, or both see tumour"),
     "uncertainty": (
         "Uncertainty",
-        "Where the network of B is unsure, whatever was said of its lesions: the nearer its probability is to the threshold, the darker",
+        "Where the network of B is unsure (where there is no B, of A), whatever was said of its lesions: "
+        "the nearer its probability is to the threshold, the darker",
     ),
     "a": ("Show A", "The mask of A alone: Show, above, is A from then on, also for Accept. Hold the key F to only have a look"),
     "b": ("Show B", "The mask of B alone: Show, above, is B from then on, also for Accept. Hold the key F to only have a look"),
@@ -52,6 +53,11 @@ class Modes(QWidget):
             made.clicked.connect(lambda _, mode=mode: self._press(mode))
             layout.addWidget(made, place // _ACROSS, place % _ACROSS)
             self.buttons[mode] = made
+
+    def allow(self, modes: Collection[str]) -> None:
+        """Let only these be chosen."""
+        for mode, button in self.buttons.items():
+            button.setEnabled(mode in modes)
 
     def show_mode(self, wanted: str) -> None:
         """Press the button of a mode, without telling so."""

@@ -83,6 +83,11 @@ class RoundsTable(QTableWidget):
         self.setColumnHidden(len(_COLUMNS) - 1, all(_f1(done) is None for done in rounds))
         self.blockSignals(False)
 
+    @property
+    def tells_f1(self) -> bool:
+        """Whether rounds were held against reference masks."""
+        return not self.isColumnHidden(len(_COLUMNS) - 1) and self.rowCount() > 0
+
     def select_round(self, index: int | None) -> None:
         """Mark a round as the one looked at, without telling so."""
         self.blockSignals(True)
