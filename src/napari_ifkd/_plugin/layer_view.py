@@ -170,7 +170,7 @@ class LayerView:
 
     def _inserted(self, event: Any) -> None:
         if made.tag(event.value).get("kind") == "brought":
-            event.value.contour = made.OUTLINE
+            event.value.contour = 1  # thin: from afar wider lines would cover fine glands
         if made.tag(event.value).get("kind") == "correcting":
             event.value.events.visible.connect(lambda _: self.refresh())
         self._count_layers(event)
