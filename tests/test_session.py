@@ -176,6 +176,34 @@ def test_what_is_looked_at_is_what_is_compared(drawn_slide: Path, tmp_path: Path
     assert (session.a, session.b.act) == (second, "file")
 
 
+def test_rounds_are_compared_with_their_own_teacher_and_else_with_what_was_in_use(
+    drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None]
+) -> None:
+    session = Session()
+    slide = session.open(drawn_slide)
+
+    def comes(name: str, index: int, **facts: Any) -> None:
+        write_map(tmp_path / name / f"rounds/0{index}/maps/tiny.zarr", slide, identity=f"{name} {index}", **facts)
+        session.apply(MapReady(index, slide.name, f"rounds/0{index}/maps/tiny.zarr"))
+
+    session.begin("predict", tmp_path / "field")
+    comes("field", 0, region="a field")
+    session.apply(RunDone(0, ""))
+    field = session.shown
+    session.begin("distill", tmp_path / "one")
+    for index in range(3):
+        comes("one", index)
+        if index == 0:
+            session.set_pair(field, session.shown)  # somebody looks at what they differ in
+    assert (session.a.label, session.b.label) == ("Round 0 (teacher)", "Round 2")
+    session.set_pair(field, session.b)
+    session.apply(RunDone(1, ""))
+    assert (session.a.label, session.b.label) == ("Round 0 (teacher)", "Round 1")  # that it recommends
+    session.begin("distill", tmp_path / "two")
+    comes("two", 0)
+    assert (session.a.label, session.b.label) == ("Round 0 (teacher)", "Round 1 of one")
+
+
 def test_a_comparison_stays_under_the_eyes_when_a_round_comes(drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None]) -> None:
     session = Session()
     slide = session.open(drawn_slide)

@@ -253,8 +253,16 @@ class Session:
         here, there = self.here(), self.comparable()
         teachers = sorted((c for c in here if c.round == 0), key=lambda c: c.act != "distill")
         a = self.a if self.a in there else next(iter(teachers), None)
-        b = self.b if self.b in there and self.b != a else next((c for c in reversed(here) if c != a), None)
+        b = self.b if self.b in there and self.b != a else None
+        if b is None:  # of rounds the last, else what was in use of those before
+            rounds, former = ([c for c in reversed(there) if c.act == act] for act in ("distill", "former"))
+            b = next((c for c in (*rounds, *former, *reversed(here)) if c != a), None)
         self.set_pair(a, b)
+
+    def _pair_up(self, candidate: Candidate) -> None:
+        """Let a round be B, and the teacher of its run A."""
+        first = next((c for c in self.here() if (c.run, c.act, c.round) == (candidate.run, "distill", 0)), self.a)
+        self.set_pair(first, candidate if candidate.round else self.b)
 
     # --- runs
 
@@ -281,7 +289,7 @@ class Session:
             best = self._best(story.job.out)
             shown = own.get(max(own) if best is None else best)
             if shown is not None:
-                self.set_pair(own.get(0, self.a), self.b if shown.round == 0 else shown)
+                self._pair_up(shown)
                 self.show(shown)
 
     def take_maps(self, slide: Slide) -> None:
@@ -305,7 +313,10 @@ class Session:
             usual = Config().inference.threshold
             self.kept_threshold = None if self.threshold == usual else self.threshold
         elif isinstance(event, RunDone) and self._distils_here(story) and not (self._comparing or self.held()):
-            self.show_round(event.accepted_round)  # end on the round it recommends
+            best = next((c for c in self.here() if (c.run, c.round) == (self.run, event.accepted_round)), None)
+            if best is not None:  # end on the round it recommends
+                self._pair_up(best)
+                self.show(best)
             if self.accepted is not None:
                 self.look(threshold=self.accepted.threshold)
 
@@ -431,7 +442,7 @@ class Session:
         if predicted_now:
             self.compare = "off"  # else it would not be seen
         if last.act == "distill" and not predicted_now:  # what a run is about: its rounds against its teacher
-            self.set_pair(*((self.a, last) if last.round else (last, self.b)))
+            self._pair_up(last)
         self.shown = last
         self._choose_pair()
 

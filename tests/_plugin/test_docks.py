@@ -125,6 +125,12 @@ def test_what_comes_and_goes_moves_no_button(window: Any, drawn_slide: Path, pha
     teacher.warning.say(None)
     assert not teacher.warning.isVisible()
     assert places(teacher.preview, teacher.predict) == warned
+    sliders = places(teacher.threshold.native, teacher.smoothing.native)
+    session.begin("predict", drawn_slide.parent / "at work")
+    assert teacher.progress.isVisible()
+    assert places(teacher.threshold.native, teacher.smoothing.native) == sliders
+    assert "stands below" in teacher.previewed.text()
+    session.forget_run(drawn_slide.parent / "at work")
 
     window.front("Runs")
     window.wait(lambda: runs.seen)
@@ -132,6 +138,51 @@ def test_what_comes_and_goes_moves_no_button(window: Any, drawn_slide: Path, pha
     runs.progress.setVisible(True)
     runs.offer.setVisible(True)
     assert places(runs.table, runs.open) == quiet
+
+
+def test_a_fold_that_opens_comes_into_sight(window: Any, drawn_slide: Path) -> None:
+    teacher = window.docks["Teacher"]
+    window.viewer.window.resize(1280, 560)
+    window.bench.open(drawn_slide)
+    window.click("Teacher", teacher.teach_fold.button)
+    window.qtbot.wait(100)
+    port = teacher.viewport().height()
+    top = teacher.teach_fold.mapTo(teacher.viewport(), QPoint(0, 0)).y()
+    assert 0 <= top <= max(0, port - teacher.teach_fold.height())  # all of it, or its beginning
+
+
+def test_choices_stand_in_order_wherever_a_new_one_comes(window: Any) -> None:
+    from magicgui.widgets import ComboBox
+
+    from napari_ifkd._plugin.widgets.parts import offer
+
+    box = ComboBox(choices=[("none", None)])
+    for names in (["one", "four"], ["one", "two", "three", "four"], ["two", "one"]):
+        offer(box, [(name, name) for name in names], "one", "none")
+        assert [box.native.itemText(at) for at in range(box.native.count())] == names
+        assert box.value == "one"
+
+
+def test_another_model_than_predicted_the_slide_is_told_of(
+    window: Any, drawn_slide: Path, drawn_teacher: Path, phantom_teacher: Path, tmp_path: Path, write_map: Any
+) -> None:
+    from dataclasses import replace
+
+    session, distill = window.session, window.docks["Distill"]
+    window.bench.open(drawn_slide)
+    window.docks["Teacher"].choose(drawn_teacher)
+    window.wait(lambda: session.teacher is not None and session.teacher.path == drawn_teacher)
+    write_map(tmp_path / "run/maps/tiny.zarr", session.slide, model={"name": session.teacher.card.name})
+    session.begin("predict", tmp_path / "run")
+    session.apply(MapReady(0, session.slide.name, "maps/tiny.zarr"))
+    session.apply(RunDone(0, ""))
+    assert "was predicted by" not in distill.warning.text()
+    first = session.teacher
+    window.docks["Teacher"].choose(phantom_teacher)
+    window.wait(lambda: session.teacher.path == phantom_teacher)
+    assert f"This slide was predicted by {first.card.name}; the model chosen now" in distill.warning.text()
+    session.choose_teacher(replace(session.teacher, path=tmp_path / "run" / "rounds" / "01" / "model.safetensors"))  # go on from it
+    assert "was predicted by" not in distill.warning.text()
 
 
 @pytest.mark.parametrize(("value", "told"), [(1, "marks nothing"), (254, "nearly all"), (None, "of what it looked at.")])

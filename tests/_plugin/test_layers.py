@@ -281,23 +281,37 @@ def test_areas_and_agreement_are_exact(scene: Any) -> None:
     a = session.here()[0].found
     assert area_mm2(a, 0.5, 0) == pytest.approx(1600 * 4e-6)
 
-    def masks(threshold: float) -> tuple[list[Any], list[Any]]:
+    def masks(threshold: float) -> list[Any]:
         session.look(threshold=threshold, sigma_px=0)
-        first, second = session.here()
-        return view.masks.of(first), view.masks.of(second)
+        return view.masks.disagreement(*session.here())
 
-    found = agreement(*masks(0.5), a)
+    found = agreement(masks(0.5), a)
     assert found.f1 == pytest.approx(0.5)
     assert (found.a_only_mm2, found.b_only_mm2, found.both_mm2) == pytest.approx((800 * 4e-6,) * 3)
-    assert agreement(*masks(0.99), a).f1 is None
+    assert agreement(masks(0.99), a).f1 is None
     left = shapely.box(40, 0, 80, 200)  # columns 20 to 40 of the maps
     assert area_mm2(a, 0.5, 0, left) == pytest.approx(800 * 4e-6)
     view.masks.exclude(left)
-    found = agreement(*masks(0.5), a)
+    found = agreement(masks(0.5), a)
     assert (found.a_only_mm2, found.b_only_mm2, found.both_mm2) == pytest.approx((0, 800 * 4e-6, 800 * 4e-6))
-    assert disagreements(*masks(0.5), a)
+    assert disagreements(masks(0.5), a)
     view.masks.exclude(shapely.box(40, 0, 160, 200))
-    assert len(disagreements(*masks(0.5), a)) == 0
+    assert len(disagreements(masks(0.5), a)) == 0
+
+
+def test_what_a_prediction_of_a_region_did_not_look_at_does_not_count(scene: Any, tmp_path: Path, write_map: Callable[..., None]) -> None:
+    _, session, view = scene
+    slide = session.slide
+    values = np.zeros((slide.shape_level0[0] // 2, slide.shape_level0[1] // 2), np.uint8)
+    values[20:60, 20:40], values[30:50, 20:40] = 25, 204  # columns 20 to 40 were looked at
+    write_map(tmp_path / "part/maps/tiny.zarr", slide, values, region="drawn")
+    session.begin("predict", tmp_path / "part")
+    session.apply(MapReady(0, slide.name, "maps/tiny.zarr"))
+    part, whole, _ = session.here()
+    assert part.of_region
+    for pair, a_only, b_only in (((part, whole), 0, 400), ((whole, part), 400, 0)):
+        found = agreement(view.masks.disagreement(*pair), whole.found)
+        assert (found.a_only_mm2, found.b_only_mm2, found.both_mm2) == pytest.approx((a_only * 4e-6, b_only * 4e-6, 400 * 4e-6))
 
 
 def test_what_threads_compute_leaves_the_cache_of_napari_alone(scene: Any) -> None:
@@ -308,8 +322,8 @@ def test_what_threads_compute_leaves_the_cache_of_napari_alone(scene: Any) -> No
     seen: list[Any] = []
     with Callback(posttask=lambda key, *_: seen.append(key)):
         area_mm2(a, 0.5, 1.0)
-        agreement(*masks, a)
-        disagreements(*masks, a)
+        agreement(made.disagreement_levels(*masks), a)
+        disagreements(made.disagreement_levels(*masks), a)
         made.prepare(a, 0.5, 1.0)
         assert seen == []
         made.disagreement_levels(*masks)[0].compute()  # the way to tell

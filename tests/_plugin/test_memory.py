@@ -139,7 +139,8 @@ def test_settings_and_a_compared_file_come_back(
     tifffile.imwrite(tmp_path / "by hand.tif", marked, metadata=None)
     window.docks["Review"].compare.compare_file(tmp_path / "by hand.tif")
     window.wait(lambda: session.b is not None and session.b.act == "file")
-    window.bench.dropped(tmp_path / "by hand.tif")  # as a layer
+    shutil.copy(tmp_path / "by hand.tif", tmp_path / "seen.tif")
+    window.bench.dropped(tmp_path / "seen.tif")  # as a layer
     bring = window.docks["Export"].bring_in
     bring.file.value = tmp_path / "by hand.tif"
     bring.use.setCurrentText("Reference")
@@ -378,7 +379,7 @@ def test_what_went_wrong_takes_no_place_to_drop_on(window: Any, drawn_slide: Pat
     assert window.viewer.open(str(tmp_path / "bad.tif"), plugin="napari-ifkd") == []  # as napari opens what is dropped onto the picture
     bar, data = window.docks["Slide"].trouble, QMimeData()
     assert bar.isVisible()
-    assert "bad.tif: is not a TIFF" in bar.notice.text()
+    assert "bad.tif: is not a slide" in bar.notice.text()
     data.setUrls([QUrl.fromLocalFile(str(drawn_slide))])
     args = Qt.DropAction.CopyAction, data, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
     entered = QDragEnterEvent(QPointF(9, 9).toPoint(), *args)
@@ -540,17 +541,46 @@ def test_a_row_of_the_rounds_of_another_slide_shows_that_round(window: Any, run:
     session, memory, table = window.session, window.bench.memory, window.docks["Distill"].table
     window.bench.open(run.path)
     window.wait(lambda: len(session.here()) == 3 and memory._slide is not None)
-    assert session.shown.round != 0
+    teacher, first, second = session.here()
+    session.show(second)
+    session.set_compare("overlay")
     shutil.copy(drawn_slide, tmp_path / "other.tif")
     window.bench.open(tmp_path / "other.tif")
     window.wait(lambda: memory._slide is session.slide)
     window.front("Distill")
     window.wait(lambda: "on another slide" in window.docks["Distill"].whose.text())
-    place = table.visualItemRect(table.item(0, 0)).center()
+    place = table.visualItemRect(table.item(1, 0)).center()
     window.docks["Distill"].ensureWidgetVisible(table)
     window.qtbot.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=place)
     window.wait(lambda: memory._slide is session.slide and session.slide.path == drawn_slide)
-    assert session.shown.round == 0
+    assert (session.shown, session.a, session.b, session.compare) == (first, teacher, first, "off")  # and not the pair of before
+
+
+def test_a_run_that_is_opened_is_what_is_looked_at_in_place_of_the_last(
+    window: Any, run: RunFolder, drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None]
+) -> None:
+    session, memory = window.session, window.bench.memory
+    with open_slide(drawn_slide) as slide:
+        predicted = RunFolder.create(tmp_path / "predicted", "predict", Config(), {"slides": [str(drawn_slide)]}, slides=[slide.identity()])
+        write_map(predicted.map_path(0, slide.name), slide, identity="other", region="a field")
+        predicted.append(MapReady(0, slide.name, predicted.map_path(0, slide.name).relative_to(predicted.path).as_posix()))
+        predicted.append(RunDone(0, "the only one"))
+    window.bench.open(predicted.path)
+    window.wait(lambda: session.shown is not None and memory._slide is session.slide)
+    session.look(threshold=0.7)
+    shutil.copy(drawn_slide, tmp_path / "other.tif")
+    window.bench.open(tmp_path / "other.tif")
+    window.wait(lambda: memory._slide is session.slide)
+    run.accept(1, 0.4, "user")
+    window.bench.open(run.path)
+    window.wait(lambda: session.slide.path == drawn_slide and memory._slide is session.slide)
+    assert (session.shown.label, session.threshold) == ("Round 1", 0.4)
+    assert (session.a.label, session.b.label) == ("Round 0 (teacher)", "Round 1")
+    window.bench.open(tmp_path / "other.tif")
+    window.wait(lambda: memory._slide is session.slide)
+    window.bench.open(drawn_slide)  # without asking for anything: as it was left
+    window.wait(lambda: memory._slide is session.slide)
+    assert (session.shown.label, session.threshold) == ("Round 1", 0.4)
 
 
 def test_what_was_said_of_each_slide_goes_on_in_a_run_on_all(

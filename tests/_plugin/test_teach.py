@@ -57,6 +57,17 @@ def test_tiles_are_counted_as_training_will_cut_them(window: Any, drawn_slide: P
     window.wait(lambda: not drawings._timer.isActive())
 
 
+def test_nothing_is_trained_from_a_folder_that_will_not_do(window: Any, drawn_slide: Path, drawn_patches: Path, tmp_path: Path) -> None:
+    dock = window.docks["Teacher"].teach
+    window.bench.open(drawn_slide)
+    (tmp_path / "empty").mkdir()
+    for folder, told in ((tmp_path / "empty", "neither labels.csv nor pos/"), (drawn_patches, "Patches of")):
+        dock.patches.value = folder
+        window.wait(lambda told=told: told in dock.told.text())
+        assert dock.train.isEnabled() == (folder is drawn_patches)
+        assert ("nothing can be learned from the patch folder" in dock.train.toolTip()) == (folder is not drawn_patches)
+
+
 def test_the_pens_stay_under_the_mouse(window: Any, drawn_slide: Path) -> None:
     dock = window.docks["Teacher"].teach
     window.bench.open(drawn_slide)

@@ -302,9 +302,18 @@ def _cleared(level: Any, geometry: BaseGeometry, scale_yx: tuple[float, float]) 
     return made
 
 
-def disagreement_levels(a: Sequence[Any], b: Sequence[Any]) -> list[Any]:
-    """Return 1 only A, 2 only B, 3 both, of the levels of two masks on the same grid; lazily where they are lazy."""
-    return [first + 2 * second for first, second in zip(a, b, strict=True)]
+def disagreement_levels(a: Sequence[Any], b: Sequence[Any], parts: Sequence[ProbabilityMap] = ()) -> list[Any]:
+    """Return 1 only A, 2 only B, 3 both, of the levels of two masks on the same grid; lazily where they are lazy.
+
+    Parameters
+    ----------
+    a, b : levels of the masks
+    parts : maps of a region only: elsewhere, where nobody knows what they would mark, there is 0
+    """
+    differ = [first + 2 * second for first, second in zip(a, b, strict=True)]
+    for part in parts:
+        differ = [classes * (looked > 0) for classes, looked in zip(differ, heat_levels(part), strict=True)]
+    return differ
 
 
 def uncertainty_levels(found: ProbabilityMap, threshold: float) -> list[Any]:

@@ -75,8 +75,9 @@ class Masks:
         return self._without_excluded(made.uncertainty_levels(candidate.found, self.session.threshold), candidate)
 
     def disagreement(self, a: Candidate, b: Candidate) -> list[Any]:
-        """Return where two predictions on the same grid differ."""
-        return made.disagreement_levels(self.of(a), self.of(b))
+        """Return where two predictions on the same grid differ, of what both looked at."""
+        parts = [one.found for one in (a, b) if one.of_region]
+        return made.disagreement_levels(self.of(a), self.of(b), parts)
 
     def _without_excluded(self, levels: list[Any], candidate: Candidate) -> list[Any]:
         if self._excluded is None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_ifkd.annotations import rasterize
 
-from .layers import computed, da, disagreement_levels
+from .layers import computed, da
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,19 +54,17 @@ def marked_mm2(mask: Sequence[Any], heat: Sequence[Any], found: ProbabilityMap) 
     return marked * unit, seen * unit
 
 
-def agreement(
-    a: Sequence[Any], b: Sequence[Any], found: ProbabilityMap, field: tuple[float, float, float, float] | None = None
-) -> Agreement:
+def agreement(differ: Sequence[Any], found: ProbabilityMap, field: tuple[float, float, float, float] | None = None) -> Agreement:
     """Measure how two masks agree: over the whole slide, or in a field.
 
     Parameters
     ----------
-    a, b : levels of the masks, on the grid of a map
-    found : the map
+    differ : levels that tell where they do, see :func:`napari_ifkd._plugin.layers.disagreement_levels`
+    found : the map on whose grid they are
     field : (left, top, right, bottom) in level-0 px
     """
     level = _level(found)
-    classes = da.asarray(disagreement_levels(a, b)[level])
+    classes = da.asarray(differ[level])
     if field is not None:
         step_y, step_x = _step(found, level)
         left, top, right, bottom = (max(0, round(at / step)) for at, step in zip(field, (step_x, step_y, step_x, step_y), strict=True))
@@ -80,19 +78,19 @@ def agreement(
     return Agreement(float(2 * both / total) if total else None, a_only * unit, b_only * unit, both * unit)
 
 
-def disagreements(a: Sequence[Any], b: Sequence[Any], grid: ProbabilityMap, most: int = 50) -> list[tuple[float, float]]:
+def disagreements(differ: Sequence[Any], grid: ProbabilityMap, most: int = 50) -> list[tuple[float, float]]:
     """Return where two masks differ most, as (x, y) in level-0 px, the largest first.
 
     A place is the middle of what differs in a square of 200 um (of 200 px where nobody knows the resolution).
 
     Parameters
     ----------
-    a, b : levels of the masks, on the grid of a map
-    grid : the map
+    differ : levels that tell where, see :func:`napari_ifkd._plugin.layers.disagreement_levels`
+    grid : the map on whose grid they are
     most : places at most
     """
     level = _level(grid)
-    classes = da.asarray(disagreement_levels(a, b)[level])
+    classes = da.asarray(differ[level])
     step_y, step_x = _step(grid, level)
     side = max(1, round(_PLACE_UM / (step_x * float(grid.slide.get("mpp") or 1.0))))
     found: list[tuple[int, float, float]] = []

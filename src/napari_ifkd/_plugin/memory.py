@@ -82,6 +82,7 @@ class Memory(QObject):
         self.recent: list[Path] = []
         self.asked: dict[str, Any] = {}
         self._views: dict[str, View | None] = {}
+        self._asked_for: set[str] = set()  # slides of which what was looked at last does not come back: something else was asked for
         self._pending: dict[str, View] = {}  # views whose runs could not be opened again yet
         self._begun: dict[Path, str] = {}  # runs that were at work, and the slide that was looked at when they began
         self._slide: Slide | None = None  # whose view is followed; None while one is restored
@@ -114,11 +115,10 @@ class Memory(QObject):
             last = () if view is None else (*view.runs, *(() if view.shown is None else view.shown[:1]))
         return next((run for run in map(Path, reversed(last)) if RunFolder(run).exists), None)
 
-    def look_next(self, slide: Slide, candidate: Candidate) -> None:
-        """Let a prediction be what is looked at when a slide becomes the active one, in place of the last."""
-        view = self._views.get(str(slide.path))
-        if view is not None:
-            self._views[str(slide.path)] = replace(view, shown=known_by(candidate), compare="off")
+    def stay(self, slide: Slide) -> None:
+        """Let what is shown of a slide, which becomes the active one, and at which threshold, stay: somebody asks for it just now."""
+        if slide is not self._slide:
+            self._asked_for.add(str(slide.path))
 
     def began_here(self, run: Path) -> bool:
         """Return whether a run began while the active slide was looked at."""
@@ -247,7 +247,11 @@ class Memory(QObject):
         if view.centre is not None and view.zoom is not None:
             camera.zoom, camera.center = view.zoom / divided_by(self.viewer), (0.0, *view.centre)
         session.set_region(view.region)
-        session.look(threshold=view.threshold, sigma_px=view.sigma_px, heat=view.heat)
+        asked_for = str(slide.path) in self._asked_for
+        session.look(threshold=None if asked_for else view.threshold, sigma_px=view.sigma_px, heat=view.heat)
+        if asked_for:
+            shown, a, b = map(known_by, (session.shown, session.a, session.b))
+            view = replace(view, shown=shown, a=a, b=b, compare=session.compare)
         self._open_runs(slide, view)
 
     def _open_runs(self, slide: Slide, view: View) -> None:
@@ -345,6 +349,7 @@ class Memory(QObject):
 
     def _begin(self, slide: Slide) -> None:
         self._slide = slide
+        self._asked_for.discard(str(slide.path))
         self._note()
 
     def _listed(self, found: list[Path]) -> None:

@@ -33,7 +33,7 @@ class RunDesk:
     ----------
     session : shows the run that is looked at
     runner : follows it while it is at work
-    look_at : makes an open slide the active one
+    look_at : makes an open slide the active one, to look at a run of it
     """
 
     def __init__(self, session: Session, runner: Runner, look_at: Callable[[Slide], None]) -> None:
@@ -146,7 +146,7 @@ class RunDesk:
                         self.session.open(slide, mpp)
                 names = {slide.name for slide, _ in slides}
                 of_run = next((s for s in (active, *self.session.slides) if s is not None and s.name in names), None)
-                if of_run is not None and of_run is not self.session.slide:  # else the pen in the hand stays there
+                if of_run is not None:
                     self._look_at_slide(of_run)
                 then(story)
             except (InputError, OSError) as error:

@@ -61,7 +61,7 @@ class VerdictMarks:
         if layer is None:
             image, active = self.layers.find("slide", slide.path), self.viewer.layers.selection.active
             layer = self.viewer.add_points(
-                places, name="Verdicts on lesions", size=_SIZE_UM, canvas_size_limits=(1, 14), border_width=0,
+                places, name="Verdicts on lesions", size=_SIZE_UM, canvas_size_limits=(1, 14), border_width=0.15, border_color="white",
                 metadata={KEY: {"kind": _KIND, "path": str(slide.path)}}, units=None if image is None else image.units,
             )  # fmt: skip
             self.viewer.layers.selection.active = active

@@ -61,14 +61,14 @@ def decide(
     # the bags, not the slide: its whole area may have moved more
     wanted = settings.area_prior or first["positive_area"]
     known = settings.area_prior is not None
-    near, whose = (
-        ("nearly the known tumour share, or nearer to it than before", "known")
+    near = (
+        f"the known tumour share is {wanted:.0%}, and it is near, or nearer than before"
         if known
-        else (f"as much within {settings.max_area_shift:.0%}", "the first teacher")
+        else f"the first teacher {wanted:.0%}, and it may differ by {settings.max_area_shift:.0%} of that"
     )
     reason = (
-        f"The student becomes the teacher: of the tumour tiles kept aside for checking it marks {near} ({student['positive_area']:.0%}, "
-        f"{whose} {wanted:.0%}; the whole slide may differ more), and it tells tiles with and without tumour apart as well."
+        f"The student becomes the teacher: of the tumour tiles kept aside for checking it marks {student['positive_area']:.0%} ({near}), "
+        "and it tells tiles with and without tumour apart as well."
     )
     return Decision(True, criterion, evidence, reason)
 

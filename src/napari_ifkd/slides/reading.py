@@ -59,8 +59,8 @@ def explain(error: Exception) -> tuple[str, str]:
     text = (str(error).strip().splitlines() or [""])[0][:160]
     if isinstance(error, tifffile.TiffFileError) and "not a TIFF" in text:
         return (
-            "is not a TIFF file, whatever its name says",
-            f"Give a whole-slide TIFF (svs, tif, ndpi, scn, bif); a picture in another format can be made one: {_VIPS}",
+            "is not a slide (not a TIFF file)",
+            f"Give a whole-slide image (svs, tif, ndpi, scn, bif); a picture in another format can be made one: {_VIPS}",
         )
     if isinstance(error, MemoryError):
         return "does not fit into memory", _CONVERT

@@ -162,7 +162,7 @@ class ComparePage(Page):
                     self._places, self._at = places, -1
                     self._differ(1)
 
-            self._dock.in_thread(lambda: disagreements(masks.of(a), masks.of(b), a.found), found)
+            self._dock.in_thread(lambda: disagreements(masks.disagreement(a, b), a.found), found)
         elif self._places:
             self._at = (self._at + by) % len(self._places)
             go_to(slide, self._viewer, *self._places[self._at], _ACROSS_UM)
@@ -225,7 +225,7 @@ class ComparePage(Page):
 
     def _show_mode(self) -> None:
         session = self._session
-        self.mode.show_mode(session.compare)
+        self.mode.show_mode(session.compare if session.comparing else "off")
         self.jumps.setEnabled(session.a is not None and session.b is not None)
         self._show_legend()
 
@@ -244,8 +244,11 @@ class ComparePage(Page):
 
         def measured(found: Agreement) -> None:
             if asked == self._measures:  # else others are compared by now
-                verdicts, said = self._dock.bench.verdicts, [_numbers(found)]
-                said += [f"{escape(one.label)} looked at a region only: elsewhere it marks nothing." for one in (a, b) if one.of_region]
+                verdicts, said = self._dock.bench.verdicts, []
+                said += [
+                    f"{escape(one.label)} looked at a region only: what lies elsewhere does not count." for one in (a, b) if one.of_region
+                ]
+                said += [_numbers(found)]
                 said += [f"{escape(one.label)}: {lapsed(unused)}" for one in (a, b) if (unused := verdicts.unused(one))]
                 said += [_LOOKING] if any(map(verdicts.pending, (a, b))) else []
                 self.numbers.setText("<br>".join(said))
@@ -253,7 +256,7 @@ class ComparePage(Page):
         if same_grid(a.found, b.found):
             masks = self._dock.bench.layers.masks
             field = field_px(slide, self._viewer) if self.in_field.isChecked() and slide is not None else None
-            self._dock.in_thread(lambda: agreement(masks.of(a), masks.of(b), grid, field), measured)
+            self._dock.in_thread(lambda: agreement(masks.disagreement(a, b), grid, field), measured)
         else:
             self.numbers.setText("A and B were made at different resolutions: no agreement can be told.")
 

@@ -202,7 +202,7 @@ class DistillDock(Dock):
         if at_work != self._at_work:  # not at every step of its progress
             self._at_work = at_work
             self._show_rounds()
-        self.warning.say(self.session.warning(self.session.slides if self._several else ()))
+        self.warning.say(" ".join(filter(None, (self.session.warning(self.session.slides if self._several else ()), self._other_model()))))
         allow(self.all_slides.native, "" if len(self.session.slides) > 1 else "one slide is open, or none")
         slides = [one for one in (self.session.slides if self._several else (slide,)) if one is not None]
         given: dict[GivenUse, list[str]] = {}
@@ -229,6 +229,15 @@ class DistillDock(Dock):
                 chooses += " All tissue counts: <i>Predict in</i> is for predictions."
             self.what.setText(f"Tiles of {where}{left}, labelled by {by}<b>{teacher.label}</b>.{chooses}")
 
+    def _other_model(self) -> str:
+        """Say so where the predictions of the slide are of another network than the one that is chosen now, "" where they are not."""
+        teacher, here = self.session.teacher, self.session.here()
+        came_of_them = teacher is not None and any(teacher.path.is_relative_to(c.run) for c in here)
+        by = next((c.model for c in here if c.round == 0 and c.model), "")
+        if teacher is None or came_of_them or not by or by == teacher.card.name:
+            return ""
+        return f"This slide was predicted by {by}; the model chosen now, in the Teacher dock, is {teacher.label}."
+
     def _look_at_round(self, index: int) -> None:
         """Show a round; where the run was on other slides, on one of them."""
         session = self.session
@@ -236,9 +245,10 @@ class DistillDock(Dock):
         if session.slide is not None and session.slide.name not in there:
             for slide in session.slides:
                 if slide.name in there:
-                    self.bench.memory.look_next(slide, there[slide.name])
+                    self.bench.memory.stay(slide)
                     self.bench.look_at(slide)
                     break
+        session.set_compare("off")  # it is this round that is asked for
         session.show_round(index)
 
     def _show_rounds(self) -> None:

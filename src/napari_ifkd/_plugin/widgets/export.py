@@ -130,7 +130,9 @@ class ExportDock(Dock):
             told += (
                 f"<br>Accepted is another: {f'round {accepted.round}' if accepted.round else 'the teacher'} at {accepted.threshold:.3g}."
             )
-        if accepted is None:
+        elif accepted is not None:
+            told += "<br>It is what is accepted."
+        else:
             told += f"<br>Nothing is accepted of it yet{self._accepted_before(shown)}."
         self.what.setText(told)
         self.warning.say(f"{shown.warnings[0]} The files carry this warning." if shown.warnings else None)

@@ -9,9 +9,20 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 from annotated_types import Ge, Gt, Le, Lt
 from magicgui.types import FileDialogMode
 from magicgui.widgets import CheckBox, ComboBox, Container, FileEdit, FloatSpinBox, SpinBox
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QPoint, Qt, QTimer
 from qtpy.QtGui import QKeySequence, QShortcut  # type: ignore[attr-defined] # qtpy has it there for every Qt
-from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QComboBox,
+    QDoubleSpinBox,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QScrollArea,
+    QSizePolicy,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_ifkd._plugin.palette import ACTION, ERROR, NOTE, WARNING
 from napari_ifkd._plugin.trouble import TROUBLE
@@ -215,6 +226,18 @@ class Fold(QWidget):
     def _toggle(self, opened: bool) -> None:
         self.button.setArrowType(Qt.ArrowType.DownArrow if opened else Qt.ArrowType.RightArrow)
         self.inner.setVisible(opened)
+        if opened:
+            QTimer.singleShot(0, self._come_into_sight)  # it has its height by then
+
+    def _come_into_sight(self) -> None:
+        """Scroll the dock so far that all of it is seen, if there is room, and its title in any case."""
+        area = self.parentWidget()
+        while area is not None and not isinstance(area, QScrollArea):
+            area = area.parentWidget()
+        bar, content, port = (None, None, None) if area is None else (area.verticalScrollBar(), area.widget(), area.viewport())
+        if bar is not None and content is not None and port is not None:
+            top = self.mapTo(content, QPoint(0, 0)).y()
+            bar.setValue(max(bar.value(), min(top, top + self.height() - port.height())))
 
 
 def setting(dotted: str, label: str, *, leave_out: Sequence[str] = (), none: str = "") -> Widget:
@@ -259,7 +282,10 @@ def offer(box: ComboBox, choices: Sequence[tuple[str, Any]], value: Any, empty: 
     short = [_shortened(name) for name in names]
     shown = short if len(set(short)) == len(short) else names  # two may be alike but for the middle
     with box.changed.blocked():
-        box.choices = [*([] if known else [(empty, None)]), *zip(shown, (choice for _, choice in choices), strict=True)]
+        wanted = [*([] if known else [(empty, None)]), *zip(shown, (choice for _, choice in choices), strict=True)]
+        if [box.native.itemText(at) for at in range(box.native.count())] != [name for name, _ in wanted]:
+            box.choices = ()  # else what is new would stand at the end
+        box.choices = wanted
         box.value = value if known else None
     for at, name in enumerate(names, start=box.native.count() - len(names)):
         box.native.setItemData(at, name, Qt.ItemDataRole.ToolTipRole)

@@ -232,7 +232,11 @@ class ReviewDock(Dock):
     def _reserve(self) -> None:
         """Keep room for the longest of what is said of the predictions here: going from one to the next moves no button."""
         longest = " <b>The points recommend the teacher as it came.</b>"  # of what may be told of a round besides
-        keep_room(self.about, [self._told_of(c) + longest * (c.act == "distill") for c in self.session.here()])
+        here = self.session.here()
+        told = [self._told_of(c) + longest * (c.act == "distill") for c in here]
+        if here:  # so that nothing moves when the first round comes
+            told.append(f"<b>{escape(here[-1].run.name)}</b>. When round 1 ended: The student becomes the teacher. Why?{longest}")
+        keep_room(self.about, told)
 
     def _show_theme(self, _: object) -> None:
         QTimer.singleShot(0, lambda: self._show_round() if isalive(self) else None)  # type: ignore[no-untyped-call] # it has its new colours by then

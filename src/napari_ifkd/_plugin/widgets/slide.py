@@ -103,11 +103,11 @@ class SlideDock(Dock):
             "Open it as a slide", "Take the plain picture away, and open its file with resolution, levels and tissue", self._adopt
         )
         self.add(
+            row(self.open, self.recent, self.open_run, stretch=(2, 0, 1)),  # above what comes and goes
             self.offer,
             self.ended,
             self.stranger,
             self.adopt,
-            row(self.open, self.recent, self.open_run, stretch=(2, 0, 1)),
             self.which_row,
             self.card,
             self.mpp_row,

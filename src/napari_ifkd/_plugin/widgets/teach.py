@@ -46,6 +46,7 @@ class Teach(QWidget):
         self._taken: Path | None = None
         self._tiles: tuple[int, int] | None = None  # with and without tumour; None while they are counted
         self._patches: tuple[int, int, float | None] | str = ""  # with and without tumour, and um/px; in words while they are not known
+        self._unfit = False  # whether nothing can be learned from the folder
         self._at_work, self._stale = False, False  # one count at a time; whether what is being counted changed meanwhile
         self._tissues: WeakKeyDictionary[Slide, Tissue] = WeakKeyDictionary()
         self.what = text("How to teach")
@@ -109,16 +110,17 @@ class Teach(QWidget):
     def _look_into_folder(self) -> None:
         """Tell what a patch folder holds, by its table."""
         folder = chosen_path(self.patches)
-        self._patches = "" if folder is None else "Looking into the folder …"
+        self._patches, self._unfit = "" if folder is None else "Looking into the folder …", False
         self._show()
 
-        def found(patches: tuple[int, int, float | None] | str) -> None:
+        def found(patches: tuple[int, int, float | None] | Exception) -> None:
             if folder == chosen_path(self.patches):
-                self._patches = patches
+                self._unfit = isinstance(patches, Exception)
+                self._patches = escape(str(patches)) if isinstance(patches, Exception) else patches
                 self._show()
 
         if folder is not None:
-            self._dock.in_thread(lambda: count_patches(folder, Config().tiles.group_column), found, lambda error: found(escape(str(error))))
+            self._dock.in_thread(lambda: count_patches(folder, Config().tiles.group_column), found, found)
 
     def _patches_told(self) -> str:
         folder, held = chosen_path(self.patches), self._patches
@@ -194,6 +196,7 @@ class Teach(QWidget):
         if both and self._one_kind_is_missing():
             lacking = "tiles of one kind are missing"
             lacking += ": draw larger and on tissue, or take smaller tiles" if all(counts.values()) else " in the patch folder: draw some"
+        lacking = lacking or ("nothing can be learned from the patch folder, as told above" if self._unfit else "")
         allow(self.train, lacking or (AT_WORK if job is not None and job.alive else ""))
         if any(counts.values()):
             names = [f"{count} with" if use == "tumour" else f"{count} without" for use, count in counts.items()]

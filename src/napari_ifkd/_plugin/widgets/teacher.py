@@ -82,13 +82,12 @@ class TeacherDock(Dock):
             self.predict,
             self.warning,  # below: where one comes, the buttons stay under the mouse
             self.previewed,
-            self.progress,
-            self.marked,
         )
         self.teach = Teach(self)
         self.teach_fold = Fold("Teach it yourself", "Train a small teacher from rough regions, or from a patch folder", self.teach)
         sliders_form = form(self.threshold, self.smoothing, self.opacity).native
-        self.add(self.teach_fold, heading("Prediction"), self.heat.native, sliders_form)
+        # what comes and goes below the sliders: they stay under the mouse
+        self.add(heading("Prediction"), self.heat.native, sliders_form, self.progress, self.marked, self.teach_fold)
         self.heat.changed.connect(lambda heat: session.look(heat=bool(heat)))
         self.model.changed.connect(self._choose_named)
         self.device.changed.connect(set_device)
@@ -215,8 +214,8 @@ class TeacherDock(Dock):
 
     def _show_preview(self) -> None:
         why_not, job = self._why_not(), self.session.job
-        at_work = job is not None and job.alive and job.act == "predict"  # whose progress stands below
-        told = "" if not why_not or at_work else f"Predict waits: {why_not}."
+        at_work = job is not None and job.alive and job.act == "predict"
+        told = "Predicting: how far it is stands below." if at_work else f"Predict waits: {why_not}." if why_not else ""
         self.previewed.setText(self.bench.previewer.state or told or _PREVIEW)
 
     # --- how it looks
