@@ -178,7 +178,7 @@ def corrections_layer(corrections: Corrections, slide: Slide, painted: tuple[int
         "name": f"Corrections · {slide.name}",
         "metadata": {KEY: {"kind": "corrections", "path": str(corrections.path)}},
         "colormap": label_colours({1: NORMAL, 2: SAID_TUMOUR}),
-        "opacity": 0.7,  # as while it is painted
+        "opacity": 0.8,  # as while it is painted
         **placement(slide.mpp, (corrections.scale_yx[0] * step, corrections.scale_yx[1] * step)),
     }
     return values, options, "labels"

@@ -125,7 +125,7 @@ class CorrectPage(Page):
                 name=f"Correct · {slide.name}",
                 metadata={made.KEY: {"kind": _KIND, "path": str(path), "of": str(slide.path), "before": values.copy()}},
                 colormap=made.label_colours({1: NORMAL, TUMOUR: SAID_TUMOUR}),
-                opacity=0.7,
+                opacity=0.8,
                 **place,
             )
             layer.brush_size = _BRUSH_PX

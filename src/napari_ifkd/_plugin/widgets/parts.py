@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from napari_ifkd.runs.resolve import Resolved
 
 
+_LAID_OUT_MS = 60  # after which what was hidden has its height
 _NAME = 28  # letters of a name that a list in a dock has room for
 _DOES = "does"  # property of a button: its tooltip where it can be pressed
 _NOTICES = {"note": NOTE, "warning": WARNING, "error": ERROR}
@@ -226,8 +227,8 @@ class Fold(QWidget):
     def _toggle(self, opened: bool) -> None:
         self.button.setArrowType(Qt.ArrowType.DownArrow if opened else Qt.ArrowType.RightArrow)
         self.inner.setVisible(opened)
-        if opened:
-            QTimer.singleShot(0, self._come_into_sight)  # it has its height by then
+        for wait_ms in (0, _LAID_OUT_MS) if opened else ():  # at once, and when texts have wrapped
+            QTimer.singleShot(wait_ms, self._come_into_sight)
 
     def _come_into_sight(self) -> None:
         """Scroll the dock so far that all of it is seen, if there is room, and its title in any case."""
