@@ -199,9 +199,39 @@ def test_rounds_are_compared_with_their_own_teacher_and_else_with_what_was_in_us
     session.set_pair(field, session.b)
     session.apply(RunDone(1, ""))
     assert (session.a.label, session.b.label) == ("Round 0 (teacher)", "Round 1")  # that it recommends
+    session.set_pair(session.b, session.a)
+    session.apply(RunDone(0, ""))  # the teacher as it came
+    assert (session.shown.round, session.a.label, session.b.label) == (0, "Round 0 (teacher)", "Round 2")
+    session.compare_file(replace(field, act="file"))
+    session.apply(RunDone(1, ""))
+    assert (session.shown.label, session.a.label, session.b.act) == ("Round 1", "Round 1", "file")  # who compares with a file goes on so
+    session.files = ()
     session.begin("distill", tmp_path / "two")
     comes("two", 0)
     assert (session.a.label, session.b.label) == ("Round 0 (teacher)", "Round 1 of one")
+    session.begin("predict", tmp_path / "again")
+    comes("again", 0)
+    assert session.shown == session.a
+    assert session.shown.run.name == "again"
+    session.show_round(0)
+    assert session.a.label == "Round 0 (teacher)"
+
+
+def test_who_looks_at_the_uncertainty_of_one_goes_on_so(drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None]) -> None:
+    session = Session()
+    slide = session.open(drawn_slide)
+    for act, name, index in (("predict", "first", 0), ("distill", "rounds", 0), ("distill", "rounds", 1)):
+        if index == 0:
+            session.begin(act, tmp_path / name)
+        write_map(tmp_path / name / f"{index}.zarr", slide, identity=f"{name} {index}")
+        session.apply(MapReady(index, slide.name, f"{index}.zarr"))
+        if act == "predict":
+            session.set_compare("uncertainty")
+        assert session.comparing
+        assert session.unsure == session.shown
+        assert session.shown.act == "predict"
+    session.set_compare("overlay")
+    assert session.b.label == "Round 1"
 
 
 def test_a_comparison_stays_under_the_eyes_when_a_round_comes(drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None]) -> None:

@@ -122,6 +122,7 @@ class Session:
             best = next((c for c in here if c.act == "distill" and c.round == self._best(c.run)), None)
             self.shown = best or (here[-1] if here else None)
         self._choose_pair()
+        self.show(self.shown)
 
     def close(self, slide: Slide) -> None:
         """Forget a slide and what was predicted on it; the runs on disk stay."""
@@ -211,7 +212,9 @@ class Session:
         self.shown = candidate
         if candidate is not None and candidate in self.here() and candidate not in (self.a, self.b):
             as_a = candidate.round == 0 or (self.b is not None and self.b not in self.here())
-            self.set_pair(*((candidate, self.b) if as_a else (self.a, candidate)))
+            by_itself = self.a is None or self.a.act == "predict"  # a prediction gives way to the teacher of the run
+            a = (self._teacher_of(candidate) or self.a) if by_itself else self.a
+            self.set_pair(*((candidate, self.b) if as_a else (a, candidate)))
 
     def show_round(self, index: int) -> None:
         """Look at a round of the run whose rounds are told, if its map of the active slide is there."""
@@ -222,6 +225,8 @@ class Session:
     def set_compare(self, mode: Compare) -> None:
         """Choose how the pair is shown; "off" shows the one prediction looked at."""
         self.compare = mode
+        if mode != "uncertainty" and self.b is None:  # what came meanwhile was not to take its place
+            self._choose_pair()
 
     def look(
         self, *, threshold: float | None = None, sigma_px: float | None = None, opacity: float | None = None, heat: bool | None = None
@@ -249,20 +254,25 @@ class Session:
         """Choose which predictions are compared."""
         self.a, self.b = a, b
 
-    def _choose_pair(self) -> None:
+    def _choose_pair(self, a: Candidate | None = None, b: Candidate | None = None) -> None:
+        """Compare these if they are there, else what is compared, else what there is: of rounds the last, or what was in use before."""
         here, there = self.here(), self.comparable()
         teachers = sorted((c for c in here if c.round == 0), key=lambda c: c.act != "distill")
-        a = self.a if self.a in there else next(iter(teachers), None)
-        b = self.b if self.b in there and self.b != a else None
-        if b is None:  # of rounds the last, else what was in use of those before
-            rounds, former = ([c for c in reversed(there) if c.act == act] for act in ("distill", "former"))
-            b = next((c for c in (*rounds, *former, *reversed(here)) if c != a), None)
-        self.set_pair(a, b)
+        rounds, former = ([c for c in reversed(there) if c.act == act] for act in ("distill", "former"))
+        first = next((c for c in (a, self.a, *teachers) if c is not None and c in there), None)
+        second = (c for c in (b, self.b, *rounds, *former, *reversed(here)) if c is not None and c in there and c != first)
+        self.set_pair(first, next(second, None))
 
     def _pair_up(self, candidate: Candidate) -> None:
-        """Let a round be B, and the teacher of its run A."""
-        first = next((c for c in self.here() if (c.run, c.act, c.round) == (candidate.run, "distill", 0)), self.a)
-        self.set_pair(first, candidate if candidate.round else self.b)
+        """Let a round be B, and the teacher of its run A; beside a file of another program it is A."""
+        if self.b is not None and self.b.act == "file" and self.b in self.comparable():
+            self.set_pair(candidate, self.b)
+        else:
+            self._choose_pair(self._teacher_of(candidate), candidate if candidate.round else None)
+
+    def _teacher_of(self, candidate: Candidate) -> Candidate | None:
+        """Return round 0 of the distillation that a prediction on the active slide is of, None where it has none."""
+        return next((c for c in self.here() if (c.run, c.act, c.round) == (candidate.run, "distill", 0)), None)
 
     # --- runs
 
@@ -289,7 +299,7 @@ class Session:
             best = self._best(story.job.out)
             shown = own.get(max(own) if best is None else best)
             if shown is not None:
-                self._pair_up(shown)
+                self._choose_pair(own.get(0), shown if shown.round else None)
                 self.show(shown)
 
     def take_maps(self, slide: Slide) -> None:
@@ -437,14 +447,15 @@ class Session:
         last, predicted_now = here[-1], new[-1].act == "predict"
         busy = self._comparing or (self.shown in there and self.held())
         if last.act == "distill" and busy and not predicted_now:  # under the user's eyes
-            self._choose_pair()
+            if self.compare != "uncertainty" or self.b is not None:
+                self._choose_pair()
             return
         if predicted_now:
             self.compare = "off"  # else it would not be seen
         if last.act == "distill" and not predicted_now:  # what a run is about: its rounds against its teacher
             self._pair_up(last)
-        self.shown = last
         self._choose_pair()
+        self.show(last)
 
     def _taken_over(self, candidate: Candidate, same: Mapping[str, Candidate]) -> bool:
         active = self.slide is not None and candidate.slide == self.slide.name

@@ -114,9 +114,10 @@ def test_corrections_of_the_run_that_is_shown(window: Any, part: Any, drawn: Pat
 
 def test_a_file_that_is_laid_to_look_at_is_seen_once_when_it_is_given_too(window: Any, part: Any, drawn: Path) -> None:
     drawn.write_text(drawn.read_text().replace("Nest", "Tumor"))
-    bring(window, part, drawn, "Look at it")
-    bring(window, part, drawn, "Reference")
-    assert [tag(layer)["use"] for layer in window.bench.layers.ours("brought")] == ["reference"]
+    for use in ("Look at it", "Reference", "Look at it"):
+        bring(window, part, drawn, use)
+    (layer,) = window.bench.layers.ours("brought")
+    assert (tag(layer)["use"], layer.visible) == ("reference", True)
 
 
 def test_files_for_the_next_distillation(window: Any, part: Any, drawn: Path, tmp_path: Path, said: list[str]) -> None:

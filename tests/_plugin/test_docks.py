@@ -153,6 +153,24 @@ def test_a_fold_that_opens_comes_into_sight(window: Any, drawn_slide: Path) -> N
     assert train.mapTo(teacher.viewport(), train.rect().bottomLeft()).y() < teacher.viewport().height()
 
 
+def test_what_went_wrong_is_told_beside_what_was_clicked_and_leaves_the_scrolling_to_the_user(window: Any, drawn_slide: Path) -> None:
+    dock = window.docks["Export"]
+    window.viewer.window.resize(1280, 600)
+    window.bench.open(drawn_slide)
+    window.click("Export", dock.bring_fold.button)
+    window.qtbot.wait(200)
+    dock.bring_in.use.setFocus()
+    dock.say_error("It went wrong.")
+    window.qtbot.wait(50)
+    low = dock.bring_in.use.mapTo(dock.viewport(), dock.bring_in.use.rect().bottomLeft()).y()
+    assert 0 < low <= dock.viewport().height()
+    bar = dock.verticalScrollBar()
+    bar.setValue(0)
+    window.viewer.window.resize(1280, 602)
+    window.qtbot.wait(100)
+    assert bar.value() == 0
+
+
 def test_choices_stand_in_order_wherever_a_new_one_comes(window: Any) -> None:
     from magicgui.widgets import ComboBox
 

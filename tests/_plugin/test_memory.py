@@ -556,31 +556,64 @@ def test_a_row_of_the_rounds_of_another_slide_shows_that_round(window: Any, run:
     assert (session.shown, session.a, session.b, session.compare) == (first, teacher, first, "off")  # and not the pair of before
 
 
+@pytest.fixture
+def predicted(drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None]) -> RunFolder:
+    """Return a prediction of a field of the drawn slide."""
+    with open_slide(drawn_slide) as slide:
+        made = RunFolder.create(tmp_path / "predicted", "predict", Config(), {"slides": [str(drawn_slide)]}, slides=[slide.identity()])
+        write_map(made.map_path(0, slide.name), slide, identity="other", region="a field")
+        made.append(MapReady(0, slide.name, made.map_path(0, slide.name).relative_to(made.path).as_posix()))
+        made.append(RunDone(0, "the only one"))
+    return made
+
+
+@pytest.mark.parametrize(("accepted", "threshold", "shown"), [(True, 0.4, 1), (False, 0.7, 2)])
 def test_a_run_that_is_opened_is_what_is_looked_at_in_place_of_the_last(
-    window: Any, run: RunFolder, drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None]
+    window: Any, run: RunFolder, predicted: RunFolder, drawn_slide: Path, tmp_path: Path, accepted: bool, threshold: float, shown: int
 ) -> None:
     session, memory = window.session, window.bench.memory
-    with open_slide(drawn_slide) as slide:
-        predicted = RunFolder.create(tmp_path / "predicted", "predict", Config(), {"slides": [str(drawn_slide)]}, slides=[slide.identity()])
-        write_map(predicted.map_path(0, slide.name), slide, identity="other", region="a field")
-        predicted.append(MapReady(0, slide.name, predicted.map_path(0, slide.name).relative_to(predicted.path).as_posix()))
-        predicted.append(RunDone(0, "the only one"))
     window.bench.open(predicted.path)
     window.wait(lambda: session.shown is not None and memory._slide is session.slide)
     session.look(threshold=0.7)
     shutil.copy(drawn_slide, tmp_path / "other.tif")
     window.bench.open(tmp_path / "other.tif")
     window.wait(lambda: memory._slide is session.slide)
-    run.accept(1, 0.4, "user")
+    session.look(threshold=0.2)
+    session.set_compare("a")
+    if accepted:
+        run.accept(1, 0.4, "user")
     window.bench.open(run.path)
-    window.wait(lambda: session.slide.path == drawn_slide and memory._slide is session.slide)
+    window.wait(lambda: session.slide.path == drawn_slide and session.shown is not None and session.shown.run == run.path)
+    if accepted:  # somebody turns away before all is as it was
+        window.bench.look_at(session.slides[1])
+        window.bench.look_at(session.slides[0])
+    window.wait(lambda: memory._slide is session.slide)
+    seen = f"Round {shown}"
+    assert (session.shown.label, session.threshold, session.compare) == (seen, threshold, "off")
+    assert (session.a.label, session.b.label) == ("Round 0 (teacher)", seen)
+    window.bench.look_at(session.slides[1])
+    window.wait(lambda: memory._slide is session.slide)
+    window.bench.look_at(session.slides[0])  # without asking for anything: as it was left
+    window.wait(lambda: memory._slide is session.slide)
+    assert (session.shown.label, session.threshold) == (seen, threshold)
+    assert not memory._asked_for
+
+
+def test_a_run_opened_while_its_slide_comes_back_is_what_is_looked_at(
+    window: Any, run: RunFolder, predicted: RunFolder, drawn_slide: Path, make_napari_viewer: Any
+) -> None:
+    window.bench.open(predicted.path)
+    window.wait(lambda: window.session.shown is not None and window.bench.memory._slide is window.session.slide)
+    window.session.look(threshold=0.7)
+    window.remembered()
+    run.accept(1, 0.4, "user")
+    later = window.another(make_napari_viewer(show=True))
+    later.bench.open(drawn_slide)
+    later.bench.open(run.path)
+    session = later.session
+    later.wait(lambda: later.bench.memory._slide is session.slide and any(c.run == run.path for c in session.here()))
     assert (session.shown.label, session.threshold) == ("Round 1", 0.4)
     assert (session.a.label, session.b.label) == ("Round 0 (teacher)", "Round 1")
-    window.bench.open(tmp_path / "other.tif")
-    window.wait(lambda: memory._slide is session.slide)
-    window.bench.open(drawn_slide)  # without asking for anything: as it was left
-    window.wait(lambda: memory._slide is session.slide)
-    assert (session.shown.label, session.threshold) == ("Round 1", 0.4)
 
 
 def test_what_was_said_of_each_slide_goes_on_in_a_run_on_all(

@@ -66,6 +66,13 @@ def test_nothing_is_trained_from_a_folder_that_will_not_do(window: Any, drawn_sl
         window.wait(lambda told=told: told in dock.told.text())
         assert dock.train.isEnabled() == (folder is drawn_patches)
         assert ("nothing can be learned from the patch folder" in dock.train.toolTip()) == (folder is not drawn_patches)
+    dock.patches.value = tmp_path / "empty"
+    window.wait(lambda: not dock.train.isEnabled() and "neither labels.csv" in dock.told.text())
+    window.front("Slide")
+    window.wait(lambda: not window.docks["Teacher"].seen)
+    shutil.copytree(drawn_patches, tmp_path / "empty", dirs_exist_ok=True)  # mended meanwhile
+    window.front("Teacher")
+    window.wait(dock.train.isEnabled)
 
 
 def test_the_pens_stay_under_the_mouse(window: Any, drawn_slide: Path) -> None:

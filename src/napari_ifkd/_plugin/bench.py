@@ -102,7 +102,7 @@ class Bench:
         self.marks = VerdictMarks(viewer, self.session, self.layers, self.verdicts)
         self.previewer = Previewer(viewer, self.session, self.layers, self.drawings)
         self.runner = Runner(self.session)
-        self.runs = RunDesk(self.session, self.runner, self._look_at_run_of)
+        self.runs = RunDesk(self.session, self.runner, self.look_at, lambda slide, threshold: self.memory.stay(slide, threshold))
         self.memory = Memory(viewer, self.session, self.runs)
         self.closing = CloseWatch(self.runner, self.unwritten)
         self.strangers = Strangers(viewer)
@@ -160,12 +160,6 @@ class Bench:
         if layer is not None:
             self.viewer.layers.selection.active = layer
         self.session.activate(slide)
-
-    def _look_at_run_of(self, slide: Slide) -> None:
-        """Make a slide the active one to look at a run: it is what is looked at then, and not what was last."""
-        self.memory.stay(slide)
-        if slide is not self.session.slide:  # else the pen in the hand stays there
-            self.look_at(slide)
 
     def dropped(self, path: Path) -> None:
         """Open what was dropped onto a dock, as if it had been dropped onto the picture."""

@@ -97,11 +97,12 @@ def lay(viewer: Any, layer: LayerData, use: str, *, visible: bool = True) -> Non
     """
     data, options, _ = layer
     known = {**options["metadata"][KEY], "use": use}
-    for old in list(viewer.layers):
-        there = {"use": "look", **tag(old)}
-        of_use = there["use"] == use != "look"  # of which a slide has one
-        same_file = there["use"] == "look" and there.get("path") == known["path"]
-        if (there.get("kind"), there.get("of")) == ("brought", known.get("of")) and (of_use or same_file):
+    for old in [layer for layer in viewer.layers if (tag(layer).get("kind"), tag(layer).get("of")) == ("brought", known.get("of"))]:
+        former, same_file = tag(old).get("use", "look"), tag(old)["path"] == known["path"]
+        if use == "look" and former != "look" and same_file:  # it is seen as what it was given for
+            old.visible = visible or old.visible
+            return
+        if (use == former and use != "look") or (former == "look" and same_file):
             viewer.layers.remove(old)
     name = f"{options['name']}{_NAMED.get(use, '')}"
     viewer.add_labels(data, **{**options, "name": name, "metadata": {KEY: known}}, visible=visible)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -82,7 +83,8 @@ class Memory(QObject):
         self.recent: list[Path] = []
         self.asked: dict[str, Any] = {}
         self._views: dict[str, View | None] = {}
-        self._asked_for: set[str] = set()  # slides of which what was looked at last does not come back: something else was asked for
+        self._asked_for: dict[str, Callable[[View], View]] = {}  # makes of the last view of a slide that of what was asked for meanwhile
+        self._turns = 0  # how often another slide became the active one: what was to come back of it then does not once it is left
         self._pending: dict[str, View] = {}  # views whose runs could not be opened again yet
         self._begun: dict[Path, str] = {}  # runs that were at work, and the slide that was looked at when they began
         self._slide: Slide | None = None  # whose view is followed; None while one is restored
@@ -115,10 +117,20 @@ class Memory(QObject):
             last = () if view is None else (*view.runs, *(() if view.shown is None else view.shown[:1]))
         return next((run for run in map(Path, reversed(last)) if RunFolder(run).exists), None)
 
-    def stay(self, slide: Slide) -> None:
-        """Let what is shown of a slide, which becomes the active one, and at which threshold, stay: somebody asks for it just now."""
-        if slide is not self._slide:
-            self._asked_for.add(str(slide.path))
+    def stay(self, slide: Slide, threshold: float | None = None) -> None:
+        """Let what is shown of the active slide stay, whatever comes back of it: somebody has asked for it just now.
+
+        Parameters
+        ----------
+        slide : the active one
+        threshold : that stays too; None is that of the last time
+        """
+        known, session = str(slide.path), self.session
+        asked = partial(replace, shown=known_by(session.shown), a=known_by(session.a), b=known_by(session.b), compare="off")
+        if slide is not self._slide:  # it is still to come back
+            self._asked_for[known] = asked if threshold is None else partial(asked, threshold=threshold)
+        if known in self._pending:
+            self._pending[known] = asked(self._pending[known])
 
     def began_here(self, run: Path) -> bool:
         """Return whether a run began while the active slide was looked at."""
@@ -218,19 +230,22 @@ class Memory(QObject):
             return
         self._keep()
         self._slide = None
+        there = {str(one.path) for one in self.session.slides}
+        self._asked_for = {path: asked for path, asked in self._asked_for.items() if path in there}
+        self._turns += 1
         if slide is None:
             return
         self._listed([slide.path, *self.recent])
-        known = str(slide.path)
+        known, turn = str(slide.path), self._turns
         if known in self._views:  # what was chosen since then stays: a model is of the tissue, not of one slide
-            QTimer.singleShot(0, lambda: self._restore(slide, self._views[known]))
+            QTimer.singleShot(0, lambda: self._restore(slide, self._views[known], turn))
         else:
-            in_thread(lambda: read_view(slide), lambda view: self._restore(slide, view), lambda _: self._restore(slide, None))
+            in_thread(lambda: read_view(slide), lambda view: self._restore(slide, view, turn), lambda _: self._restore(slide, None, turn))
 
-    def _restore(self, slide: Slide, view: View | None) -> None:
+    def _restore(self, slide: Slide, view: View | None, turn: int) -> None:
         first = str(slide.path) not in self._views
         self._views.setdefault(str(slide.path), view)
-        if slide is not self.session.slide:
+        if turn != self._turns:
             return
         if first and view is not None and view.model is not None:
             self._take_model(*view.model)
@@ -247,25 +262,28 @@ class Memory(QObject):
         if view.centre is not None and view.zoom is not None:
             camera.zoom, camera.center = view.zoom / divided_by(self.viewer), (0.0, *view.centre)
         session.set_region(view.region)
-        asked_for = str(slide.path) in self._asked_for
-        session.look(threshold=None if asked_for else view.threshold, sigma_px=view.sigma_px, heat=view.heat)
-        if asked_for:
-            shown, a, b = map(known_by, (session.shown, session.a, session.b))
-            view = replace(view, shown=shown, a=a, b=b, compare=session.compare)
+        session.look(threshold=self._now(slide, view).threshold, sigma_px=view.sigma_px, heat=view.heat)
         self._open_runs(slide, view)
 
     def _open_runs(self, slide: Slide, view: View) -> None:
         """Open the runs of a view again, and follow it then; those that cannot be while a run is at work come after its end."""
         open_now = {candidate.run for candidate in self.session.candidates if candidate.slide == slide.name}
+        turn = self._turns
 
         def opened(tried: bool) -> None:
             self._pending.pop(str(slide.path), None)
             if not tried:
                 self._pending[str(slide.path)] = view
             self.waits.emit()
-            self._follow(slide, view)
+            if turn == self._turns:
+                self._follow(slide, view)
 
         self.runs.restore(slide, [Path(run) for run in view.runs if Path(run) not in open_now], opened)
+
+    def _now(self, slide: Slide, view: View) -> View:
+        """Return a view of a slide with what was asked for since."""
+        asked = self._asked_for.get(str(slide.path))
+        return view if asked is None else asked(view)
 
     def waiting(self, slide: Slide) -> bool:
         """Return whether runs of a slide come back when the run at work has ended."""
@@ -299,11 +317,10 @@ class Memory(QObject):
 
     def _follow(self, slide: Slide, view: View | None) -> None:
         """Look at what was looked at, as far as it is still there, and note from now on."""
-        if slide is not self.session.slide:
-            return
         if view is None:
             self._begin(slide)
             return
+        turn, view = self._turns, self._now(slide, view)
         there = {known_by(candidate): candidate for candidate in self.session.comparable()}
         shown = None if view.shown is None else there.get(view.shown)
         if shown is not None:
@@ -314,7 +331,7 @@ class Memory(QObject):
         before = self._pair()
 
         def read(back: _Back) -> None:
-            if slide is self.session.slide:
+            if turn == self._turns:
                 if back.said:
                     say_error("\n".join(back.said))
                 for candidate in back.files:
@@ -344,12 +361,12 @@ class Memory(QObject):
         if a is not None and b is not None:
             self.session.set_pair(a, b)
             self.session.set_compare(view.compare)
-        elif view.compare == "uncertainty":  # which is of one too
+        elif view.compare == "uncertainty" and view.b is None:  # which is of one too
             self.session.set_compare(view.compare)
 
     def _begin(self, slide: Slide) -> None:
         self._slide = slide
-        self._asked_for.discard(str(slide.path))
+        self._asked_for.pop(str(slide.path), None)
         self._note()
 
     def _listed(self, found: list[Path]) -> None:

@@ -33,11 +33,14 @@ class RunDesk:
     ----------
     session : shows the run that is looked at
     runner : follows it while it is at work
-    look_at : makes an open slide the active one, to look at a run of it
+    look_at : makes an open slide the active one
+    stay : lets what is shown of the active slide, and a threshold if one is given, stay whatever comes back of it
     """
 
-    def __init__(self, session: Session, runner: Runner, look_at: Callable[[Slide], None]) -> None:
-        self.session, self.runner, self._look_at_slide = session, runner, look_at
+    def __init__(
+        self, session: Session, runner: Runner, look_at: Callable[[Slide], None], stay: Callable[[Slide, float | None], None]
+    ) -> None:
+        self.session, self.runner, self._look_at_slide, self.stay = session, runner, look_at, stay
         self._reading: set[Path] = set()
 
     def open(self, path: Path) -> None:
@@ -146,9 +149,14 @@ class RunDesk:
                         self.session.open(slide, mpp)
                 names = {slide.name for slide, _ in slides}
                 of_run = next((s for s in (active, *self.session.slides) if s is not None and s.name in names), None)
-                if of_run is not None:
+                if of_run is not None and of_run is not self.session.slide:  # else the pen in the hand stays there
                     self._look_at_slide(of_run)
+                if of_run is not active:
+                    self.session.set_compare("off")  # that was of another slide
                 then(story)
+                if of_run is not None:
+                    ended = story.accepted if not (follows or story.job.alive) else None
+                    self.stay(of_run, None if ended is None else ended.threshold)
             except (InputError, OSError) as error:
                 say_error(error)
 

@@ -245,11 +245,12 @@ class DistillDock(Dock):
         if session.slide is not None and session.slide.name not in there:
             for slide in session.slides:
                 if slide.name in there:
-                    self.bench.memory.stay(slide)
                     self.bench.look_at(slide)
                     break
         session.set_compare("off")  # it is this round that is asked for
         session.show_round(index)
+        if session.slide is not None:
+            self.bench.memory.stay(session.slide)
 
     def _show_rounds(self) -> None:
         session, shown = self.session, self.session.shown

@@ -126,7 +126,7 @@ class Dock(QScrollArea):
         self._still = _Still(self)
         self.trouble = _TroubleBar(self)
         TROUBLE.shown_by(self)
-        self.hear(TROUBLE.changed, self._make_room)
+        self.hear(TROUBLE.changed, self._tell)
         self._make_room()
 
     def event(self, event: QEvent | None) -> bool:
@@ -186,6 +186,13 @@ class Dock(QScrollArea):
         super().resizeEvent(event)
         self._make_room()
 
+    def _tell(self) -> None:
+        """Tell what went wrong, beside what was clicked."""
+        self._make_room()
+        at = self.focusWidget()
+        if TROUBLE.told_in(self) and at is not None and self.content.isAncestorOf(at):
+            self.ensureWidgetVisible(at)
+
     def _make_room(self) -> None:
         message = TROUBLE.told_in(self)
         self.trouble.show_message(message)
@@ -194,9 +201,6 @@ class Dock(QScrollArea):
         height = min(self.trouble.heightForWidth(width), self.height() // 2) if message else 0  # what is longer is in its tooltip
         self.setViewportMargins(0, 0, 0, height)
         self.trouble.setGeometry(0, self.height() - height, width, height)
-        at = self.focusWidget()
-        if message and at is not None and self.content.isAncestorOf(at):
-            self.ensureWidgetVisible(at)  # what was clicked stays in sight
 
     def add(self, *parts: QWidget) -> None:
         """Add parts below the ones there are."""

@@ -83,6 +83,7 @@ class Teach(QWidget):
         ):
             layout.addWidget(part)
         self.patches.changed.connect(lambda _: self._look_into_folder())
+        self.patches.line_edit.native.returnPressed.connect(self.look_again)
         dock.listen("job", to=self._show)
         dock.listen("kept_threshold", to=self.progress.update_job)
         dock.listen("slide", "slides", to=self._drawn)
@@ -106,6 +107,11 @@ class Teach(QWidget):
 
     def _asked(self) -> Config:
         return Config().replaced(**settings_of(self.epochs, self.form))
+
+    def look_again(self) -> None:
+        """Look whether a folder that would not do does by now."""
+        if self._unfit:
+            self._look_into_folder()
 
     def _look_into_folder(self) -> None:
         """Tell what a patch folder holds, by its table."""

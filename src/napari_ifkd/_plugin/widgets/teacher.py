@@ -221,8 +221,9 @@ class TeacherDock(Dock):
     # --- how it looks
 
     def came(self) -> None:
-        """Measure what is seen by now."""
+        """Measure what is seen by now, and look into the patch folder again if it would not do."""
         self._measure()
+        self.teach.look_again()
 
     def _measure(self) -> None:
         """Tell the area of the mask that is seen; one is measured at a time, and none while nobody looks at the dock."""
