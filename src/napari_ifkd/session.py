@@ -337,7 +337,9 @@ class Session:
             self._retell()
 
     def forget_run(self, path: Path) -> None:
-        """Forget a run that is no longer on disk."""
+        """Forget a run that is no longer on disk, and the network of it where that is chosen."""
+        if self.teacher is not None and self.teacher.path.resolve().is_relative_to(path.resolve()):
+            self.teacher = None
         self.files = tuple(c for c in self.files if c.run != path)
         self._drop(lambda c: c.run == path)
         if self.shown is None:

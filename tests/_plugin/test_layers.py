@@ -403,7 +403,7 @@ def test_the_visible_field_is_what_the_camera_sees(scene: Any) -> None:
 
 def test_shapes_become_a_region_in_slide_pixels(scene: Any) -> None:
     viewer, session, _ = scene
-    with pytest.raises(AnnotationError, match="no shapes layer"):
+    with pytest.raises(AnnotationError, match="nothing is drawn"):
         region_geometry("shapes", session.slide, viewer)
     viewer.add_shapes([[[9.5, 19.5], [9.5, 59.5], [29.5, 59.5], [29.5, 19.5]]], shape_type="rectangle", units=("um", "um"))
     assert region_geometry("shapes", session.slide, viewer).bounds == pytest.approx((20, 10, 60, 30))

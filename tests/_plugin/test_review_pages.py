@@ -185,6 +185,15 @@ def test_the_uncertainty_of_a_single_prediction_is_seen(window: Any, reviewed: A
     assert not any(button.isEnabled() for button in modes.values())
 
 
+def test_who_chooses_one_as_the_other_too_changes_them_round(window: Any, reviewed: Any) -> None:
+    session, compare = window.session, reviewed.compare
+    a, b = session.a, session.b
+    compare.b.value = a
+    assert (session.a, session.b) == (b, a) == (compare.a.value, compare.b.value)
+    compare.a.value = a
+    assert (session.a, session.b) == (a, b) == (compare.a.value, compare.b.value)
+
+
 def test_the_legend_tells_what_is_seen_by_now(window: Any, reviewed: Any) -> None:
     session, legend, layers = window.session, reviewed.compare.legend, window.bench.layers
     session.set_compare("disagreement")
@@ -193,8 +202,11 @@ def test_the_legend_tells_what_is_seen_by_now(window: Any, reviewed: Any) -> Non
     assert f"{session.b.label} only" in before
     session.set_compare("a")
     assert not layers.settled
+    modes = reviewed.compare.mode.buttons
     assert legend.text() == before  # until the picture is another
+    assert (modes["disagreement"].isChecked(), modes["a"].isChecked()) == (True, False)
     window.wait(lambda: layers.settled)
+    assert (modes["disagreement"].isChecked(), modes["a"].isChecked()) == (False, True)
     assert session.a.label in legend.text()
     assert session.b.label not in legend.text()
 
@@ -259,6 +271,15 @@ def test_rounds_are_gone_through_accepted_and_used_again(window: Any, reviewed: 
     session.look(threshold=0.5)
     window.choose("Review", reviewed.shown, 1)
     assert "Show it" in reviewed.accepted.text()
+    window.qtbot.wait(50)
+    places = [reviewed.pages.y(), reviewed.accept.y()]
+    session.show_round(0)
+    session.look(threshold=0.125)
+    assert "Show it" not in reviewed.accepted.text()
+    window.qtbot.wait(50)
+    assert [reviewed.pages.y(), reviewed.accept.y()] == places
+    session.look(threshold=0.5)
+    window.choose("Review", reviewed.shown, 1)
     reviewed.accepted.linkActivated.emit("accepted")
     assert (session.shown.round, session.threshold) == (0, 0.125)
 

@@ -127,12 +127,18 @@ def test_a_run_is_moved_to_the_trash_after_a_question_and_removed_where_there_is
         listed.when(lambda: dock.box is not None, cancel)
         listed.click("Runs", dock.delete)
         assert ("mine, the model that is chosen, is of this run" in asked[-1]) == warned
-    session.choose_teacher(chosen)
     assert trashed == []
     listed.when(lambda: dock.box is not None, lambda: dock.yes.click())
     listed.click("Runs", dock.delete)
     listed.wait(lambda: dock.table.rowCount() == 2)
     assert trashed == [folder / "finished", config]
+    assert dock.card.text() == "<b>finished</b> is in the trash. Pick a run."
+    teacher = listed.docks["Teacher"]  # which has no network any more
+    assert session.teacher is None
+    assert "No network is chosen" in teacher.card.text()
+    assert "mine" not in [name for name, _ in teacher.model._widget._mgui_get_choices()]
+    assert not teacher.predict.isEnabled()
+    session.choose_teacher(chosen)
     assert session.here() == ()
     assert session.run is None
     listed.wait(lambda: not listed.ours("mask", "heat"))

@@ -91,8 +91,8 @@ def test_a_new_teacher_begins_at_the_usual_threshold(
     window: Any, drawn_slide: Path, tmp_path: Path, write_map: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that was set for another network says nothing of it; what is seen already does not change."""
-    session, chosen = window.session, []
-    monkeypatch.setattr(window.docks["Teacher"], "choose", chosen.append)
+    session, chosen, told = window.session, [], []
+    monkeypatch.setattr(window.docks["Teacher"], "choose", lambda run, news: chosen.append(run) or told.append(news))
     window.bench.open(drawn_slide)
     for name, seen, wanted in (("one", False, 0.5), ("two", True, 0.2)):
         if seen:
@@ -103,5 +103,6 @@ def test_a_new_teacher_begins_at_the_usual_threshold(
         session.begin("train", tmp_path / name)
         session.apply(RunDone(0, "done"))
         assert chosen[-1] == tmp_path / name
+        assert told[-1] == f"<b>{name}</b> is trained, and the model from now on."
         assert session.threshold == wanted
     assert "The threshold is 0.2, as it was before" in window.docks["Teacher"].teach.progress.line.text()

@@ -14,7 +14,8 @@ from napari_ifkd.annotations.told import check_slide
 from napari_ifkd.errors import InputError
 
 from .layers import KEY, LayerData, label_colours, outlined, placement, tag
-from .palette import BOTH, EXCLUSION, NORMAL, SAID_TUMOUR
+from .palette import BOTH, EXCLUSION, NORMAL
+from .palette import BROUGHT as INK
 from .settings import runs_folder
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ MASK_FILES = "Masks (*.geojson *.json *.gz *.xml *.tif *.tiff *.png);;All files 
 _IMAGES = (".tif", ".tiff", ".png", ".zarr")
 BROUGHT = "brought"  # folder of the runs folder for regions that were made of label images
 MEANINGS = ("tumour", "normal", "exclusion", "other")  # labels 1 to 4
-_COLOURS = dict(enumerate((SAID_TUMOUR, NORMAL, EXCLUSION, BOTH), start=1))
+_COLOURS = dict(enumerate((INK, NORMAL, EXCLUSION, BOTH), start=1))
 _NAMED = {"reference": " · reference", "regions": " · weak regions"}
 _LONGEST_PX = 4096  # that regions are drawn on
 

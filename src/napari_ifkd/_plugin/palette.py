@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 TEACHER = "#E69F00"  # orange
 STUDENT = "#56B4E9"  # sky blue
 BOTH = "#009E73"  # bluish green
-SAID_TUMOUR = "#0072B2"  # blue: what a person, or another program, says is tumour
+SAID_TUMOUR = "#0072B2"  # blue: what a person says is tumour
+BROUGHT = "#000000"  # as ink: outlines of what another program says is tumour, seen on all masks
 NORMAL = "#F0E442"  # yellow: what they say is none
 EXCLUSION = "#999999"
 TISSUE = "#000000"

@@ -76,7 +76,7 @@ def _layer(slide: Slide, viewer: Any) -> Any:
     chosen = viewer.layers.selection.active
     layers = [layer for layer in viewer.layers if type(layer).__name__ == "Shapes" and len(layer.data) and _may_be(layer, slide)]
     if not layers:
-        raise AnnotationError("region", "there is no shapes layer with a shape", "Press Draw in the Slide dock, and draw the region")
+        raise AnnotationError("region", "nothing is drawn yet", "Press Draw the region in the Slide dock, and draw it")
     return max(reversed(layers), key=lambda layer: (layer is chosen, tag(layer).get("kind") == "drawn region"))
 
 

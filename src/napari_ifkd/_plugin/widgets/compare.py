@@ -127,7 +127,10 @@ class ComparePage(Page):
         self._dock.in_thread(lambda: file_candidate(path, slide, folder, mpp, threshold, sigma_px), compare, failed)
 
     def _pick_pair(self, _: Any) -> None:
-        self._session.set_pair(self.a.value, self.b.value)
+        a, b, session = self.a.value, self.b.value, self._session
+        if a is not None and a == b:  # who chooses the one as the other, too, changes them round
+            a, b = (a, session.a) if session.a != a else (session.b, b)
+        session.set_pair(a, b)
         if self._session.compare == "disagreement":  # whether they can be compared so
             self._pick_mode("disagreement")
 
@@ -225,13 +228,13 @@ class ComparePage(Page):
 
     def _show_mode(self) -> None:
         session = self._session
-        self.mode.show_mode(session.compare if session.comparing else "off")
         self.jumps.setEnabled(session.a is not None and session.b is not None)
         self._show_legend()
 
     def _show_legend(self) -> None:
-        """Tell the colours of what is seen by now: on a slow machine it comes after what was asked for."""
+        """Tell how, and in what colours, is seen what is seen by now: on a slow machine it comes after what was asked for."""
         if self._dock.bench.layers.settled:
+            self.mode.show_mode(self._session.compare if self._session.comparing else "off")
             _say(self.legend, _legend(self._session))
 
     def _measure(self) -> None:

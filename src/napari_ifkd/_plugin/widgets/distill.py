@@ -271,7 +271,8 @@ class DistillDock(Dock):
         of_all = "F1 is of all slides of the run that have reference masks, areas of this one." if self.table.tells_f1 and several else ""
         apart = "Areas are of what the networks say, without regard to corrections and rejections." if said else ""
         by = session.accepted.by if session.accepted is not None and index == accepted else ""
-        chosen = f"<b>It was accepted by {TOLD_BY[by]}</b>, which stand above the rule." if by in TOLD_BY else ""
+        what = f"Round {index}" if index else "The teacher"
+        chosen = f"<b>{what} was accepted by {TOLD_BY[by]}</b>, which stand above the rule." if by in TOLD_BY else ""
         self.reason.setText(" ".join(part for part in (reason, chosen, self._growth(index), of_all, apart) if part))
 
     def _growth(self, index: int | None) -> str:

@@ -143,7 +143,7 @@ def job_line(job: Job, accepted: Accepted | None) -> str:
             best = f"round {job.recommended}" if job.recommended else "the teacher as it came"
             return f"Done. The run recommends {best}: compare, correct and accept in the Review dock."
         case "done":
-            return "Done. Set the threshold below; rounds of distillation, in the Distill dock, come next."
+            return "Done. Set the threshold; rounds of distillation, in the Distill dock, come next."
         case "cancelled":
             return "Cancelled; what was complete is kept."
         case "interrupted":

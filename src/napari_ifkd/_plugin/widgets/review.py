@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QSizePolicy, QSlider, QTabWidget
 
 from napari_ifkd.errors import InputError
 from napari_ifkd.runs.folder import RunFolder
+from napari_ifkd.runs.judgement import TOLD_BY
 from napari_ifkd.slides.resolution import SAME_MPP
 
 from .compare import ComparePage
@@ -26,6 +27,10 @@ from .parts import Notice, acceptance, allow, button, emphasise, form, keep_room
 
 if TYPE_CHECKING:
     from napari_ifkd.session_records import Candidate, Compare
+
+
+# of what is told of an acceptance, the longest there usually is: what lies below stays, whichever prediction is shown
+_ACCEPTED = "✓ Accepted by reference masks: the teacher at threshold 0.555, 2026-11-30 00:00. Show it Why?"
 
 
 class ReviewDock(Dock):
@@ -41,7 +46,7 @@ class ReviewDock(Dock):
         self.steps.setPageStep(1)
         self.steps.setTickPosition(QSlider.TickPosition.TicksBelow)
         self.about = text("What is known of this round")
-        self._why = False  # whether reasons are told
+        self._why: set[str] = set()  # which reasons are told: "why" of the round, "because" of what was accepted
         self.warning = Notice()
         self.threshold = LookSliders(self, "threshold")["threshold"]
         self.accept = button(
@@ -170,7 +175,7 @@ class ReviewDock(Dock):
         ended = f"When round {candidate.round} ended: "
         said = f"{ended}{decided.removesuffix('.')}." if reason else "The network as it came, before any round."
         if because:
-            said = f"{f'{ended}{reason}' if self._why else said} {self._link()}"
+            said = f"{ended + reason if 'why' in self._why else said} {self._link()}"
         said += " It looked at a region of the slide only." if candidate.of_region else ""
         return f"<b>{escape(candidate.run.name)}</b>. {said}"
 
@@ -197,15 +202,15 @@ class ReviewDock(Dock):
             self._show_round()
 
     def _link(self, to: str = "why") -> str:
-        """Return the word that asks for reasons, or for what is accepted; Qt's blue cannot be read on every theme."""
-        word = "Show it" if to == "accepted" else "Less" if self._why else "Why?"
+        """Return the word that asks for reasons, "why" or "because", or for what is accepted; Qt's blue cannot be read on every theme."""
+        word = "Show it" if to == "accepted" else "Less" if to in self._why else "Why?"
         return f"<a href='{to}' style='color:{self.about.palette().windowText().color().name()}'>{word}</a>"
 
     def _follow(self, link: str) -> None:
         shown = self.session.shown
         accepted = None if shown is None else self.session.accepted_of(shown)
-        if link == "why":
-            self._why = not self._why
+        if link in ("why", "because"):
+            self._why ^= {link}
             self._show_round()
         elif shown is not None and accepted is not None:
             self.session.look(threshold=accepted.threshold)
@@ -269,11 +274,14 @@ class ReviewDock(Dock):
             self.reuse.setText("It is the model" if chosen else "Go on from it")
         if accepted is not None:
             name = f"round {accepted.round}" if accepted.round else "the teacher"
-            by = "" if accepted.by == "user" else f" by {accepted.by}"
+            by = "" if accepted.by == "user" else f" by {TOLD_BY.get(accepted.by, accepted.by)}"
             when = f"{datetime.fromisoformat(accepted.time).astimezone():%Y-%m-%d %H:%M}"
             told = f"✓ Accepted{by}: {name} at threshold {accepted.threshold:.3g}, {when}"
-            told += "" if same else f". {self._link('accepted')}"
-            because = f" {self._link()}" + (f"<br>{escape(accepted.reason)}" if self._why else "") if accepted.reason else ""
-            self.accepted.setText(told + because)
+            shown_below = f"<br>{escape(accepted.reason)}" if "because" in self._why else ""
+            because = f" {self._link('because')}{shown_below}" if accepted.reason else ""
+            there = f". {self._link('accepted')}"
+            self.accepted.setText(told + ("" if same else there) + because)
+            keep_room(self.accepted, [told + there + because, _ACCEPTED])
         else:
             self.accepted.setText("Nothing accepted yet.")
+            keep_room(self.accepted, [_ACCEPTED])

@@ -106,7 +106,7 @@ class RoundsTable(QTableWidget):
 def _decision(done: RoundDone) -> str:
     if done.decision is None:
         return "teacher"
-    return "switched" if done.decision.switched else "kept teacher"
+    return "switched" if done.decision.switched else "kept"
 
 
 def _means(done: RoundDone) -> str:

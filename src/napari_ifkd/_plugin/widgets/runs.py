@@ -47,6 +47,7 @@ class RunsDock(Dock):
         self.add(self.offer, self.progress, self.card)  # what comes and goes, below what is clicked
         self.column.addStretch(1)
         self._job: tuple[Any, ...] = ()
+        self._gone = ""  # what is told of a run that was deleted, until one is picked
         self.looking = self._again = False  # whether the disk is being read, and is to be read again
         self.table.picked.connect(self._show_picked)
         self.table.itemDoubleClicked.connect(lambda _: self._open())
@@ -110,7 +111,10 @@ class RunsDock(Dock):
         resumable = run is not None and run.status in ("cancelled", "failed", "interrupted")
         allow(self.resume, busy if resumable else "pick a run that ended before it was done")
         self.delete.setEnabled(run is not None and not alive)
-        self.card.setText(run_card(run) if run is not None else "Pick a run." if self.table.rowCount() else "No runs in this folder yet.")
+        if run is not None:
+            self._gone = ""
+        nothing = "Pick a run." if self.table.rowCount() else "No runs in this folder yet."
+        self.card.setText(run_card(run) if run is not None else f"{self._gone} {nothing}".strip())
 
     # --- the acts
 
@@ -131,7 +135,7 @@ class RunsDock(Dock):
         run, more = self.table.run(), "Its maps, networks, corrections and answers go with it; the slide stays."
         teacher = self.session.teacher
         if run is not None and teacher is not None and run.path.resolve() in teacher.path.resolve().parents:
-            more += f" {teacher.label}, the model that is chosen, is of this run: choose another then."
+            more += f" {teacher.label}, the model that is chosen, is of this run and goes too: choose another then."
         if run is not None and self.sure(f"Move {run.name} to the trash?", more, "Move to trash"):
             self._delete(run.path)
 
@@ -146,4 +150,9 @@ class RunsDock(Dock):
             self.look()
 
         self.delete.setEnabled(False)
-        self.bench.runs.delete(path, self.look, failed, forever=forever)
+        self.bench.runs.delete(path, lambda: self._deleted(path, forever=forever), failed, forever=forever)
+
+    def _deleted(self, path: Path, *, forever: bool) -> None:
+        self._gone = f"<b>{escape(path.name)}</b> is {'removed' if forever else 'in the trash'}."
+        self.table.clearSelection()
+        self.look()

@@ -58,8 +58,9 @@ class RunsTable(QTableWidget):
         before = self.run()
         self._runs = tuple(runs)
         self.blockSignals(True)
-        self.clearSelection()
         self.setRowCount(len(runs))
+        self.setCurrentCell(-1, -1)  # Qt would pick the neighbour of a row that goes
+        self.clearSelection()
         for row, run in enumerate(runs):
             rounds = f"{run.rounds} of {run.rounds_asked}" if run.rounds_asked else ""
             for column, value in enumerate((run.name, run.status, rounds)):

@@ -221,4 +221,4 @@ class Teach(QWidget):
             self._taken = job.out
             if session.shown is None:  # else what is seen would change
                 session.look(threshold=Config().inference.threshold)  # another one was set for another network
-            self._dock.choose(job.out)
+            self._dock.choose(job.out, news=f"<b>{escape(job.out.name)}</b> is trained, and the model from now on.")

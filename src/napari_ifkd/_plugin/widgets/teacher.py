@@ -47,6 +47,7 @@ class TeacherDock(Dock):
         self._refs: dict[str, str | Path] = {}  # of the networks to choose from, by name
         self._asked = 0  # how many networks were asked for; the last one counts
         self._fetching = False  # from far away
+        self._news = ""  # of the network, until something is done with it
         self.model = ComboBox(
             choices=[(_NO_MODEL, None)], label="Model", tooltip="The network that predicts: built in, or of your models folder"
         )
@@ -65,9 +66,9 @@ class TeacherDock(Dock):
         self.preview = button(
             "Preview this field (W)",
             "Look at what the network says of the visible field, before the whole slide; a large field comes coarse first. Key W",
-            self.bench.previewer.look,
+            self._preview,
         )
-        self.key = shortcut(self.preview, "W", self.bench.previewer.look)
+        self.key = shortcut(self.preview, "W", self._preview)
         self.previewed = text("What the preview is at", lines=3)
         self.progress = JobBar(self.bench, "predict")
         self.marked = text("What the mask on the screen covers, of all that the network looked at")
@@ -153,7 +154,7 @@ class TeacherDock(Dock):
         if path:
             self.choose(Path(path))
 
-    def choose(self, ref: str | Path, label: str | None = None, *, default: bool = False) -> None:
+    def choose(self, ref: str | Path, label: str | None = None, *, default: bool = False, news: str = "") -> None:
         """Choose a network; it may have to be fetched: the window does not wait.
 
         Parameters
@@ -161,8 +162,10 @@ class TeacherDock(Dock):
         ref : name, file or run
         label : what it is called here, None by what is found
         default : only unless there is one
+        news : to tell of it, where nobody asked for it just now
         """
         self._asked += 1
+        self._news = news
         asked = self._asked
 
         def found(teacher: Resolved) -> None:
@@ -191,7 +194,9 @@ class TeacherDock(Dock):
         teacher = self.session.teacher
         self.warning.say(self.session.warning())
         if teacher is None:
-            self.card.setText("No network chosen yet.")
+            self._refs = {name: ref for name, ref in self._refs.items() if isinstance(ref, str) or ref.exists()}  # it may be deleted
+            self._list_models()
+            self.card.setText("No network is chosen. Pick one above.")
             return
         self._refs[teacher.label] = teacher.path  # of two that are called alike, the one chosen last
         self._list_models()
@@ -201,7 +206,12 @@ class TeacherDock(Dock):
     # --- predicting
 
     def _predict(self) -> None:
+        self._news = ""
         self.bench.predict(Config())
+
+    def _preview(self) -> None:
+        self._news = ""
+        self.bench.previewer.look()
 
     def _show_job(self) -> None:
         allow(self.predict, self._why_not())
@@ -216,7 +226,7 @@ class TeacherDock(Dock):
         why_not, job = self._why_not(), self.session.job
         at_work = job is not None and job.alive and job.act == "predict"
         told = "Predicting: how far it is stands below." if at_work else f"Predict waits: {why_not}." if why_not else ""
-        self.previewed.setText(self.bench.previewer.state or told or _PREVIEW)
+        self.previewed.setText(self._news or self.bench.previewer.state or told or _PREVIEW)
 
     # --- how it looks
 
