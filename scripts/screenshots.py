@@ -158,6 +158,7 @@ def _take_teaching(camera: _Camera, session: Any, bench: Any) -> None:
 
     dock, slide = camera.widget("Teacher"), session.slide
     height, width = slide.shape_level0
+    camera.front("Teacher")  # what is not seen scrolls nowhere
     dock.teach_fold.button.click()
     bench.drawings.add("tumour", slide, [("", Point(0.25 * width, 0.6 * height).buffer(0.16 * height))])
     bench.drawings.add("normal", slide, [("", box(0.52 * width, 0.4 * height, 0.68 * width, 0.58 * height))])
