@@ -198,6 +198,7 @@ def _take_pages(camera: _Camera, session: Any) -> None:
     _until(lambda: lesions.model.rowCount() > 2)
     for judge in (lesions.accept, lesions.accept, lesions.reject):
         lesions.next.click()
+        _wait(500)  # nothing is said of what was not seen yet
         judge.click()
         _wait(500)
     camera.take("Review", "review-lesions")
