@@ -77,9 +77,9 @@ def test_from_one_disagreement_to_the_next_and_back(window: Any, reviewed: Any) 
     for wanted in ("a", "b"):
         window.click("Review", reviewed.compare.flick)
         assert session.compare == wanted
-        assert reviewed.compare.mode.buttons[wanted].isChecked()
         assert session.shown == {"a": a, "b": b}[wanted]  # what is seen is what Accept speaks of
         window.wait(lambda wanted=wanted: [tag(layer)["round"] for layer in window.ours("mask") if layer.visible] == ["ab".index(wanted)])
+        window.wait(reviewed.compare.mode.buttons[wanted].isChecked)
     seen: list[str] = []
     session.set_compare("overlay")
     session.events.compare.connect(seen.append)
