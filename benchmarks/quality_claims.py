@@ -54,6 +54,9 @@ def claims(results: Results) -> Iterator[Claim]:
     if "luad128" in results.data:
         for teacher in TEACHERS:
             yield from _average_precision(results, teacher)
+    for data in results.data:
+        for teacher in TEACHERS[1:]:
+            yield _as_long(results, data, teacher)
 
 
 def _default(results: Results) -> Claim:
@@ -116,3 +119,11 @@ def _average_precision(results: Results, teacher: str) -> Iterator[Claim]:
     else:
         share = gain[0]["ap"].mean / gap[0]["ap"].mean
         yield Claim(what, f"{share:.0%} of a gap of {gap[0]['ap'].mean:.3f}", share >= 0.5, min(gain[1], gap[1]))
+
+
+def _as_long(results: Results, data: str, teacher: str) -> Claim:
+    found = results.compare(data, f"{teacher}+robust-cautious", f"{teacher}-longer")
+    what = f"{data}, from `{teacher}`: AP of the accepted student above its teacher's had that learned for as many steps, interval above 0"
+    if found is None:
+        return Claim(what, "", None, 0)
+    return Claim(what, f"AP {found[0]['ap']}; F1 {found[0]['f1']}", found[0]["ap"].low > 0, found[1])
