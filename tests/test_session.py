@@ -217,6 +217,27 @@ def test_rounds_are_compared_with_their_own_teacher_and_else_with_what_was_in_us
     assert session.a.label == "Round 0 (teacher)"
 
 
+def test_a_new_prediction_is_compared_with_the_file_that_the_former_was(
+    drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None]
+) -> None:
+    session = Session()
+    slide = session.open(drawn_slide)
+
+    def predict(name: str) -> None:
+        session.begin("predict", tmp_path / name)
+        write_map(tmp_path / name / "0.zarr", slide, identity=name)
+        session.apply(MapReady(0, slide.name, "0.zarr"))
+        session.apply(RunDone(0, ""))
+
+    predict("first")
+    session.compare_file(replace(session.shown, run=tmp_path / "file", act="file"))
+    for mode, stays in (("overlay", True), ("b", False)):  # where B alone is seen it would not be
+        session.set_compare(mode)
+        predict(mode)
+        assert session.shown == session.a
+        assert (session.a.run.name, session.b.act, session.compare) == (mode, "file", mode if stays else "off")
+
+
 def test_who_looks_at_the_uncertainty_of_one_goes_on_so(drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None]) -> None:
     session = Session()
     slide = session.open(drawn_slide)

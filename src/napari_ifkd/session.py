@@ -452,7 +452,8 @@ class Session:
             if self.compare != "uncertainty" or self.b is not None:
                 self._choose_pair()
             return
-        if predicted_now:
+        with_file = self.comparing and self.b is not None and self.b.act == "file" and self.compare not in ("b", "uncertainty")
+        if predicted_now and not with_file:  # else it is A, beside the file
             self.compare = "off"  # else it would not be seen
         if last.act == "distill" and not predicted_now:  # what a run is about: its rounds against its teacher
             self._pair_up(last)

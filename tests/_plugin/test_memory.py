@@ -599,6 +599,62 @@ def test_a_run_that_is_opened_is_what_is_looked_at_in_place_of_the_last(
     assert not memory._asked_for
 
 
+def test_the_run_that_was_looked_at_last_comes_back_as_it_was_however_it_is_opened(
+    window: Any, run: RunFolder, tmp_path: Path, make_napari_viewer: Any
+) -> None:
+    window.bench.open(run.path)
+    session = window.session
+    window.wait(lambda: len(session.here()) == 3 and session.teacher is not None and window.bench.memory._slide is session.slide)
+    tifffile.imwrite(tmp_path / "by hand.tif", np.full(session.shown.found.shape, 255, np.uint8), metadata=None)
+    session.show_round(0)
+    window.docks["Review"].compare.compare_file(tmp_path / "by hand.tif")
+    window.wait(lambda: session.b is not None and session.b.act == "file" and session.compare == "overlay")
+    session.look(threshold=0.7)
+    window.remembered()
+    later = window.another(make_napari_viewer(show=True))
+    later.bench.open(run.path)
+    later.wait(lambda: later.session.slide is not None and later.bench.memory._slide is later.session.slide)
+    now = later.session
+    assert (now.shown.round, now.a.round, now.b.label, now.compare, now.threshold) == (0, 0, "by hand.tif", "overlay", 0.7)
+
+
+def test_a_slide_that_was_left_during_a_run_shows_what_that_recommends(
+    window: Any, drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None]
+) -> None:
+    session, memory = window.session, window.bench.memory
+    window.bench.open(drawn_slide)
+    window.wait(lambda: memory._slide is session.slide)
+    first = session.slide
+    session.begin("distill", tmp_path / "run", [first])
+    for index in (0, 1):
+        write_map(tmp_path / f"run/rounds/0{index}/maps/tiny.zarr", first)
+        session.apply(MapReady(index, first.name, f"rounds/0{index}/maps/tiny.zarr"))
+    assert session.shown.round == 1
+    shutil.copy(drawn_slide, tmp_path / "other.tif")
+    window.bench.open(tmp_path / "other.tif")
+    window.wait(lambda: memory._slide is session.slide)
+    write_map(tmp_path / "run/rounds/02/maps/tiny.zarr", first)
+    session.apply(MapReady(2, first.name, "rounds/02/maps/tiny.zarr"))
+    session.apply(RunDone(2, "the last"))
+    window.bench.look_at(first)
+    window.wait(lambda: memory._slide is first)
+    assert (session.shown.round, session.a.round, session.b.round) == (2, 0, 2)
+
+
+def test_the_layer_of_the_active_slide_is_picked_however_it_became_that(window: Any, drawn_slide: Path, tmp_path: Path) -> None:
+    session, selection = window.session, window.viewer.layers.selection
+    shutil.copy(drawn_slide, tmp_path / "other.tif")
+    for path in (drawn_slide, tmp_path / "other.tif", drawn_slide):  # the last is open already
+        window.bench.open(path)
+        assert tag(selection.active)["path"] == str(session.slide.path) == str(path)
+    other = window.bench.layers.find("slide", session.slides[1].path)
+    selection.active = other  # as by a click in the list
+    assert session.slide is session.slides[1]
+    mine = window.viewer.add_shapes(name="mine")
+    window.bench.open(drawn_slide)
+    assert selection.active is mine  # what is in the hand stays there
+
+
 def test_a_run_opened_while_its_slide_comes_back_is_what_is_looked_at(
     window: Any, run: RunFolder, predicted: RunFolder, drawn_slide: Path, make_napari_viewer: Any
 ) -> None:

@@ -102,7 +102,7 @@ class Bench:
         self.marks = VerdictMarks(viewer, self.session, self.layers, self.verdicts)
         self.previewer = Previewer(viewer, self.session, self.layers, self.drawings)
         self.runner = Runner(self.session)
-        self.runs = RunDesk(self.session, self.runner, self.look_at, lambda slide, threshold: self.memory.stay(slide, threshold))
+        self.runs = RunDesk(self.session, self.runner, self.look_at, self._stay)
         self.memory = Memory(viewer, self.session, self.runs)
         self.closing = CloseWatch(self.runner, self.unwritten)
         self.strangers = Strangers(viewer)
@@ -120,6 +120,7 @@ class Bench:
         self.drawings.changed.connect(self._tell_shapes)
         self.judged.connect(self.verdicts.look)
         self.corrected.connect(self.verdicts.corrected)
+        self.session.events.slide.connect(self._point_at)
         self.session.events.slide.connect(self._look_for_tissue)
         self.session.events.slide.connect(self._look_for_work)
         with suppress(KeyError):  # the manifest is not registered
@@ -160,6 +161,9 @@ class Bench:
         if layer is not None:
             self.viewer.layers.selection.active = layer
         self.session.activate(slide)
+
+    def _stay(self, slide: Slide, threshold: float | None) -> None:
+        self.memory.stay(slide, run=True, threshold=threshold)
 
     def dropped(self, path: Path) -> None:
         """Open what was dropped onto a dock, as if it had been dropped onto the picture."""
@@ -333,6 +337,13 @@ class Bench:
                 if str(slide.path) == known["path"]:
                     self.session.activate(slide)
         self._tell_shapes()  # of several layers that count which is picked
+
+    def _point_at(self, slide: Slide | None) -> None:
+        """Pick the layer of the active slide where that of another is picked: a click on what is picked already would turn to nothing."""
+        selection = self.viewer.layers.selection
+        picked, layer = selection.active, None if slide is None else self.layers.find("slide", slide.path)
+        if None not in (picked, layer) and picked is not layer and tag(picked).get("kind") == "slide":
+            selection.active = layer
 
     def _come_home(self, event: Any) -> None:
         """Look at the whole of the active slide: napari frames those that are hidden too."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -117,18 +116,26 @@ class Memory(QObject):
             last = () if view is None else (*view.runs, *(() if view.shown is None else view.shown[:1]))
         return next((run for run in map(Path, reversed(last)) if RunFolder(run).exists), None)
 
-    def stay(self, slide: Slide, threshold: float | None = None) -> None:
+    def stay(self, slide: Slide, *, run: bool = False, threshold: float | None = None) -> None:
         """Let what is shown of the active slide stay, whatever comes back of it: somebody has asked for it just now.
 
         Parameters
         ----------
         slide : the active one
+        run : whether a run was asked for, not one of its rounds: if it is the one that was looked at last, all comes back as it was
         threshold : that stays too; None is that of the last time
         """
         known, session = str(slide.path), self.session
-        asked = partial(replace, shown=known_by(session.shown), a=known_by(session.a), b=known_by(session.b), compare="off")
+        shown, a, b = map(known_by, (session.shown, session.a, session.b))
+
+        def asked(view: View) -> View:
+            if run and shown is not None and view.shown is not None and view.shown[0] == shown[0]:
+                return view
+            kept = view.threshold if threshold is None else threshold
+            return replace(view, shown=shown, a=a, b=b, compare="off", threshold=kept)
+
         if slide is not self._slide:  # it is still to come back
-            self._asked_for[known] = asked if threshold is None else partial(asked, threshold=threshold)
+            self._asked_for[known] = asked
         if known in self._pending:
             self._pending[known] = asked(self._pending[known])
 
@@ -157,8 +164,17 @@ class Memory(QObject):
         if job is not None and job.alive and job.act != "train" and job.out not in self._begun and slide is not None:
             self._begun[job.out] = str(slide.path)
             self._note()
-        elif self._pending and (job is None or not job.alive):
+        elif job is not None and job.act == "distill" and job.state == "done":
+            self._see_recommended(job)
+        if self._pending and (job is None or not job.alive):
             QTimer.singleShot(0, self._open_pending)  # once all that ends with it is done
+
+    def _see_recommended(self, job: Job) -> None:
+        """Let slides that are not looked at show the round that a run recommends at its end, as the active one does."""
+        active = "" if self.session.slide is None else str(self.session.slide.path)
+        for path, view in self._views.items():
+            if view is not None and path != active and view.compare == "off" and view.shown is not None and view.shown[0] == str(job.out):
+                self._views[path] = replace(view, shown=(view.shown[0], job.recommended or 0), a=None, b=None)
 
     def _come(self, event: Any) -> None:
         if tag(event.value).get("kind") == "brought":

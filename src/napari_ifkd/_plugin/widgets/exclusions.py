@@ -106,7 +106,7 @@ class Exclusions(QWidget):
             what = f"{count} region{'s' * (count > 1)}{f' ({kinds})' if kinds else ''}{size}{', glass too,' * bool(size)}"
             said.append(f"<b>{what}</b> left out of the next prediction, distillation and export.")
             if not drawing:
-                said.append("To take one off, pick it with the arrow above left (key 5), and press Delete.")
+                said.append("To take one off, select their layer in the list, pick it with the arrow above it (key 5), and press Delete.")
         elif not said:
             said.append("Nothing is excluded on this slide." if slide is not None else "Open a slide first.")
         self.told.setText("<br>".join(said))

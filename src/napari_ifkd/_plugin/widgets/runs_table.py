@@ -88,7 +88,7 @@ def run_card(run: RunSummary) -> str:
     """Return what to know of a run, as rich text."""
     facts = [
         ("Why", in_window(run.failure)),
-        ("Slides" if len(run.slides) > 1 else "Slide", ", ".join(run.slides)),
+        ("Learned from" if run.act == "train" else "Slides" if len(run.slides) > 1 else "Slide", ", ".join(run.slides)),
         ("Network", run.model),
         ("To use", run.accepted),
         ("Size", size_text(run.size_bytes)),

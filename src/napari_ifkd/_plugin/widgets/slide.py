@@ -104,8 +104,6 @@ class SlideDock(Dock):
         )
         self.add(
             row(self.open, self.recent, self.open_run, stretch=(2, 0, 1)),  # above what comes and goes
-            self.offer,
-            self.ended,
             self.stranger,
             self.adopt,
             self.which_row,
@@ -119,6 +117,7 @@ class SlideDock(Dock):
         self.shapes = text("Which shapes are the region")
         self.draw = Pen(self, "region", "Draw the region", "Draw polygons to predict in; they are kept with the slide")
         self.add(heading("Predict in"), self.region.native, self.draw, self.shapes, self.exclusions_fold)
+        self.add(self.offer, self.ended)  # at the foot: runs end while one clicks above
         self.outline.changed.connect(self.bench.layers.show_tissue)
         self.region.value = self.session.region
         self.region.changed.connect(self._look_in)
@@ -128,6 +127,7 @@ class SlideDock(Dock):
         self.hear(self.bench.drawings.pen, self._show_shapes)
         self.listen("offer", to=self.offer.update_offer)
         self.listen("job", to=self._tell_end)
+        self.listen("slide", to=self.came)  # who turns to another one has read it
         self.listen("slide", to=self._show_mpp)
         self.listen("slide", "tissue", to=self._show)
         self.hear(SAMPLE.changed, self._show)
