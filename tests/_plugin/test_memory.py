@@ -743,3 +743,6 @@ def test_what_f1_is_of_and_what_stands_above_the_rule_is_told(
         window.wait(lambda name=name: session.run == runs[name].path and session.shown is not None and session.shown.run == session.run)
         assert ("F1 is of all slides of the run that have reference masks, areas of this one." in told.text()) == of_all
         assert ("The teacher was accepted by reference masks</b>, which stand above the rule." in told.text()) == of_all
+    for threshold, other in ((0.7, True), (0.5, False)):
+        session.look(threshold=threshold)
+        window.wait(lambda other=other: ("F1 is at 0.5, the run's own threshold, areas are at yours." in told.text()) == other)

@@ -45,10 +45,10 @@ class ComparePage(Page):
     def __init__(self, dock: Dock) -> None:
         super().__init__(dock)
         self.mode = Modes()
-        self.a = ComboBox(choices=[("none", None)], label="A", tooltip="First prediction, orange")
-        self.b = ComboBox(choices=[("none", None)], label="B", tooltip="Second prediction, blue")
+        self.a = ComboBox(choices=[("none", None)], label="A", tooltip="First prediction: orange beside B")
+        self.b = ComboBox(choices=[("none", None)], label="B", tooltip="Second prediction: blue beside A")
         self.opacity = LookSliders(dock, "opacity")["opacity"]
-        self.legend = text("Colours of the comparison", lines=2)
+        self.legend = text("Colours of the comparison", lines=3)
         self.place = text("Which of the places where A and B differ is seen")
         self.numbers = text("Agreement of A and B over the whole slide, at the present threshold")
         self.in_field = QCheckBox("Agreement of the visible field only")

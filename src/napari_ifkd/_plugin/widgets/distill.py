@@ -269,11 +269,14 @@ class DistillDock(Dock):
         said = shown is not None and any(word == "reject" for *_, word in self.bench.verdicts.places(shown))
         said = said or "corrections" in self.known.text()
         of_all = "F1 is of all slides of the run that have reference masks, areas of this one." if self.table.tells_f1 and several else ""
+        usual = Config().inference.threshold
+        other = self.table.tells_f1 and session.threshold != usual
+        at = f"F1 is at {usual:.3g}, the run's own threshold, areas are at yours." if other else ""
         apart = "Areas are of what the networks say, without regard to corrections and rejections." if said else ""
         by = session.accepted.by if session.accepted is not None and index == accepted else ""
         what = f"Round {index}" if index else "The teacher"
         chosen = f"<b>{what} was accepted by {TOLD_BY[by]}</b>, which stand above the rule." if by in TOLD_BY else ""
-        self.reason.setText(" ".join(part for part in (reason, chosen, self._growth(index), of_all, apart) if part))
+        self.reason.setText(" ".join(part for part in (reason, chosen, self._growth(index), of_all, at, apart) if part))
 
     def _growth(self, index: int | None) -> str:
         """Say so where the mask of a round covers much more or less of the slide than the teacher's."""
