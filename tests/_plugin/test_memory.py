@@ -639,6 +639,13 @@ def test_a_slide_that_was_left_during_a_run_shows_what_that_recommends(
     window.bench.look_at(first)
     window.wait(lambda: memory._slide is first)
     assert (session.shown.round, session.a.round, session.b.round) == (2, 0, 2)
+    session.show_round(1)  # what one chooses then stays, though the run is looked at again from another slide
+    window.bench.look_at(session.slides[1])
+    window.wait(lambda: memory._slide is session.slide)
+    session.events.job.emit(session.job, session.job)  # as when it is told once more
+    window.bench.look_at(first)
+    window.wait(lambda: memory._slide is first)
+    assert session.shown.round == 1
 
 
 def test_the_layer_of_the_active_slide_is_picked_however_it_became_that(window: Any, drawn_slide: Path, tmp_path: Path) -> None:

@@ -14,8 +14,7 @@ from napari_ifkd.annotations.told import check_slide
 from napari_ifkd.errors import InputError
 
 from .layers import KEY, LayerData, label_colours, outlined, placement, tag
-from .palette import BOTH, EXCLUSION, NORMAL
-from .palette import BROUGHT as INK
+from .palette import BOTH, EXCLUSION, INK, NORMAL
 from .settings import runs_folder
 
 if TYPE_CHECKING:

@@ -85,6 +85,7 @@ class Memory(QObject):
         self._asked_for: dict[str, Callable[[View], View]] = {}  # makes of the last view of a slide that of what was asked for meanwhile
         self._turns = 0  # how often another slide became the active one: what was to come back of it then does not once it is left
         self._pending: dict[str, View] = {}  # views whose runs could not be opened again yet
+        self._at_work: Path | None = None  # the run that is
         self._begun: dict[Path, str] = {}  # runs that were at work, and the slide that was looked at when they began
         self._slide: Slide | None = None  # whose view is followed; None while one is restored
         self._timer = QTimer(self)
@@ -164,8 +165,12 @@ class Memory(QObject):
         if job is not None and job.alive and job.act != "train" and job.out not in self._begun and slide is not None:
             self._begun[job.out] = str(slide.path)
             self._note()
-        elif job is not None and job.act == "distill" and job.state == "done":
-            self._see_recommended(job)
+        if job is not None and job.alive:
+            self._at_work = job.out
+        elif job is not None and job.out == self._at_work:
+            self._at_work = None
+            if job.act == "distill" and job.state == "done":
+                self._see_recommended(job)
         if self._pending and (job is None or not job.alive):
             QTimer.singleShot(0, self._open_pending)  # once all that ends with it is done
 
