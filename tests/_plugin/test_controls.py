@@ -199,6 +199,11 @@ def test_a_region_is_drawn_kept_and_of_its_slide(
     assert own.visible
     window.wait(lambda: window.docks["Teacher"].predict.isEnabled())
     assert session.region == dock.region.value == "shapes"
+    assert drawings.layer("region", first).visible
+    window.click("Slide", radio["Whole tissue"])
+    assert not drawings.layer("region", first).visible  # it means nothing then
+    window.click("Slide", radio["Drawn region"])
+    assert drawings.layer("region", first).visible
     window.remembered()
 
     later = window.another(make_napari_viewer(show=True))

@@ -549,11 +549,13 @@ def test_a_row_of_the_rounds_of_another_slide_shows_that_round(window: Any, run:
     window.wait(lambda: memory._slide is session.slide)
     window.front("Distill")
     window.wait(lambda: "on another slide" in window.docks["Distill"].whose.text())
+    assert table.isColumnHidden(3)  # there are no areas on this slide
     place = table.visualItemRect(table.item(1, 0)).center()
     window.docks["Distill"].ensureWidgetVisible(table)
     window.qtbot.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=place)
     window.wait(lambda: memory._slide is session.slide and session.slide.path == drawn_slide)
     assert (session.shown, session.a, session.b, session.compare) == (first, teacher, first, "off")  # and not the pair of before
+    assert not table.isColumnHidden(3)
 
 
 @pytest.fixture

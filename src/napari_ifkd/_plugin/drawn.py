@@ -74,6 +74,7 @@ class Drawings(QObject):
         self._zoomed.timeout.connect(self._draw_lines)
         viewer.scene.camera.events.zoom.connect(self._zoom_changed)
         session.events.slide.connect(self._slide_changed)
+        session.events.region.connect(self._show_region, max_args=0)
         viewer.layers.selection.events.active.connect(self._picked_up)
         viewer.layers.events.removed.connect(self._removed)
         self._unions: WeakKeyDictionary[Any, BaseGeometry | None] = WeakKeyDictionary()  # what is drawn on layers
@@ -98,6 +99,7 @@ class Drawings(QObject):
             return
         if self.drawing == use:
             self.viewer.layers.selection.active.mode = "pan_zoom"
+            self._show_region()
             return
         layer = self.layer(use, slide) or self._add_layer(use, slide)
         layer.visible = True
@@ -237,15 +239,23 @@ class Drawings(QObject):
     def _slide_changed(self, slide: Slide | None) -> None:
         for use in USES:
             for layer in self.layers.ours(f"drawn {use}"):
-                layer.visible = slide is not None and tag(layer)["path"] == str(slide.path)
-                if slide is not None and layer.visible and tag(layer)["mpp"] != slide.mpp:
+                layer.visible = here = slide is not None and tag(layer)["path"] == str(slide.path)
+                if slide is not None and here and tag(layer)["mpp"] != slide.mpp:
                     follow_mpp(layer, slide)
+        self._show_region()
         self._draw_lines()
         self.changed.emit()
         if slide is None or str(slide.path) in self._asked:
             return
         self._asked.add(str(slide.path))
         in_thread(lambda: self._read(slide), lambda found: self._restore(slide, found), say_error)
+
+    def _show_region(self) -> None:
+        """Show where is predicted where that is what is drawn: elsewhere its outline would only lie over the tissue."""
+        slide = self.session.slide
+        layer = None if slide is None else self.layer("region", slide)
+        if layer is not None:
+            layer.visible = self.session.region == "shapes" or self.drawing == "region"
 
     def _read(self, slide: Slide) -> dict[Use, list[tuple[str, BaseGeometry]]]:
         """Read what was drawn on a slide in an earlier session; a file that is damaged is as good as none."""
@@ -269,6 +279,7 @@ class Drawings(QObject):
             layer = self.layer(use, here)
             if layer is None or not len(layer.data):  # a pen may have come to hand meanwhile
                 self.add(use, here, shapes)
+        self._show_region()
         self.viewer.layers.selection.active = active
 
 

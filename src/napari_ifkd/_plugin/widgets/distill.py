@@ -260,7 +260,7 @@ class DistillDock(Dock):
         whose = f" of {escape(session.run.name)}{before or (', on another slide' if elsewhere else '')}" if session.run is not None else ""
         self.whose.setText(f"<b>Rounds</b>{whose}")
         accepted = None if session.accepted is None else session.accepted.round
-        self.table.show_rounds(session.rounds, self._areas, session.threshold, accepted)
+        self.table.show_rounds(session.rounds, None if elsewhere else self._areas, session.threshold, accepted)
         index = shown.round if shown is not None and shown.act == "distill" and shown.run == session.run else None
         self.table.select_round(index)
         done = next((r for r in session.rounds if r.index == index), None)

@@ -50,16 +50,20 @@ class RoundsTable(QTableWidget):
         self._rounds: list[int] = []
         self.itemSelectionChanged.connect(self._picked)
 
-    def show_rounds(self, rounds: Sequence[RoundDone], areas: Mapping[int, float], threshold: float, accepted: int | None = None) -> None:
+    def show_rounds(
+        self, rounds: Sequence[RoundDone], areas: Mapping[int, float] | None, threshold: float, accepted: int | None = None
+    ) -> None:
         """Fill the table.
 
         Parameters
         ----------
         rounds : what is known of each
-        areas, threshold : mm² of its mask on the active slide, from which probability on
+        areas, threshold : mm² of its mask on the active slide, from which probability on; None where it is of another slide
         accepted : the round that was accepted, which is marked
         """
         self._rounds = [r.index for r in rounds]
+        self.setColumnHidden(3, areas is None)
+        areas = areas or {}
         for column, at in ((3, threshold), (4, Config().inference.threshold)):
             title = self.horizontalHeaderItem(column)
             assert title is not None
