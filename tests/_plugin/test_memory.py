@@ -750,8 +750,24 @@ def test_what_f1_is_of_and_what_stands_above_the_rule_is_told(
     for name, of_all in (("one", False), ("both", True)):
         window.bench.open(runs[name].path)
         window.wait(lambda name=name: session.run == runs[name].path and session.shown is not None and session.shown.run == session.run)
+        window.wait(lambda: window.bench.memory._slide is session.slide)  # else its threshold is still to come back
         assert ("F1 is of all slides of the run that have reference masks, areas of this one." in told.text()) == of_all
         assert ("The teacher was accepted by reference masks</b>, which stand above the rule." in told.text()) == of_all
     for threshold, other in ((0.7, True), (0.5, False)):
         session.look(threshold=threshold)
         window.wait(lambda other=other: ("F1 is at 0.5, the run's own threshold, areas are at yours." in told.text()) == other)
+
+
+def test_the_model_of_the_last_time_comes_back_though_one_turns_away_at_once(
+    window: Any, drawn_slide: Path, drawn_teacher: Path, tmp_path: Path, make_napari_viewer: Any
+) -> None:
+    window.bench.open(drawn_slide)
+    window.docks["Teacher"].choose(drawn_teacher)
+    window.wait(lambda: window.session.teacher is not None and window.session.teacher.path == drawn_teacher)
+    window.remembered()
+    shutil.copy(drawn_slide, tmp_path / "other.tif")
+    later = window.another(make_napari_viewer(show=True))
+    later.bench.open(drawn_slide)
+    later.bench.open(tmp_path / "other.tif")
+    later.bench.look_at(later.session.slides[0])
+    later.wait(lambda: later.session.teacher is not None and later.session.teacher.path == drawn_teacher)

@@ -96,16 +96,15 @@ def lay(viewer: Any, layer: LayerData, use: str, *, visible: bool = True) -> Non
     visible : whether it is seen
     """
     data, options, _ = layer
-    known = {**options["metadata"][KEY], "use": use}
+    known = options["metadata"][KEY]
     for old in [layer for layer in viewer.layers if (tag(layer).get("kind"), tag(layer).get("of")) == ("brought", known.get("of"))]:
         former, same_file = tag(old).get("use", "look"), tag(old)["path"] == known["path"]
-        if use == "look" and former != "look" and same_file:  # it is seen as what it was given for
-            old.visible = visible or old.visible
-            return
+        if use == "look" and former != "look" and same_file:  # it is seen as what it was given for, as it is by now
+            use, visible = former, visible or old.visible
         if (use == former and use != "look") or (former == "look" and same_file):
             viewer.layers.remove(old)
     name = f"{options['name']}{_NAMED.get(use, '')}"
-    viewer.add_labels(data, **{**options, "name": name, "metadata": {KEY: known}}, visible=visible)
+    viewer.add_labels(data, **{**options, "name": name, "metadata": {KEY: {**known, "use": use}}}, visible=visible)
 
 
 def laid(viewer: Any, slide: Slide, *uses: str) -> list[Any]:

@@ -83,6 +83,7 @@ class Memory(QObject):
         self.asked: dict[str, Any] = {}
         self._views: dict[str, View | None] = {}
         self._asked_for: dict[str, Callable[[View], View]] = {}  # makes of the last view of a slide that of what was asked for meanwhile
+        self._met: set[str] = set()  # slides that came back once
         self._turns = 0  # how often another slide became the active one: what was to come back of it then does not once it is left
         self._pending: dict[str, View] = {}  # views whose runs could not be opened again yet
         self._at_work: Path | None = None  # the run that is
@@ -264,10 +265,11 @@ class Memory(QObject):
             in_thread(lambda: read_view(slide), lambda view: self._restore(slide, view, turn), lambda _: self._restore(slide, None, turn))
 
     def _restore(self, slide: Slide, view: View | None, turn: int) -> None:
-        first = str(slide.path) not in self._views
         self._views.setdefault(str(slide.path), view)
         if turn != self._turns:
             return
+        first = str(slide.path) not in self._met
+        self._met.add(str(slide.path))
         if first and view is not None and view.model is not None:
             self._take_model(*view.model)
         if view is None:
@@ -294,9 +296,9 @@ class Memory(QObject):
         def opened(tried: bool) -> None:
             self._pending.pop(str(slide.path), None)
             if not tried:
-                self._pending[str(slide.path)] = view
+                self._pending[str(slide.path)] = self._now(slide, view)
             self.waits.emit()
-            if turn == self._turns:
+            if turn == self._turns and slide is self.session.slide:  # it may have another resolution by now
                 self._follow(slide, view)
 
         self.runs.restore(slide, [Path(run) for run in view.runs if Path(run) not in open_now], opened)
@@ -352,7 +354,7 @@ class Memory(QObject):
         before = self._pair()
 
         def read(back: _Back) -> None:
-            if turn == self._turns:
+            if turn == self._turns and slide is self.session.slide:
                 if back.said:
                     say_error("\n".join(back.said))
                 for candidate in back.files:
@@ -382,7 +384,8 @@ class Memory(QObject):
         if a is not None and b is not None:
             self.session.set_pair(a, b)
             self.session.set_compare(view.compare)
-        elif view.compare == "uncertainty" and view.b is None:  # which is of one too
+        elif view.compare == "uncertainty" and view.b is None and a is not None:  # which is of one too
+            self.session.set_pair(a, None)
             self.session.set_compare(view.compare)
 
     def _begin(self, slide: Slide) -> None:

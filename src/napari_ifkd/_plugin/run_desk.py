@@ -151,7 +151,7 @@ class RunDesk:
                 of_run = next((s for s in (active, *self.session.slides) if s is not None and s.name in names), None)
                 if of_run is not None and of_run is not self.session.slide:  # else the pen in the hand stays there
                     self._look_at_slide(of_run)
-                if of_run is not active:
+                if of_run is not None and of_run is not active:
                     self.session.set_compare("off")  # that was of another slide
                 then(story)
                 if of_run is not None:

@@ -6,6 +6,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qtpy.compat import isalive
 from qtpy.QtWidgets import QFileDialog
 
 from napari_ifkd._plugin import settings
@@ -153,6 +154,6 @@ class RunsDock(Dock):
         self.bench.runs.delete(path, lambda: self._deleted(path, forever=forever), failed, forever=forever)
 
     def _deleted(self, path: Path, *, forever: bool) -> None:
-        self._gone = f"<b>{escape(path.name)}</b> is {'removed' if forever else 'in the trash'}."
-        self.table.clearSelection()
-        self.look()
+        if isalive(self):  # type: ignore[no-untyped-call]
+            self._gone = f"<b>{escape(path.name)}</b> is {'removed' if forever else 'in the trash'}."
+            self.look()

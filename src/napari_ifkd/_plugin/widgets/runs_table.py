@@ -59,7 +59,8 @@ class RunsTable(QTableWidget):
         self._runs = tuple(runs)
         self.blockSignals(True)
         self.setRowCount(len(runs))
-        self.setCurrentCell(-1, -1)  # Qt would pick the neighbour of a row that goes
+        if before is not None and all(run.path != before.path for run in runs):
+            self.setCurrentCell(-1, -1)  # Qt would pick the neighbour of a row that goes
         self.clearSelection()
         for row, run in enumerate(runs):
             rounds = f"{run.rounds} of {run.rounds_asked}" if run.rounds_asked else ""

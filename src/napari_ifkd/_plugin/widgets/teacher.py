@@ -165,7 +165,6 @@ class TeacherDock(Dock):
         news : to tell of it, where nobody asked for it just now
         """
         self._asked += 1
-        self._news = news
         asked = self._asked
 
         def found(teacher: Resolved) -> None:
@@ -174,6 +173,8 @@ class TeacherDock(Dock):
             if asked == self._asked and not (default and self.session.teacher is not None):
                 self.session.choose_teacher(teacher if label is None else replace(teacher, label=label))
                 self._show_teacher()
+                self._news = news
+                self._show_preview()
 
         def failed(error: Exception) -> None:
             if asked == self._asked:
@@ -191,7 +192,7 @@ class TeacherDock(Dock):
         self.hub.setToolTip("Keep the network there is, and wait no more" if fetching else _HUB_DOES)
 
     def _show_teacher(self) -> None:
-        teacher = self.session.teacher
+        teacher, self._news = self.session.teacher, ""
         self.warning.say(self.session.warning())
         if teacher is None:
             self._refs = {name: ref for name, ref in self._refs.items() if isinstance(ref, str) or ref.exists()}  # it may be deleted
