@@ -301,11 +301,9 @@ class Window:
         """Wait until how the active slide is looked at lies on the disk as it is now: a thread writes it once all rests."""
         from napari_ifkd._plugin.views import read_view
 
-        memory, slide = self.bench.memory, self.session.slide
+        notes, slide = self.bench.memory.notes, self.session.slide
         known = str(slide.path)
-        self.wait(
-            lambda: not memory._timer.isActive() and memory._views.get(known) is not None and read_view(slide) == memory._views[known]
-        )
+        self.wait(lambda: notes.rested and notes.views.get(known) is not None and read_view(slide) == notes.views[known])
 
     def ours(self, *kinds: str) -> list[Any]:
         """Return our layers of these kinds that show something, once all have come and gone."""

@@ -233,16 +233,16 @@ def test_home_is_the_slide_that_is_looked_at(window: Any, drawn_slide: Path, tmp
     """And not all that are open."""
     camera = window.viewer.scene.camera
     window.bench.open(drawn_slide)
-    window.wait(lambda: window.bench.memory._slide is window.session.slide and window.bench.layers.settled)
+    window.wait(lambda: window.bench.memory.settled and window.bench.layers.settled)
     small = window.session.slide
     large = tmp_path / "large.tif"
     options: dict[str, Any] = {"tile": (128, 128), "resolution": (1e4, 1e4), "resolutionunit": "CENTIMETER", "metadata": None}
     tifffile.imwrite(large, np.full((4000, 3000, 3), 200, np.uint8), photometric="rgb", **options)
     window.bench.open(large)
-    window.wait(lambda: window.bench.memory._slide is window.session.slide and window.bench.layers.settled)
+    window.wait(lambda: window.bench.memory.settled and window.bench.layers.settled)
     for slide in (small, window.session.slide):
         window.bench.look_at(slide)
-        window.wait(lambda slide=slide: window.bench.memory._slide is slide and window.bench.layers.settled)
+        window.wait(lambda slide=slide: window.bench.memory.notes.followed is slide and window.bench.layers.settled)
         window.viewer.reset_view(layers=[window.bench.layers.find("slide", small.path)])  # as a script may ask
         asked = camera.zoom
         window.qtbot.wait(50)

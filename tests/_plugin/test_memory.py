@@ -78,31 +78,31 @@ def test_slides_come_back_as_they_were_left(
 ) -> None:
     session = window.session
     window.bench.open(run.path)
-    window.wait(lambda: len(session.here()) == 3 and window.bench.memory._slide is not None)
+    window.wait(lambda: len(session.here()) == 3 and window.bench.memory.settled)
     wanted = left(window)
     first = session.slide
     other = tmp_path / "other.tif"
     options: dict[str, Any] = {"tile": (128, 128), "resolution": (1e4, 1e4), "resolutionunit": "CENTIMETER", "metadata": None}
     tifffile.imwrite(other, np.full((2000, 1000, 3), 200, np.uint8), photometric="rgb", **options)
     window.bench.open(other)
-    window.wait(lambda: window.bench.memory._slide is session.slide)
+    window.wait(lambda: window.bench.memory.settled)
     assert np.allclose(window.viewer.scene.camera.center[-2:], (999.5, 499.5))  # a new slide is shown whole
     session.look(threshold=0.2)
     session.activate(first)
-    window.wait(lambda: window.bench.memory._slide is first)
+    window.wait(lambda: window.bench.memory.notes.followed is first)
     assert look(window) == wanted
     session.activate(session.slides[1])
-    window.wait(lambda: window.bench.memory._slide is session.slides[1])
+    window.wait(lambda: window.bench.memory.notes.followed is session.slides[1])
     assert session.threshold == 0.2
     session.activate(first)
-    window.wait(lambda: window.bench.memory._slide is first)
+    window.wait(lambda: window.bench.memory.notes.followed is first)
     camera, grid, layers = window.viewer.scene.camera, window.viewer.canvas.grid, window.bench.layers
     session.set_compare("side by side")
     window.wait(lambda: grid.enabled and layers.settled)
     assert camera.zoom == pytest.approx(wanted[0][2] / 2, rel=1e-3)
     for slide in (session.slides[1], first):
         session.activate(slide)
-        window.wait(lambda slide=slide: window.bench.memory._slide is slide and layers.settled)
+        window.wait(lambda slide=slide: window.bench.memory.notes.followed is slide and layers.settled)
     window.wait(lambda: grid.enabled and layers.settled)
     assert camera.zoom == pytest.approx(wanted[0][2] / 2, rel=1e-3)
     session.set_compare("contours")
@@ -118,7 +118,7 @@ def test_slides_come_back_as_they_were_left(
     assert set(entries) == {drawn_slide.name, "other.tif"}
     assert entries["other.tif"].toolTip() == str(other)
     entries[drawn_slide.name].trigger()
-    later.wait(lambda: later.bench.memory._slide is not None)
+    later.wait(lambda: later.bench.memory.settled)
     assert look(later) == wanted
     assert later.session.run == run.path
     assert [r.index for r in later.session.rounds] == [0, 1, 2]
@@ -133,7 +133,7 @@ def test_settings_and_a_compared_file_come_back(
 ) -> None:
     session, distill = window.session, window.docks["Distill"]
     window.bench.open(run.path)
-    window.wait(lambda: len(session.here()) == 3 and session.teacher is not None and window.bench.memory._slide is not None)
+    window.wait(lambda: len(session.here()) == 3 and session.teacher is not None and window.bench.memory.settled)
     marked = np.zeros(session.shown.found.shape, np.uint8)
     marked[10:40, 10:40] = 255
     tifffile.imwrite(tmp_path / "by hand.tif", marked, metadata=None)
@@ -209,7 +209,7 @@ def test_a_reference_that_is_gone_is_told_of_and_a_pen_stays_in_the_hand(
 ) -> None:
     session, layers = window.session, window.bench.layers
     window.bench.open(drawn_slide)
-    window.wait(lambda: session.tissue is not None and window.bench.memory._slide is not None)
+    window.wait(lambda: session.tissue is not None and window.bench.memory.settled)
     region = {"type": "Polygon", "coordinates": [[[40, 20], [120, 20], [120, 100], [40, 20]]]}
     for name in ("seen", "hidden", "gone"):
         feature = {"type": "Feature", "geometry": region, "properties": {"classification": {"name": "Tumor"}}}
@@ -253,14 +253,14 @@ def test_a_compared_file_is_not_forgotten_while_it_is_read(
 
     session = window.session
     window.bench.open(run.path)
-    window.wait(lambda: len(session.here()) == 3 and window.bench.memory._slide is not None)
+    window.wait(lambda: len(session.here()) == 3 and window.bench.memory.settled)
     tifffile.imwrite(tmp_path / "by hand.tif", np.full(session.shown.found.shape, 255, np.uint8), metadata=None)
     window.docks["Review"].compare.compare_file(tmp_path / "by hand.tif")
     window.wait(lambda: session.b is not None and session.b.act == "file")
     first, file = session.slide, session.b
     shutil.copy(drawn_slide, tmp_path / "other.tif")
     window.bench.open(tmp_path / "other.tif")
-    window.wait(lambda: window.bench.memory._slide is session.slide)
+    window.wait(lambda: window.bench.memory.settled)
     session.files = ()  # as after a restart
     go, kept = threading.Event(), memory.kept_candidate
     monkeypatch.setattr(memory, "kept_candidate", lambda *args: go.wait(20) and kept(*args))
@@ -268,7 +268,7 @@ def test_a_compared_file_is_not_forgotten_while_it_is_read(
     window.qtbot.wait(300)
     session.activate(session.slides[1])
     go.set()
-    window.wait(lambda: window.bench.memory._slide is session.slides[1])
+    window.wait(lambda: window.bench.memory.notes.followed is session.slides[1])
     session.activate(first)
     window.wait(lambda: session.b is not None and session.b.run == file.run)
 
@@ -295,21 +295,21 @@ def test_what_cannot_be_restored_is_left_out(
     window: Any, run: RunFolder, drawn_slide: Path, make_napari_viewer: Any, said: list[str]
 ) -> None:
     window.bench.open(run.path)
-    window.wait(lambda: len(window.session.here()) == 3 and window.bench.memory._slide is not None)
+    window.wait(lambda: len(window.session.here()) == 3 and window.bench.memory.settled)
     left(window)
     file = slide_folder(window.session.slide) / "view.json"
     window.remembered()
     shutil.rmtree(run.path)
     later = window.another(make_napari_viewer(show=True))
     later.bench.open(drawn_slide)
-    later.wait(lambda: later.bench.memory._slide is not None)
+    later.wait(lambda: later.bench.memory.settled)
     assert later.session.threshold == 0.7
     assert later.session.here() == ()
     later.remembered()
     file.write_text("{")
     last = window.another(make_napari_viewer(show=True))
     last.bench.open(drawn_slide)
-    last.wait(lambda: last.bench.memory._slide is not None)
+    last.wait(lambda: last.bench.memory.settled)
     assert last.session.threshold == 0.5
     assert not said
 
@@ -318,7 +318,7 @@ def test_a_resolution_that_was_given_is_given_again(window: Any, tmp_path: Path,
     path = tmp_path / "unknown.tif"
     tifffile.imwrite(path, np.full((600, 800, 3), 200, np.uint8), photometric="rgb", tile=(128, 128), metadata=None)
     window.bench.open(path)
-    window.wait(lambda: window.bench.memory._slide is not None)
+    window.wait(lambda: window.bench.memory.settled)
     dock, drawings, session = window.docks["Slide"], window.bench.drawings, window.session
     from shapely.geometry import box
 
@@ -338,7 +338,7 @@ def test_a_resolution_that_was_given_is_given_again(window: Any, tmp_path: Path,
     window.wait(lambda: drawings.file("exclusion", session.slide).is_file() and not drawings._stale)
     later = window.another(make_napari_viewer(show=True))
     later.bench.open(path)
-    later.wait(lambda: later.bench.memory._slide is not None)
+    later.wait(lambda: later.bench.memory.settled)
     assert later.session.slide.mpp == 0.25
     later.wait(lambda: later.bench.drawings.count("exclusion", later.session.slide) == 2)
     assert later.bench.drawings.geometry("exclusion", later.session.slide).area == pytest.approx(60_000)
@@ -411,27 +411,27 @@ def taken(run: RunFolder, name: str, tmp_path: Path) -> RunFolder:
 
 def test_a_run_that_is_opened_stays_though_another_was_left(window: Any, run: RunFolder, tmp_path: Path, make_napari_viewer: Any) -> None:
     window.bench.open(run.path)
-    window.wait(lambda: len(window.session.here()) == 3 and window.bench.memory._slide is not None)
+    window.wait(lambda: len(window.session.here()) == 3 and window.bench.memory.settled)
     view = slide_folder(window.session.slide) / "view.json"
     window.wait(lambda: view.is_file() and str(run.path) in view.read_text())
     other = taken(run, "other", tmp_path)
     later = window.another(make_napari_viewer(show=True))
     later.bench.open(other.path)
-    later.wait(lambda: later.bench.memory._slide is not None and len(later.session.here()) == 3)
+    later.wait(lambda: later.bench.memory.settled and len(later.session.here()) == 3)
     later.qtbot.wait(300)
     assert {candidate.run for candidate in later.session.here()} == {other.path}
 
 
 def test_what_could_not_be_opened_yet_is_not_forgotten(window: Any, run: RunFolder, make_napari_viewer: Any, drawn_slide: Path) -> None:
     window.bench.open(run.path)
-    window.wait(lambda: len(window.session.here()) == 3 and window.bench.memory._slide is not None)
+    window.wait(lambda: len(window.session.here()) == 3 and window.bench.memory.settled)
     view = slide_folder(window.session.slide) / "view.json"
     window.wait(lambda: view.is_file() and str(run.path) in view.read_text())
     later = window.another(make_napari_viewer(show=True))
     later.session.begin("train", run.path.parent / "at-work")
     with run.lock():  # somebody goes on with it: it would be followed, and one is followed at a time
         later.bench.open(drawn_slide)
-        later.wait(lambda: later.bench.memory._slide is not None)
+        later.wait(lambda: later.bench.memory.settled)
         assert later.session.here() == ()
         later.session.look(threshold=0.9)
         later.wait(lambda: "0.9" in view.read_text())
@@ -456,7 +456,7 @@ def test_a_run_read_late_is_not_shown_on_another_slide(window: Any, run: RunFold
 def test_a_run_that_has_no_map_yet_comes_back_too(window: Any, run: RunFolder, drawn_slide: Path, make_napari_viewer: Any) -> None:
     session, memory = window.session, window.bench.memory
     window.bench.open(drawn_slide)
-    window.wait(lambda: memory._slide is session.slide)
+    window.wait(lambda: memory.settled)
     session.begin("distill", run.path)
     file = slide_folder(session.slide) / "view.json"
     window.wait(lambda: file.is_file() and json.loads(file.read_text())["runs"] == [str(run.path)])
@@ -470,17 +470,17 @@ def test_runs_of_a_slide_come_back_and_stay_while_one_of_another_is_at_work(
     window: Any, run: RunFolder, drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None], make_napari_viewer: Any
 ) -> None:
     window.bench.open(run.path)
-    window.wait(lambda: len(window.session.here()) == 3 and window.bench.memory._slide is not None)
+    window.wait(lambda: len(window.session.here()) == 3 and window.bench.memory.settled)
     file = slide_folder(window.session.slide) / "view.json"
     window.wait(lambda: file.is_file() and json.loads(file.read_text())["runs"] == [str(run.path)])
     later = window.another(make_napari_viewer(show=True))
     session, memory = later.session, later.bench.memory
     shutil.copy(drawn_slide, tmp_path / "other.tif")
     later.bench.open(tmp_path / "other.tif")
-    later.wait(lambda: memory._slide is session.slide)
+    later.wait(lambda: memory.settled)
     session.begin("distill", tmp_path / "at work")
     later.bench.open(drawn_slide)
-    later.wait(lambda: len(session.here()) == 3 and memory._slide is session.slide)
+    later.wait(lambda: len(session.here()) == 3 and memory.settled)
     assert not memory.waiting(session.slide)
     assert session.run == run.path
     assert session.job.out == tmp_path / "at work"
@@ -491,9 +491,9 @@ def test_runs_of_a_slide_come_back_and_stay_while_one_of_another_is_at_work(
         write_map(tmp_path / "at work" / "rounds/00/maps/other.zarr", slide)
     session.apply(MapReady(0, "other.tif", "rounds/00/maps/other.zarr"))
     assert session.run == tmp_path / "at work"
-    later.wait(lambda: memory._slide is session.slide)
+    later.wait(lambda: memory.settled)
     later.bench.open(drawn_slide)
-    later.wait(lambda: memory._slide is session.slide)
+    later.wait(lambda: memory.settled)
     assert (session.run, session.shown.run, session.shown.round, session.threshold) == (run.path, run.path, 0, 0.3)
     known = later.docks["Distill"].known
     later.wait(lambda: known.text() == "")  # of the run at work it was told on its slide
@@ -540,20 +540,20 @@ def test_a_run_that_comes_back_leaves_rounds_of_others_on_its_other_slides(
 def test_a_row_of_the_rounds_of_another_slide_shows_that_round(window: Any, run: RunFolder, drawn_slide: Path, tmp_path: Path) -> None:
     session, memory, table = window.session, window.bench.memory, window.docks["Distill"].table
     window.bench.open(run.path)
-    window.wait(lambda: len(session.here()) == 3 and memory._slide is not None)
+    window.wait(lambda: len(session.here()) == 3 and memory.settled)
     teacher, first, second = session.here()
     session.show(second)
     session.set_compare("overlay")
     shutil.copy(drawn_slide, tmp_path / "other.tif")
     window.bench.open(tmp_path / "other.tif")
-    window.wait(lambda: memory._slide is session.slide)
+    window.wait(lambda: memory.settled)
     window.front("Distill")
     window.wait(lambda: "on another slide" in window.docks["Distill"].whose.text())
     assert table.isColumnHidden(3)  # there are no areas on this slide
     place = table.visualItemRect(table.item(1, 0)).center()
     window.docks["Distill"].ensureWidgetVisible(table)
     window.qtbot.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=place)
-    window.wait(lambda: memory._slide is session.slide and session.slide.path == drawn_slide)
+    window.wait(lambda: memory.settled and session.slide.path == drawn_slide)
     assert (session.shown, session.a, session.b, session.compare) == (first, teacher, first, "off")  # and not the pair of before
     assert not table.isColumnHidden(3)
 
@@ -575,11 +575,11 @@ def test_a_run_that_is_opened_is_what_is_looked_at_in_place_of_the_last(
 ) -> None:
     session, memory = window.session, window.bench.memory
     window.bench.open(predicted.path)
-    window.wait(lambda: session.shown is not None and memory._slide is session.slide)
+    window.wait(lambda: session.shown is not None and memory.settled)
     session.look(threshold=0.7)
     shutil.copy(drawn_slide, tmp_path / "other.tif")
     window.bench.open(tmp_path / "other.tif")
-    window.wait(lambda: memory._slide is session.slide)
+    window.wait(lambda: memory.settled)
     session.look(threshold=0.2)
     session.set_compare("a")
     if accepted:
@@ -589,14 +589,14 @@ def test_a_run_that_is_opened_is_what_is_looked_at_in_place_of_the_last(
     if accepted:  # somebody turns away before all is as it was
         window.bench.look_at(session.slides[1])
         window.bench.look_at(session.slides[0])
-    window.wait(lambda: memory._slide is session.slide)
+    window.wait(lambda: memory.settled)
     seen = f"Round {shown}"
     assert (session.shown.label, session.threshold, session.compare) == (seen, threshold, "off")
     assert (session.a.label, session.b.label) == ("Round 0 (teacher)", seen)
     window.bench.look_at(session.slides[1])
-    window.wait(lambda: memory._slide is session.slide)
+    window.wait(lambda: memory.settled)
     window.bench.look_at(session.slides[0])  # without asking for anything: as it was left
-    window.wait(lambda: memory._slide is session.slide)
+    window.wait(lambda: memory.settled)
     assert (session.shown.label, session.threshold) == (seen, threshold)
     assert not memory._asked_for
 
@@ -606,7 +606,7 @@ def test_the_run_that_was_looked_at_last_comes_back_as_it_was_however_it_is_open
 ) -> None:
     window.bench.open(run.path)
     session = window.session
-    window.wait(lambda: len(session.here()) == 3 and session.teacher is not None and window.bench.memory._slide is session.slide)
+    window.wait(lambda: len(session.here()) == 3 and session.teacher is not None and window.bench.memory.settled)
     tifffile.imwrite(tmp_path / "by hand.tif", np.full(session.shown.found.shape, 255, np.uint8), metadata=None)
     session.show_round(0)
     window.docks["Review"].compare.compare_file(tmp_path / "by hand.tif")
@@ -615,7 +615,7 @@ def test_the_run_that_was_looked_at_last_comes_back_as_it_was_however_it_is_open
     window.remembered()
     later = window.another(make_napari_viewer(show=True))
     later.bench.open(run.path)
-    later.wait(lambda: later.session.slide is not None and later.bench.memory._slide is later.session.slide)
+    later.wait(lambda: later.session.slide is not None and later.bench.memory.settled)
     now = later.session
     assert (now.shown.round, now.a.round, now.b.label, now.compare, now.threshold) == (0, 0, "by hand.tif", "overlay", 0.7)
 
@@ -625,7 +625,7 @@ def test_a_slide_that_was_left_during_a_run_shows_what_that_recommends(
 ) -> None:
     session, memory = window.session, window.bench.memory
     window.bench.open(drawn_slide)
-    window.wait(lambda: memory._slide is session.slide)
+    window.wait(lambda: memory.settled)
     first = session.slide
     session.begin("distill", tmp_path / "run", [first])
     for index in (0, 1):
@@ -634,19 +634,19 @@ def test_a_slide_that_was_left_during_a_run_shows_what_that_recommends(
     assert session.shown.round == 1
     shutil.copy(drawn_slide, tmp_path / "other.tif")
     window.bench.open(tmp_path / "other.tif")
-    window.wait(lambda: memory._slide is session.slide)
+    window.wait(lambda: memory.settled)
     write_map(tmp_path / "run/rounds/02/maps/tiny.zarr", first)
     session.apply(MapReady(2, first.name, "rounds/02/maps/tiny.zarr"))
     session.apply(RunDone(2, "the last"))
     window.bench.look_at(first)
-    window.wait(lambda: memory._slide is first)
+    window.wait(lambda: memory.notes.followed is first)
     assert (session.shown.round, session.a.round, session.b.round) == (2, 0, 2)
     session.show_round(1)  # what one chooses then stays, though the run is looked at again from another slide
     window.bench.look_at(session.slides[1])
-    window.wait(lambda: memory._slide is session.slide)
+    window.wait(lambda: memory.settled)
     session.events.job.emit(session.job, session.job)  # as when it is told once more
     window.bench.look_at(first)
-    window.wait(lambda: memory._slide is first)
+    window.wait(lambda: memory.notes.followed is first)
     assert session.shown.round == 1
 
 
@@ -668,7 +668,7 @@ def test_a_run_opened_while_its_slide_comes_back_is_what_is_looked_at(
     window: Any, run: RunFolder, predicted: RunFolder, drawn_slide: Path, make_napari_viewer: Any
 ) -> None:
     window.bench.open(predicted.path)
-    window.wait(lambda: window.session.shown is not None and window.bench.memory._slide is window.session.slide)
+    window.wait(lambda: window.session.shown is not None and window.bench.memory.settled)
     window.session.look(threshold=0.7)
     window.remembered()
     run.accept(1, 0.4, "user")
@@ -676,7 +676,7 @@ def test_a_run_opened_while_its_slide_comes_back_is_what_is_looked_at(
     later.bench.open(drawn_slide)
     later.bench.open(run.path)
     session = later.session
-    later.wait(lambda: later.bench.memory._slide is session.slide and any(c.run == run.path for c in session.here()))
+    later.wait(lambda: later.bench.memory.settled and any(c.run == run.path for c in session.here()))
     assert (session.shown.label, session.threshold) == ("Round 1", 0.4)
     assert (session.a.label, session.b.label) == ("Round 0 (teacher)", "Round 1")
 
@@ -750,7 +750,7 @@ def test_what_f1_is_of_and_what_stands_above_the_rule_is_told(
     for name, of_all in (("one", False), ("both", True)):
         window.bench.open(runs[name].path)
         window.wait(lambda name=name: session.run == runs[name].path and session.shown is not None and session.shown.run == session.run)
-        window.wait(lambda: window.bench.memory._slide is session.slide)  # else its threshold is still to come back
+        window.wait(lambda: window.bench.memory.settled)  # else its threshold is still to come back
         assert ("F1 is of all slides of the run that have reference masks, areas of this one." in told.text()) == of_all
         assert ("The teacher was accepted by reference masks</b>, which stand above the rule." in told.text()) == of_all
     for threshold, other in ((0.7, True), (0.5, False)):

@@ -40,7 +40,7 @@ class RunDesk:
     def __init__(
         self, session: Session, runner: Runner, look_at: Callable[[Slide], None], stay: Callable[[Slide, float | None], None]
     ) -> None:
-        self.session, self.runner, self._look_at_slide, self.stay = session, runner, look_at, stay
+        self.session, self.runner, self._look_at_slide, self._stay = session, runner, look_at, stay
         self._reading: set[Path] = set()
 
     def open(self, path: Path) -> None:
@@ -156,7 +156,7 @@ class RunDesk:
                 then(story)
                 if of_run is not None:
                     ended = story.accepted if not (follows or story.job.alive) else None
-                    self.stay(of_run, None if ended is None else ended.threshold)
+                    self._stay(of_run, None if ended is None else ended.threshold)
             except (InputError, OSError) as error:
                 say_error(error)
 
