@@ -211,12 +211,50 @@ def test_layers_change_one_a_turn_and_are_drawn_when_all_are_there(
     assert viewer.layers.selection.active is user  # nobody takes away what the user works on
 
 
+def test_another_slide_is_drawn_before_what_lies_on_it_comes(drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None]) -> None:
+    """Else the picture is that of the former for as long as its layers need."""
+    viewer, session, turns, held = ViewerModel(), Session(), [], []
+    view = LayerView(viewer, session, turns.append, held.append)
+
+    def settle() -> None:
+        while turns:
+            turns.pop(0)()
+
+    def seen(kind: str) -> list[str]:
+        return [made.tag(layer)["path"] for layer in view.ours(kind) if layer.visible and not made.is_spare(layer)]
+
+    shutil.copy(drawn_slide, tmp_path / "other.tif")
+    slides = [session.open(path) for path in (drawn_slide, tmp_path / "other.tif")]
+    session.begin("predict", tmp_path / "run")
+    for slide in slides:
+        write_map(tmp_path / f"run/rounds/00/maps/{slide.name}.zarr", slide)
+        session.apply(MapReady(0, slide.name, f"rounds/00/maps/{slide.name}.zarr"))
+    settle()
+    corrections = viewer.add_labels(np.ones((9, 9), np.uint8), metadata={made.KEY: {"kind": "corrections", "path": str(tmp_path)}})
+    for slide in slides:
+        held.clear()
+        session.activate(slide)
+        assert not view.settled
+        assert (seen("slide"), seen("mask"), held) == ([str(slide.path)], [], [])  # it is drawn like this
+        assert corrections not in viewer.layers
+        settle()
+        assert (len(seen("mask")), held) == (1, [True, False])
+    session.activate(slides[0])
+    turns.pop(0)()  # layers come when the next one is turned to
+    session.activate(slides[1])
+    assert (seen("slide"), seen("mask"), held[-1]) == ([str(slides[1].path)], [], False)
+    settle()
+    assert view.settled
+    assert held[-1] is False
+
+
 def test_a_map_that_cannot_be_shown_does_not_freeze_the_picture(
     drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     viewer, session, turns, held = ViewerModel(), Session(), [], []
     view = LayerView(viewer, session, turns.append, held.append)
     slide = session.open(drawn_slide)
+    turns.pop(0)()
     session.begin("predict", tmp_path / "run")
     write_map(tmp_path / "run/rounds/00/maps/tiny.zarr", slide)
     session.apply(MapReady(0, slide.name, "rounds/00/maps/tiny.zarr"))

@@ -19,7 +19,7 @@ from qtpy.QtWidgets import QLineEdit
 from napari_ifkd._plugin import memory, settings
 from napari_ifkd._plugin.layers import tag
 from napari_ifkd._plugin.settings import slide_folder, slides_folder
-from napari_ifkd._plugin.views import View
+from napari_ifkd._plugin.views import View, read_view
 from napari_ifkd.annotations import Corrections
 from napari_ifkd.config import Config
 from napari_ifkd.events import MapReady, RoundDone, RunCancelled, RunDone
@@ -638,6 +638,7 @@ def test_a_slide_that_was_left_during_a_run_shows_what_that_recommends(
     write_map(tmp_path / "run/rounds/02/maps/tiny.zarr", first)
     session.apply(MapReady(2, first.name, "rounds/02/maps/tiny.zarr"))
     session.apply(RunDone(2, "the last"))
+    window.wait(lambda: read_view(first).shown == (str(tmp_path / "run"), 2))  # also if napari is closed now
     window.bench.look_at(first)
     window.wait(lambda: memory.notes.followed is first)
     assert (session.shown.round, session.a.round, session.b.round) == (2, 0, 2)

@@ -59,7 +59,9 @@ class LayerView:
     ) -> None:
         self.viewer, self.session, self.masks = viewer, session, Masks(session)
         self._known: set[str] = set()  # paths of the predictions that were in the session
+        self._looked_at: str | None = None  # path of the slide that was active last
         self._later, self._hold, self._busy = later, hold, False
+        self._held = False  # whether the picture is kept as it is
         self.adding = False  # whether a layer is being added by this view
         self._blind = False
         self._hidden: list[Any] = []  # layers that are hidden meanwhile
@@ -141,6 +143,11 @@ class LayerView:
             layer.visible = slide is not None and made.tag(layer)["path"] == str(slide.path)
         for layer in self.ours("tissue"):
             layer.visible = False
+        known = None if slide is None else str(slide.path)
+        if known != self._looked_at:
+            self._looked_at = known
+            if not self.viewer.canvas.grid.enabled:  # whose other half is still of the former
+                self._draw_bare()
         for layer in self.ours("brought", "correcting", "own"):
             if "of" in made.tag(layer):  # of one slide: on another it would look as if it were of that
                 self._come_or_go(layer, here=slide is not None and made.tag(layer)["of"] == str(slide.path))
@@ -149,6 +156,17 @@ class LayerView:
                 if not layer.visible:  # nor is anything to be painted there
                     layer.mode = "pan_zoom"
         self.refresh()
+
+    def _draw_bare(self) -> None:
+        """Let a slide be seen before what lies on it comes, which takes long: till then the picture would be that of the former."""
+        for layer in self.ours(*_FOUND):
+            layer.visible = False
+        for layer in self.ours("corrections"):  # those of this slide are read
+            self._remove(layer)
+        self._keep_picture(False)
+        if not self._busy:
+            self._busy = True
+            self._later(self._step)
 
     def _come_or_go(self, layer: Any, *, here: bool) -> None:
         """Show a layer of the active slide, if it was seen when another became active, or hide it."""
@@ -212,13 +230,20 @@ class LayerView:
         """Make the layers of predictions as the session says, a change a turn of the event loop, and then draw them."""
         if not self._busy and next(self._changes(), None) is not None:
             self._busy = True
-            self._hold(True)  # a picture takes as long as a change
+            self._keep_picture(True)
             self._later(self._step)
+
+    def _keep_picture(self, kept: bool) -> None:
+        """Keep the picture as it is while layers change: to draw it takes as long as a change."""
+        if kept != self._held:
+            self._held = kept
+            self._hold(kept)
 
     def _step(self) -> None:
         try:
             change = next(self._changes(), None)
             if change is not None:
+                self._keep_picture(True)
                 change()
                 self._later(self._step)
                 return
@@ -229,7 +254,7 @@ class LayerView:
 
     def _rest(self) -> None:
         self._busy = False
-        self._hold(False)
+        self._keep_picture(False)
         self.rested.emit()
 
     def _changes(self) -> Iterator[Callable[[], object]]:

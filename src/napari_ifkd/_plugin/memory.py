@@ -166,6 +166,7 @@ class Memory(QObject):
             return
         self._listed([slide.path, *self.recent])
         known, turn = str(slide.path), self._turns
+        self._go_to(slide, notes.views.get(known))  # at once: it may be drawn before the rest is there
         if known in notes.views:  # what was chosen since then stays: a model is of the tissue, not of one slide
             QTimer.singleShot(0, lambda: self._restore(slide, notes.views[known], turn))
         else:
@@ -182,15 +183,14 @@ class Memory(QObject):
         if view is None:
             if len(self.notes.views) > 1:  # what was chosen on another slide is of that
                 self.session.set_region("tissue")
-            show_whole(slide, self.viewer)  # the first one too: its controls make napari's picture smaller
+            self._go_to(slide, None)  # again: controls of the first slide make napari's picture smaller
             self._follow(slide)
             return
         if view.mpp is not None and (slide.mpp is None or abs(view.mpp - slide.mpp) >= SAME_MPP):
             self._set_mpp(slide, view.mpp)
             return
-        session, camera = self.session, self.viewer.scene.camera
-        if view.centre is not None and view.zoom is not None:
-            camera.zoom, camera.center = view.zoom / divided_by(self.viewer), (0.0, *view.centre)
+        session = self.session
+        self._go_to(slide, view)
         session.set_region(view.region)
         session.look(threshold=self._now(slide, view).threshold, sigma_px=view.sigma_px, heat=view.heat)
         self._bring_back(slide, view)
@@ -239,6 +239,14 @@ class Memory(QObject):
         else:
             waits.discard("files")
         self.runs.restore(slide, [Path(run) for run in view.runs if Path(run) not in runs], opened)
+
+    def _go_to(self, slide: Slide, view: View | None) -> None:
+        """Look where one looked last on a slide, else at all of it."""
+        if view is None or view.centre is None or view.zoom is None:
+            show_whole(slide, self.viewer)
+        else:
+            camera = self.viewer.scene.camera
+            camera.zoom, camera.center = view.zoom / divided_by(self.viewer), (0.0, *view.centre)
 
     def _now(self, slide: Slide, view: View) -> View:
         """Return a view of a slide with what was asked for since."""
