@@ -120,6 +120,22 @@ def test_a_file_that_is_laid_to_look_at_is_seen_once_when_it_is_given_too(window
     assert (tag(layer)["use"], layer.visible) == ("reference", True)
 
 
+def test_a_file_that_is_dropped_once_more_is_seen_in_the_layer_it_has(window: Any, part: Any, drawn: Path) -> None:
+    drawn.write_text(drawn.read_text().replace("Nest", "Tumor"))
+    bring(window, part, drawn, "Reference")
+    (layer,) = window.ours("brought")
+    before = np.asarray(layer.data[0] if layer.multiscale else layer.data).sum()
+    layer.visible = False
+    told = json.loads(drawn.read_text())
+    told["features"][0]["geometry"]["coordinates"] = [[[40, 20], [80, 20], [80, 100], [40, 100], [40, 20]]]  # edited meanwhile
+    drawn.write_text(json.dumps(told))
+    window.bench.dropped(drawn)
+    window.wait(lambda: window.ours("brought") == [layer] and layer.visible)
+    assert np.asarray(layer.data[0] if layer.multiscale else layer.data).sum() < before
+    assert window.viewer.layers.selection.active is layer
+    assert window.session.given_here() == {"reference": drawn}
+
+
 def test_files_for_the_next_distillation(window: Any, part: Any, drawn: Path, tmp_path: Path, said: list[str]) -> None:
     session, distill = window.session, window.docks["Distill"]
     part.file.value = drawn

@@ -25,6 +25,7 @@ from napari_ifkd._plugin.widgets.parts import chosen_path
 from napari_ifkd._plugin.widgets.teacher import _known_models
 from napari_ifkd._plugin.worker import say_error
 from napari_ifkd.config import Config
+from napari_ifkd.events import RunCancelled
 from napari_ifkd.runs.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -276,7 +277,8 @@ def test_the_wheel_scrolls_and_changes_no_setting(window: Any) -> None:
     from qtpy.QtWidgets import QApplication
 
     distill = window.docks["Distill"]
-    for field in (distill.main["rounds.epochs"], distill.main["rounds.mode"]):
+    window.click("Distill", distill.fold)
+    for field in (distill.main["rounds.epochs"], distill.advanced["rounds.mode"]):
         window.show("Distill", field.native)
         field.native.setFocus()
         before = field.value
@@ -338,6 +340,17 @@ def test_all_slides_need_a_resolution_to_distil(window: Any, drawn_slide: Path, 
     window.click("Distill", distill.all_slides)
     assert not distill.run.isEnabled()
     assert "plain.tif is not known: give it in the Slide dock" in distill.run.toolTip()
+
+
+def test_all_slides_are_ticked_as_in_the_run_that_is_followed(window: Any, drawn_slide: Path, tmp_path: Path) -> None:
+    distill, session = window.docks["Distill"], window.session
+    shutil.copy(drawn_slide, tmp_path / "other.tif")
+    for path in (drawn_slide, tmp_path / "other.tif"):
+        window.bench.open(path)
+    for slides in (session.slides, session.slides[:1]):
+        session.begin("distill", tmp_path / f"{len(slides)}", slides)
+        assert distill.all_slides.value == (len(slides) == 2)
+        session.apply(RunCancelled())
 
 
 def test_the_device_follows_preferences(window: Any) -> None:

@@ -52,8 +52,8 @@ def test_what_docks_say_of_themselves(window: Any) -> None:
     # the form shows the defaults of the settings
     distill = window.docks["Distill"]
     assert distill.settings() == Config()
-    assert "released" not in distill.main["rounds.mode"].choices
-    distill.main["rounds.mode"].value = "paper"
+    assert "released" not in distill.advanced["rounds.mode"].choices
+    distill.advanced["rounds.mode"].value = "paper"
     distill.advanced["student.name"].value = "resnet-mil"
     distill.area_prior.value = 0.4
     settings = distill.settings()

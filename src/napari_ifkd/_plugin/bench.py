@@ -22,6 +22,7 @@ from napari_ifkd.session import Session
 from napari_ifkd.slides import find_tissue
 from napari_ifkd.slides.dicom import is_dicom
 
+from .brought import merge
 from .closing import CloseWatch
 from .commands import distill_command, new_run, predict_command, train_command
 from .dock_shelf import DockShelf
@@ -282,7 +283,13 @@ class Bench:
             if not self._arrived:
                 QTimer.singleShot(0, self._adopt_all)
             self._arrived.append(event.value)
+        if tag(event.value).get("kind") == "brought" and "use" not in tag(event.value):
+            QTimer.singleShot(0, partial(self._merge, event.value))
         self._watch_shapes(event.value)
+
+    def _merge(self, layer: Any) -> None:
+        if layer in self.viewer.layers:
+            merge(self.viewer, layer)
 
     def _watch_shapes(self, layer: Any) -> None:
         slide = self.session.slide

@@ -107,6 +107,18 @@ def lay(viewer: Any, layer: LayerData, use: str, *, visible: bool = True) -> Non
     viewer.add_labels(data, **{**options, "name": name, "metadata": {KEY: {**known, "use": use}}}, visible=visible)
 
 
+def merge(viewer: Any, layer: Any) -> None:
+    """Let a file that napari's reader brought be seen as it is by now in the layer it has already, if it has one."""
+    known = tag(layer)
+    for other in list(viewer.layers):
+        told = tag(other)
+        if other is not layer and (told.get("kind"), told.get("of"), told.get("path")) == ("brought", known.get("of"), known["path"]):
+            other.data, other.scale, other.translate, other.visible = layer.data, layer.scale, layer.translate, True
+            viewer.layers.remove(layer)
+            viewer.layers.selection.active = other
+            return
+
+
 def laid(viewer: Any, slide: Slide, *uses: str) -> list[Any]:
     """Return the layers of files that were brought in for a slide, for these uses."""
     ours = [layer for layer in viewer.layers if tag(layer).get("kind") == "brought" and tag(layer).get("of") == str(slide.path)]

@@ -42,8 +42,6 @@ class DistillDock(Dock):
         self.main = form(
             setting("rounds.rounds", "Rounds"),
             setting("rounds.epochs", "Epochs"),
-            setting("rounds.mode", "Mode", leave_out=("released", "oeem")),  # for comparison, on the command line only
-            setting("rounds.structure", "Structure"),
         )
         self.all_slides = CheckBox(
             value=False, text="On all open slides", tooltip="Learn from the tiles of every open slide, and map them all"
@@ -65,6 +63,8 @@ class DistillDock(Dock):
         self.area_prior.native.setSpecialValueText("not known")
         self.advanced = form(
             self.area_prior,
+            setting("rounds.mode", "Mode", leave_out=("released", "oeem")),  # for comparison, on the command line only
+            setting("rounds.structure", "Structure"),
             setting("student.name", "Student", none="as the teacher", leave_out=("encoder-mil", "custom")),  # these need more than a name
             setting("rounds.learning_rate", "Learning rate"),
             setting("rounds.batch", "Batch"),
@@ -176,7 +176,7 @@ class DistillDock(Dock):
         set_now, usual = settings_of(self.main), Config()
         for name, value in self.bench.memory.asked.items():
             if name in set_now and usual.replaced(**{name: set_now[name]}) == usual:
-                with suppress(ValueError):  # one that another version offered
+                with suppress(ValueError):  # one that another version took
                     self.main[name].value = value
 
     def _run(self) -> None:
@@ -201,6 +201,8 @@ class DistillDock(Dock):
         at_work = job.out if job is not None and job.alive else None
         if at_work != self._at_work:  # not at every step of its progress
             self._at_work = at_work
+            if job is not None and at_work is not None and job.act == "distill" and job.slides:
+                self.all_slides.value = len(job.slides) > 1  # also of a run that began before napari did
             self._show_rounds()
         self.warning.say(" ".join(filter(None, (self.session.warning(self.session.slides if self._several else ()), self._other_model()))))
         allow(self.all_slides.native, "" if len(self.session.slides) > 1 else "one slide is open, or none")
