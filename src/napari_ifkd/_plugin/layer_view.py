@@ -14,6 +14,7 @@ from .masks import Masks
 from .measure import same_grid
 from .palette import STUDENT, TEACHER
 from .side_by_side import SideBySide
+from .steps import Steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -52,7 +53,6 @@ class LayerView:
     """
 
     seen_again = Signal()  # predictions were hidden, and are no more
-    rested = Signal()  # all layers are as the session says, and drawn
 
     def __init__(
         self, viewer: Any, session: Session, later: Callable[[Callable[[], None]], None] = _now, hold: Callable[[bool], None] = _draw_on
@@ -60,8 +60,7 @@ class LayerView:
         self.viewer, self.session, self.masks = viewer, session, Masks(session)
         self._known: set[str] = set()  # paths of the predictions that were in the session
         self._looked_at: str | None = None  # path of the slide that was active last
-        self._later, self._hold, self._busy = later, hold, False
-        self._held = False  # whether the picture is kept as it is
+        self.steps = Steps(self._changes, later, hold)
         self.adding = False  # whether a layer is being added by this view
         self._blind = False
         self._hidden: list[Any] = []  # layers that are hidden meanwhile
@@ -99,7 +98,7 @@ class LayerView:
     @property
     def settled(self) -> bool:
         """Whether all layers are as the session says."""
-        return not self._busy
+        return self.steps.settled
 
     # --- slides
 
@@ -163,10 +162,7 @@ class LayerView:
             layer.visible = False
         for layer in self.ours("corrections"):  # those of this slide are read
             self._remove(layer)
-        self._keep_picture(False)
-        if not self._busy:
-            self._busy = True
-            self._later(self._step)
+        self.steps.draw_first()
 
     def _come_or_go(self, layer: Any, *, here: bool) -> None:
         """Show a layer of the active slide, if it was seen when another became active, or hide it."""
@@ -228,34 +224,7 @@ class LayerView:
 
     def refresh(self) -> None:
         """Make the layers of predictions as the session says, a change a turn of the event loop, and then draw them."""
-        if not self._busy and next(self._changes(), None) is not None:
-            self._busy = True
-            self._keep_picture(True)
-            self._later(self._step)
-
-    def _keep_picture(self, kept: bool) -> None:
-        """Keep the picture as it is while layers change: to draw it takes as long as a change."""
-        if kept != self._held:
-            self._held = kept
-            self._hold(kept)
-
-    def _step(self) -> None:
-        try:
-            change = next(self._changes(), None)
-            if change is not None:
-                self._keep_picture(True)
-                change()
-                self._later(self._step)
-                return
-        except BaseException:
-            self._rest()
-            raise
-        self._rest()
-
-    def _rest(self) -> None:
-        self._busy = False
-        self._keep_picture(False)
-        self.rested.emit()
+        self.steps.begin()
 
     def _changes(self) -> Iterator[Callable[[], object]]:
         """Yield what is to be done, by what matters most: napari needs a tenth of a second for some of them."""

@@ -94,7 +94,7 @@ class ComparePage(Page):
         dock.hear(dock.bench.verdicts.settled_down, self._found_rejected)
         dock.hear(dock.bench.layers.masks.changed, self._leave_out, 1)
         dock.listen("a", "b", "compare", to=self._show_mode)
-        dock.hear(dock.bench.layers.rested, self._show_legend)
+        dock.hear(dock.bench.layers.steps.rested, self._show_legend)
 
     # --- picking
 
