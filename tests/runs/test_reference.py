@@ -25,7 +25,7 @@ from napari_ifkd.runs.reference import ReferenceMask, References
 from napari_ifkd.slides import open_slide
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
     from pathlib import Path
 
     from napari_ifkd.runs.judgement import Judgement
@@ -216,6 +216,37 @@ def test_a_run_ends_by_its_reference_and_says_so(
         assert scores["reference_f1"] == pytest.approx(scores["f1"], abs=1e-12)
     assert not any("reference_f1" in e.scores for e in done.events() if isinstance(e, RoundDone))
     assert run.about["data"]["reference"] == [str(truth.resolve())]
+
+
+def test_the_mask_of_one_slide_does_not_decide_over_another(
+    drawn_slide: Path, drawn_teacher: Path, truth: Path, config: Config, tmp_path: Path
+) -> None:
+    shutil.copy(drawn_slide, tmp_path / "other.tif")
+    mask = shutil.copy(truth, tmp_path / "tiny_mask.tif")
+    events = list(distill_run([drawn_slide, tmp_path / "other.tif"], drawn_teacher, tmp_path / "run", config, reference=[mask]))
+    assert RunFolder(tmp_path / "run").accepted is None
+    assert isinstance(events[-1], RunDone)
+    assert events[-1].reason.startswith("By the cautious rule: ")
+    warned = [e.message for e in events if isinstance(e, Warned)]
+    assert any("is of tiny.tif alone: it judges that one, and does not decide over 1 other slide." in message for message in warned)
+    assert all("reference_f1" in e.scores for e in events if isinstance(e, RoundDone))  # it is told all the same
+
+
+def test_a_mask_that_marks_everything_is_not_chosen(
+    done: RunFolder, drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None]
+) -> None:
+    run = RunFolder(shutil.copytree(done.path, tmp_path / "run"))
+    with open_slide(drawn_slide) as slide:
+        for index in run.rounds():
+            path = run.maps(index)[slide.name]
+            shape = open_map(path).shape
+            shutil.rmtree(path)
+            write_map(path, slide, np.random.default_rng(index).integers(150, 250, shape).astype(np.uint8))  # knows nothing
+    judgement, _ = judged(run, drawn_slide, drawn(tmp_path / "a.geojson", Tumor=(160, 32, 240, 112)))
+    assert judgement is not None
+    assert not judgement.decides
+    assert judgement.reason.startswith("No better than marking all tissue as tumour: the best, ")
+    assert judgement.reason.endswith("Take another teacher.")
 
 
 def test_truth_does_not_choose(

@@ -65,6 +65,7 @@ class ReferenceEvidence:
     ) -> None:
         self.references, self.folder, self.config, self.exclusions = references, folder, config, exclusions
         self.slides = [slide for slide in slides if slide.name in references.of_slides]
+        self._without = len(slides) - len(self.slides)  # slides that have none
         self.should_stop = should_stop
         self.notes: list[str] = []
         self.rounds = [index for index in folder.rounds() if all(slide.name in folder.maps(index) for slide in self.slides)]
@@ -72,7 +73,7 @@ class ReferenceEvidence:
         self._area_um2 = 0.0
 
     def judgement(self) -> Generator[Event, None, Judgement | None]:
-        """Judge the teacher and the rounds.
+        """Judge the teacher and the rounds. The mask of one slide alone does not decide over others.
 
         Returns
         -------
@@ -95,12 +96,17 @@ class ReferenceEvidence:
         if counts is None or not counts.tumour.sum():
             self.notes.append("The reference masks hold no tumour that can judge on what the rounds looked at: they do not decide.")
             return None
-        if len(self.slides) + len(self.references.of_patches) == 1 and self.slides:
+        alone = ""
+        if len(self.slides) == 1 and not self.references.of_patches and self._without:
+            others = f"{self._without} other slide{'s' * (self._without > 1)}"
+            alone = f"The reference mask is of {self.slides[0].name} alone: it judges that one, and does not decide over {others}."
+        elif len(self.slides) + len(self.references.of_patches) == 1 and self.slides:
             self.notes.append("The reference mask is of one slide: its intervals are for more tissue of this slide, not for other slides.")
         held = ((self.slides, "slides"), (self.references.of_patches, "patch folders"))
         where = [each[0].name if len(each) == 1 else f"{len(each)} {kind}" for each, kind in held if each]
         told = f"reference masks of {' and '.join(where)}, {self._area_um2 / 1e6:.3g} mm² in {len(counts)} blocks"
-        return judge("reference", self.rounds, counts, estimate_on_masks(counts, told), self.config.inference.threshold, self._area_um2)
+        found, threshold = estimate_on_masks(counts, told), self.config.inference.threshold
+        return judge("reference", self.rounds, counts, found, threshold, self._area_um2, alone)
 
     def _block_px(self) -> int:
         """Return the side of a block: a tile, or larger where there are too many."""

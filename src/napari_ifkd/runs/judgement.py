@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from napari_ifkd.evidence import Incumbent, Interval, settle
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 By = Literal["points", "reference"]
 _RANK = {"points": 1, "reference": 2}  # whoever else accepted something, such as the user, stands above both
 TOLD_BY: dict[str, str] = {"points": "points", "reference": "reference masks"}
+_INSTEAD: dict[By, str] = {"points": "Answer more points, or take another teacher.", "reference": "Take another teacher."}
+_NEARLY_ALL = 0.9  # share of the tissue
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,8 @@ def judge(
 ) -> Judgement:
     """Choose among the teacher and the rounds; the teacher at the threshold in use stays unless something speaks against it.
 
+    Where the best of them is no better than marking all tissue, the evidence decides nothing.
+
     Parameters
     ----------
     by : the kind of evidence
@@ -130,7 +134,7 @@ def judge(
         chosen if candidate == choice.candidate else figures(candidate, best.value) for candidate, best in enumerate(found.thresholds)
     )
     reason = choice.reason[0].upper() + choice.reason[1:]
-    return Judgement(
+    judgement = Judgement(
         by=by,
         evidence=found.evidence,
         rounds=every,
@@ -141,6 +145,19 @@ def judge(
         tumour=found.area,
         tumour_mm2=None if area is None else Interval(*(area * share for share in found.area)),
     )
+    if too_little or not _marks_all(judgement):
+        return judgement
+    best = f"{chosen.name} at {chosen.threshold.value:g}, marks {chosen.marked:.0%} of it"
+    return replace(judgement, decides=False, reason=f"No better than marking all tissue as tumour: the best, {best}. {_INSTEAD[by]}")
+
+
+def _marks_all(judgement: Judgement) -> bool:
+    """Tell whether the mask chosen is as good as all tissue, where that is not the tumour.
+
+    Of a share m of the tissue, at most the share tumour / m can be tumour: where m is nearly 1, no such mask is much more precise than all.
+    """
+    chosen, tumour = judgement.chosen, judgement.tumour
+    return chosen.marked >= _NEARLY_ALL and chosen.marked > tumour.high and chosen.precision.low <= tumour.value
 
 
 def about(mm2: float) -> str:

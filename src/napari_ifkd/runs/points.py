@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
 ENOUGH = 10
 """Answered points from which they decide."""
 
-_NEARLY_ALL = 0.9  # share of the tissue
 _BATCH = re.compile(r"batch (\d+)(?: of (.+))?")  # ours; of the slide where it was drawn on one alone
 
 
@@ -135,12 +133,7 @@ class PointEvidence:
         if not few and all(point.answer != "tumour" for point in points):
             few = f"None of {len(points)} points that can judge is tumour, so nobody knows what the rounds miss. Answer more points."
         found = estimate(self.frame, self._answers(points))
-        judgement = judge("points", self.rounds, self.frame, found, self.config.inference.threshold, self.area_um2, few)
-        if few or not _marks_all(judgement):
-            return judgement
-        best = f"{judgement.chosen.name} at {judgement.chosen.threshold.value:g}, marks {judgement.chosen.marked:.0%} of it"
-        none = f"No better than marking all tissue as tumour: the best, {best}. Answer more points, or take another teacher."
-        return replace(judgement, decides=False, reason=none)
+        return judge("points", self.rounds, self.frame, found, self.config.inference.threshold, self.area_um2, few)
 
     def _too_few(self, judging: int) -> str:
         unsure = f" ({self._unsure} unsure besides)" if self._unsure else ""
@@ -279,15 +272,6 @@ def points_of(path: Path, slides: Sequence[Slide], option: str = "--points") -> 
         cause = f"none of its {len(points)} answered points lies on a slide of this run (they name {named})"
         raise InputError(option, cause, "Name its slides in the column slide, and fill in the column answer")
     return points
-
-
-def _marks_all(judgement: Judgement) -> bool:
-    """Tell whether the mask chosen is as good as all tissue, where that is not the tumour.
-
-    Of a share m of the tissue, at most the share tumour / m can be tumour: where m is nearly 1, no such mask is much more precise than all.
-    """
-    chosen, tumour = judgement.chosen, judgement.tumour
-    return chosen.marked >= _NEARLY_ALL and chosen.marked > tumour.high and chosen.precision.low <= tumour.value
 
 
 def _place(point: Point) -> Place:

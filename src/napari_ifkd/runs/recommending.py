@@ -60,9 +60,12 @@ def recommend(
     judgements: list[Judgement] = []
     if references is not None:
         masks = ReferenceEvidence(references, folder, slides, config, exclusions, should_stop)
-        if (found := (yield from masks.judgement())) is not None:
+        found = yield from masks.judgement()
+        if found is not None and found.decides:
             judgements.append(found)
             yield Warned(_flattering(references, truth))
+        elif found is not None:
+            yield Warned(found.reason)
         for note in masks.notes:
             yield Warned(note)
     points = PointEvidence(folder, slides, config)

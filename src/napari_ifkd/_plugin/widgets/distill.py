@@ -224,6 +224,8 @@ class DistillDock(Dock):
                 by = f"{drawn} drawn region{'s' * (drawn > 1)} and by " if drawn and self.use_drawn.value else ""
             masks = given.get("reference", [])
             chooses = f" {' and '.join(masks)} choose{'s' * (len(masks) == 1)} the round." if masks else ""
+            if len(masks) == 1 and len(slides) > 1:
+                chooses = f" {masks[0]} judges its slide alone, and does not choose the round."
             where = f"<b>{len(slides)} slides</b>" if self._several else f"<b>{slide.name}</b>"
             excluded = sum(self.bench.drawings.count("exclusion", each) for each in slides)
             left = f" without {excluded} excluded region{'s' * (excluded > 1)}" if excluded else ""
