@@ -146,7 +146,7 @@ class RobustConfig(Settings):
 class RoundConfig(Settings):
     """Stage 2: rounds of fusion knowledge distillation."""
 
-    rounds: int = Field(3, ge=1, description="teacher-student rounds at most; one can look at each, and stop")
+    rounds: int = Field(3, ge=1, le=100, description="teacher-student rounds at most; one can look at each, and stop")
     epochs: int = Field(10, ge=1, description="passes over the bags in a round; few are a quick try")
     mode: Mode = Field(
         "robust",

@@ -201,6 +201,16 @@ class Session:
         known = candidate.slide, candidate.label
         self.files = (*(c for c in self.files if (c.slide, c.label) != known), candidate)
 
+    def take_former(self, candidate: Candidate, accepted: Accepted | None) -> None:
+        """Take in the round that was in use of the distillation before, and what was accepted of that, unless there is one by now."""
+        if all((c.act, c.slide) != ("former", candidate.slide) for c in self.files) and candidate not in self.candidates:
+            self._judged[candidate.run] = accepted
+            self.files = (*self.files, replace(candidate, act="former"))
+
+    def former(self) -> Candidate | None:
+        """Return the round that was in use of the distillation before on the active slide, None where there was none."""
+        return next((c for c in self.comparable() if c.act == "former"), None)
+
     def compare_file(self, candidate: Candidate) -> None:
         """Take in what another program marked, and compare what is looked at with it."""
         self.take_file(candidate)

@@ -337,8 +337,11 @@ def test_all_slides_need_a_resolution_to_distil(window: Any, drawn_slide: Path, 
     for path in (tmp_path / "plain.tif", drawn_slide):
         window.bench.open(path)
     assert distill.run.isEnabled()
+    before = distill.all_slides.native.pos()
     window.click("Distill", distill.all_slides)
     assert not distill.run.isEnabled()
+    window.qtbot.wait(100)
+    assert distill.all_slides.native.pos() == before  # a second click hits it
     assert "plain.tif is not known: give it in the Slide dock" in distill.run.toolTip()
 
 

@@ -462,12 +462,18 @@ def test_the_table_of_rounds_tells_at_which_threshold_before_there_are_any(windo
 
 def test_the_table_of_rounds_tells_what_its_decisions_mean(window: Any) -> None:
     from napari_ifkd.events import Decision, RoundDone
+    from napari_ifkd.runs.accepted import Accepted
 
     table = window.docks["Distill"].table
     table.show_rounds([RoundDone(0, None), *(RoundDone(n, Decision(n == 1, "cautious", "", f"Because {n}.")) for n in (1, 2))], {}, 0.5)
     assert table.item(0, 1).toolTip() == "The teacher as it came"
     assert table.item(1, 1).toolTip() == "This round became the teacher of the next\nBecause 1."
     assert table.item(2, 1).toolTip() == "The teacher before was kept\nBecause 2."
+    rounds = [RoundDone(0, None), RoundDone(1, Decision(False, "cautious", "", "Because."))]
+    for by, told in (("user", "by you"), ("reference", "by reference masks")):
+        table.show_rounds(rounds, {}, 0.5, Accepted(1, 0.3, by, "", ""))
+        assert (table.item(1, 0).text(), table.item(1, 1).text()) == ("1 ✓", "accepted")
+        assert told in table.item(1, 1).toolTip()
 
 
 def test_the_rounds_of_the_run_before_are_called_so_until_there_are_others(window: Any, tmp_path: Path) -> None:

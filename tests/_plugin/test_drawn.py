@@ -181,7 +181,9 @@ def test_rough_regions_become_a_teacher_that_predicts(opened: Any) -> None:
     }
     for name, value in (("tiles.size_px", 32), ("stage1.epochs", 20), ("network.width", 0.125)):
         next(part for part in (*dock.epochs, *dock.form) if part.name == name).value = value
+    assert opened.bench.drawings.drawing == "normal"
     opened.click("Teacher", dock.train)
+    assert opened.bench.drawings.drawing is None  # the next click in the picture is no corner
     opened.wait(lambda: session.job is not None and session.job.state == "done")
     run = session.job.out
     opened.wait(lambda: session.teacher is not None and run in session.teacher.path.parents)

@@ -298,6 +298,21 @@ def test_the_heat_map_is_seen_inside_the_outline_of_the_mask(scene: Any) -> None
         assert {layer.contour for layer in view.ours("mask") if layer.visible} == {made.OUTLINE if heat else 0}
 
 
+def test_masks_are_outlined_beside_a_preview(scene: Any) -> None:
+    """Else nobody sees which of the two marks a place."""
+    viewer, session, view = scene
+    session.look(heat=False)
+    (seen,) = [layer for layer in view.ours("mask") if layer.visible]
+    tagged = {made.KEY: {"kind": "preview mask", "path": str(session.slide.path)}}
+    preview = viewer.add_labels(np.ones((9, 9), np.uint8), metadata=tagged)
+    assert seen.contour == made.OUTLINE
+    preview.visible = False
+    assert seen.contour == 0
+    preview.visible = True
+    viewer.layers.remove(preview)
+    assert (seen.visible, seen.contour) == (True, 0)
+
+
 def test_contours_and_overlay_show_the_pair(scene: Any) -> None:
     viewer, session, view = scene
     session.set_compare("contours")

@@ -35,9 +35,13 @@ if TYPE_CHECKING:
 @pytest.fixture
 def run(tmp_path: Path, drawn_slide: Path, write_map: Callable[..., None]) -> RunFolder:
     """Return a run of two rounds on the drawn slide."""
+    return two_rounds(tmp_path / "run", drawn_slide, write_map)
+
+
+def two_rounds(path: Path, drawn_slide: Path, write_map: Callable[..., None]) -> RunFolder:
     with open_slide(drawn_slide) as slide:
         about = {"data": [str(drawn_slide)], "mpp": None, "regions": None}
-        made = RunFolder.create(tmp_path / "run", "distill", Config(), about, slides=[slide.identity()])
+        made = RunFolder.create(path, "distill", Config(), about, slides=[slide.identity()])
         for index in (0, 1, 2):
             write_map(made.map_path(index, drawn_slide), slide)
             made.append(MapReady(index, slide.name, made.map_path(index, drawn_slide).relative_to(made.path).as_posix()))
@@ -635,6 +639,8 @@ def test_a_slide_that_was_left_during_a_run_shows_what_that_recommends(
         write_map(tmp_path / f"run/rounds/0{index}/maps/tiny.zarr", first)
         session.apply(MapReady(index, first.name, f"rounds/0{index}/maps/tiny.zarr"))
     assert session.shown.round == 1
+    window.remembered()
+    assert read_view(first).at_work == str(tmp_path / "run")
     shutil.copy(drawn_slide, tmp_path / "other.tif")
     window.bench.open(tmp_path / "other.tif")
     window.wait(lambda: memory.settled)
@@ -652,6 +658,52 @@ def test_a_slide_that_was_left_during_a_run_shows_what_that_recommends(
     window.bench.look_at(first)
     window.wait(lambda: memory.notes.followed is first)
     assert session.shown.round == 1
+
+
+def test_what_a_run_chose_that_ended_while_nobody_looked_is_shown(
+    window: Any, run: RunFolder, drawn_slide: Path, make_napari_viewer: Any
+) -> None:
+    session = window.session
+    window.bench.open(run.path)
+    window.wait(lambda: len(session.here()) == 3 and window.bench.memory.settled)
+    session.show_round(0)
+    session.set_pair(session.here()[0], session.here()[2])
+    session.set_compare("contours")
+    window.remembered()
+    file = slide_folder(session.slide) / "view.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "at_work": str(run.path)}))  # as if it had been then
+    run.accept(1, 0.3, by="reference", reason="Better.")
+    later = window.another(make_napari_viewer(show=True))
+    later.bench.open(drawn_slide)
+    now = later.session
+    later.wait(lambda: now.slide is not None and later.bench.memory.settled)
+    assert (now.shown.round, now.threshold, now.compare) == (1, 0.3, "off")
+    later.remembered()
+    assert read_view(now.slide).at_work is None
+
+
+def test_what_was_accepted_of_the_run_before_is_told_the_next_time_too(
+    window: Any, run: RunFolder, drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None], make_napari_viewer: Any
+) -> None:
+    session = window.session
+    window.bench.open(run.path)
+    window.wait(lambda: len(session.here()) == 3 and window.bench.memory.settled)
+    session.show_round(1)
+    session.accept(session.shown)
+    window.bench.open(two_rounds(tmp_path / "next", drawn_slide, write_map).path)
+    window.wait(lambda: session.run == tmp_path / "next")
+    window.remembered()
+    later = window.another(make_napari_viewer(show=True))
+    later.bench.open(drawn_slide)
+    later.wait(lambda: later.session.former() is not None and later.bench.memory.settled)
+    assert later.session.run == tmp_path / "next"
+    for each in (window, later):
+        told = each.docks["Review"].accepted
+        assert "Nothing accepted yet." in told.text()
+        assert "Of run, the run before, round 1 is accepted." in told.text()
+    told.linkActivated.emit("former")
+    later.wait(lambda: later.session.run == run.path)
+    later.wait(lambda: told.text().startswith("✓ Accepted: round 1"))
 
 
 def test_the_layer_of_the_active_slide_is_picked_however_it_became_that(window: Any, drawn_slide: Path, tmp_path: Path) -> None:

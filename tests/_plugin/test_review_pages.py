@@ -500,13 +500,13 @@ def test_thirty_points_say_which_round(window: Any, reviewed: Any) -> None:
     assert not np.allclose(window.viewer.scene.camera.center[-2:], seen)
     window.click("Review", count.back)
     assert np.allclose(window.viewer.scene.camera.center[-2:], seen, atol=1e-3)
-    assert "You said: <b>tumour</b>" in count.what.text()
+    assert "you said: <b>tumour</b>" in count.what.text()
     assert count.bar.value() == 1  # it is answered
     for key, answer in (("U", "unsure"), ("N", "normal"), ("T", "tumour")):
         window.key(key)
         window.wait(lambda answer=answer: any(p.answer == answer for p in read_points(run.path / "points-asked.csv")))
     assert count.bar.value() == 3
-    assert "At the place before: tumour" in count.what.text()
+    assert "Place 4. At place 3 you said: tumour." in count.what.text()
     for _ in range(3):
         window.click("Review", count.back)
     assert "An answer here leads on to place 4" in count.what.text()
@@ -553,6 +553,7 @@ def test_thirty_points_say_which_round(window: Any, reviewed: Any) -> None:
     assert not count.advises  # it was overruled: another button stands out
     assert "bold" not in count.accept.styleSheet()
     assert "bold" in reviewed.accept.styleSheet()
+    reviewed.pages.setCurrentWidget(reviewed.correct)  # whichever page is in front: what the points advise is told above it
     session.activate(None)
     session.activate(slide)
     window.wait(lambda: count.card.text() == said)
@@ -570,7 +571,7 @@ def test_a_count_that_was_left_goes_on_where_it_was(window: Any, reviewed: Any) 
     assert count.start.text() == "Go on counting at place 4"
     count.start.setText("")
     count._recalled = (None, None)  # as when it is opened again
-    count._recall()
+    count.recall()
     window.wait(lambda: count.start.text() == "Go on counting at place 4")
     window.click("Review", count.start)
     window.wait(lambda: count.asking.isVisible())
@@ -580,7 +581,7 @@ def test_a_count_that_was_left_goes_on_where_it_was(window: Any, reviewed: Any) 
     asked = read_points(table, unanswered=True)
     write_points(table, [replace(point, answer="normal" if at in (0, 2, 5) else "") for at, point in enumerate(asked)])  # by hand
     count._recalled = (None, None)
-    count._recall()
+    count.recall()
     window.wait(lambda: count.start.text() == "Go on counting at place 2")
     window.click("Review", count.start)
     window.wait(lambda: count.asking.isVisible())

@@ -14,7 +14,7 @@ import torch
 from napari_ifkd.config import Config, NetworkConfig
 from napari_ifkd.errors import Cancelled, EngineError, SlideError
 from napari_ifkd.events import Progress, Warned
-from napari_ifkd.inference import Predictor, domain_warning, few_slides_warning, open_map, predict_map, warnings_of
+from napari_ifkd.inference import Predictor, chance_warning, domain_warning, few_slides_warning, open_map, predict_map, warnings_of
 from napari_ifkd.inference.coverage import Coverage
 from napari_ifkd.models import build_model, prepare
 from napari_ifkd.slides import Tissue, find_tissue
@@ -271,6 +271,16 @@ def test_a_teacher_of_few_slides_is_not_believed_on_another(make_slide, tissue_l
         assert [text for text in found.warnings if "learned from" in text] == ([told] if warned else [])
         assert (Warned(told) in events) == warned
         assert found.domain_warning is None
+
+
+def test_a_teacher_that_guesses_is_believed_nowhere(make_slide, tissue_like, card):
+    slide = make_slide(tissue_like(96, 96), mpp=1.0)
+    for told_apart, warned in ((None, False), (0.29, True), (0.5, True), (0.75, False)):
+        asked = card.model_copy(update={"told_apart": told_apart})
+        told = chance_warning(asked)
+        assert (told is not None) == warned
+        assert (told in warnings_of(asked, slide)) == warned
+        assert told is None or f"({told_apart:.0%} rightly)" in told
 
 
 def test_a_slide_coarser_than_the_network_knows_is_told_before_and_after(make_slide, tissue_like, network, card, drain, tmp_path):

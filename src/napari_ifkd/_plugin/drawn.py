@@ -106,6 +106,11 @@ class Drawings(QObject):
         self.viewer.layers.selection.active = layer
         layer.mode = "add_polygon"
 
+    def put_down(self) -> None:
+        """Take the pen that is in the hand from it."""
+        if self.drawing is not None:
+            self.begin(self.drawing)
+
     def add(self, use: Use, slide: Slide, geometries: Iterable[tuple[str, BaseGeometry]]) -> None:
         """Add shapes to the layer of a slide.
 

@@ -32,6 +32,9 @@ _SAID = ("brought", *_DRAWN, "corrections", "correcting", "verdicts", "lesion", 
 _FOUND = ("mask", "heat", "disagreement", "uncertainty")
 """What a person or another program says, or is asked, lies above what networks say."""
 
+_APART = ("correcting", "preview mask")
+"""Where these are seen masks are outlined: which of the two marks a place is seen then."""
+
 
 def _now(act: Callable[[], None]) -> None:
     act()
@@ -185,13 +188,13 @@ class LayerView:
     def _inserted(self, event: Any) -> None:
         if made.tag(event.value).get("kind") == "brought":
             event.value.contour = 1  # thin: from afar wider lines would cover fine glands
-        if made.tag(event.value).get("kind") == "correcting":
+        if made.tag(event.value).get("kind") in _APART:
             event.value.events.visible.connect(lambda _: self.refresh())
         self._count_layers(event)
 
     def _count_layers(self, event: Any) -> None:
         # which picture a layer is in depends on how many there are; what is painted on is outlined
-        if self.session.compare == "side by side" or made.tag(event.value).get("kind") == "correcting":
+        if self.session.compare == "side by side" or made.tag(event.value).get("kind") in _APART:
             self.refresh()
 
     def _job_changed(self, job: Job | None) -> None:
@@ -315,8 +318,8 @@ class LayerView:
         session, heat = self.session, self._heated()
         here, wanted = {str(c.path): c for c in session.comparable()}, self._masked()
         comparing = self.session.comparing
-        painted = any(layer.visible for layer in self.ours("correcting"))
-        # so that the heat map is seen inside, and paint, which may be as blue as a mask
+        painted = any(layer.visible for layer in self.ours(*_APART))
+        # so that the heat map is seen inside, and paint, which may be as blue as a mask, and a preview
         outlined = painted or (session.compare == "contours" if comparing else heat is not None)
         looks: list[tuple[Any, dict[str, Any]]] = []
         for layer in self.ours("mask"):

@@ -13,20 +13,23 @@ from qtpy.QtCore import QObject, QTimer
 from napari_ifkd.errors import InputError
 from napari_ifkd.runs.folder import RunFolder
 from napari_ifkd.session_records import BUILT_IN_TEACHER
+from napari_ifkd.session_story import RunStory
 from napari_ifkd.slides.resolution import SAME_MPP
 
 from .brought import brought_layer, lay
 from .compared import kept_candidate
+from .layers import prepare
 from .look import show_whole
 from .settings import cache_folder
 from .side_by_side import divided_by
 from .view_notes import ViewNotes
-from .views import MOST_RECENT, View, known_by, read_asked, read_view, recent_slides, write_asked
+from .views import MOST_RECENT, Chosen, View, known_by, read_asked, read_view, recent_slides, write_asked
 from .worker import in_thread, say_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
+    from napari_ifkd.runs.accepted import Accepted
     from napari_ifkd.runs.resolve import Resolved
     from napari_ifkd.session import Session
     from napari_ifkd.session_records import Candidate, Job
@@ -38,16 +41,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Back:
-    """Of the files of other programs that were lost with the last session, what could be read again.
+    """Of what was lost with the last session beside the runs that are open, what could be read again.
 
     Attributes
     ----------
-    files : what they marked, to compare with
-    brought : those that were brought in: use, path, layer, and whether it is seen
+    files : what other programs marked, to compare with
+    former : the round that was in use of the distillation before, and what was accepted of that
+    brought : files that were brought in: use, path, layer, and whether it is seen
     said : what to tell of those that can be read no more
     """
 
     files: list[Candidate] = field(default_factory=list)
+    former: tuple[Candidate, Accepted | None] | None = None
     brought: list[tuple[Any, Path, LayerData, bool]] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
 
@@ -221,8 +226,9 @@ class Memory(QObject):
                 self.notes.pending[str(slide.path)] = self._now(slide, view)
             self.waits.emit()
             if here():
-                self._show(self._now(slide, view))
-                before[:] = self._pair()
+                if not self._ended_meanwhile(view, runs):
+                    self._show(self._now(slide, view))
+                    before[:] = self._pair()
                 done("runs")
 
         def read(back: _Back) -> None:
@@ -234,8 +240,9 @@ class Memory(QObject):
         folders = [Path(pair[0]) for pair in (view.a, view.b) if pair is not None and pair not in there]
         laid = [known[:2] for known in self.notes.brought(slide)]
         lost = [one for one in view.brought if one[:2] not in laid]
-        if folders or lost:
-            in_thread(lambda: _read_back(folders, lost, slide, view), read, lambda _: read(_Back()))
+        former = None if view.former is None or view.former in there else view.former
+        if folders or lost or former:
+            in_thread(lambda: _read_back(folders, lost, former, slide, view), read, lambda _: read(_Back()))
         else:
             waits.discard("files")
         self.runs.restore(slide, [Path(run) for run in view.runs if Path(run) not in runs], opened)
@@ -295,6 +302,16 @@ class Memory(QObject):
         if shown is not None:
             self.session.show(shown)
 
+    def _ended_meanwhile(self, view: View, before: Collection[Path]) -> bool:
+        """Leave what a run shows that ended while nobody looked; tell whether there is one."""
+        if view.at_work is None or Path(view.at_work) in before:
+            return False
+        of_it = [c for c in self.session.here() if str(c.run) == view.at_work and self.session.recommended(c) is not None]
+        accepted = self.session.accepted_of(of_it[0]) if of_it else None
+        if accepted is not None:
+            self.session.look(threshold=accepted.threshold)
+        return bool(of_it)
+
     def _pair(self) -> list[object]:
         return [self.session.a, self.session.b, self.session.compare]
 
@@ -313,6 +330,8 @@ class Memory(QObject):
             say_error("\n".join(back.said))
         for candidate in back.files:
             self.session.take_file(candidate)
+        if back.former is not None:
+            self.session.take_former(*back.former)
         active = self.viewer.layers.selection.active  # a pen in the hand stays there
         for use, path, layer, visible in back.brought:
             lay(self.viewer, layer, use, visible=visible)
@@ -328,9 +347,12 @@ def _model(path: Path, label: str) -> Resolved:
     return Resolved(path, read_card(path), label)
 
 
-def _read_back(folders: list[Path], lost: Iterable[tuple[str, str, bool]], slide: Slide, view: View) -> _Back:
-    """Read files of other programs again: those to compare with, by the folders they are kept in, and those that were brought in."""
-    back = _Back()
+def _read_back(folders: list[Path], lost: Iterable[tuple[str, str, bool]], former: Chosen | None, slide: Slide, view: View) -> _Back:
+    """Read files of other programs again: those to compare with, by the folders they are kept in, and those that were brought in.
+
+    And the round of the distillation before.
+    """
+    back = _Back(former=None if former is None else _former(former, slide, view))
     for folder in folders:
         with suppress(InputError, OSError):
             if (folder / "map.zarr").is_dir():
@@ -343,6 +365,16 @@ def _read_back(folders: list[Path], lost: Iterable[tuple[str, str, bool]], slide
                 what = "reference" if use == "reference" else "weak regions"
                 back.said.append(f"{path}: the {what} of {slide.name} cannot be read any more. Bring it in again, or distil without it.")
     return back
+
+
+def _former(known: Chosen, slide: Slide, view: View) -> tuple[Candidate, Accepted | None] | None:
+    with suppress(InputError, OSError):  # gone, or damaged: the Runs dock tells
+        story = RunStory.read(known[0])
+        for candidate in story.candidates:
+            if known_by(candidate) == known and candidate.slide == slide.name:
+                prepare(candidate.found, view.threshold, view.sigma_px)
+                return candidate, story.accepted
+    return None
 
 
 def _nothing(_: object) -> None:

@@ -8,6 +8,7 @@ import sys
 import threading
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -170,7 +171,7 @@ class Previewer(QObject):
         if isinstance(said, str):
             self._failed(said)
         elif said is None or slide is None:
-            self._say(_COARSE if self._shown is not None and self._shown.part.coarse else _DONE)
+            self._say(_COARSE if self._shown is not None and self._shown.part.coarse else self._done)
         else:
             self._draw(slide, said)
             self._say(_state(said.part))
@@ -182,6 +183,11 @@ class Previewer(QObject):
     def _say(self, state: str) -> None:
         self.state = state
         self.told.emit()
+
+    @property
+    def _done(self) -> str:
+        shown = self.session.shown
+        return _DONE if shown is None else f"{_DONE} <b>{escape(shown.label)}</b> is outlined meanwhile."
 
     # --- layers
 

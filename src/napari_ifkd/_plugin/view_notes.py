@@ -130,7 +130,7 @@ class ViewNotes(QObject):
             view = self.views.get(str(slide.path))
             if view is None or slide is self.session.slide or view.compare != "off" or view.shown is None or view.shown[0] != str(job.out):
                 continue
-            self._take(slide, replace(view, shown=(view.shown[0], job.recommended or 0), a=None, b=None))
+            self._take(slide, replace(view, shown=(view.shown[0], job.recommended or 0), a=None, b=None, at_work=None))
 
     def _keep(self) -> None:
         slide = self.followed
@@ -149,9 +149,11 @@ class ViewNotes(QObject):
         here = [candidate for candidate in (*session.candidates, *session.files) if candidate.slide == slide.name]
         shown, a, b = (known_by(candidate) if candidate in here else None for candidate in (session.shown, session.a, session.b))
         runs = [str(candidate.run) for candidate in here if candidate.act in ("predict", "distill")]
-        job = session.job
+        job, at_work = session.job, None
         if job is not None and job.alive and self.began_on(job.out) == str(slide.path):  # it may have no map yet
             runs.append(str(job.out))
+        if job is not None and job.alive and str(job.out) in runs:
+            at_work = str(job.out)
         pending = self.pending.get(str(slide.path))
         if pending is not None:
             shown, a, b, runs = shown or pending.shown, a or pending.a, b or pending.b, [*pending.runs, *runs]
@@ -171,6 +173,8 @@ class ViewNotes(QObject):
             runs=tuple(dict.fromkeys(runs)),
             brought=self.brought(slide),
             model=None if session.teacher is None else (str(session.teacher.path), session.teacher.label),
+            former=known_by(next((candidate for candidate in here if candidate.act == "former"), None)),
+            at_work=at_work,
         )
 
 

@@ -38,6 +38,8 @@ class View:
     region : where predictions are made
     brought : files of other programs, as their use ("look", or what they are given for), path, and whether they are seen
     model : that was chosen: weights file, and what it is called
+    former : the round that was in use of the distillation before, as run and round
+    at_work : the run that was at work then, if it was of this slide
     """
 
     path: str
@@ -55,6 +57,8 @@ class View:
     runs: tuple[str, ...] = ()
     brought: tuple[tuple[str, str, bool], ...] = ()
     model: tuple[str, str] | None = None
+    former: Chosen | None = None
+    at_work: str | None = None
 
 
 def known_by(candidate: Candidate | None) -> Chosen | None:
@@ -116,7 +120,7 @@ def _view_in(file: Path) -> View | None:
     """Read a view; one that is damaged, or of another version, is as good as none."""
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
-        pairs = {name: data[name] and tuple(data[name]) for name in ("centre", "shown", "a", "b", "model")}
+        pairs = {name: (told := data.get(name)) and tuple(told) for name in ("centre", "shown", "a", "b", "model", "former")}
         brought = tuple((str(use), str(path), bool(seen)) for use, path, seen in data.get("brought", ()))
         view = View(**{**data, **pairs, "runs": tuple(data["runs"]), "brought": brought})
     except (OSError, ValueError, TypeError, KeyError):

@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .domain import domain_warning, few_slides_warning, warnings_of
+    from .domain import chance_warning, domain_warning, few_slides_warning, warnings_of
     from .file_map import maps_of_tiles, write_file_map
     from .map_source import FileMap, MapSource, open_file_map, sha256_of
     from .patch_maps import read_patch_maps
@@ -18,6 +18,7 @@ __all__ = [
     "MapSource",
     "Predictor",
     "ProbabilityMap",
+    "chance_warning",
     "domain_warning",
     "few_slides_warning",
     "image_score",
@@ -35,7 +36,7 @@ __all__ = [
 ]
 
 _HOME = {
-    "domain": ("domain_warning", "few_slides_warning", "warnings_of"),
+    "domain": ("chance_warning", "domain_warning", "few_slides_warning", "warnings_of"),
     "file_map": ("maps_of_tiles", "write_file_map"),
     "map_source": ("FileMap", "MapSource", "open_file_map", "sha256_of"),
     "patch_maps": ("read_patch_maps",),

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 _COARSER = 1.25
 """From so many times the um/px of a network's tiles on a slide is too coarse for it."""
 
+_COIN = 0.5
+
 FEW_SLIDES = 3
 """A network that learnt from so few slides, or fewer, is not believed on another without a look."""
 
@@ -34,6 +36,16 @@ def domain_warning(card: ModelCard, slide: Slide) -> str | None:
     )
 
 
+def chance_warning(card: ModelCard) -> str | None:
+    """Return a warning if the network told the images that were kept aside apart no better than a coin would, else None."""
+    if card.told_apart is None or card.told_apart > _COIN:
+        return None
+    return (
+        f"This teacher told the images that were kept aside to check it apart no better than chance ({card.told_apart:.0%} rightly): "
+        "train it for more epochs, or on more."
+    )
+
+
 def resolution_warning(card: ModelCard, slide: Slide) -> str | None:
     """Return a warning if the slide is coarser than the tiles that the network learnt from, else None."""
     if slide.mpp is None or slide.mpp <= card.mpp * _COARSER:
@@ -46,5 +58,5 @@ def resolution_warning(card: ModelCard, slide: Slide) -> str | None:
 
 def warnings_of(card: ModelCard, slide: Slide) -> list[str]:
     """Return why a network should not be believed on a slide, what matters most first; empty where nothing speaks against it."""
-    found = domain_warning(card, slide), few_slides_warning(card, slide), resolution_warning(card, slide)
+    found = domain_warning(card, slide), chance_warning(card), few_slides_warning(card, slide), resolution_warning(card, slide)
     return [warning for warning in found if warning]

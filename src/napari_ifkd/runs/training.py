@@ -11,6 +11,7 @@ from napari_ifkd.distill import train_teacher
 from napari_ifkd.distill.training import param_groups
 from napari_ifkd.errors import BagError
 from napari_ifkd.events import EpochDone, Event, RoundDone, RunDone, Warned
+from napari_ifkd.inference import chance_warning
 from napari_ifkd.models import ModelCard, build_model, cam_network_config, pick_device, save_model, seed_everything
 from napari_ifkd.slides import find_tissue
 
@@ -192,8 +193,11 @@ def _train(
         normalisation=model.normalisation,
         trained_on=f"{train.source}: {train.positives} positive and {train.negatives} negative {kind}, {labels}{aside}",
         learned_from=learned_from,
+        told_apart=scores.get("bag_accuracy") if len(held) else None,
         notes=f"{_recipe(config.stage1)}, {config.stage1.epochs} epochs, seed {config.seed}",
     )
+    if (warning := chance_warning(card)) is not None:
+        yield Warned(warning)
     folder.write_metrics(0, scores)  # first: a round counts as there once its network is
     save_model(folder.model_path(0), model, card)
 

@@ -97,14 +97,14 @@ class CountPage(Page):
         acts: dict[str, Callable[[], object]] = {key: partial(self._answer, answer) for answer, (_, key) in ANSWERS.items()}
         self.keys = {key: shortcut(self.asking, key, act) for key, act in {**acts, "B": self._back, "Backspace": self._back}.items()}
         dock.listen("slide", "run", "shown", "accepted", to=self._show)
-        dock.listen("slide", "run", "job", to=self._recall)
+        dock.listen("slide", "run", "job", to=self.recall)
 
     def showEvent(self, event: Any) -> None:
         """Hide what predictions say, while places are asked about."""
         super().showEvent(event)
         if self.points:
             self._dock.bench.layers.hide_predictions(True)
-        self._recall()
+        self.recall()
 
     def hideEvent(self, event: Any) -> None:
         """Show them to who looks at something else meanwhile."""
@@ -242,12 +242,12 @@ class CountPage(Page):
         self._stop()
         self._judge(work, judged)
 
-    def _recall(self) -> None:
+    def recall(self) -> None:
         """Show again what was answered of this run before, once it has ended: its maps are read for it."""
         session = self._session
         slide, run, job = session.slide, session.run, session.job
         here = slide, run
-        if here == self._recalled or self._busy or self.points or not self.isVisible() or (job is not None and job.alive):
+        if here == self._recalled or self._busy or self.points or not self._dock.seen or (job is not None and job.alive):
             return
         self._recalled, self._begun = here, 0
         if slide is not None and run is not None:
@@ -277,7 +277,7 @@ class CountPage(Page):
                 self._busy = False
                 self.card.setText("")
                 self._show()
-            self._recall()  # another may be looked at by now
+            self.recall()  # another may be looked at by now
 
         self._slide, self._run = here
         self._judge(work, recalled, recalled)
@@ -337,6 +337,7 @@ class CountPage(Page):
         session = self._session
         if self._slide is not None and (session.slide, session.run) != (self._slide, self._run) and not self._busy:
             self._slide = self._run = self._judgement = None
+            self._recalled = None, None
             self.card.setText("")
             self._stop()
             return
@@ -386,12 +387,12 @@ class CountPage(Page):
         return accepted is not None and accepted.by == "user" and datetime.fromisoformat(accepted.time).timestamp() >= int(self._answered)
 
     def _said(self) -> str:
-        """Tell the answer here, where one was given before; else that at the place before."""
-        here = self.points[self.at].answer
+        """Tell which place it is and the answer there, where one was given before; else that at the place before."""
+        at, here = self.at + 1, self.points[self.at].answer
         if here:
-            return f"You said: <b>{ANSWERS[here][0].lower()}</b>. An answer here leads on to place {self._next_place() + 1}."
+            return f"Place {at}, you said: <b>{ANSWERS[here][0].lower()}</b>. An answer here leads on to place {self._next_place() + 1}."
         before = self.points[self.at - 1].answer if self.at else ""
-        return f"At the place before: {ANSWERS[before][0].lower()}." if before else ""
+        return f"Place {at}." + (f" At place {at - 1} you said: {ANSWERS[before][0].lower()}." if before else "")
 
 
 def _judgement(evidence: PointEvidence) -> Found:

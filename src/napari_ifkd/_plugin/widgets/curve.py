@@ -59,6 +59,7 @@ class Curve(pyqtgraph.GraphicsLayoutWidget):  # type: ignore[misc]  # pyqtgraph 
         steps = list(range(1, len(epochs) + 1))
         for plot in (self.loss, self.agreement):
             plot.getAxis("bottom").setTickSpacing(major=max(1, len(steps) // 6), minor=max(1, len(steps) // 6))
+        self.loss.setXRange(0.5, len(steps) + 0.5, padding=0)
         self.loss.line.setData(steps, [epoch.loss for epoch in epochs])
         told = [(step, epoch.scores["agreement"]) for step, epoch in zip(steps, epochs, strict=True) if "agreement" in epoch.scores]
         self.agreement.line.setData([step for step, _ in told], [value for _, value in told])

@@ -86,19 +86,9 @@ class DistillDock(Dock):
         self.table = RoundsTable()
         self.reason = text("Why the student of this round was switched in, or not")
         self.offer = Offer(self.bench)
-        self.add(
-            self.offer,
-            self.what,
-            self.known,
-            self.all_slides.native,
-            self.use_drawn.native,
-            self.patches.native,
-            self.warning,
-            self.main.native,
-            fold,
-            self.run,
-            self.progress,
-        )
+        # what is told below what is clicked: it grows and shrinks
+        self.add(self.all_slides.native, self.use_drawn.native, self.patches.native, self.main.native, fold, self.run)
+        self.add(self.what, self.known, self.warning, self.offer, self.progress)
         self.whose = heading("Rounds")
         self.add(self.whose, self.table, self.reason, self.curve)
         self._areas: dict[int, float] = {}
@@ -263,8 +253,7 @@ class DistillDock(Dock):
         before = ", not the run at work" if job is not None and job.alive and job.act == "distill" and job.out != session.run else ""
         whose = f" of {escape(session.run.name)}{before or (', on another slide' if elsewhere else '')}" if session.run is not None else ""
         self.whose.setText(f"<b>Rounds</b>{whose}")
-        accepted = None if session.accepted is None else session.accepted.round
-        self.table.show_rounds(session.rounds, None if elsewhere else self._areas, session.threshold, accepted)
+        self.table.show_rounds(session.rounds, None if elsewhere else self._areas, session.threshold, session.accepted)
         index = shown.round if shown is not None and shown.act == "distill" and shown.run == session.run else None
         self.table.select_round(index)
         done = next((r for r in session.rounds if r.index == index), None)
@@ -277,9 +266,11 @@ class DistillDock(Dock):
         other = self.table.tells_f1 and session.threshold != usual
         at = f"F1 is at {usual:.3g}, the run's own threshold, areas are at yours." if other else ""
         apart = "Areas are of what the networks say, without regard to corrections and rejections." if said else ""
-        by = session.accepted.by if session.accepted is not None and index == accepted else ""
-        what = f"Round {index}" if index else "The teacher"
-        chosen = f"<b>{what} was accepted by {TOLD_BY[by]}</b>, which stand above the rule." if by in TOLD_BY else ""
+        accepted = session.accepted if session.accepted is not None and index == session.accepted.round else None
+        chosen = ""
+        if accepted is not None and accepted.by in TOLD_BY:
+            what, by = f"Round {index}" if index else "The teacher", TOLD_BY[accepted.by]
+            chosen = f"<b>{what} was accepted by {by}</b>, which stand above the rule. {escape(accepted.reason)}"
         self.reason.setText(" ".join(part for part in (reason, chosen, self._growth(index), of_all, at, apart) if part))
 
     def _growth(self, index: int | None) -> str:

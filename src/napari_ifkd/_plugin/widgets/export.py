@@ -22,6 +22,7 @@ from napari_ifkd._plugin.words import area
 from napari_ifkd.errors import Cancelled, ExportError, InputError
 from napari_ifkd.export import ExportOptions
 from napari_ifkd.files import read_json
+from napari_ifkd.runs.judgement import name_of
 
 from .bring_in import BringIn
 from .dock import Dock
@@ -63,7 +64,7 @@ class ExportDock(Dock):
         self.result = text("What was written")
         self.open_folder = button("Open folder", "Show the files in the system's file manager", self._open_folder)
         self.add(self.what, self.warning, heading("Formats"), self.formats, self.fold)
-        self.add(heading("Folder"), self.folder.native, self.where, self.export, self.at_work, self.result, self.open_folder)
+        self.add(heading("Folder"), self.folder.native, self.export, self.where, self.at_work, self.result, self.open_folder)
         self.bring_in = BringIn(self)
         self.bring_fold = Fold("Bring in", "Use what another program drew on this slide", self.bring_in)
         self.add(self.bring_fold)
@@ -96,14 +97,13 @@ class ExportDock(Dock):
             with suppress(KeyError, TypeError, ExportError):  # of another version
                 self.formats.value, self.options.value = asked["formats"], ExportOptions(**asked["options"])
 
-    def _accepted_before(self, shown: Candidate) -> str:
+    def _accepted_before(self) -> str:
         """Tell of the distillation before, if something was accepted of that."""
-        for former in self.session.files:
-            accepted = self.session.accepted_of(former)
-            if former.act == "former" and former.slide == shown.slide and accepted is not None:
-                name = f"round {accepted.round}" if accepted.round else "the teacher"
-                return f"; of {escape(former.run.name)} {name} is, at {accepted.threshold:.3g}"
-        return ""
+        former = self.session.former()
+        accepted = None if former is None else self.session.accepted_of(former)
+        if former is None or accepted is None:
+            return ""
+        return f"; of {escape(former.run.name)} {name_of(accepted.round)} is, at {accepted.threshold:.3g}"
 
     def _forget(self) -> None:
         if not self._busy:  # what was written was of another slide
@@ -127,13 +127,11 @@ class ExportDock(Dock):
         told = f"<b>{shown.label}</b>{escape(run)}, of {shown.slide}{part}<br>threshold {threshold:.3g}, smoothing {session.sigma_px:g} px"
         accepted = session.accepted_of(shown)
         if accepted is not None and (accepted.round, accepted.threshold) != (shown.round, threshold):
-            told += (
-                f"<br>Accepted is another: {f'round {accepted.round}' if accepted.round else 'the teacher'} at {accepted.threshold:.3g}."
-            )
+            told += f"<br>Accepted is another: {name_of(accepted.round)} at {accepted.threshold:.3g}."
         elif accepted is not None:
             told += "<br>It is what is accepted."
         else:
-            told += f"<br>Nothing is accepted of it yet{self._accepted_before(shown)}."
+            told += f"<br>Nothing is accepted of it yet{self._accepted_before()}."
         self.what.setText(told)
         self.warning.say(f"{shown.warnings[0]} The files carry this warning." if shown.warnings else None)
         if str(self.folder.value) in ("", ".", str(self._own)) and session.slide is not None:

@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QSizePolicy, QSlider, QTabWidget
 
 from napari_ifkd.errors import InputError
 from napari_ifkd.runs.folder import RunFolder
-from napari_ifkd.runs.judgement import TOLD_BY
+from napari_ifkd.runs.judgement import TOLD_BY, name_of
 from napari_ifkd.slides.resolution import SAME_MPP
 
 from .compare import ComparePage
@@ -94,11 +94,15 @@ class ReviewDock(Dock):
         self.steps.valueChanged.connect(self._slide_to)
         self.shown.changed.connect(self._pick_shown)
         self.listen("candidates", "slide", "shown", to=self._show_choices)
-        self.listen("shown", "slide", "rounds", "candidates", "accepted", "threshold", "teacher", to=self._show_round)
+        self.listen("shown", "slide", "rounds", "candidates", "files", "accepted", "threshold", "teacher", to=self._show_round)
         self._at_work_now = False  # whether the run of what is shown is
         self.listen("job", to=self._show_end)
         self.hear(self.bench.memory.waits, self._show_round)
         self.bench.viewer.events.theme.connect(self._show_theme)
+
+    def came(self) -> None:
+        """Look what was answered before of the run that is looked at by now."""
+        self.count.recall()
 
     # --- picking
 
@@ -202,8 +206,13 @@ class ReviewDock(Dock):
             self._show_round()
 
     def _link(self, to: str = "why") -> str:
-        """Return the word that asks for reasons, "why" or "because", or for what is accepted; Qt's blue cannot be read on every theme."""
-        word = "Show it" if to == "accepted" else "Less" if to in self._why else "Why?"
+        """Return the word that asks for reasons, or for what is accepted or was; Qt's blue cannot be read on every theme.
+
+        Parameters
+        ----------
+        to : "why" of the round, "because" of what is accepted; "accepted", "former" for what to look at
+        """
+        word = {"accepted": "Show it", "former": "Open it"}.get(to) or ("Less" if to in self._why else "Why?")
         return f"<a href='{to}' style='color:{self.about.palette().windowText().color().name()}'>{word}</a>"
 
     def _follow(self, link: str) -> None:
@@ -212,6 +221,10 @@ class ReviewDock(Dock):
         if link in ("why", "because"):
             self._why ^= {link}
             self._show_round()
+        elif link == "former":
+            former = self.session.former()
+            if former is not None:
+                self.bench.runs.open(former.run)
         elif shown is not None and accepted is not None:
             self.session.look(threshold=accepted.threshold)
             self._pick_shown(next((c for c in self.session.here() if (c.run, c.round) == (shown.run, accepted.round)), None))
@@ -273,15 +286,26 @@ class ReviewDock(Dock):
             self.reuse.setEnabled(not chosen)
             self.reuse.setText("It is the model" if chosen else "Go on from it")
         if accepted is not None:
-            name = f"round {accepted.round}" if accepted.round else "the teacher"
+            name = name_of(accepted.round)
             by = "" if accepted.by == "user" else f" by {TOLD_BY.get(accepted.by, accepted.by)}"
             when = f"{datetime.fromisoformat(accepted.time).astimezone():%Y-%m-%d %H:%M}"
             told = f"✓ Accepted{by}: {name} at threshold {accepted.threshold:.3g}, {when}"
             shown_below = f"<br>{escape(accepted.reason)}" if "because" in self._why else ""
             because = f" {self._link('because')}{shown_below}" if accepted.reason else ""
             there = f". {self._link('accepted')}"
-            self.accepted.setText(told + ("" if same else there) + because)
-            keep_room(self.accepted, [told + there + because, _ACCEPTED])
+            before = "" if accepted.by == "user" else self._accepted_before()
+            self.accepted.setText(told + ("" if same else there) + because + before)
+            keep_room(self.accepted, [told + there + because + before, _ACCEPTED])
         else:
-            self.accepted.setText("Nothing accepted yet.")
-            keep_room(self.accepted, [_ACCEPTED])
+            told = f"Nothing accepted yet.{self._accepted_before()}"
+            self.accepted.setText(told)
+            keep_room(self.accepted, [told, _ACCEPTED])
+
+    def _accepted_before(self) -> str:
+        """Tell what was accepted of the distillation before: its rounds are no longer among those that are shown."""
+        former = self.session.former()
+        accepted = None if former is None else self.session.accepted_of(former)
+        if former is None or accepted is None or former.run == getattr(self.session.shown, "run", None):
+            return ""
+        what = name_of(accepted.round)
+        return f"<br>Of {escape(former.run.name)}, the run before, {what} is accepted. {self._link('former')}"

@@ -9,11 +9,13 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
 
 from napari_ifkd.config import Config
+from napari_ifkd.runs.judgement import TOLD_BY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from napari_ifkd.events import RoundDone
+    from napari_ifkd.runs.accepted import Accepted
 
 _COLUMNS = {
     "Round": "0 is the teacher as it came; ✓ was accepted",
@@ -51,7 +53,7 @@ class RoundsTable(QTableWidget):
         self.itemSelectionChanged.connect(self._picked)
 
     def show_rounds(
-        self, rounds: Sequence[RoundDone], areas: Mapping[int, float] | None, threshold: float, accepted: int | None = None
+        self, rounds: Sequence[RoundDone], areas: Mapping[int, float] | None, threshold: float, accepted: Accepted | None = None
     ) -> None:
         """Fill the table.
 
@@ -59,7 +61,7 @@ class RoundsTable(QTableWidget):
         ----------
         rounds : what is known of each
         areas, threshold : mm² of its mask on the active slide, from which probability on; None where it is of another slide
-        accepted : the round that was accepted, which is marked
+        accepted : what was accepted, which is marked
         """
         self._rounds = [r.index for r in rounds]
         self.setColumnHidden(3, areas is None)
@@ -72,9 +74,10 @@ class RoundsTable(QTableWidget):
         self.setRowCount(len(rounds))
         for row, done in enumerate(rounds):
             agreement, f1, area = done.scores.get("agreement"), _f1(done), areas.get(done.index)
+            chosen = accepted if accepted is not None and done.index == accepted.round else None
             values = (
-                f"{done.index} ✓" if done.index == accepted else str(done.index),
-                _decision(done),
+                str(done.index) if chosen is None else f"{done.index} ✓",
+                _decision(done, chosen),
                 _number(agreement, ".2f"),
                 _number(area, "#.3g" if area is not None and area < 99.95 else ",.0f"),
                 _number(f1, ".3f"),
@@ -82,7 +85,7 @@ class RoundsTable(QTableWidget):
             reason = done.decision.reason if done.decision is not None else "The teacher as it came"
             for column, value in enumerate(values):
                 item = QTableWidgetItem(value)
-                item.setToolTip(f"{_means(done)}\n{reason}".strip() if column == 1 else reason)
+                item.setToolTip(f"{_means(done, chosen)}\n{reason}".strip() if column == 1 else reason)
                 self.setItem(row, column, item)
         self.setColumnHidden(len(_COLUMNS) - 1, all(_f1(done) is None for done in rounds))
         self.blockSignals(False)
@@ -107,16 +110,22 @@ class RoundsTable(QTableWidget):
             self.round_selected.emit(self._rounds[min(rows)])
 
 
-def _decision(done: RoundDone) -> str:
+def _decision(done: RoundDone, accepted: Accepted | None) -> str:
     if done.decision is None:
         return "teacher"
-    return "switched" if done.decision.switched else "kept"
+    if done.decision.switched:
+        return "switched"
+    return "kept" if accepted is None else "accepted"
 
 
-def _means(done: RoundDone) -> str:
+def _means(done: RoundDone, accepted: Accepted | None) -> str:
     if done.decision is None:
         return ""
-    return "This round became the teacher of the next" if done.decision.switched else "The teacher before was kept"
+    if done.decision.switched:
+        return "This round became the teacher of the next"
+    if accepted is None:
+        return "The teacher before was kept"
+    return f"The rule kept the teacher before; this round was accepted all the same, by {TOLD_BY.get(accepted.by, 'you')}"
 
 
 def _f1(done: RoundDone) -> float | None:

@@ -102,6 +102,7 @@ class Teach(QWidget):
         self.what.setText(PEN_HELP if self._drawings.drawing in self.draw else _HELP)
 
     def _train(self) -> None:
+        self._drawings.put_down()
         self._dock.bench.train(self._asked(), chosen_path(self.patches))
         QTimer.singleShot(0, lambda: self._dock.ensureWidgetVisible(self.progress))  # Pause and Cancel too, on a low screen
 

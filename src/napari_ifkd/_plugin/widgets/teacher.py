@@ -256,7 +256,8 @@ class TeacherDock(Dock):
             if self._stale:
                 self._measure()
             elif found is not None and self.session.shown == shown:
-                self.marked.setText(_marked(shown.label, *found))
+                rejected = sum(word == "reject" for *_, word in self.bench.verdicts.places(shown))
+                self.marked.setText(_marked(shown.label, *found, rejected))
 
         self.in_thread(work, measured, lambda _: measured(None))  # a run that was deleted meanwhile
 
@@ -265,12 +266,13 @@ class TeacherDock(Dock):
             self.heat.value = self.session.heat
 
 
-def _marked(label: str, mm2: float, looked_at_mm2: float) -> str:
+def _marked(label: str, mm2: float, looked_at_mm2: float, rejected: int) -> str:
     """Say what a mask covers; where that is next to all, or nothing, what to do."""
     if looked_at_mm2 == 0:
         return f"All that <b>{escape(label)}</b> looked at is excluded."
     share = mm2 / looked_at_mm2
-    said = f"<b>{escape(label)}</b> marks {area(mm2)}, {share:.0%} of what it looked at."
+    without = f" without {rejected} rejected lesion{'s' * (rejected > 1)}" * bool(rejected)
+    said = f"<b>{escape(label)}</b> marks {area(mm2)}{without}, {share:.0%} of what it looked at."
     if mm2 == 0:
         return f"<b>{escape(label)}</b> marks nothing: a lower threshold marks more."
     return said if share < _NEARLY_ALL else f"{said} That is nearly all: a higher threshold marks less, if the network knows this tissue."
