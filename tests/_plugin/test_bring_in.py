@@ -120,20 +120,38 @@ def test_a_file_that_is_laid_to_look_at_is_seen_once_when_it_is_given_too(window
     assert (tag(layer)["use"], layer.visible) == ("reference", True)
 
 
-def test_a_file_that_is_dropped_once_more_is_seen_in_the_layer_it_has(window: Any, part: Any, drawn: Path) -> None:
-    drawn.write_text(drawn.read_text().replace("Nest", "Tumor"))
-    bring(window, part, drawn, "Reference")
-    (layer,) = window.ours("brought")
-    before = np.asarray(layer.data[0] if layer.multiscale else layer.data).sum()
+def test_a_file_that_is_dropped_once_more_stays_what_it_was_and_is_seen_as_it_is(
+    window: Any, part: Any, drawn_slide: Path, tmp_path: Path
+) -> None:
+    with open_slide(drawn_slide) as slide:
+        height, width = slide.shape_level0
+    drawn, session = tmp_path / "drawn.png", window.session
+    for factor, marked in ((1, 0.5), (1, 0.25), (3, 0.25)):  # edited, and then written larger: with levels
+        values = np.zeros((factor * height, factor * width), np.uint8)
+        values[: round(marked * len(values))] = 255
+        Image.fromarray(values).save(drawn)
+        if marked == 0.5:
+            bring(window, part, drawn, "Reference")
+        else:
+            window.ours("brought")[0].visible = False
+            window.bench.dropped(drawn)
+            window.qtbot.wait(50)
+        window.wait(lambda: len(window.ours("brought")) == 1)
+        (layer,) = window.ours("brought")
+        finest = np.asarray(layer.data[0] if layer.multiscale else layer.data)
+        assert (finest > 0).mean() == pytest.approx(marked, abs=0.01)
+        assert (layer.visible, layer.name, tag(layer)["use"]) == (True, "drawn.png · reference", "reference")
+        assert session.given_here() == {"reference": drawn}
     layer.visible = False
-    told = json.loads(drawn.read_text())
-    told["features"][0]["geometry"]["coordinates"] = [[[40, 20], [80, 20], [80, 100], [40, 100], [40, 20]]]  # edited meanwhile
-    drawn.write_text(json.dumps(told))
+    session.override_mpp(2 * session.slide.mpp)
+    window.wait(lambda: window.bench.memory.settled)
     window.bench.dropped(drawn)
-    window.wait(lambda: window.ours("brought") == [layer] and layer.visible)
-    assert np.asarray(layer.data[0] if layer.multiscale else layer.data).sum() < before
-    assert window.viewer.layers.selection.active is layer
-    assert window.session.given_here() == {"reference": drawn}
+    window.wait(lambda: len(window.ours("brought")) == 1 and window.ours("brought")[0].visible)
+    (layer,) = window.ours("brought")
+    (image,) = window.ours("slide")
+    for slide in (None, session.slide):
+        session.activate(slide)
+    assert np.allclose(layer.extent.world[1], image.extent.world[1], rtol=0.02)
 
 
 def test_files_for_the_next_distillation(window: Any, part: Any, drawn: Path, tmp_path: Path, said: list[str]) -> None:

@@ -225,7 +225,7 @@ def test_another_slide_is_drawn_before_what_lies_on_it_comes(drawn_slide: Path, 
 
     shutil.copy(drawn_slide, tmp_path / "other.tif")
     slides = [session.open(path) for path in (drawn_slide, tmp_path / "other.tif")]
-    session.begin("predict", tmp_path / "run")
+    session.begin("distill", tmp_path / "run")
     for slide in slides:
         write_map(tmp_path / f"run/rounds/00/maps/{slide.name}.zarr", slide)
         session.apply(MapReady(0, slide.name, f"rounds/00/maps/{slide.name}.zarr"))
@@ -239,6 +239,17 @@ def test_another_slide_is_drawn_before_what_lies_on_it_comes(drawn_slide: Path, 
         assert corrections not in viewer.layers
         settle()
         assert (len(seen("mask")), held) == (1, [True, False])
+    session.apply(MapReady(1, slides[1].name, f"rounds/00/maps/{slides[1].name}.zarr"))
+    session.set_compare("disagreement")
+    settle()
+    for steps in range(4):  # however soon one comes back
+        session.activate(slides[0])
+        for _ in range(min(steps, len(turns))):
+            turns.pop(0)()
+        session.activate(slides[1])
+        settle()
+        assert [layer.visible for layer in view.ours("disagreement")] == [True]
+    session.set_compare("off")
     session.activate(slides[0])
     turns.pop(0)()  # layers come when the next one is turned to
     session.activate(slides[1])

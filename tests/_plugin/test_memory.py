@@ -682,6 +682,40 @@ def test_what_a_run_chose_that_ended_while_nobody_looked_is_shown(
     assert read_view(now.slide).at_work is None
 
 
+def test_what_is_asked_for_stands_above_what_a_run_chose_meanwhile(
+    window: Any, run: RunFolder, predicted: RunFolder, drawn_slide: Path, make_napari_viewer: Any
+) -> None:
+    session = window.session
+    window.bench.open(run.path)
+    window.wait(lambda: len(session.here()) == 3 and window.bench.memory.settled)
+    window.remembered()
+    file = slide_folder(session.slide) / "view.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "at_work": str(run.path)}))
+    later = window.another(make_napari_viewer(show=True))
+    now = later.session
+    for path in (drawn_slide, predicted.path):  # while the slide comes back
+        later.bench.open(path)
+    later.wait(lambda: later.bench.memory.settled and {c.run for c in now.here()} == {run.path, predicted.path})
+    assert now.shown.run == predicted.path
+
+
+def test_a_run_that_ended_under_the_eyes_of_who_compares_is_of_the_past(window: Any, run: RunFolder, drawn_slide: Path) -> None:
+    session = window.session
+    window.bench.open(drawn_slide)
+    window.wait(lambda: window.bench.memory.settled)
+    session.begin("distill", run.path, [session.slide])
+    for index in (0, 1, 2):
+        path = run.map_path(index, drawn_slide).relative_to(run.path).as_posix()
+        session.apply(MapReady(index, session.slide.name, path))
+    session.set_pair(*session.here()[:2])
+    session.set_compare("contours")
+    window.remembered()
+    assert read_view(session.slide).at_work == str(run.path)
+    session.apply(RunDone(2, "the last"))
+    window.wait(lambda: read_view(session.slide).at_work is None)  # else the next start would show something else
+    assert read_view(session.slide).compare == "contours"
+
+
 def test_what_was_accepted_of_the_run_before_is_told_the_next_time_too(
     window: Any, run: RunFolder, drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None], make_napari_viewer: Any
 ) -> None:

@@ -47,7 +47,7 @@ def test_events_tell_of_progress_and_epochs(train: Bags, val: Bags, config: Conf
     assert not model.training
     epochs = [e for e in events if isinstance(e, EpochDone)]
     assert [(e.round, e.epoch, e.epochs) for e in epochs] == [(0, 1, 3), (0, 2, 3), (0, 3, 3)]
-    assert set(epochs[-1].scores) == {"bag_accuracy", "positive_area", "centred_area", "negative_area"}
+    assert set(epochs[-1].scores) == {"bag_accuracy", "bag_auc", "positive_area", "centred_area", "negative_area"}
     progress = [e for e in events if isinstance(e, Progress)]
     assert progress[-1].done == progress[-1].total == 3 * 16
     assert [s["epoch"] for s in states] == [1, 2, 3]

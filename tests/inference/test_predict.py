@@ -280,7 +280,7 @@ def test_a_teacher_that_guesses_is_believed_nowhere(make_slide, tissue_like, car
         told = chance_warning(asked)
         assert (told is not None) == warned
         assert (told in warnings_of(asked, slide)) == warned
-        assert told is None or f"({told_apart:.0%} rightly)" in told
+        assert told is None or f"it puts {told_apart:.0%} in order" in told
 
 
 def test_a_slide_coarser_than_the_network_knows_is_told_before_and_after(make_slide, tissue_like, network, card, drain, tmp_path):

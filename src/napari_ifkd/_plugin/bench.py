@@ -22,7 +22,7 @@ from napari_ifkd.session import Session
 from napari_ifkd.slides import find_tissue
 from napari_ifkd.slides.dicom import is_dicom
 
-from .brought import merge
+from .brought import laid, merge
 from .closing import CloseWatch
 from .commands import distill_command, new_run, predict_command, train_command
 from .dock_shelf import DockShelf
@@ -333,7 +333,7 @@ class Bench:
                     self.session.close(slide)
         if known.get("kind") == "brought" and known.get("use") in ("reference", "regions"):  # what nobody sees is not given
             for slide in self.session.slides:
-                if str(slide.path) == known.get("of"):
+                if str(slide.path) == known.get("of") and not laid(self.viewer, slide, known["use"]):
                     self.session.give(known["use"], None, slide)
         self._tell_shapes()
 

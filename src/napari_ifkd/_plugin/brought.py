@@ -18,6 +18,8 @@ from .palette import BOTH, EXCLUSION, INK, NORMAL
 from .settings import runs_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from napari_ifkd.slides import Slide
 
 MASK_FILES = "Masks (*.geojson *.json *.gz *.xml *.tif *.tiff *.png);;All files (*)"
@@ -96,27 +98,33 @@ def lay(viewer: Any, layer: LayerData, use: str, *, visible: bool = True) -> Non
     visible : whether it is seen
     """
     data, options, _ = layer
-    known = options["metadata"][KEY]
+    known, olds = options["metadata"][KEY], []
     for old in [layer for layer in viewer.layers if (tag(layer).get("kind"), tag(layer).get("of")) == ("brought", known.get("of"))]:
         former, same_file = tag(old).get("use", "look"), tag(old)["path"] == known["path"]
         if use == "look" and former != "look" and same_file:  # it is seen as what it was given for, as it is by now
             use, visible = former, visible or old.visible
         if (use == former and use != "look") or (former == "look" and same_file):
-            viewer.layers.remove(old)
-    name = f"{options['name']}{_NAMED.get(use, '')}"
-    viewer.add_labels(data, **{**options, "name": name, "metadata": {KEY: {**known, "use": use}}}, visible=visible)
+            olds.append(old)
+    new = viewer.add_labels(data, **{**options, "metadata": {KEY: {**known, "use": use}}}, visible=visible)
+    _take_place(viewer, new, olds)
 
 
 def merge(viewer: Any, layer: Any) -> None:
-    """Let a file that napari's reader brought be seen as it is by now in the layer it has already, if it has one."""
+    """Let a file that napari's reader brought be what it was laid as before, if it was, and be seen as it is by now."""
     known = tag(layer)
-    for other in list(viewer.layers):
-        told = tag(other)
-        if other is not layer and (told.get("kind"), told.get("of"), told.get("path")) == ("brought", known.get("of"), known["path"]):
-            other.data, other.scale, other.translate, other.visible = layer.data, layer.scale, layer.translate, True
-            viewer.layers.remove(layer)
-            viewer.layers.selection.active = other
-            return
+    file = "brought", known.get("of"), known["path"]
+    olds = [old for old in viewer.layers if old is not layer and (tag(old).get("kind"), tag(old).get("of"), tag(old).get("path")) == file]
+    uses = [use for old in olds if (use := tag(old).get("use", "look")) != "look"]
+    if olds:
+        layer.metadata = {**layer.metadata, KEY: {**known, "use": uses[0] if uses else "look"}}
+        _take_place(viewer, layer, olds)
+
+
+def _take_place(viewer: Any, layer: Any, olds: Iterable[Any]) -> None:
+    """Let a layer take the place of others; it is there first, so that what they were given for is given on."""
+    for old in olds:
+        viewer.layers.remove(old)
+    layer.name = f"{Path(tag(layer)['path']).name}{_NAMED.get(tag(layer)['use'], '')}"
 
 
 def laid(viewer: Any, slide: Slide, *uses: str) -> list[Any]:

@@ -161,9 +161,9 @@ class LayerView:
 
     def _draw_bare(self) -> None:
         """Let a slide be seen before what lies on it comes, which takes long: till then the picture would be that of the former."""
-        for layer in self.ours(*_FOUND):
+        for layer in self.ours("mask", "heat"):
             layer.visible = False
-        for layer in self.ours("corrections"):  # those of this slide are read
+        for layer in self.ours("disagreement", "uncertainty", "corrections"):  # those of this slide are made anew, or read
             self._remove(layer)
         self.steps.draw_first()
 

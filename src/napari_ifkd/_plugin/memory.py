@@ -133,7 +133,7 @@ class Memory(QObject):
             if run and shown is not None and view.shown is not None and view.shown[0] == shown[0]:
                 return view
             kept = view.threshold if threshold is None else threshold
-            return replace(view, shown=shown, a=a, b=b, compare="off", threshold=kept)
+            return replace(view, shown=shown, a=a, b=b, compare="off", threshold=kept, at_work=None)
 
         if slide is not self.notes.followed:  # it is still to come back
             self._asked_for[known] = asked
@@ -226,8 +226,9 @@ class Memory(QObject):
                 self.notes.pending[str(slide.path)] = self._now(slide, view)
             self.waits.emit()
             if here():
-                if not self._ended_meanwhile(view, runs):
-                    self._show(self._now(slide, view))
+                now = self._now(slide, view)
+                if not self._ended_meanwhile(now, runs):
+                    self._show(now)
                     before[:] = self._pair()
                 done("runs")
 

@@ -8,7 +8,6 @@ import sys
 import threading
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -186,8 +185,7 @@ class Previewer(QObject):
 
     @property
     def _done(self) -> str:
-        shown = self.session.shown
-        return _DONE if shown is None else f"{_DONE} <b>{escape(shown.label)}</b> is outlined meanwhile."
+        return _DONE if self.session.shown is None else f"{_DONE} Masks of predictions are outlined meanwhile."
 
     # --- layers
 

@@ -121,6 +121,7 @@ class ViewNotes(QObject):
             self._at_work = job.out
         elif job.out == self._at_work:
             self._at_work = None
+            self._note()
             if job.act == "distill" and job.state == "done":
                 self._see_recommended(job)
 
@@ -131,6 +132,8 @@ class ViewNotes(QObject):
             if view is None or slide is self.session.slide or view.compare != "off" or view.shown is None or view.shown[0] != str(job.out):
                 continue
             self._take(slide, replace(view, shown=(view.shown[0], job.recommended or 0), a=None, b=None, at_work=None))
+        if self.followed is not None and (view := self.views.get(str(self.followed.path))) is not None:
+            self._take(self.followed, view)  # last: it is the one that was looked at last
 
     def _keep(self) -> None:
         slide = self.followed

@@ -33,7 +33,8 @@ class Judged:
     Parameters
     ----------
     scores : dict
-        ``bag_accuracy``; ``positive_area`` and ``negative_area``, the mean share of pixels at or above 0.5 in bags of each class;
+        ``bag_accuracy``; ``bag_auc``, the share of pairs of a positive and a negative bag that are in order;
+        ``positive_area`` and ``negative_area``, the mean share of pixels at or above 0.5 in bags of each class;
         ``centred_area``, the share of pixels of positive bags at or above Otsu's threshold of them all;
         ``agreement``, the pooled F1 between its masks and the teacher's on positive bags. What cannot be measured is absent. Rounds add
         ``held_by``, the logits a student's output was moved by to hold the area, where it was.
@@ -85,6 +86,8 @@ def judge(
     scores: dict[str, float] = {}
     if count:
         scores["bag_accuracy"] = float(((images_scores >= 0.5) == positive).mean())
+    if 0 < positive.sum() < count:
+        scores["bag_auc"] = float(np.sign(images_scores[positive][:, None] - images_scores[~positive]).mean() / 2 + 0.5)
     if positive.any():
         scores["positive_area"] = float(areas[positive].mean())
         scores["centred_area"] = float(counts[round(otsu(counts) * BINS) :].sum() / counts.sum())

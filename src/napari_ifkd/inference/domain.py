@@ -37,12 +37,12 @@ def domain_warning(card: ModelCard, slide: Slide) -> str | None:
 
 
 def chance_warning(card: ModelCard) -> str | None:
-    """Return a warning if the network told the images that were kept aside apart no better than a coin would, else None."""
+    """Return a warning if the network tells images with tumour from such without no better than a coin would, else None."""
     if card.told_apart is None or card.told_apart > _COIN:
         return None
     return (
-        f"This teacher told the images that were kept aside to check it apart no better than chance ({card.told_apart:.0%} rightly): "
-        "train it for more epochs, or on more."
+        "This teacher tells images with tumour from images without no better than chance: of pairs of those that were kept aside "
+        f"it puts {card.told_apart:.0%} in order. Train it longer, or on more."
     )
 
 

@@ -39,7 +39,10 @@ class ModelCard(BaseModel):
     classes: tuple[str, ...] = ("normal", "tumour")
     trained_on: str = Field("", description="the data, and what kind of labels, in words")
     learned_from: tuple[str, ...] = Field((), description="quick hashes of the slides, where it learnt from slides alone; empty: not told")
-    told_apart: float | None = Field(None, description="share of the images kept aside that it told apart rightly; None where none were")
+    told_apart: float | None = Field(
+        None,
+        description="share of pairs of an image with and one without tumour, of those kept aside, that it puts in order; None: too few",
+    )
     domain: str = Field("", description="`phantom`: knows the built-in phantom slides only; empty: real tissue")
     licence: str = ""
     created: str = Field(default_factory=_now, description="ISO 8601, UTC")

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from .inputs import MppGiven
     from .regions import RunRegions
 
+_ENOUGH = 6  # images kept aside, of both kinds, to tell a guesser by
+
 
 def train_run(
     data: Sequence[str | Path],
@@ -193,7 +195,7 @@ def _train(
         normalisation=model.normalisation,
         trained_on=f"{train.source}: {train.positives} positive and {train.negatives} negative {kind}, {labels}{aside}",
         learned_from=learned_from,
-        told_apart=scores.get("bag_accuracy") if len(held) else None,
+        told_apart=scores.get("bag_auc") if len(held) >= _ENOUGH else None,
         notes=f"{_recipe(config.stage1)}, {config.stage1.epochs} epochs, seed {config.seed}",
     )
     if (warning := chance_warning(card)) is not None:
