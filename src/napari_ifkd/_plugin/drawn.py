@@ -98,7 +98,8 @@ class Drawings(QObject):
         if slide is None:
             return
         if self.drawing == use:
-            self.viewer.layers.selection.active.mode = "pan_zoom"
+            layer = self.viewer.layers.selection.active
+            layer.mode, layer.selected_data = "pan_zoom", set()  # napari's frame round the last one would look like another colour
             self._show_region()
             return
         layer = self.layer(use, slide) or self._add_layer(use, slide)

@@ -76,6 +76,7 @@ class LayerView:
         events.job.connect(self._job_changed)
         for name in ("threshold", "sigma_px"):
             events[name].connect(lambda _: self._remask())
+            events[name].connect(self.refresh)  # a layer may have been deleted in napari's list
         self.masks.changed.connect(self._leave_out)
         viewer.layers.events.inserted.connect(self._inserted)
         viewer.layers.events.removed.connect(self._count_layers)
@@ -277,7 +278,7 @@ class LayerView:
         """Yield the moves of what networks say to below what a person says, and of B above A: where both lie, the colour stays the same."""
         layers = self.viewer.layers
         said = min((layers.index(layer) for layer in self.ours(*_SAID)), default=len(layers))
-        for layer in self.ours(*_FOUND):
+        for layer in self.ours(*_FOUND, "preview heat", "preview mask"):
             if layers.index(layer) > said:
                 yield partial(layers.move, layers.index(layer), said)
         a, b = (None if one is None else self.find("mask", one.path) for one in (self.session.a, self.session.b))

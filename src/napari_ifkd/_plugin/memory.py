@@ -12,6 +12,7 @@ from qtpy.QtCore import QObject, QTimer
 
 from napari_ifkd.errors import InputError
 from napari_ifkd.runs.folder import RunFolder
+from napari_ifkd.runs.hints import is_told_of
 from napari_ifkd.session_records import BUILT_IN_TEACHER
 from napari_ifkd.session_story import RunStory
 from napari_ifkd.slides.resolution import SAME_MPP
@@ -100,13 +101,20 @@ class Memory(QObject):
         return next((str(path.parent) for path in self.recent if not path.is_relative_to(cache_folder())), "")
 
     def run_of(self, slide: Slide) -> Path | None:
-        """Return the run of the prediction that is looked at on a slide, or was last, None if there is none any more."""
+        """Return the run of the prediction that is looked at on a slide, or was last, None if there is none any more.
+
+        Beside a prediction of which nobody has said anything, that of the rounds that are open: what was said there is of the tissue.
+        """
         view, shown = self.notes.views.get(str(slide.path)), self.session.shown
         if slide is self.session.slide:
             last = () if shown is None else (str(shown.run),)
         else:
             last = () if view is None else (*view.runs, *(() if view.shown is None else view.shown[:1]))
-        return next((run for run in map(Path, reversed(last)) if RunFolder(run).exists), None)
+        run = next((run for run in map(Path, reversed(last)) if RunFolder(run).exists), None)
+        here = [c for c in self.session.candidates if c.slide == slide.name]
+        rounds = next((c.run for c in here if c.act == "distill"), None)
+        alone = run is not None and {c.act for c in here if c.run == run} == {"predict"}
+        return rounds if alone and rounds is not None and run is not None and not is_told_of(RunFolder(run), slide.name) else run
 
     def began_here(self, run: Path) -> bool:
         """Return whether a run began while the active slide was looked at."""

@@ -235,6 +235,11 @@ def _inherit_corrections(from_run: RunFolder, to_run: RunFolder) -> None:
             raise cannot_write(AnnotationError, target, error, "choose another --out") from error
 
 
+def is_told_of(run: RunFolder, slide: str) -> bool:
+    """Return whether a person may have said something of a run: of a slide by painting, or by points or verdicts."""
+    return run.corrections_path(slide).is_dir() or run.points.is_file() or run.verdicts.is_file()
+
+
 def known_of(run: RunFolder, slide: Slide, slides: Sequence[str]) -> str:
     """Tell what of a slide would count in a run on some slides, by name, such as "corrections and 12 answered points", "" if nothing.
 

@@ -11,6 +11,7 @@ import numpy as np
 from magicgui.types import FileDialogMode
 from magicgui.widgets import FileEdit
 from psygnal import Signal
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QCheckBox, QComboBox, QLineEdit, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_ifkd._plugin.brought import BROUGHT, MASK_FILES, brought_layer, called, laid, lay
@@ -211,6 +212,7 @@ class BringIn(QWidget):
             if any(tag(one)["path"] == source for one in laid(self._dock.bench.viewer, slide, other)):
                 said += f"<br>⚠ It is the {GIVEN[other].lower()} too: what is learnt from does not judge."
         self.told.setText(said if slide is self._dock.session.slide else "")
+        QTimer.singleShot(0, lambda: self._dock.ensureWidgetVisible(self.told))  # on a low screen too
         self._show()
         if kind == "corrections":
             self._dock.bench.corrected.emit()

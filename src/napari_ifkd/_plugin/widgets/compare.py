@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import ComboBox
+from psygnal import Signal
 from qtpy.QtCore import QSignalBlocker, Qt, QTimer
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QLabel, QSizePolicy
 
@@ -40,7 +41,9 @@ _LOOKING = "Lesions that were rejected are looked for …"
 
 
 class ComparePage(Page):
-    """Look at two predictions, one against the other."""
+    """Look at two predictions, one against the other; `corrections_asked` tells that corrections are to be read and shown."""
+
+    corrections_asked = Signal()
 
     def __init__(self, dock: Dock) -> None:
         super().__init__(dock)
@@ -57,6 +60,8 @@ class ComparePage(Page):
         self.corrections = QCheckBox("Show corrections")
         self.corrections.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
         self.corrections.setChecked(True)
+        self._wanted = True  # whether corrections are to be seen when they come
+        self._corrected = False  # whether there are any
         self.corrections.setToolTip("Show what was corrected on this slide above the predictions, which do not know of it")
         self.last = button("◀ Differs", "Go to the place before, of those where A and B differ most. Key Shift+D", lambda: self._differ(-1))
         self.next = button("Differs ▶ (D)", "Go to the next place, from where A and B differ most. Key D", lambda: self._differ(1))
@@ -142,6 +147,7 @@ class ComparePage(Page):
             )
             mode = "overlay"
         self._session.set_compare(mode)
+        self._dock.bench.layers.refresh()  # a layer may have been deleted in napari's list
         alone = {"a": a, "b": b}.get(mode)
         if alone in self._session.here():  # what is seen is what the dock speaks of, and accepts
             self._session.show(alone)
@@ -194,22 +200,35 @@ class ComparePage(Page):
             self._moved.start()
 
     def _show_corrections(self, shown: bool) -> None:
-        for layer in self._dock.bench.layers.ours("corrections"):
+        self._wanted = shown
+        layers = list(self._dock.bench.layers.ours("corrections"))
+        for layer in layers:
             layer.visible = shown
+        if shown and not layers:  # it was deleted in napari's list
+            self.corrections_asked.emit()
 
     def _layer_came(self, event: Any) -> None:
         layer = event.value
         if tag(layer).get("kind") == "corrections":
-            layer.visible = self.corrections.isChecked()
-            layer.events.visible.connect(self._offer_corrections)  # who closes the eye of the layer has hidden them here too
+            layer.visible = self._wanted
+            layer.events.visible.connect(self._note_eye)  # who closes the eye of the layer has hidden them here too
             self._offer_corrections()
+
+    def _note_eye(self, event: Any) -> None:
+        if not self._dock.bench.layers.blind:
+            self._wanted = event.source.visible
+        self._offer_corrections()
+
+    def know_corrections(self, there: bool) -> None:
+        """Take note of whether there are corrections of what is shown."""
+        self._corrected = there
+        self._offer_corrections()
 
     def _offer_corrections(self, _: Any = None) -> None:
         layer = next(self._dock.bench.layers.ours("corrections"), None)
-        self.corrections.setVisible(layer is not None)
-        if layer is not None:
-            with QSignalBlocker(self.corrections):
-                self.corrections.setChecked(layer.visible)
+        self.corrections.setVisible(layer is not None or self._corrected)
+        with QSignalBlocker(self.corrections):
+            self.corrections.setChecked(layer is not None and layer.visible)
 
     def _deafen(self) -> None:
         self._viewer.layers.events.inserted.disconnect(self._layer_came)

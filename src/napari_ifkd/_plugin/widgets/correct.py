@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from psygnal import Signal
 
 from napari_ifkd._plugin import layers as made
 from napari_ifkd._plugin.look import field_px, leave_keyboard
@@ -46,7 +47,13 @@ class CorrectPage(Page):
     Parameters
     ----------
     dock : it is part of
+
+    Attributes
+    ----------
+    looked : tells whether there are corrections of what is shown
     """
+
+    looked = Signal(bool)
 
     def __init__(self, dock: Dock) -> None:
         super().__init__(dock)
@@ -265,6 +272,10 @@ class CorrectPage(Page):
 
     # --- showing
 
+    def look(self) -> None:
+        """Read the corrections of what is shown, and show them: their layer may have been deleted in napari's list."""
+        self._show()
+
     def _show(self) -> None:
         shown, slide, painted_on = self._session.shown, self._session.slide, self._dock.bench.painted_on
         elsewhere = painted_on is not None and (slide is None or painted_on[0].path != slide.path)
@@ -278,6 +289,7 @@ class CorrectPage(Page):
             if not elsewhere:
                 self.what.setText("No prediction on this slide yet." if slide is not None else "Open a slide first.")
             self.told.setText("")
+            self.looked.emit(False)
             for layer in list(self._dock.bench.layers.ours("corrections")):  # of a run that was deleted
                 self._viewer.layers.remove(layer)
             return
@@ -352,6 +364,7 @@ class CorrectPage(Page):
                     self._viewer.layers.selection.active = active
                     if (brush := self.layer()) is not None:  # what is painted now lies above what was
                         self._viewer.layers.move(self._viewer.layers.index(brush), len(self._viewer.layers))
+            self.looked.emit(read is not None)
             self._buttons()
 
         self._dock.in_thread(work, found)

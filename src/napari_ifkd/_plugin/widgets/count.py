@@ -16,7 +16,7 @@ from napari_ifkd.annotations.points import read_points, write_points
 from napari_ifkd.runs.folder import RunFolder
 
 from .page import Page
-from .parts import acceptance, button, emphasise, row, shortcut, text
+from .parts import acceptance, button, emphasise, keep_room, row, shortcut, text
 from .points_card import points_card
 
 if TYPE_CHECKING:
@@ -342,6 +342,7 @@ class CountPage(Page):
             self._stop()
             return
         counting = bool(self.points) and self.at < len(self.points)
+        keep_room(self.what, [])
         ready = any(c.act == "distill" and c.run == session.run for c in session.here())  # and not on another slide alone
         self.start.setVisible(not counting)
         more = f"Count {COUNT} points" if self._judgement is None else "Count more points"
@@ -364,7 +365,9 @@ class CountPage(Page):
                 "The advice is accepted" if accepted else acceptance(advised.round, advised.threshold.value, "the advice: ")
             )
         if counting:
-            self.what.setText(f"Is the middle of the ring <b>tumour</b>? Predictions are hidden on this page.<br>{self._said()}")
+            asked = "Is the middle of the ring <b>tumour</b>? Predictions are hidden on this page.<br>"
+            keep_room(self.what, [f"{asked}Place 30, you said: <b>not tumour</b>. An answer here leads on to place 30."])  # buttons stay
+            self.what.setText(f"{asked}{self._said()}")
         elif ready and self._judgement is not None:
             self.what.setText("What the points say so far; more of them make the intervals narrower.")
         elif ready:

@@ -100,6 +100,7 @@ class DistillDock(Dock):
         for box in (self.all_slides, self.use_drawn):
             box.changed.connect(lambda _: self._show_job())
         self.all_slides.changed.connect(lambda _: self._look_back())
+        self.patches.changed.connect(lambda _: self._show_job())
         self.hear(self.bench.drawings.changed, self._show_job)
         self.hear(self.bench.drawings.changed, self._exclude)
         self.hear(self.bench.judged, self._look_back)
@@ -185,6 +186,9 @@ class DistillDock(Dock):
         lacking = f"the resolution of {unknown} is not known: give it in the Slide dock" if unknown else ""
         if not self._several and self.session.tissue is not None and not self.session.tissue.found:
             lacking = "no tissue was found on this slide, so it has no tiles to learn from"
+        folder = chosen_path(self.patches)
+        if folder is not None and not folder.is_dir():
+            lacking = f"the patch folder {folder} does not exist"
         allow(self.run, self.lacking() or lacking)
         self.progress.update_job()
         job = self.session.job
@@ -202,7 +206,8 @@ class DistillDock(Dock):
             if one.slide in [each.name for each in slides]:
                 given.setdefault(one.use, []).append(f"<b>{escape(called(one.path))}</b>")
         drawn = sum(self.bench.drawings.count(use, each) for use in ("tumour", "normal") for each in slides)
-        self.use_drawn.native.setVisible(drawn > 0 and "regions" not in given)
+        by_others = "weak regions that were brought in label the tiles" if "regions" in given else ""
+        allow(self.use_drawn.native, by_others or ("" if drawn else "none are drawn"))
         if slide is None:
             self.what.setText("Open a slide first.")
         elif teacher is None:

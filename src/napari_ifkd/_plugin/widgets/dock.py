@@ -41,6 +41,7 @@ AT_WORK = "a run is at work; wait for it, or cancel it"
 _WIDTH = 322  # the names of six tabs
 _FIELDS = (QAbstractSpinBox, QComboBox, QAbstractSlider, QTabBar)
 _AS_HIGH = "QPushButton:disabled {padding: 3px;}"  # napari gives what is grey a border, and with it 2 px that move all below
+_FOCUS_MS = 50  # after which the next field has the focus
 _TELLS, _REFUSED, _TYPED = "tells its range", "refused a key", "typed"  # properties of a field for numbers
 TAKES = "takes"  # of one in which more can be typed: the least and the greatest number it takes
 
@@ -315,9 +316,15 @@ def _end_typing(field: Any) -> None:
     """Say what a field takes where it holds another number than was typed."""
     typed, digits = field.property(_TYPED), field.decimals() if isinstance(field, QDoubleSpinBox) else 0
     if field.property(_REFUSED) or (typed is not None and round(abs(typed - field.value()), digits) > 0):
-        _tell_range(field)
+        QTimer.singleShot(_FOCUS_MS, partial(_tell_again, field))  # the next field takes the focus, which ends what is told
     field.setProperty(_REFUSED, False)
     field.setProperty(_TYPED, None)
+
+
+def _tell_again(field: Any) -> None:
+    if isalive(field):  # type: ignore[no-untyped-call]
+        _tell_range(field)
+        field.setProperty(_REFUSED, False)
 
 
 def _number(typed: str) -> float | None:

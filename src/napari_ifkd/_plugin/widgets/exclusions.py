@@ -43,6 +43,7 @@ class Exclusions(QWidget):
         layout.addWidget(row(self.check, self.draw, self.clear, stretch=(2, 1, 1)))
         layout.addWidget(self.told)
         self._said = ""
+        self._clean: set[str] = set()  # slides on which the check found nothing, by path
         dock.listen("slide", to=self._forget)
         dock.hear(self._drawings.changed, self._show)
         dock.hear(self._drawings.pen, self._show)
@@ -68,7 +69,8 @@ class Exclusions(QWidget):
 
     def _found(self, slide: Slide, found: list[Artefact]) -> None:
         self._at_work = None
-        self._said = "" if found else "The check found nothing to exclude."
+        self._said = ""
+        (self._clean.discard if found else self._clean.add)(str(slide.path))
         if found and slide in self._session.slides:
             known = self._drawings.geometry("exclusion", slide)
             new = [one for one in found if known is None or one.geometry.difference(known).area > 0.1 * one.geometry.area]
@@ -108,5 +110,7 @@ class Exclusions(QWidget):
             if not drawing:
                 said.append("To take one off, select their layer in the list, pick it with the arrow above it (key 5), and press Delete.")
         elif not said:
-            said.append("Nothing is excluded on this slide." if slide is not None else "Open a slide first.")
+            clean = slide is not None and str(slide.path) in self._clean
+            nothing = "The check found nothing to exclude." if clean else "Nothing is excluded on this slide."
+            said.append(nothing if slide is not None else "Open a slide first.")
         self.told.setText("<br>".join(said))

@@ -22,6 +22,7 @@ from napari_ifkd._plugin.words import area
 from napari_ifkd.errors import Cancelled, ExportError, InputError
 from napari_ifkd.export import ExportOptions
 from napari_ifkd.files import read_json
+from napari_ifkd.runs.folder import RunFolder
 from napari_ifkd.runs.judgement import name_of
 
 from .bring_in import BringIn
@@ -86,7 +87,9 @@ class ExportDock(Dock):
         self.hear(self.bench.memory.recalled, self._recall)
         self._recall()
         self.listen("slide", "shown", "threshold", "sigma_px", "accepted", to=self._show)
-        self.listen("slide", to=self._forget)
+        self.listen("slide", "shown", to=self._forget)
+        self.hear(self.bench.verdicts.settled_down, self._show)
+        self.hear(self.bench.corrected, self._show)
         self.listen("slide", to=lambda: self.formats.suit(self.session.slide))
         self.column.addStretch(1)
 
@@ -132,6 +135,9 @@ class ExportDock(Dock):
             told += "<br>It is what is accepted."
         else:
             told += f"<br>Nothing is accepted of it yet{self._accepted_before()}."
+        rejected = sum(word == "reject" for *_, word in self.bench.verdicts.places(shown))
+        told += f"<br>Without {rejected} rejected lesion{'s' * (rejected > 1)}." if rejected else ""
+        told += "<br>As corrected." if RunFolder(shown.run).corrections_path(shown.slide).is_dir() else ""
         self.what.setText(told)
         self.warning.say(f"{shown.warnings[0]} The files carry this warning." if shown.warnings else None)
         if str(self.folder.value) in ("", ".", str(self._own)) and session.slide is not None:

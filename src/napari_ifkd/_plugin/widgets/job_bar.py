@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QProgressBar, QSizePolicy, QVBoxLayout, QWidget
@@ -36,6 +36,7 @@ class JobBar(QWidget):
         super().__init__()
         self._warned, self._named = warned, named
         self.bench, self.session, self.acts = bench, bench.session, acts
+        self._alive = False  # whether the run was at work when it was shown last
         self._room = False, 0, False  # for whom there is room now, how wide, and whether with a name
         self.bar = QProgressBar()
         self.bar.setTextVisible(True)
@@ -59,6 +60,7 @@ class JobBar(QWidget):
         layout.setSpacing(4)
         for part in (self.bar, self.line, self._buttons, self.error, self.warned):
             layout.addWidget(part)
+        layout.addStretch(1)
 
     def update_job(self) -> None:
         """Show the job as it is now."""
@@ -67,9 +69,17 @@ class JobBar(QWidget):
         self.setVisible(mine)
         if job is None or not mine:
             return
+        # what lies below stays where it is when a run ends, till one looks elsewhere
+        self.setMinimumHeight(self.height() if self._alive and not job.alive else 0 if job.alive else self.minimumHeight())
+        self._alive = job.alive
         self.setUpdatesEnabled(False)  # a bar that moves is drawn at once, and with it the whole canvas: once is enough
         self._show(job)
         self.setUpdatesEnabled(True)
+
+    def hideEvent(self, event: Any) -> None:
+        """Keep no room any more."""
+        super().hideEvent(event)
+        self.setMinimumHeight(0)
 
     def _show(self, job: Job) -> None:
         self.bar.setVisible(job.alive)
@@ -93,8 +103,11 @@ class JobBar(QWidget):
             keep_room(self.line, ["\n".join("x" * (_LINES + named))] if job.alive else [])
         accepted = self.session.accepted if self.session.run == job.out else None
         told = job_line(job, accepted) if self._is_here(job) else f"{job.out.name} is done, on another slide."
+        shown = self.session.shown
+        if job.act == "predict" and job.state == "done" and shown is not None and shown.run != job.out and self._is_here(job):
+            told = ""  # it is of a prediction that nobody looks at
         kept = self.session.kept_threshold
-        if kept is not None and job.state == "done" and job.act != "distill" and accepted is None and self._is_here(job):
+        if told and kept is not None and job.state == "done" and job.act != "distill" and accepted is None and self._is_here(job):
             told += f" The threshold is {kept:.3g}, as it was before."  # which may suit this one less
         self.line.setText(f"{job.out.name}\n{told}" if named and told and self._is_here(job) else told)
         self.line.setVisible(bool(self.line.text()))

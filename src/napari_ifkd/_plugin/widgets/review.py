@@ -71,6 +71,8 @@ class ReviewDock(Dock):
         )
         self.keys = {key: shortcut(self.content, key, partial(self._step, by)) for key, by in ((",", -1), (".", 1))}
         self.compare, self.count, self.lesions, self.correct = ComparePage(self), CountPage(self), LesionsPage(self), CorrectPage(self)
+        self.correct.looked.connect(self.compare.know_corrections)
+        self.compare.corrections_asked.connect(self.correct.look)
         self.pages = QTabWidget()
         self.pages.setToolTip("What to do with the prediction: compare it, count points, judge its lesions, correct it")
         pages = (
@@ -89,7 +91,7 @@ class ReviewDock(Dock):
         self.listen("compare", to=self._note_mode)
         self.listen("a", "b", to=self._forget_mode)
         self.pages.currentChanged.connect(self._turn)
-        self._advised: object = None  # what the points advise
+        self._advised: object = None  # what the points advise, and whether that is neither accepted nor overruled
         self.count.told.connect(self._weigh)
         self.steps.valueChanged.connect(self._slide_to)
         self.shown.changed.connect(self._pick_shown)
@@ -115,7 +117,7 @@ class ReviewDock(Dock):
         here = self._in_order()
         if here:
             at = here.index(self.session.shown) if self.session.shown in here else 0
-            self._pick_shown(here[max(0, min(len(here) - 1, at + by))])
+            self._step_to(here[max(0, min(len(here) - 1, at + by))])
 
     def _in_order(self) -> list[Candidate]:
         """Return the predictions from the teacher through the rounds, and then those that are of no distillation."""
@@ -124,7 +126,16 @@ class ReviewDock(Dock):
     def _slide_to(self, at: int) -> None:
         here = self._in_order()
         if at < len(here):
-            self._pick_shown(here[at])
+            self._step_to(here[at])
+
+    def _step_to(self, candidate: Candidate) -> None:
+        """Look at a prediction: as B where the two of a pair are compared, else by itself."""
+        session = self.session
+        if session.comparing and session.compare not in ("a", "b", "uncertainty") and candidate != session.a:
+            session.set_pair(session.a, candidate)
+            session.show(candidate)
+        else:
+            self._pick_shown(candidate)
 
     def _accept(self) -> None:
         candidate = self.session.shown
@@ -152,8 +163,9 @@ class ReviewDock(Dock):
     def _weigh(self) -> None:
         """Let one button stand out: where points advise something, theirs."""
         emphasise(self.accept, not (self.pages.currentWidget() is self.count and self.count.advises))
-        if self.count.advised is not self._advised:
-            self._advised = self.count.advised
+        advises = self.count.advised, self.count.advises
+        if advises != self._advised:
+            self._advised = advises
             self._show_round()
 
     def _reuse(self) -> None:
@@ -188,7 +200,8 @@ class ReviewDock(Dock):
         best, by = self.session.recommended(candidate), "The run recommends"
         if candidate.run == self.session.run and self.count.advised is not None:  # who looked knows more than the rule
             best, by = self.count.advised.round, "The points recommend"
-        if best is not None and self.session.accepted_of(candidate) is None and not self._at_work(candidate):
+        undecided = self.session.accepted_of(candidate) is None or (candidate.run == self.session.run and self.count.advises)
+        if best is not None and undecided and not self._at_work(candidate):
             here = candidate.act == "distill" and candidate.round == best
             return f" <b>{by} {'it' if here else f'round {best}' if best else 'the teacher as it came'}.</b>"
         last = max((c.round for c in self.session.here() if c.run == candidate.run), default=0)
@@ -210,13 +223,15 @@ class ReviewDock(Dock):
 
         Parameters
         ----------
-        to : "why" of the round, "because" of what is accepted; "accepted", "former" for what to look at
+        to : "why" of the round, "because" of what is accepted; "accepted", "beside", "former" for what to look at
         """
-        word = {"accepted": "Show it", "former": "Open it"}.get(to) or ("Less" if to in self._why else "Why?")
+        word = {"accepted": "Show it", "beside": "Show it", "former": "Open it"}.get(to) or ("Less" if to in self._why else "Why?")
         return f"<a href='{to}' style='color:{self.about.palette().windowText().color().name()}'>{word}</a>"
 
     def _follow(self, link: str) -> None:
         shown = self.session.shown
+        if link == "beside":
+            shown = next((c for c in self.session.here() if c.act == "distill"), shown)
         accepted = None if shown is None else self.session.accepted_of(shown)
         if link in ("why", "because"):
             self._why ^= {link}
@@ -302,7 +317,12 @@ class ReviewDock(Dock):
             keep_room(self.accepted, [told, _ACCEPTED])
 
     def _accepted_before(self) -> str:
-        """Tell what was accepted of the distillation before: its rounds are no longer among those that are shown."""
+        """Tell what was accepted of the rounds beside a prediction, or else of the distillation before, which is no longer open."""
+        shown = self.session.shown
+        for other in self.session.here():
+            of_it = self.session.accepted_of(other)
+            if shown is not None and shown.act == "predict" and other.act == "distill" and of_it is not None:
+                return f"<br>Of {escape(other.run.name)} {name_of(of_it.round)} is accepted. {self._link('beside')}"
         former = self.session.former()
         accepted = None if former is None else self.session.accepted_of(former)
         if former is None or accepted is None or former.run == getattr(self.session.shown, "run", None):

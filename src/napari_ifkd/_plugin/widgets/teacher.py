@@ -15,6 +15,7 @@ from napari_ifkd._plugin.region import lacking_shape
 from napari_ifkd._plugin.settings import device, offered_devices, runs_folder, set_device
 from napari_ifkd._plugin.words import area
 from napari_ifkd.config import Config
+from napari_ifkd.runs.folder import RunFolder
 from napari_ifkd.session_records import BUILT_IN_TEACHER
 
 from .dock import Dock
@@ -94,6 +95,7 @@ class TeacherDock(Dock):
         self.device.changed.connect(set_device)
         self.listen("teacher", "slide", to=self._show_teacher)
         self.listen("job", "teacher", "slide", "candidates", "region", to=self._show_job)
+        self.listen("shown", to=self.progress.update_job)
         self.listen("kept_threshold", to=self.progress.update_job)
         self.hear(self.bench.shapes_drawn, self._show_job)
         self.hear(self.bench.previewer.told, self._show_preview)
@@ -248,16 +250,18 @@ class TeacherDock(Dock):
         masks = self.bench.layers.masks
         self._measuring, self._stale = True, False
 
-        def work() -> tuple[float, float]:
-            return marked_mm2(masks.of(shown), masks.heat(shown), shown.found)  # which cuts out what is excluded: not on the Qt thread
+        def work() -> tuple[float, float, bool]:
+            corrected = RunFolder(shown.run).corrections_path(shown.slide).is_dir()
+            # which cuts out what is excluded: not on the Qt thread
+            return *marked_mm2(masks.of(shown), masks.heat(shown), shown.found), corrected
 
-        def measured(found: tuple[float, float] | None) -> None:
+        def measured(found: tuple[float, float, bool] | None) -> None:
             self._measuring = False
             if self._stale:
                 self._measure()
             elif found is not None and self.session.shown == shown:
                 rejected = sum(word == "reject" for *_, word in self.bench.verdicts.places(shown))
-                self.marked.setText(_marked(shown.label, *found, rejected))
+                self.marked.setText(_marked(shown.label, *found, rejected=rejected))
 
         self.in_thread(work, measured, lambda _: measured(None))  # a run that was deleted meanwhile
 
@@ -266,13 +270,14 @@ class TeacherDock(Dock):
             self.heat.value = self.session.heat
 
 
-def _marked(label: str, mm2: float, looked_at_mm2: float, rejected: int) -> str:
+def _marked(label: str, mm2: float, looked_at_mm2: float, corrected: bool, *, rejected: int) -> str:
     """Say what a mask covers; where that is next to all, or nothing, what to do."""
     if looked_at_mm2 == 0:
         return f"All that <b>{escape(label)}</b> looked at is excluded."
     share = mm2 / looked_at_mm2
     without = f" without {rejected} rejected lesion{'s' * (rejected > 1)}" * bool(rejected)
     said = f"<b>{escape(label)}</b> marks {area(mm2)}{without}, {share:.0%} of what it looked at."
+    said += " Corrections are not regarded." if corrected else ""
     if mm2 == 0:
         return f"<b>{escape(label)}</b> marks nothing: a lower threshold marks more."
     return said if share < _NEARLY_ALL else f"{said} That is nearly all: a higher threshold marks less, if the network knows this tissue."
