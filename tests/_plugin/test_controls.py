@@ -356,6 +356,17 @@ def test_all_slides_are_ticked_as_in_the_run_that_is_followed(window: Any, drawn
         session.apply(RunCancelled())
 
 
+def test_a_patch_folder_that_is_not_there_is_told_before_a_run_begins(window: Any, drawn_slide: Path, drawn_patches: Path) -> None:
+    distill = window.docks["Distill"]
+    window.bench.open(drawn_slide)
+    window.wait(distill.run.isEnabled)
+    window.type("Distill", distill.patches.line_edit.native, "1")  # meant for another field
+    assert not distill.run.isEnabled()
+    assert "the patch folder 1 does not exist" in distill.run.toolTip()
+    distill.patches.value = drawn_patches
+    assert distill.run.isEnabled()
+
+
 def test_the_device_follows_preferences(window: Any) -> None:
     teacher = window.docks["Teacher"]
     window.wait(lambda: "cpu" in teacher.device.choices)

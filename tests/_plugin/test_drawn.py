@@ -163,6 +163,14 @@ def test_the_quality_check_suggests_and_the_user_removes(window: Any, drawn_slid
     layer.remove_selected()
     window.wait(lambda: "Nothing is excluded" in dock.told.text())
     window.wait(lambda: not drawings.file("exclusion", slide).exists())
+    window.bench.open(drawn_slide)
+    window.wait(lambda: window.session.tissue is not None and dock.check.isEnabled())
+    window.click("Slide", dock.check)
+    window.wait(lambda: "The check found nothing" in dock.told.text())
+    window.bench.look_at(slide)
+    assert "Nothing is excluded on this slide." in dock.told.text()
+    window.bench.look_at(window.session.slides[1])
+    assert "The check found nothing" in dock.told.text()  # nobody need do it again
 
 
 def test_rough_regions_become_a_teacher_that_predicts(opened: Any) -> None:

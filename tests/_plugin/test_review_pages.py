@@ -335,6 +335,79 @@ def test_a_prediction_of_another_run_comes_after_the_rounds(
     assert [reviewed.shown.native.itemText(at) for at in range(3)] == seen
 
 
+def test_what_was_accepted_of_the_rounds_is_told_beside_a_prediction(
+    window: Any, reviewed: Any, tmp_path: Path, write_map: Callable[..., None]
+) -> None:
+    session = window.session
+    session.accept(session.shown)
+    rounds = session.shown
+    write_map(tmp_path / "other/maps/tiny.zarr", session.slide, model={"name": "other"})
+    session.begin("predict", tmp_path / "other")
+    session.apply(MapReady(0, session.slide.name, "maps/tiny.zarr"))
+    assert session.shown.act == "predict"
+    assert "Nothing accepted yet." in reviewed.accepted.text()
+    assert f"Of {rounds.run.name} round 1 is accepted." in reviewed.accepted.text()
+    session.look(threshold=0.3)
+    reviewed.accepted.linkActivated.emit("beside")
+    assert (session.shown, session.threshold) == (rounds, 0.5)
+    assert reviewed.accepted.text().startswith("✓ Accepted: round 1")
+
+
+def test_what_is_said_of_the_tissue_goes_along_with_a_prediction_too(
+    window: Any, reviewed: Any, tmp_path: Path, write_map: Callable[..., None]
+) -> None:
+    session, memory = window.session, window.bench.memory
+    run = RunFolder(session.run)
+    Corrections.create(run.corrections_path(session.slide.name), session.slide, 1.0).paint(0, 0, np.full((8, 8), 2, np.uint8))
+    write_map(tmp_path / "other/maps/tiny.zarr", session.slide, model={"name": "other"})
+    session.begin("predict", tmp_path / "other")
+    session.apply(MapReady(0, session.slide.name, "maps/tiny.zarr"))
+    (tmp_path / "other" / "run.yaml").write_text("")
+    session.apply(RunDone(0, ""))
+    assert memory.run_of(session.slide) == run.path
+    window.wait(lambda: "Taken along: corrections of run." in window.docks["Distill"].known.text())
+    (tmp_path / "other" / "verdicts.csv").write_text("")  # something was said of it
+    assert memory.run_of(session.slide) == tmp_path / "other"
+
+
+def test_steps_stay_in_the_way_of_comparing(window: Any, reviewed: Any, write_map: Callable[..., None]) -> None:
+    session = window.session
+    run, teacher = RunFolder(session.run), session.here()[0]
+    page(window, reviewed, "Compare")
+    write_map(run.map_path(2, session.slide.path), session.slide)
+    session.apply(MapReady(2, session.slide.name, run.map_path(2, session.slide.path).relative_to(run.path).as_posix()))
+    session.show_round(1)
+    session.set_pair(*session.here()[:2])
+    window.click("Review", reviewed.compare.mode.buttons["contours"])
+    window.key(".")
+    assert (session.compare, session.a, session.b.round, session.shown.round) == ("contours", teacher, 2, 2)
+    window.key(",")
+    assert (session.compare, session.b.round) == ("contours", 1)
+    window.key(",")  # the teacher, with which it is compared
+    assert (session.compare, session.shown) == ("off", teacher)
+
+
+def test_what_was_deleted_in_the_list_of_layers_comes_back_by_the_next_act(window: Any, reviewed: Any) -> None:
+    session, layers = window.session, window.viewer.layers
+    compare = page(window, reviewed, "Compare")
+    path = RunFolder(session.run).corrections_path(session.slide.name)
+    Corrections.create(path, session.slide, 1.0).paint(0, 0, np.full((8, 8), 2, np.uint8))
+    window.bench.corrected.emit()
+    reviewed.correct.look()
+    window.wait(lambda: len(window.ours("corrections")) == 1 and compare.corrections.isChecked())
+    for act in (lambda: window.click("Review", compare.mode.buttons["off"]), lambda: session.look(threshold=0.4)):
+        layers.remove(next(layer for layer in window.ours("mask") if layer.visible))
+        assert not any(layer.visible for layer in window.ours("mask"))
+        act()
+        window.wait(lambda: [layer.visible for layer in window.ours("mask")].count(True) == 1)
+    layers.remove(window.ours("corrections")[0])
+    assert compare.corrections.isVisible()
+    assert not compare.corrections.isChecked()
+    window.click("Review", compare.corrections)
+    window.wait(lambda: [layer.visible for layer in window.ours("corrections")] == [True])
+    assert compare.corrections.isChecked()
+
+
 def test_a_comparison_comes_back_after_lesions_were_judged(window: Any, reviewed: Any) -> None:
     session, lesions = window.session, reviewed.lesions
     window.click("Review", reviewed.compare.mode.buttons["disagreement"])
@@ -529,7 +602,16 @@ def test_thirty_points_say_which_round(window: Any, reviewed: Any) -> None:
     for index, words in ((advised, "it"), (1 - advised, ("the teacher as it came", "round 1")[advised])):
         session.show(session.here()[index])
         assert f"The points recommend {words}" in reviewed.about.text()
+    session.accept(session.show_round(1 - advised) or session.shown)  # before the last answer, as it were
+    count._answered = time.time() + 60
+    count._show()
+    assert count.advises
+    reviewed.pages.setCurrentWidget(reviewed.correct)  # wherever one is: they speak against what is accepted
+    assert "The points recommend" in reviewed.about.text()
+    reviewed.pages.setCurrentWidget(count)
+    count._answered = 0.0
     window.click("Review", count.accept)
+    assert "The points recommend" not in reviewed.about.text()
     assert session.accepted is not None
     assert session.accepted.round == count._judgement.chosen.round
     assert session.accepted.threshold == count._judgement.chosen.threshold.value
@@ -1299,6 +1381,9 @@ def test_a_rejected_lesion_gives_way_to_what_is_painted_into_it(window: Any, rev
         export_run(run.path, ["ome-tiff"], tmp_path / "out", round=shown.round, threshold=0.5, sigma_px=0)
         return tifffile.imread(tmp_path / "out" / f"tiny_round{shown.round}.ome.tif") > 0
 
+    what = window.docks["Export"].what
+    assert "Without 1 rejected lesion." in what.text()
+    assert "As corrected." not in what.text()
     before, correct = exported(), page(window, reviewed, "Correct")
     assert not before[10:60, 10:80].any()
     assert before[80:100, 100:120].all()
@@ -1310,6 +1395,7 @@ def test_a_rejected_lesion_gives_way_to_what_is_painted_into_it(window: Any, rev
     correct.layer().data[stroke] = 2
     window.click("Review", correct.write)
     window.wait(lambda: "painted normal now around it" in correct.told.text())
+    window.wait(lambda: "As corrected." in what.text() and "rejected" not in what.text())
     wanted = before | stroke  # neither the stroke nor its neighbour goes with what was rejected
     assert np.array_equal(exported(), wanted)
     assert read_verdicts(run.verdicts) == []
