@@ -4,7 +4,7 @@ from __future__ import annotations
 
 KEYS: dict[str, dict[str, str]] = {
     "Teacher": {"W": "Preview the visible field"},
-    "Review": {",": "The prediction before, of the teacher and the rounds", ".": "The next one"},
+    "Review": {",": "The prediction before, of the teacher and the rounds", ".": "The next one; where two are compared, it is B"},
     "Review, Compare": {
         "D": "To the next place, of those where A and B differ most",
         "Shift+D": "To the place before",
