@@ -12,6 +12,7 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QSignalBlocker, Qt, QTimer
 from qtpy.QtWidgets import QSizePolicy, QSlider, QTabWidget
 
+from napari_ifkd._plugin.measure import same_grid
 from napari_ifkd.errors import InputError
 from napari_ifkd.runs.folder import RunFolder
 from napari_ifkd.runs.judgement import TOLD_BY, name_of
@@ -130,9 +131,10 @@ class ReviewDock(Dock):
 
     def _step_to(self, candidate: Candidate) -> None:
         """Look at a prediction: as B where the two of a pair are compared, else by itself."""
-        session = self.session
-        if session.comparing and session.compare not in ("a", "b", "uncertainty") and candidate != session.a:
-            session.set_pair(session.a, candidate)
+        session, a = self.session, self.session.a
+        as_b = session.comparing and session.compare not in ("a", "b", "uncertainty")
+        if as_b and a is not None and candidate != a and (session.compare != "disagreement" or same_grid(a.found, candidate.found)):
+            session.set_pair(a, candidate)
             session.show(candidate)
         else:
             self._pick_shown(candidate)
