@@ -115,7 +115,8 @@ def _take(arguments: argparse.Namespace, scratch: Path) -> None:
     export = camera.widget("Export")
     export.folder.value = scratch / "masks"
     export.export.click()
-    _until(lambda: "Written" in export.result.text())
+    _until(lambda: "Written" in export.result.text() and export.bench.verdicts.settled)
+    _wait(1500)  # what is told of the folder is told anew when verdicts settle
     export.result.setText(export.result.text().replace(str(scratch), "~"))
     with export.folder.changed.blocked():
         export.folder.line_edit.value = "~/masks"
