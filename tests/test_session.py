@@ -532,6 +532,7 @@ def test_a_warning_names_the_slide_it_is_of(drawn_slide: Path, drawn_teacher: Pa
     assert session.warning() is None
     told = session.warning((here, there))
     assert told is not None
+    assert told.startswith("other.tif: ")  # which of the two
     assert "not from other.tif" in told
     assert drawn_slide.name not in told
 

@@ -166,8 +166,11 @@ class Session:
     def warning(self, slides: Sequence[Slide] = ()) -> str | None:
         """Return why the chosen teacher should not be believed on slides, the active one by default; None if nothing speaks against it."""
         on = slides or [slide for slide in (self.slide,) if slide is not None]
-        found = [] if self.teacher is None else [told for slide in on for told in warnings_of(self.teacher.card, slide)]
-        return " ".join(dict.fromkeys(found)) or None
+        found: dict[str, list[str]] = {}
+        for slide in on:
+            for told in () if self.teacher is None else warnings_of(self.teacher.card, slide):
+                found.setdefault(told, []).append(slide.name)
+        return " ".join(f"{', '.join(names)}: {told}" if len(on) > 1 else told for told, names in found.items()) or None
 
     def give(self, use: GivenUse, path: Path | None, slide: Slide | None = None) -> None:
         """Take a file for the next distillation of a slide, the active one by default; None takes the one there is back."""

@@ -474,6 +474,9 @@ def test_the_table_of_rounds_tells_what_its_decisions_mean(window: Any) -> None:
         table.show_rounds(rounds, {}, 0.5, Accepted(1, 0.3, by, "", ""))
         assert (table.item(1, 0).text(), table.item(1, 1).text()) == ("1 ✓", "accepted")
         assert told in table.item(1, 1).toolTip()
+    for several, told in ((False, "F1\nat 0.5"), (True, "F1, all\nslides")):
+        table.show_rounds(rounds, {}, 0.5, several_slides=several)
+        assert told in [table.horizontalHeaderItem(column).text() for column in range(table.columnCount())]
 
 
 def test_the_rounds_of_the_run_before_are_called_so_until_there_are_others(window: Any, tmp_path: Path) -> None:

@@ -716,6 +716,29 @@ def test_a_run_that_ended_under_the_eyes_of_who_compares_is_of_the_past(window: 
     assert read_view(session.slide).compare == "contours"
 
 
+def test_rounds_that_came_while_one_looked_at_another_slide_are_what_is_looked_at(
+    window: Any, run: RunFolder, drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None]
+) -> None:
+    """And not the round before, which is there to compare with only."""
+    session, memory = window.session, window.bench.memory
+    window.bench.open(run.path)
+    window.wait(lambda: len(session.here()) == 3 and memory.settled)
+    first = session.slide
+    shutil.copy(drawn_slide, tmp_path / "other.tif")
+    window.bench.open(tmp_path / "other.tif")
+    window.wait(lambda: memory.settled)
+    session.begin("distill", tmp_path / "next", session.slides)
+    for index in (0, 1):
+        write_map(tmp_path / f"next/rounds/0{index}/maps/tiny.zarr", first)
+        session.apply(MapReady(index, first.name, f"rounds/0{index}/maps/tiny.zarr"))
+    session.apply(RunDone(0, "the teacher"))
+    window.bench.look_at(first)
+    window.wait(lambda: memory.settled)
+    assert (session.shown.run, session.shown.round) == (tmp_path / "next", 0)
+    assert session.shown in session.here()
+    assert "Round 0" in window.docks["Review"].shown.native.currentText()
+
+
 def test_what_was_accepted_of_the_run_before_is_told_the_next_time_too(
     window: Any, run: RunFolder, drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None], make_napari_viewer: Any
 ) -> None:

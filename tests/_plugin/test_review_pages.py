@@ -385,6 +385,13 @@ def test_steps_stay_in_the_way_of_comparing(window: Any, reviewed: Any, write_ma
     assert (session.compare, session.b.round) == ("contours", 1)
     window.key(",")  # the teacher, with which it is compared
     assert (session.compare, session.shown) == ("off", teacher)
+    window.key(".")  # and back
+    assert (session.compare, session.b.round, session.shown.round) == ("contours", 1, 1)
+    window.key(",")
+    window.click("Review", reviewed.compare.mode.buttons["overlay"])  # another way since
+    window.click("Review", reviewed.compare.mode.buttons["off"])
+    window.key(".")
+    assert session.compare == "off"
 
 
 def test_what_was_deleted_in_the_list_of_layers_comes_back_by_the_next_act(window: Any, reviewed: Any) -> None:
@@ -601,7 +608,7 @@ def test_thirty_points_say_which_round(window: Any, reviewed: Any) -> None:
     advised = count.advised.round
     for index, words in ((advised, "it"), (1 - advised, ("the teacher as it came", "round 1")[advised])):
         session.show(session.here()[index])
-        assert f"The points recommend {words}" in reviewed.about.text()
+        assert f"The points recommend {words} at {count.advised.threshold.value:.3g}." in reviewed.about.text()
     session.accept(session.show_round(1 - advised) or session.shown)  # before the last answer, as it were
     count._answered = time.time() + 60
     count._show()

@@ -306,7 +306,8 @@ class Memory(QObject):
     # --- as far as it is still there
 
     def _show(self, view: View) -> None:
-        there = {known_by(candidate): candidate for candidate in self.session.comparable()}
+        # not what there is to compare with only: another distillation may have come while one looked at another slide
+        there = {known_by(candidate): candidate for candidate in self.session.here()}
         shown = None if view.shown is None else there.get(view.shown)
         if shown is not None:
             self.session.show(shown)

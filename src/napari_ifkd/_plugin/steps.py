@@ -46,7 +46,8 @@ class Steps:
         """Begin to change, or go on, once the picture is drawn as it is now."""
         self._keep_picture(False)
         if not self._at_work:
-            self._go_on()
+            self._at_work = True
+            self._later(lambda: self._later(self._step))  # it may be drawn twice: napari reads a field that is new when it draws
 
     def _go_on(self) -> None:
         self._at_work = True

@@ -92,6 +92,7 @@ class DistillDock(Dock):
         self.whose = heading("Rounds")
         self.add(self.whose, self.table, self.reason, self.curve)
         self._areas: dict[int, float] = {}
+        self._areas_of: tuple[object, object] = None, None  # slide and run
         self._asked = 0  # how many times for areas; the last counts
         self._excluded: BaseGeometry | None = None
         self._at_work: Path | None = None  # the run that is
@@ -258,12 +259,14 @@ class DistillDock(Dock):
         before = ", not the run at work" if job is not None and job.alive and job.act == "distill" and job.out != session.run else ""
         whose = f" of {escape(session.run.name)}{before or (', on another slide' if elsewhere else '')}" if session.run is not None else ""
         self.whose.setText(f"<b>Rounds</b>{whose}")
-        self.table.show_rounds(session.rounds, None if elsewhere else self._areas, session.threshold, session.accepted)
+        several = len({c.slide for c in session.predictions() if c.act == "distill" and c.run == session.run}) > 1
+        self.table.show_rounds(
+            session.rounds, None if elsewhere else self._areas, session.threshold, session.accepted, several_slides=several
+        )
         index = shown.round if shown is not None and shown.act == "distill" and shown.run == session.run else None
         self.table.select_round(index)
         done = next((r for r in session.rounds if r.index == index), None)
         reason = done.decision.reason if done is not None and done.decision is not None else ""
-        several = len({c.slide for c in session.predictions() if c.act == "distill" and c.run == session.run}) > 1
         said = shown is not None and any(word == "reject" for *_, word in self.bench.verdicts.places(shown))
         said = said or "corrections" in self.known.text()
         of_all = "F1 is of all slides of the run that have reference masks, areas of this one." if self.table.tells_f1 and several else ""
@@ -298,6 +301,9 @@ class DistillDock(Dock):
         maps = {c.round: c.found for c in session.here() if c.act == "distill"}
         threshold, sigma_px, excluded = session.threshold, session.sigma_px, self.bench.drawings.excluded()
         self._excluded = excluded
+        if (of := (session.slide, session.run)) != self._areas_of:  # till they are measured none are told, rather than those of others
+            self._areas, self._areas_of = {}, of
+            self._show_rounds()
         self._asked += 1
         asked = self._asked
 

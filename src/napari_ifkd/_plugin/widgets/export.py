@@ -134,9 +134,14 @@ class ExportDock(Dock):
         elif accepted is not None:
             told += "<br>It is what is accepted."
         else:
+            best = session.recommended(shown)
+            other = best is not None and shown.act == "distill" and best != shown.round
+            told += f"<br><b>The run recommends another: {name_of(best or 0)}.</b>" if other else ""
             told += f"<br>Nothing is accepted of it yet{self._accepted_before()}."
         rejected = sum(word == "reject" for *_, word in self.bench.verdicts.places(shown))
         told += f"<br>Without {rejected} rejected lesion{'s' * (rejected > 1)}." if rejected else ""
+        unused = self.bench.verdicts.unused(shown)
+        told += f"<br>{lapsed(unused)}" if unused else ""
         told += "<br>As corrected." if RunFolder(shown.run).corrections_path(shown.slide).is_dir() else ""
         self.what.setText(told)
         self.warning.say(f"{shown.warnings[0]} The files carry this warning." if shown.warnings else None)

@@ -69,8 +69,8 @@ class JobBar(QWidget):
         self.setVisible(mine)
         if job is None or not mine:
             return
-        # what lies below stays where it is when a run ends, till one looks elsewhere
-        self.setMinimumHeight(self.height() if self._alive and not job.alive else 0 if job.alive else self.minimumHeight())
+        if job.act == "distill":  # the table below stays where it is when a run ends, till one looks elsewhere
+            self.setMinimumHeight(self.height() if self._alive and not job.alive else 0 if job.alive else self.minimumHeight())
         self._alive = job.alive
         self.setUpdatesEnabled(False)  # a bar that moves is drawn at once, and with it the whole canvas: once is enough
         self._show(job)

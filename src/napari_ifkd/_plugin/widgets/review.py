@@ -88,6 +88,7 @@ class ReviewDock(Dock):
         self.add(self.warning, self.pages)  # below what is accepted: where one comes, that stays under the mouse
         if self.bench.painted_on is not None:  # the dock was closed meanwhile
             self.pages.setCurrentWidget(self.correct)
+        self._stepped: tuple[Compare, Candidate | None] = "off", None  # how they were before one stepped to A, and A
         self._compared: Compare = "off"  # how A and B were compared before a page looked at the one
         self.listen("compare", to=self._note_mode)
         self.listen("a", "b", to=self._forget_mode)
@@ -136,8 +137,15 @@ class ReviewDock(Dock):
         if as_b and a is not None and candidate != a and (session.compare != "disagreement" or same_grid(a.found, candidate.found)):
             session.set_pair(a, candidate)
             session.show(candidate)
+        elif session.compare == "off" and a is not None and self._stepped[1] == a == session.shown and candidate != a:
+            mode = self._stepped[0]
+            session.set_pair(a, candidate)  # back from A
+            session.show(candidate)
+            session.set_compare(mode)
         else:
+            before = session.compare
             self._pick_shown(candidate)
+            self._stepped = (before, a) if as_b and candidate == a else ("off", None)
 
     def _accept(self) -> None:
         candidate = self.session.shown
@@ -149,6 +157,8 @@ class ReviewDock(Dock):
             self.say_error(error)
 
     def _note_mode(self) -> None:
+        if self.session.compare != "off":
+            self._stepped = "off", None
         if self.session.compare != "off" or self.pages.currentWidget() is self.compare:
             self._compared = self.session.compare
 
@@ -199,13 +209,13 @@ class ReviewDock(Dock):
 
     def _news(self, candidate: Candidate) -> str:
         """Tell of a later round of the run at work: it does not take the place of what is shown; at its end, which it recommends."""
-        best, by = self.session.recommended(candidate), "The run recommends"
-        if candidate.run == self.session.run and self.count.advised is not None:  # who looked knows more than the rule
-            best, by = self.count.advised.round, "The points recommend"
+        best, by, at = self.session.recommended(candidate), "The run recommends", ""
+        if candidate.run == self.session.run and (advised := self.count.advised) is not None:  # who looked knows more than the rule
+            best, by, at = advised.round, "The points recommend", f" at {advised.threshold.value:.3g}"
         undecided = self.session.accepted_of(candidate) is None or (candidate.run == self.session.run and self.count.advises)
         if best is not None and undecided and not self._at_work(candidate):
             here = candidate.act == "distill" and candidate.round == best
-            return f" <b>{by} {'it' if here else f'round {best}' if best else 'the teacher as it came'}.</b>"
+            return f" <b>{by} {'it' if here else f'round {best}' if best else 'the teacher as it came'}{at}.</b>"
         last = max((c.round for c in self.session.here() if c.run == candidate.run), default=0)
         return f" <b>Round {last} has come in.</b>" if last > candidate.round and self._at_work(candidate) else ""
 
@@ -266,7 +276,7 @@ class ReviewDock(Dock):
 
     def _reserve(self) -> None:
         """Keep room for the longest of what is said of the predictions here: going from one to the next moves no button."""
-        longest = " <b>The points recommend the teacher as it came.</b>"  # of what may be told of a round besides
+        longest = " <b>The points recommend the teacher as it came at 0.325.</b>"  # of what may be told of a round besides
         here = self.session.here()
         told = [self._told_of(c) + longest * (c.act == "distill") for c in here]
         if here:  # so that nothing moves when the first round comes

@@ -53,7 +53,13 @@ class RoundsTable(QTableWidget):
         self.itemSelectionChanged.connect(self._picked)
 
     def show_rounds(
-        self, rounds: Sequence[RoundDone], areas: Mapping[int, float] | None, threshold: float, accepted: Accepted | None = None
+        self,
+        rounds: Sequence[RoundDone],
+        areas: Mapping[int, float] | None,
+        threshold: float,
+        accepted: Accepted | None = None,
+        *,
+        several_slides: bool = False,
     ) -> None:
         """Fill the table.
 
@@ -62,6 +68,7 @@ class RoundsTable(QTableWidget):
         rounds : what is known of each
         areas, threshold : mm² of its mask on the active slide, from which probability on; None where it is of another slide
         accepted : what was accepted, which is marked
+        several_slides : whether F1 is of more than the active slide
         """
         self._rounds = [r.index for r in rounds]
         self.setColumnHidden(3, areas is None)
@@ -69,7 +76,8 @@ class RoundsTable(QTableWidget):
         for column, at in ((3, threshold), (4, Config().inference.threshold)):
             title = self.horizontalHeaderItem(column)
             assert title is not None
-            title.setText(f"{list(_COLUMNS)[column]}\nat {at:.3g}")
+            name = list(_COLUMNS)[column]
+            title.setText("F1, all\nslides" if several_slides and name == "F1" else f"{name}\nat {at:.3g}")
         self.blockSignals(True)
         self.setRowCount(len(rounds))
         for row, done in enumerate(rounds):
