@@ -605,6 +605,9 @@ def test_thirty_points_say_which_round(window: Any, reviewed: Any) -> None:
     assert not window.ours("counting")
     window.wait(lambda: any(layer.visible for layer in window.ours("mask")))
     assert window.ours("corrections")[0].visible
+    window.viewer.layers.remove(window.ours("corrections")[0])
+    reviewed.correct.look()  # as when one turns to another slide
+    window.wait(lambda: [layer.visible for layer in window.ours("corrections")] == [True])
     advised = count.advised.round
     for index, words in ((advised, "it"), (1 - advised, ("the teacher as it came", "round 1")[advised])):
         session.show(session.here()[index])

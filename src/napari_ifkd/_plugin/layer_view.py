@@ -212,6 +212,7 @@ class LayerView:
             self._hidden += seen
         else:
             seen, self._hidden = [layer for layer in self._hidden if layer in self.viewer.layers and self._of_active(layer)], []
+        self._blind = self._blind or hidden  # while they go and come: it is no wish of the user's
         for layer in seen:
             layer.visible = not hidden
         self._blind = hidden
