@@ -348,6 +348,8 @@ def test_all_slides_need_a_resolution_to_distil(window: Any, drawn_slide: Path, 
 def test_all_slides_are_ticked_as_in_the_run_that_is_followed(window: Any, drawn_slide: Path, tmp_path: Path) -> None:
     distill, session = window.docks["Distill"], window.session
     shutil.copy(drawn_slide, tmp_path / "other.tif")
+    assert distill.use_drawn.native.toolTip().startswith("Tiles in the regions drawn")
+    assert "Not now: none are drawn" in distill.use_drawn.native.toolTip()
     for path in (drawn_slide, tmp_path / "other.tif"):
         window.bench.open(path)
     for slides in (session.slides, session.slides[:1]):

@@ -366,7 +366,11 @@ def test_what_is_said_of_the_tissue_goes_along_with_a_prediction_too(
     session.apply(RunDone(0, ""))
     assert memory.run_of(session.slide) == run.path
     window.wait(lambda: "Taken along: corrections of run." in window.docks["Distill"].known.text())
-    (tmp_path / "other" / "verdicts.csv").write_text("")  # something was said of it
+    verdicts = tmp_path / "other" / "verdicts.csv"
+    verdicts.write_text("slide,x,y,verdict\n")  # all were taken back
+    Corrections.create(RunFolder(tmp_path / "other").corrections_path(session.slide.name), session.slide, 1.0)  # nothing is painted
+    assert memory.run_of(session.slide) == run.path
+    verdicts.write_text("slide,x,y,verdict\ntiny.tif,1,1,accept\n")
     assert memory.run_of(session.slide) == tmp_path / "other"
 
 
@@ -402,6 +406,12 @@ def test_what_was_deleted_in_the_list_of_layers_comes_back_by_the_next_act(windo
     window.bench.corrected.emit()
     reviewed.correct.look()
     window.wait(lambda: len(window.ours("corrections")) == 1 and compare.corrections.isChecked())
+    mask = next(layer for layer in window.ours("mask") if layer.visible)
+    mask.visible = False  # by its eye: it stays so while the threshold moves
+    session.look(threshold=0.45)
+    window.qtbot.wait(100)
+    assert not mask.visible
+    mask.visible = True
     for act in (lambda: window.click("Review", compare.mode.buttons["off"]), lambda: session.look(threshold=0.4)):
         layers.remove(next(layer for layer in window.ours("mask") if layer.visible))
         assert not any(layer.visible for layer in window.ours("mask"))

@@ -76,7 +76,7 @@ class LayerView:
         events.job.connect(self._job_changed)
         for name in ("threshold", "sigma_px"):
             events[name].connect(lambda _: self._remask())
-            events[name].connect(self.refresh)  # a layer may have been deleted in napari's list
+            events[name].connect(self._bring_back)
         self.masks.changed.connect(self._leave_out)
         viewer.layers.events.inserted.connect(self._inserted)
         viewer.layers.events.removed.connect(self._count_layers)
@@ -219,6 +219,17 @@ class LayerView:
         self.refresh()
         if not hidden:
             self.seen_again.emit()
+
+    def hide_meanwhile(self, layer: Any) -> None:
+        """Hide a layer that came while predictions are hidden, till they are seen again."""
+        if self._blind and layer.visible:
+            layer.visible = False
+            self._hidden.append(layer)
+
+    def _bring_back(self) -> None:
+        """Show masks again whose layers were deleted in napari's list; what was set of those that are there stays."""
+        if any(self.find("mask", candidate.path) is None for candidate in self._masked()):
+            self.refresh()
 
     def _of_active(self, layer: Any) -> bool:
         """Return whether a layer is of the active slide: those of files go when another becomes active, those of slides stay."""

@@ -235,9 +235,19 @@ def _inherit_corrections(from_run: RunFolder, to_run: RunFolder) -> None:
             raise cannot_write(AnnotationError, target, error, "choose another --out") from error
 
 
+def is_corrected(run: RunFolder, slide: str) -> bool:
+    """Return whether anything of a slide was corrected in a run; what is damaged counts, so that somebody tells of it."""
+    path = run.corrections_path(slide)
+    try:
+        return path.is_dir() and not Corrections.open(path).is_empty
+    except AnnotationError:
+        return True
+
+
 def is_told_of(run: RunFolder, slide: str) -> bool:
-    """Return whether a person may have said something of a run: of a slide by painting, or by points or verdicts."""
-    return run.corrections_path(slide).is_dir() or run.points.is_file() or run.verdicts.is_file()
+    """Return whether a person said something of a run: of a slide by painting, or by points or verdicts."""
+    judged = run.verdicts.is_file() and run.verdicts.read_bytes().count(b"\n") > 1  # below the heads of columns
+    return judged or run.points.is_file() or is_corrected(run, slide)
 
 
 def known_of(run: RunFolder, slide: Slide, slides: Sequence[str]) -> str:

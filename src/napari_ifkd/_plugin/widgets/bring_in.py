@@ -11,6 +11,7 @@ import numpy as np
 from magicgui.types import FileDialogMode
 from magicgui.widgets import FileEdit
 from psygnal import Signal
+from qtpy.compat import isalive
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QCheckBox, QComboBox, QLineEdit, QSizePolicy, QVBoxLayout, QWidget
 
@@ -197,6 +198,10 @@ class BringIn(QWidget):
         self._show()
         self._dock.in_thread(work, lambda found: self._done(slide, kind, *found), self._failed)
 
+    def _show_told(self) -> None:
+        if isalive(self):  # type: ignore[no-untyped-call]
+            self._dock.ensureWidgetVisible(self.told)  # on a low screen too
+
     def _done(self, slide: Slide, kind: str, layer: Any, said: str, path: Path) -> None:
         self._busy = False
         given = [one.path for one in self._dock.session.given if (one.slide, one.use) == (slide.name, kind)]
@@ -212,7 +217,7 @@ class BringIn(QWidget):
             if any(tag(one)["path"] == source for one in laid(self._dock.bench.viewer, slide, other)):
                 said += f"<br>⚠ It is the {GIVEN[other].lower()} too: what is learnt from does not judge."
         self.told.setText(said if slide is self._dock.session.slide else "")
-        QTimer.singleShot(0, lambda: self._dock.ensureWidgetVisible(self.told))  # on a low screen too
+        QTimer.singleShot(0, self._show_told)
         self._show()
         if kind == "corrections":
             self._dock.bench.corrected.emit()

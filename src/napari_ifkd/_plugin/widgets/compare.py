@@ -211,6 +211,7 @@ class ComparePage(Page):
         layer = event.value
         if tag(layer).get("kind") == "corrections":
             layer.visible = self._wanted
+            self._dock.bench.layers.hide_meanwhile(layer)
             layer.events.visible.connect(self._note_eye)  # who closes the eye of the layer has hidden them here too
             self._offer_corrections()
 

@@ -367,4 +367,8 @@ class CorrectPage(Page):
             self.looked.emit(read is not None)
             self._buttons()
 
-        self._dock.in_thread(work, found)
+        def failed(error: Exception) -> None:
+            self.looked.emit(False)
+            self._dock.say_error(error)
+
+        self._dock.in_thread(work, found, failed)

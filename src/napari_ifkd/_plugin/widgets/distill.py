@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from html import escape
+from os.path import isdir
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import CheckBox, FloatSpinBox
@@ -188,7 +189,7 @@ class DistillDock(Dock):
         if not self._several and self.session.tissue is not None and not self.session.tissue.found:
             lacking = "no tissue was found on this slide, so it has no tiles to learn from"
         folder = chosen_path(self.patches)
-        if folder is not None and not folder.is_dir():
+        if folder is not None and not isdir(folder):  # noqa: PTH112  # it never raises
             lacking = f"the patch folder {folder} does not exist"
         allow(self.run, self.lacking() or lacking)
         self.progress.update_job()
@@ -301,7 +302,8 @@ class DistillDock(Dock):
         maps = {c.round: c.found for c in session.here() if c.act == "distill"}
         threshold, sigma_px, excluded = session.threshold, session.sigma_px, self.bench.drawings.excluded()
         self._excluded = excluded
-        if (of := (session.slide, session.run)) != self._areas_of:  # till they are measured none are told, rather than those of others
+        of = session.slide, next((c.run for c in session.here() if c.act == "distill"), None)
+        if of != self._areas_of:  # till they are measured none are told, rather than those of others
             self._areas, self._areas_of = {}, of
             self._show_rounds()
         self._asked += 1

@@ -322,7 +322,7 @@ def _end_typing(field: Any) -> None:
 
 
 def _tell_again(field: Any) -> None:
-    if isalive(field):  # type: ignore[no-untyped-call]
+    if isalive(field) and field.isVisible():  # type: ignore[no-untyped-call]
         _tell_range(field)
         field.setProperty(_REFUSED, False)
 

@@ -23,6 +23,7 @@ from napari_ifkd.errors import Cancelled, ExportError, InputError
 from napari_ifkd.export import ExportOptions
 from napari_ifkd.files import read_json
 from napari_ifkd.runs.folder import RunFolder
+from napari_ifkd.runs.hints import is_corrected
 from napari_ifkd.runs.judgement import name_of
 
 from .bring_in import BringIn
@@ -73,6 +74,7 @@ class ExportDock(Dock):
         self.open_folder.hide()
         self._busy = False
         self._stop = threading.Event()
+        self._corrected = False  # whether what is shown was
         self._told = (0, 1)  # written by the thread, shown by the timer
         self._timer = QTimer(self)
         self._timer.setInterval(_TOLD_MS)
@@ -89,7 +91,8 @@ class ExportDock(Dock):
         self.listen("slide", "shown", "threshold", "sigma_px", "accepted", to=self._show)
         self.listen("slide", "shown", to=self._forget)
         self.hear(self.bench.verdicts.settled_down, self._show)
-        self.hear(self.bench.corrected, self._show)
+        self.listen("slide", "shown", to=self._look_for_corrections)
+        self.hear(self.bench.corrected, self._look_for_corrections)
         self.listen("slide", to=lambda: self.formats.suit(self.session.slide))
         self.column.addStretch(1)
 
@@ -107,6 +110,18 @@ class ExportDock(Dock):
         if former is None or accepted is None:
             return ""
         return f"; of {escape(former.run.name)} {name_of(accepted.round)} is, at {accepted.threshold:.3g}"
+
+    def _look_for_corrections(self) -> None:
+        shown = self.session.shown
+        self._corrected = False
+
+        def found(corrected: bool) -> None:
+            if self.session.shown == shown and corrected:
+                self._corrected = True
+                self._show()
+
+        if shown is not None:
+            self.in_thread(lambda: is_corrected(RunFolder(shown.run), shown.slide), found, lambda _: None)
 
     def _forget(self) -> None:
         if not self._busy:  # what was written was of another slide
@@ -142,7 +157,7 @@ class ExportDock(Dock):
         told += f"<br>Without {rejected} rejected lesion{'s' * (rejected > 1)}." if rejected else ""
         unused = self.bench.verdicts.unused(shown)
         told += f"<br>{lapsed(unused)}" if unused else ""
-        told += "<br>As corrected." if RunFolder(shown.run).corrections_path(shown.slide).is_dir() else ""
+        told += "<br>As corrected." if self._corrected else ""
         self.what.setText(told)
         self.warning.say(f"{shown.warnings[0]} The files carry this warning." if shown.warnings else None)
         if str(self.folder.value) in ("", ".", str(self._own)) and session.slide is not None:

@@ -70,7 +70,9 @@ class JobBar(QWidget):
         if job is None or not mine:
             return
         if job.act == "distill":  # the table below stays where it is when a run ends, till one looks elsewhere
-            self.setMinimumHeight(self.height() if self._alive and not job.alive else 0 if job.alive else self.minimumHeight())
+            self.setMinimumHeight(
+                self.height() if self._alive and not job.alive and self.isVisible() else 0 if job.alive else self.minimumHeight()
+            )
         self._alive = job.alive
         self.setUpdatesEnabled(False)  # a bar that moves is drawn at once, and with it the whole canvas: once is enough
         self._show(job)
@@ -104,7 +106,8 @@ class JobBar(QWidget):
         accepted = self.session.accepted if self.session.run == job.out else None
         told = job_line(job, accepted) if self._is_here(job) else f"{job.out.name} is done, on another slide."
         shown = self.session.shown
-        if job.act == "predict" and job.state == "done" and shown is not None and shown.run != job.out and self._is_here(job):
+        other = shown is not None and shown.run != job.out and any(c.run == job.out for c in self.session.here())
+        if job.act == "predict" and job.state == "done" and other:
             told = ""  # it is of a prediction that nobody looks at
         kept = self.session.kept_threshold
         if told and kept is not None and job.state == "done" and job.act != "distill" and accepted is None and self._is_here(job):

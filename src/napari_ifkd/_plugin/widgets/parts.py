@@ -133,10 +133,13 @@ def emphasise(made: QPushButton, main: bool) -> None:
         made.setStyleSheet(style)
 
 
-def allow(made: QPushButton, why_not: str = "") -> None:
-    """Enable a button of :func:`button`; or let its tooltip say why it cannot be pressed now."""
+def allow(made: QWidget, why_not: str = "") -> None:
+    """Enable a button, or box; or let its tooltip say why it cannot be pressed now."""
     made.setEnabled(not why_not)
     does = made.property(_DOES)
+    if does is None:
+        does = made.toolTip()
+        made.setProperty(_DOES, does)
     made.setToolTip(f"{does}.\n\nNot now: {why_not}" if why_not else does)
 
 

@@ -92,6 +92,8 @@ class ReviewDock(Dock):
         self._compared: Compare = "off"  # how A and B were compared before a page looked at the one
         self.listen("compare", to=self._note_mode)
         self.listen("a", "b", to=self._forget_mode)
+        self.listen("shown", to=self._forget_step)
+        self.compare.mode.picked.connect(self._forget_step)
         self.pages.currentChanged.connect(self._turn)
         self._advised: object = None  # what the points advise, and whether that is neither accepted nor overruled
         self.count.told.connect(self._weigh)
@@ -133,12 +135,12 @@ class ReviewDock(Dock):
     def _step_to(self, candidate: Candidate) -> None:
         """Look at a prediction: as B where the two of a pair are compared, else by itself."""
         session, a = self.session, self.session.a
+        mode = self._stepped[0]
         as_b = session.comparing and session.compare not in ("a", "b", "uncertainty")
         if as_b and a is not None and candidate != a and (session.compare != "disagreement" or same_grid(a.found, candidate.found)):
             session.set_pair(a, candidate)
             session.show(candidate)
-        elif session.compare == "off" and a is not None and self._stepped[1] == a == session.shown and candidate != a:
-            mode = self._stepped[0]
+        elif a is not None and candidate != a and self._back_from(a) and (mode != "disagreement" or same_grid(a.found, candidate.found)):
             session.set_pair(a, candidate)  # back from A
             session.show(candidate)
             session.set_compare(mode)
@@ -146,6 +148,13 @@ class ReviewDock(Dock):
             before = session.compare
             self._pick_shown(candidate)
             self._stepped = (before, a) if as_b and candidate == a else ("off", None)
+
+    def _back_from(self, a: Candidate) -> bool:
+        """Return whether one has stepped to A, and done nothing else since."""
+        return self.session.compare == "off" and self._stepped[1] == a == self.session.shown and self.bench.painted_on is None
+
+    def _forget_step(self, *_: object) -> None:
+        self._stepped = "off", None
 
     def _accept(self) -> None:
         candidate = self.session.shown
@@ -158,7 +167,7 @@ class ReviewDock(Dock):
 
     def _note_mode(self) -> None:
         if self.session.compare != "off":
-            self._stepped = "off", None
+            self._forget_step()
         if self.session.compare != "off" or self.pages.currentWidget() is self.compare:
             self._compared = self.session.compare
 

@@ -16,6 +16,7 @@ from napari_ifkd._plugin.settings import device, offered_devices, runs_folder, s
 from napari_ifkd._plugin.words import area
 from napari_ifkd.config import Config
 from napari_ifkd.runs.folder import RunFolder
+from napari_ifkd.runs.hints import is_corrected
 from napari_ifkd.session_records import BUILT_IN_TEACHER
 
 from .dock import Dock
@@ -251,7 +252,7 @@ class TeacherDock(Dock):
         self._measuring, self._stale = True, False
 
         def work() -> tuple[float, float, bool]:
-            corrected = RunFolder(shown.run).corrections_path(shown.slide).is_dir()
+            corrected = is_corrected(RunFolder(shown.run), shown.slide)
             # which cuts out what is excluded: not on the Qt thread
             return *marked_mm2(masks.of(shown), masks.heat(shown), shown.found), corrected
 
