@@ -69,7 +69,7 @@ def by_round(results: Results, data: str, target: Path) -> bool:
             share = results.true_share(data) if score == "foreground" else None
             if share is not None:
                 axis.axhline(share, color="#555555", linestyle="--", linewidth=1, label="true share")
-            axis.set_title(f"{_NAMES[score]}, from {teacher}", fontsize=9)
+            axis.set_title(f"{_NAMES[score]}\nfrom {teacher}", fontsize=9)
             axis.set_xlabel("round (0: the teacher)")
             axis.set_xticks(range(1 + max(results.rounds(data, row.name) for row in curves[teacher])))
             axis.grid(alpha=0.3)
