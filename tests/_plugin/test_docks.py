@@ -17,7 +17,7 @@ from napari_ifkd._plugin.docks import DOCKS, add_docks
 from napari_ifkd._plugin.look import field_px
 from napari_ifkd._plugin.words import area
 from napari_ifkd.config import Config
-from napari_ifkd.events import MapReady, RoundDone, RunDone
+from napari_ifkd.events import MapReady, Progress, RoundDone, RunDone
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
@@ -138,6 +138,34 @@ def test_what_comes_and_goes_moves_no_button(window: Any, drawn_slide: Path, pha
     runs.progress.setVisible(True)
     runs.offer.setVisible(True)
     assert places(runs.table, runs.open) == quiet
+
+
+def test_the_table_of_rounds_stays_where_it_is_before_a_run_while_it_is_at_work_and_after(
+    window: Any, drawn_slide: Path, tmp_path: Path
+) -> None:
+    distill, session = window.docks["Distill"], window.session
+    window.bench.open(drawn_slide)
+    window.wait(lambda: session.teacher is not None)
+    window.front("Distill")
+
+    def tops() -> list[int]:
+        window.qtbot.wait(50)
+        return [part.mapTo(distill.content, QPoint(0, 0)).y() for part in (distill.table, distill.reason)]
+
+    window.qtbot.wait(200)
+    before = tops()
+    for name in ("one", "two"):  # the second begins beside the rounds of the first
+        session.begin("distill", tmp_path / name, [session.slide])
+        assert tops() == before
+        session.apply(Progress("round 1 of 3: training", 1000, 2000, "images", 35.0, 600.0, 12_345.0, 7200.0))
+        assert "of this step" in distill.progress.line.text()
+        assert tops() == before
+        session.apply(RoundDone(0, None))
+        session.apply(RunDone(0, "done"))
+        assert tops() == before
+    session.begin("predict", tmp_path / "three", [session.slide])
+    assert not distill.progress.bar.isVisible()
+    assert tops() == before
 
 
 def test_a_fold_that_opens_comes_into_sight(window: Any, drawn_slide: Path) -> None:

@@ -544,6 +544,37 @@ def test_a_run_that_comes_back_leaves_rounds_of_others_on_its_other_slides(
     assert {c.slide: c.run.name for c in session.candidates} == {other.name: "second", drawn_slide.name: "both"}
 
 
+def test_how_a_run_on_several_slides_ended_is_told_on_each_of_them_the_next_time(
+    window: Any, drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None], make_napari_viewer: Any
+) -> None:
+    other, session = tmp_path / "other.tif", window.session
+    shutil.copy(drawn_slide, other)
+    paths = (drawn_slide, other)
+    for name, act, slides in (("both", "distill", paths), ("first", "predict", paths[:1]), ("second", "predict", paths[1:])):
+        made = RunFolder.create(tmp_path / name, act, Config(), {"data": [*map(str, slides)], "mpp": None, "regions": None})
+        for path in slides:
+            with open_slide(path) as slide:
+                write_map(made.map_path(0, path.name), slide, identity=name)
+            made.append(MapReady(0, path.name, made.map_path(0, path.name).relative_to(made.path).as_posix()))
+        made.append(RoundDone(0, None))
+        made.append(RunDone(0, "the only one"))
+    for path in paths:
+        window.bench.open(path)
+        window.wait(lambda: window.bench.memory.settled)
+    for name in ("second", "first", "both"):
+        session.take_run(RunStory.read(tmp_path / name))
+    for slide in session.slides:
+        session.activate(slide)
+        window.wait(lambda: window.bench.memory.settled)
+    window.remembered()
+    later = window.another(make_napari_viewer(show=True))
+    for path in paths:
+        later.bench.open(path)
+        later.wait(lambda: later.bench.memory.settled)
+        assert {c.act for c in later.session.here()} == {"predict", "distill"}
+        assert later.docks["Distill"].progress.line.text().startswith("Done. The run recommends the teacher")
+
+
 def test_a_row_of_the_rounds_of_another_slide_shows_that_round(window: Any, run: RunFolder, drawn_slide: Path, tmp_path: Path) -> None:
     session, memory, table = window.session, window.bench.memory, window.docks["Distill"].table
     window.bench.open(run.path)
@@ -818,7 +849,7 @@ def test_what_was_said_of_each_slide_goes_on_in_a_run_on_all(
     window.wait(lambda: "corrections of run (tiny.tif)" in distill.known.text())
     assert "corrections of second (other.tif)" in distill.known.text()
     assert "drawn on one slide" not in distill.known.text()
-    assert "without regard to corrections and rejections" in distill.reason.text()
+    assert "Areas are without regard to corrections and rejections" in distill.reason.text()
     window.click("Distill", distill.run)
     (words,) = commands
     assert [words[at + 1] for at, word in enumerate(words) if word == "--judged"] == [str(second.path), str(run.path)]
@@ -846,6 +877,7 @@ def test_what_f1_is_of_and_what_stands_above_the_rule_is_told(
     window: Any, drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None]
 ) -> None:
     other, session, told = tmp_path / "other.tif", window.session, window.docks["Distill"].reason
+    f1 = window.docks["Distill"].table.horizontalHeaderItem(4)
     shutil.copy(drawn_slide, other)
     runs = {}
     for name, slides in (("one", [drawn_slide]), ("both", [drawn_slide, other])):
@@ -864,11 +896,12 @@ def test_what_f1_is_of_and_what_stands_above_the_rule_is_told(
         window.bench.open(runs[name].path)
         window.wait(lambda name=name: session.run == runs[name].path and session.shown is not None and session.shown.run == session.run)
         window.wait(lambda: window.bench.memory.settled)  # else its threshold is still to come back
-        assert ("F1 is of all slides of the run that have reference masks, areas of this one." in told.text()) == of_all
+        assert ("of all slides of the run that have reference masks" in f1.toolTip()) == of_all
         assert ("The teacher was accepted by reference masks</b>, which stand above the rule." in told.text()) == of_all
-    for threshold, other in ((0.7, True), (0.5, False)):
-        session.look(threshold=threshold)
-        window.wait(lambda other=other: ("F1 is at 0.5, the run's own threshold, areas are at yours." in told.text()) == other)
+    session.look(threshold=0.7)
+    area = window.docks["Distill"].table.horizontalHeaderItem(3)
+    window.wait(lambda: area.text() == "mm²\nat 0.7" and area.toolTip().endswith("At 0.7, the threshold that is set"))
+    assert "At 0.5, the run's own threshold" in f1.toolTip()
 
 
 def test_the_model_of_the_last_time_comes_back_though_one_turns_away_at_once(

@@ -29,7 +29,7 @@ from napari_ifkd._plugin.worker import in_thread
 from napari_ifkd.annotations import Corrections
 from napari_ifkd.annotations.points import read_points, write_points
 from napari_ifkd.annotations.verdicts import Verdict, read_verdicts, write_verdicts
-from napari_ifkd.events import Decision, MapReady, Progress, RunDone
+from napari_ifkd.events import Decision, MapReady, Progress, RoundDone, RunDone
 from napari_ifkd.inference import ProbabilityMap
 from napari_ifkd.runs.folder import RunFolder
 from napari_ifkd.session_records import Job
@@ -398,8 +398,28 @@ def test_steps_stay_in_the_way_of_comparing(window: Any, reviewed: Any, write_ma
     assert session.compare == "off"
 
 
-def test_what_was_deleted_in_the_list_of_layers_comes_back_by_the_next_act(window: Any, reviewed: Any) -> None:
-    session, layers = window.session, window.viewer.layers
+def test_the_table_of_rounds_tells_the_reason_when_it_is_asked_for(window: Any, reviewed: Any) -> None:
+    reason = window.docks["Distill"].reason
+    window.session.show_round(1)
+    first = window.session.rounds[0]
+    window.session.rounds = (first, RoundDone(1, Decision(True, "cautious", "", "It switched: it is better")))
+    window.front("Distill")
+    for told in (False, True, False):
+        window.wait(lambda told=told: "It switched" in reason.text() and ("it is better" in reason.text()) == told)
+        window.qtbot.wait(50)  # till it is drawn: before that it has no link to go to
+        reason.setFocus()
+        window.qtbot.keyClick(reason, Qt.Key.Key_Tab)  # to the link
+        window.qtbot.keyClick(reason, Qt.Key.Key_Return)
+
+
+_SEEN_AGAIN = "Choose it, or move its threshold, to see it again."
+
+
+def test_what_was_deleted_in_the_list_of_layers_comes_back_by_the_next_act(
+    window: Any, reviewed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, layers, told = window.session, window.viewer.layers, list[str]()
+    monkeypatch.setattr("napari_ifkd._plugin.layer_view.show_info", told.append)
     compare = page(window, reviewed, "Compare")
     path = RunFolder(session.run).corrections_path(session.slide.name)
     Corrections.create(path, session.slide, 1.0).paint(0, 0, np.full((8, 8), 2, np.uint8))
@@ -415,11 +435,14 @@ def test_what_was_deleted_in_the_list_of_layers_comes_back_by_the_next_act(windo
     for act in (lambda: window.click("Review", compare.mode.buttons["off"]), lambda: session.look(threshold=0.4)):
         layers.remove(next(layer for layer in window.ours("mask") if layer.visible))
         assert not any(layer.visible for layer in window.ours("mask"))
+        window.wait(lambda: told == [f"The layer of {session.shown.label} was deleted; the prediction is kept. {_SEEN_AGAIN}"])
+        told.clear()
         act()
         window.wait(lambda: [layer.visible for layer in window.ours("mask")].count(True) == 1)
     layers.remove(window.ours("corrections")[0])
     assert compare.corrections.isVisible()
     assert not compare.corrections.isChecked()
+    assert not told
     window.click("Review", compare.corrections)
     window.wait(lambda: [layer.visible for layer in window.ours("corrections")] == [True])
     assert compare.corrections.isChecked()
@@ -1419,7 +1442,9 @@ def test_a_rejected_lesion_gives_way_to_what_is_painted_into_it(window: Any, rev
     wanted = before | stroke  # neither the stroke nor its neighbour goes with what was rejected
     assert np.array_equal(exported(), wanted)
     assert read_verdicts(run.verdicts) == []
-    window.wait(lambda: [set(np.unique(layer.data)) for layer in window.ours("corrections")] == [{0, 1, 2}])  # seen as painted
+    window.wait(
+        lambda: [set(np.unique(layer.data)) for layer in window.ours("corrections")] == [{0, 1, 2, 3}]
+    )  # seen as painted, with a line around it
     page(window, reviewed, "Lesions")
     window.wait(lambda: lesions.model.rowCount() == 2)
     assert not lesions.model.judged()

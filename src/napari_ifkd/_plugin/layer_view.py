@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.utils.notifications import show_info
 from psygnal import Signal
 
 from . import layers as made
@@ -64,7 +65,8 @@ class LayerView:
         self._known: set[str] = set()  # paths of the predictions that were in the session
         self._looked_at: str | None = None  # path of the slide that was active last
         self.steps = Steps(self._changes, later, hold)
-        self.adding = False  # whether a layer is being added by this view
+        self._later = later
+        self.adding = self._removing = False  # whether a layer is being added, or removed, by this view
         self._blind = False
         self._hidden: list[Any] = []  # layers that are hidden meanwhile
         self._sides = SideBySide(viewer)
@@ -79,7 +81,7 @@ class LayerView:
             events[name].connect(self._bring_back)
         self.masks.changed.connect(self._leave_out)
         viewer.layers.events.inserted.connect(self._inserted)
-        viewer.layers.events.removed.connect(self._count_layers)
+        viewer.layers.events.removed.connect(self._removed)
         events.opacity.connect(self._reopaque)
 
     # --- finding
@@ -197,6 +199,20 @@ class LayerView:
         # which picture a layer is in depends on how many there are; what is painted on is outlined
         if self.session.compare == "side by side" or made.tag(event.value).get("kind") in _APART:
             self.refresh()
+
+    def _removed(self, event: Any) -> None:
+        self._count_layers(event)
+        known = made.tag(event.value)
+        if known.get("kind") == "mask" and not self._removing and self.find("mask", known["path"]) is None:
+            self._later(partial(self._tell_deleted, known["path"]))  # its slide may go with it
+
+    def _tell_deleted(self, path: str) -> None:
+        """Say what becomes of a mask that was looked at, and was deleted in napari's list."""
+        candidate = next((c for c in self._masked() if str(c.path) == path), None)
+        if candidate is not None and self.find("mask", path) is None:
+            show_info(
+                f"The layer of {candidate.label} was deleted; the prediction is kept. Choose it, or move its threshold, to see it again."
+            )
 
     def _job_changed(self, job: Job | None) -> None:
         at_work = job.act if job is not None and job.alive else None
@@ -457,11 +473,15 @@ class LayerView:
 
     def _remove(self, layer: Any) -> None:
         layers = self.viewer.layers
-        if layer in layers.selection:
-            layers.remove(layer)
-        else:
-            with layers.selection.events.blocker_all():  # nothing changes there, yet napari would polish its buttons anew
+        self._removing = True
+        try:
+            if layer in layers.selection:
                 layers.remove(layer)
+            else:
+                with layers.selection.events.blocker_all():  # nothing changes there, yet napari would polish its buttons anew
+                    layers.remove(layer)
+        finally:
+            self._removing = False
 
     def _remask(self, paths: Collection[str] | None = None) -> None:
         """Show masks as they are by now: all, or those of predictions known by their paths."""

@@ -10,14 +10,16 @@ from weakref import WeakKeyDictionary
 
 import dask.array
 import numpy as np
+from scipy.ndimage import binary_dilation
 
 from napari_ifkd.annotations import rasterize
 
-from .palette import BOTH, NORMAL, SAID_TUMOUR, STUDENT, TEACHER, TISSUE, heat_colours, rgba, unsure_colours
+from .palette import BOTH, EDGE, NORMAL, SAID_TUMOUR, STUDENT, TEACHER, TISSUE, heat_colours, rgba, unsure_colours
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from numpy.typing import NDArray
     from shapely.geometry.base import BaseGeometry
 
     from napari_ifkd.annotations import Corrections
@@ -33,6 +35,7 @@ _SPARE_PX = 256
 _OUTLINED_PX = 400
 OUTLINE = 2  # width, px of a level
 _MOST_SIDE_PX = 4096  # of corrections that are shown
+_LINE = 3  # value of the line around them
 SPARE_NAMES = {"mask": "Next mask · being made", "heat": "Next heat map · being made"}
 SECOND_SPARE = "Mask to compare it with · being made"
 MICROMETRES, PIXELS = ("um", "um"), ("pixel", "pixel")
@@ -156,7 +159,7 @@ def twin_layer(slide: Slide) -> LayerData:
 
 
 def corrections_layer(corrections: Corrections, slide: Slide, painted: tuple[int, int, int, int] | None = None) -> LayerData:
-    """Return what a person corrected on a slide, thinned to at most 4096 px a side: 1 normal, 2 tumour.
+    """Return what a person corrected on a slide, thinned to at most 4096 px a side: 1 normal, 2 tumour, and a line around both.
 
     Parameters
     ----------
@@ -177,11 +180,18 @@ def corrections_layer(corrections: Corrections, slide: Slide, painted: tuple[int
     options = {
         "name": f"Corrections · {slide.name}",
         "metadata": {KEY: {"kind": "corrections", "path": str(corrections.path)}},
-        "colormap": label_colours({1: NORMAL, 2: SAID_TUMOUR}),
+        "colormap": label_colours({1: NORMAL, 2: SAID_TUMOUR, _LINE: EDGE}),
         "opacity": 0.8,  # as while it is painted
         **placement(slide.mpp, (corrections.scale_yx[0] * step, corrections.scale_yx[1] * step)),
     }
-    return values, options, "labels"
+    return edged(values), options, "labels"
+
+
+def edged(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return what was painted with a line around it: on a mask of nearly its colour it would not be seen."""
+    painted = (values > 0) & (values != _LINE)
+    around = binary_dilation(painted, np.ones((3, 3), bool)) & ~painted
+    return np.where(around, np.uint8(_LINE), np.where(painted, values, np.uint8(0)))
 
 
 def spare_layer(kind: str, slide: Slide, opacity: float) -> LayerData:

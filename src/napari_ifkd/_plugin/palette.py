@@ -15,6 +15,7 @@ BOTH = "#009E73"  # bluish green
 SAID_TUMOUR = "#0072B2"  # blue: what a person says is tumour
 INK = "#000000"  # outlines of what another program says is tumour, seen on all masks
 NORMAL = "#F0E442"  # yellow: what they say is none
+EDGE = "#FFFFFF"  # around either
 EXCLUSION = "#999999"
 TISSUE = "#000000"
 ACTION = SAID_TUMOUR  # the button of a dock

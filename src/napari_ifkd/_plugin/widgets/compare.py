@@ -53,7 +53,7 @@ class ComparePage(Page):
         self.opacity = LookSliders(dock, "opacity")["opacity"]
         self.legend = text("Colours of the comparison", lines=3)
         self.place = text("Which of the places where A and B differ is seen")
-        self.numbers = text("Agreement of A and B over the whole slide, at the present threshold")
+        self.numbers = text("How far A and B agree at the threshold that is set, without what was rejected or excluded")
         self.in_field = QCheckBox("Agreement of the visible field only")
         self.in_field.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
         self.in_field.setToolTip("Agreement of A and B where you look, and not over the whole slide")
@@ -222,7 +222,9 @@ class ComparePage(Page):
 
     def know_corrections(self, there: bool) -> None:
         """Take note of whether there are corrections of what is shown."""
-        self._corrected = there
+        if there != self._corrected:
+            self._corrected = there
+            self._measure()
         self._offer_corrections()
 
     def _offer_corrections(self, _: Any = None) -> None:
@@ -271,7 +273,7 @@ class ComparePage(Page):
                 said += [
                     f"{escape(one.label)} looked at a region only: what lies elsewhere does not count." for one in (a, b) if one.of_region
                 ]
-                said += [_numbers(found)]
+                said += [_numbers(found, corrected=self._corrected)]
                 said += [f"{escape(one.label)}: {lapsed(unused)}" for one in (a, b) if (unused := verdicts.unused(one))]
                 said += [_LOOKING] if any(map(verdicts.pending, (a, b))) else []
                 self.numbers.setText("<br>".join(said))
@@ -312,9 +314,7 @@ def _told(colour: str, name: str) -> str:
     return f"<span style='color:{colour}'>■</span> {name}"
 
 
-def _numbers(found: Agreement) -> str:
+def _numbers(found: Agreement, *, corrected: bool) -> str:
     f1 = "both are empty" if found.f1 is None else f"<b>F1 {found.f1:.3f}</b>"
-    return (
-        f"Agreement of A and B, without what was rejected or excluded; corrections not regarded: {f1}"
-        f"<br>A only {area(found.a_only_mm2)}<br>B only {area(found.b_only_mm2)}<br>both {area(found.both_mm2)}"
-    )
+    apart = ", corrections not regarded" if corrected else ""
+    return f"Agreement{apart}: {f1}<br>A only {area(found.a_only_mm2)} · B only {area(found.b_only_mm2)}<br>both {area(found.both_mm2)}"

@@ -224,7 +224,11 @@ class CorrectPage(Page):
             step = round(float(below.scale[0] / layer.scale[0]))
             top, left = -(-y0 // step), -(-x0 // step)
             thinned, data = values[top * step - y0 :: step, left * step - x0 :: step], np.array(below.data)
-            data[top : top + thinned.shape[0], left : left + thinned.shape[1]] = thinned
+            bottom, right = top + thinned.shape[0], left + thinned.shape[1]
+            data[top:bottom, left:right] = thinned
+            y, x = max(0, top - 2), max(0, left - 2)  # so far lines change, and what they depend on
+            around = made.edged(data[y : bottom + 2, x : right + 2])
+            data[y : bottom + 2, x : right + 2][1:-1, 1:-1] = around[1:-1, 1:-1]
             below.data = data
 
     def _put_away(self, layer: Any, slide: Slide | None) -> None:

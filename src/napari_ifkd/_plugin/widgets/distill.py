@@ -8,6 +8,7 @@ from os.path import isdir
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import CheckBox, FloatSpinBox
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QSizePolicy
 
 from napari_ifkd._plugin.brought import called
@@ -21,7 +22,7 @@ from .curve import Curve
 from .dock import Dock
 from .job_bar import JobBar
 from .offer import Offer
-from .parts import Fold, Notice, allow, button, chosen_path, form, heading, in_line, patch_folder, setting, settings_of, text
+from .parts import Fold, Notice, allow, button, chosen_path, decided, form, heading, in_line, patch_folder, row, setting, settings_of, text
 from .rounds_table import RoundsTable
 
 if TYPE_CHECKING:
@@ -45,10 +46,10 @@ class DistillDock(Dock):
             setting("rounds.epochs", "Epochs"),
         )
         self.all_slides = CheckBox(
-            value=False, text="On all open slides", tooltip="Learn from the tiles of every open slide, and map them all"
+            value=False, text="All open slides", tooltip="Learn from the tiles of every open slide, and map them all"
         )
         self.use_drawn = CheckBox(
-            value=True, text="Drawn regions count too", tooltip="Tiles in the regions drawn in the Teacher dock get the label of the region"
+            value=True, text="Drawn regions", tooltip="Tiles in the regions drawn in the Teacher dock get the label of the region"
         )
         for box in (self.all_slides, self.use_drawn):
             box.native.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)  # a click beside the text is none
@@ -82,13 +83,17 @@ class DistillDock(Dock):
         self.run = button(
             "Run distillation", "Start the rounds in a process of their own: keep working, or close napari, meanwhile", self._run, main=True
         )
-        self.progress = JobBar(self.bench, "distill")
+        self.progress = JobBar(self.bench, "distill", steady=True)
         self.curve = Curve()
         self.table = RoundsTable()
-        self.reason = text("Why the student of this round was switched in, or not")
+        self.reason = text("Why the student of this round was switched in, or not", lines=3)
+        self.reason.setTextInteractionFlags(Qt.TextInteractionFlag.TextBrowserInteraction)  # its link answers to keys too
+        self.reason.linkActivated.connect(self._tell_why)
+        self._why = False  # whether reasons are told in full
         self.offer = Offer(self.bench)
         # what is told below what is clicked: it grows and shrinks
-        self.add(self.all_slides.native, self.use_drawn.native, self.patches.native, self.main.native, fold, self.run)
+        sources = row(self.all_slides.native, self.use_drawn.native, stretch=(1, 1))
+        self.add(sources, self.patches.native, self.main.native, fold, self.run)
         self.add(self.what, self.known, self.warning, self.offer, self.progress)
         self.whose = heading("Rounds")
         self.add(self.whose, self.table, self.reason, self.curve)
@@ -267,20 +272,20 @@ class DistillDock(Dock):
         index = shown.round if shown is not None and shown.act == "distill" and shown.run == session.run else None
         self.table.select_round(index)
         done = next((r for r in session.rounds if r.index == index), None)
-        reason = done.decision.reason if done is not None and done.decision is not None else ""
+        reason = decided(self.reason, done.decision.reason, self._why) if done is not None and done.decision is not None else ""
         said = shown is not None and any(word == "reject" for *_, word in self.bench.verdicts.places(shown))
         said = said or "corrections" in self.known.text()
-        of_all = "F1 is of all slides of the run that have reference masks, areas of this one." if self.table.tells_f1 and several else ""
-        usual = Config().inference.threshold
-        other = self.table.tells_f1 and session.threshold != usual
-        at = f"F1 is at {usual:.3g}, the run's own threshold, areas are at yours." if other else ""
-        apart = "Areas are of what the networks say, without regard to corrections and rejections." if said else ""
+        apart = "Areas are without regard to corrections and rejections." if said else ""
         accepted = session.accepted if session.accepted is not None and index == session.accepted.round else None
         chosen = ""
         if accepted is not None and accepted.by in TOLD_BY:
             what, by = f"Round {index}" if index else "The teacher", TOLD_BY[accepted.by]
             chosen = f"<b>{what} was accepted by {by}</b>, which stand above the rule. {escape(accepted.reason)}"
-        self.reason.setText(" ".join(part for part in (reason, chosen, self._growth(index), of_all, at, apart) if part))
+        self.reason.setText(" ".join(part for part in (self._growth(index), reason, chosen, apart) if part))
+
+    def _tell_why(self, _: str) -> None:
+        self._why = not self._why
+        self._show_rounds()
 
     def _growth(self, index: int | None) -> str:
         """Say so where the mask of a round covers much more or less of the slide than the teacher's."""
@@ -289,8 +294,7 @@ class DistillDock(Dock):
             return ""
         more = "more" if area > first else "less"
         return (
-            f"<b>On the whole slide, and not only on the tumour tiles kept aside, it marks {abs(area / first - 1):.0%} {more} than the "
-            "teacher</b>: look in Review whether that is right."
+            f"<b>On the whole slide it marks {abs(area / first - 1):.0%} {more} than the teacher</b>: look in Review whether that is right."
         )
 
     def _exclude(self) -> None:

@@ -11,18 +11,18 @@ from napari_ifkd._plugin.words import in_window
 from napari_ifkd.runs.folder import RunFolder
 
 from .log_dialog import LogDialog
-from .parts import Notice, button, keep_room, row
+from .parts import Notice, button, keep_room, room_for, row
 
 if TYPE_CHECKING:
     from napari_ifkd._plugin.bench import Bench
     from napari_ifkd.runs.accepted import Accepted
     from napari_ifkd.session_records import Job
 
-_LINES = 4  # of what is said of a run at work, kept free from its beginning
+_WORDS = "x\nx\nx\nx"  # as many lines as are said of a run at work
 
 
 class JobBar(QWidget):
-    """Show the session's job if it is one of the given acts; hidden before the first.
+    """Show the session's job if it is one of the given acts; hidden, or empty, before the first.
 
     Parameters
     ----------
@@ -30,14 +30,14 @@ class JobBar(QWidget):
     acts : such as "predict", "distill"
     warned : whether the dock itself tells that the network does not know the slide
     named : whether the run is called by its name
+    steady : whether there is room for a run at work from the beginning: what lies below stays when one begins, ends, or is of elsewhere
     """
 
-    def __init__(self, bench: Bench, *acts: str, warned: bool = True, named: bool = False) -> None:
+    def __init__(self, bench: Bench, *acts: str, warned: bool = True, named: bool = False, steady: bool = False) -> None:
         super().__init__()
-        self._warned, self._named = warned, named
+        self._warned, self._named, self._steady = warned, named, steady
         self.bench, self.session, self.acts = bench, bench.session, acts
-        self._alive = False  # whether the run was at work when it was shown last
-        self._room = False, 0, False  # for whom there is room now, how wide, and whether with a name
+        self._room = False, 0  # whether a run at work has room for its words, and how wide
         self.bar = QProgressBar()
         self.bar.setTextVisible(True)
         self.bar.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
@@ -55,7 +55,7 @@ class JobBar(QWidget):
         self.warned = Notice()
         self.error = Notice()
         self._buttons = row(self.pause, self.proceed, self.cancel, self.resume, self.log, stretch=(1, 1, 1, 1, 1))
-        layout = QVBoxLayout(self)
+        self._parts = layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
         for part in (self.bar, self.line, self._buttons, self.error, self.warned):
@@ -65,23 +65,24 @@ class JobBar(QWidget):
     def update_job(self) -> None:
         """Show the job as it is now."""
         job = self.session.job
-        mine = job is not None and job.act in self.acts
-        self.setVisible(mine)
-        if job is None or not mine:
+        if job is None or job.act not in self.acts:
+            self.setVisible(self._steady)
+            for part in (self.bar, self.line, self._buttons):
+                part.hide()
+            for told in (self.error, self.warned):
+                told.say(None)
             return
-        if job.act == "distill":  # the table below stays where it is when a run ends, till one looks elsewhere
-            self.setMinimumHeight(
-                self.height() if self._alive and not job.alive and self.isVisible() else 0 if job.alive else self.minimumHeight()
-            )
-        self._alive = job.alive
+        self.setVisible(True)
         self.setUpdatesEnabled(False)  # a bar that moves is drawn at once, and with it the whole canvas: once is enough
         self._show(job)
         self.setUpdatesEnabled(True)
 
-    def hideEvent(self, event: Any) -> None:
-        """Keep no room any more."""
-        super().hideEvent(event)
-        self.setMinimumHeight(0)
+    def resizeEvent(self, event: Any) -> None:
+        """Keep room for a run at work, at the width there is by now."""
+        super().resizeEvent(event)
+        if self._steady:
+            parts = self.bar.sizeHint().height(), room_for(self.line, [_WORDS]), self.cancel.sizeHint().height()
+            self.setMinimumHeight(sum(parts) + 2 * self._parts.spacing())
 
     def _show(self, job: Job) -> None:
         self.bar.setVisible(job.alive)
@@ -99,10 +100,11 @@ class JobBar(QWidget):
         else:
             self.bar.setRange(0, 1)  # no busy bar: its animation would redraw the whole canvas thirty times a second
             self.bar.setValue(0)
-        named = self._named or (job.act == "distill" and self.session.run != job.out)  # what lies below is of another run
-        if self._room != (job.alive, self.line.width(), named):  # the buttons below stay
-            self._room = job.alive, self.line.width(), named
-            keep_room(self.line, ["\n".join("x" * (_LINES + named))] if job.alive else [])
+        # what lies below may be of another run; of one at work that is told there
+        named = self._named or (job.act == "distill" and self.session.run != job.out and not job.alive)
+        if self._room != (job.alive, self.line.width()):  # the buttons below stay
+            self._room = job.alive, self.line.width()
+            keep_room(self.line, [_WORDS] if job.alive else [])
         accepted = self.session.accepted if self.session.run == job.out else None
         told = job_line(job, accepted) if self._is_here(job) else f"{job.out.name} is done, on another slide."
         shown = self.session.shown
@@ -175,10 +177,10 @@ def rate(per_second: float) -> str:
 
 def time_left(job: Job) -> str:
     """Say how long a job still takes: its step, where it has several, and the whole as far as can be told."""
-    step = f"about {_long(job.seconds_left or 0.0)} left"
+    left = f"{_long(job.seconds_left or 0.0)} left"
     if job.act != "distill":
-        return step
-    return f"{step} of this step" + (f", {_long(job.run_left)} of the run" if job.run_left is not None else "")
+        return f"about {left}"
+    return f"{left} of this step" + (f", {_long(job.run_left)} of the run" if job.run_left is not None else "")  # on one line
 
 
 def _long(seconds: float) -> str:

@@ -71,15 +71,41 @@ def text(tooltip: str = "", *, lines: int = 0) -> QLabel:
     return label
 
 
-def keep_room(label: QLabel, texts: Iterable[str]) -> None:
-    """Keep room for the longest of texts at the width a label has now: what lies below does not move from one to the next."""
-    said, heights = label.text(), []
+def link(label: QLabel, to: str, word: str) -> str:
+    """Return a word of a label that leads somewhere, in the colour of the text: Qt's blue cannot be read on every theme."""
+    return f"<a href='{to}' style='color:{label.palette().windowText().color().name()}'>{word}</a>"
+
+
+def decided(label: QLabel, reason: str, told: bool) -> str:
+    """Return what was decided of a round, and a link "why" to the reason, or that too.
+
+    Parameters
+    ----------
+    label : shows it
+    reason : such as "The student becomes the teacher: of the tumour tiles ..."
+    told : in full
+    """
+    what, _, because = reason.partition(": ")
+    if not because:
+        return f"{what.removesuffix('.')}."
+    return f"{reason if told else f'{what}.'} {link(label, 'why', 'Less' if told else 'Why?')}"
+
+
+def room_for(label: QLabel, texts: Iterable[str]) -> int:
+    """Return how high the longest of texts is at the width a label has now."""
+    said, kept, heights = label.text(), label.minimumHeight(), []
     label.setMinimumHeight(0)  # else no height is told below the room it had
     for words in texts:
         label.setText(words)
         heights.append(label.heightForWidth(label.width()))
     label.setText(said)
-    label.setMinimumHeight(max(heights, default=0))
+    label.setMinimumHeight(kept)
+    return max(heights, default=0)
+
+
+def keep_room(label: QLabel, texts: Iterable[str]) -> None:
+    """Keep room for the longest of texts at the width a label has now: what lies below does not move from one to the next."""
+    label.setMinimumHeight(room_for(label, texts))
 
 
 class Notice(QLabel):

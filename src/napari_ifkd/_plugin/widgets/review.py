@@ -24,7 +24,7 @@ from .count import CountPage
 from .dock import Dock
 from .lesions import LesionsPage
 from .look_sliders import LookSliders
-from .parts import Notice, acceptance, allow, button, emphasise, form, keep_room, offer, resolved, row, shortcut, text
+from .parts import Notice, acceptance, allow, button, decided, emphasise, form, keep_room, link, offer, resolved, row, shortcut, text
 
 if TYPE_CHECKING:
     from napari_ifkd.session_records import Candidate, Compare
@@ -208,11 +208,8 @@ class ReviewDock(Dock):
         of_it = candidate.act == "distill" and candidate.run == self.session.run
         done = next((r for r in self.session.rounds if of_it and r.index == candidate.round), None)
         reason = done.decision.reason if done is not None and done.decision is not None else ""
-        decided, _, because = reason.partition(": ")
-        ended = f"When round {candidate.round} ended: "
-        said = f"{ended}{decided.removesuffix('.')}." if reason else "The network as it came, before any round."
-        if because:
-            said = f"{ended + reason if 'why' in self._why else said} {self._link()}"
+        ended = f"When round {candidate.round} ended: {decided(self.about, reason, 'why' in self._why)}"
+        said = ended if reason else "The network as it came, before any round."
         said += " It looked at a region of the slide only." if candidate.of_region else ""
         return f"<b>{escape(candidate.run.name)}</b>. {said}"
 
@@ -239,25 +236,25 @@ class ReviewDock(Dock):
             self._at_work_now = at_work
             self._show_round()
 
-    def _link(self, to: str = "why") -> str:
-        """Return the word that asks for reasons, or for what is accepted or was; Qt's blue cannot be read on every theme.
+    def _link(self, to: str) -> str:
+        """Return the word that asks for reasons, or for what is accepted or was.
 
         Parameters
         ----------
-        to : "why" of the round, "because" of what is accepted; "accepted", "beside", "former" for what to look at
+        to : "because" of what is accepted; "accepted", "beside", "former" for what to look at
         """
         word = {"accepted": "Show it", "beside": "Show it", "former": "Open it"}.get(to) or ("Less" if to in self._why else "Why?")
-        return f"<a href='{to}' style='color:{self.about.palette().windowText().color().name()}'>{word}</a>"
+        return link(self.accepted, to, word)
 
-    def _follow(self, link: str) -> None:
+    def _follow(self, to: str) -> None:
         shown = self.session.shown
-        if link == "beside":
+        if to == "beside":
             shown = next((c for c in self.session.here() if c.act == "distill"), shown)
         accepted = None if shown is None else self.session.accepted_of(shown)
-        if link in ("why", "because"):
-            self._why ^= {link}
+        if to in ("why", "because"):
+            self._why ^= {to}
             self._show_round()
-        elif link == "former":
+        elif to == "former":
             former = self.session.former()
             if former is not None:
                 self.bench.runs.open(former.run)
@@ -346,7 +343,7 @@ class ReviewDock(Dock):
                 return f"<br>Of {escape(other.run.name)} {name_of(of_it.round)} is accepted. {self._link('beside')}"
         former = self.session.former()
         accepted = None if former is None else self.session.accepted_of(former)
-        if former is None or accepted is None or former.run == getattr(self.session.shown, "run", None):
+        if former is None or accepted is None or (shown is not None and former.run == shown.run):
             return ""
         what = name_of(accepted.round)
         return f"<br>Of {escape(former.run.name)}, the run before, {what} is accepted. {self._link('former')}"

@@ -21,7 +21,7 @@ _COLUMNS = {
     "Round": "0 is the teacher as it came; ✓ was accepted",
     "Decision": "Whether the student took the teacher's role",
     "Agree": "F1 of the masks of student and teacher on tiles kept aside for checking; over the whole slide: the Review dock",
-    "mm²": "Area of the mask on this slide at the present threshold, as the network says: lesions that were rejected count",
+    "mm²": "Area of the mask on this slide, as the network says: lesions that were rejected count",
     "F1": "Masks against the reference masks of the run, of whichever slides; where they choose the round too, they flatter it",
 }
 
@@ -77,7 +77,11 @@ class RoundsTable(QTableWidget):
             title = self.horizontalHeaderItem(column)
             assert title is not None
             name = list(_COLUMNS)[column]
-            title.setText("F1, all\nslides" if several_slides and name == "F1" else f"{name}\nat {at:.3g}")
+            of_all = several_slides and name == "F1"
+            title.setText("F1, all\nslides" if of_all else f"{name}\nat {at:.3g}")
+            whose = "the run's own threshold" if name == "F1" else "the threshold that is set"
+            all_slides = ", of all slides of the run that have reference masks; areas are of this one" if of_all else ""
+            title.setToolTip(f"{_COLUMNS[name]}.\n\nAt {at:.3g}, {whose}{all_slides}")
         self.blockSignals(True)
         self.setRowCount(len(rounds))
         for row, done in enumerate(rounds):
@@ -97,11 +101,6 @@ class RoundsTable(QTableWidget):
                 self.setItem(row, column, item)
         self.setColumnHidden(len(_COLUMNS) - 1, all(_f1(done) is None for done in rounds))
         self.blockSignals(False)
-
-    @property
-    def tells_f1(self) -> bool:
-        """Whether rounds were held against reference masks."""
-        return not self.isColumnHidden(len(_COLUMNS) - 1) and self.rowCount() > 0
 
     def select_round(self, index: int | None) -> None:
         """Mark a round as the one looked at, without telling so."""
