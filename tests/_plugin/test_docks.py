@@ -28,6 +28,10 @@ def test_nothing_is_cut_off_in_a_window_of_1280_by_800(window: Any, drawn_slide:
     window.docks["Distill"].fold.click()
     for name, dock in window.docks.items():
         assert dock.widget().minimumSizeHint().width() <= dock.minimumWidth(), name
+        window.front(name)
+        window.qtbot.wait(100)
+        for field in dock.findChildren(QAbstractSpinBox):
+            assert not field.isVisible() or field.geometry().right() < field.parentWidget().width(), field.toolTip()
     (tabs,) = [bar for bar in window.docks["Slide"].window().findChildren(QTabBar) if bar.count() == len(window.docks)]
     for index in range(tabs.count()):
         assert tabs.tabRect(index).width() > tabs.fontMetrics().horizontalAdvance(tabs.tabText(index)), tabs.tabText(index)

@@ -19,7 +19,7 @@ class Curve(pyqtgraph.GraphicsLayoutWidget):  # type: ignore[misc]  # pyqtgraph 
 
     def __init__(self) -> None:
         super().__init__()
-        self.setFixedHeight(190)
+        self.setFixedHeight(160)
         self.setToolTip(
             "Above: mean training loss of a tile. Below: how far the student's masks agree with the teacher's on tiles kept aside (F1)"
         )

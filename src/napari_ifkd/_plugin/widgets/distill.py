@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import CheckBox, FloatSpinBox
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QSizePolicy
+from qtpy.QtWidgets import QSizePolicy, QWidget
 
 from napari_ifkd._plugin.brought import called
 from napari_ifkd._plugin.measure import area_mm2
@@ -22,7 +22,7 @@ from .curve import Curve
 from .dock import Dock
 from .job_bar import JobBar
 from .offer import Offer
-from .parts import Fold, Notice, allow, button, chosen_path, decided, form, heading, in_line, patch_folder, row, setting, settings_of, text
+from .parts import Fold, Notice, allow, button, chosen_path, decided, form, heading, patch_folder, row, setting, settings_of, text
 from .rounds_table import RoundsTable
 
 if TYPE_CHECKING:
@@ -41,10 +41,10 @@ class DistillDock(Dock):
         self.what = text("What the run starts from")
         self.known = text("Corrections teach the next rounds, answered points choose among them, verdicts on lesions hold for their masks")
         self.warning = Notice()
-        self.main = form(
-            setting("rounds.rounds", "Rounds"),
-            setting("rounds.epochs", "Epochs"),
-        )
+        self.main = form(setting("rounds.rounds", "Rounds"), setting("rounds.epochs", "Epochs"), side_by_side=True)
+        for each in self.main:
+            each.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+            each.native.setStyleSheet("min-width: 40px;")  # napari's is wider than there is room for two
         self.all_slides = CheckBox(
             value=False, text="All open slides", tooltip="Learn from the tiles of every open slide, and map them all"
         )
@@ -77,7 +77,6 @@ class DistillDock(Dock):
             setting("acceptance.max_area_shift", "Area veto"),
             setting("seed", "Seed"),
         )
-        in_line(self.main, self.advanced)
         fold = Fold("Advanced", "More settings; the defaults are sensible", self.advanced.native)
         self.fold = fold.button
         self.run = button(
@@ -92,7 +91,7 @@ class DistillDock(Dock):
         self._why = False  # whether reasons are told in full
         self.offer = Offer(self.bench)
         # what is told below what is clicked: it grows and shrinks
-        sources = row(self.all_slides.native, self.use_drawn.native, stretch=(1, 1))
+        sources = row(self.all_slides.native, self.use_drawn.native, QWidget(), stretch=(0, 0, 1))
         self.add(sources, self.patches.native, self.main.native, fold, self.run)
         self.add(self.what, self.known, self.warning, self.offer, self.progress)
         self.whose = heading("Rounds")
@@ -293,9 +292,7 @@ class DistillDock(Dock):
         if not first or not area or abs(area / first - 1) <= Config().acceptance.max_area_shift:
             return ""
         more = "more" if area > first else "less"
-        return (
-            f"<b>On the whole slide it marks {abs(area / first - 1):.0%} {more} than the teacher</b>: look in Review whether that is right."
-        )
+        return f"<b>It marks {abs(area / first - 1):.0%} {more} of the slide than the teacher</b>: look whether that is right."
 
     def _exclude(self) -> None:
         if self.bench.drawings.excluded() != self._excluded:

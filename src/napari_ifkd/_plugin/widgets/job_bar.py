@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari_ifkd.runs.accepted import Accepted
     from napari_ifkd.session_records import Job
 
-_WORDS = "x\nx\nx\nx"  # as many lines as are said of a run at work
+_WORDS = "x\nx\nx"  # as many lines as are said of a run at work
 
 
 class JobBar(QWidget):
@@ -139,7 +139,8 @@ def job_line(job: Job, accepted: Accepted | None) -> str:
     """Return what to say of a job besides its bar and its error, in one or two lines; once a round is accepted, of that."""
     match job.state:
         case "running" | "pausing" | "paused":
-            done = f"{job.done:,} of {job.total:,} {job.unit}".rstrip() if job.total else ""
+            unit = "" if job.act == "distill" else job.unit  # the pace tells it, and all has room on one line
+            done = f"{job.done:,} of {job.total:,} {unit}".rstrip() if job.total else ""
             first = " · ".join(part for part in (job.stage.capitalize(), done) if part)
             if job.state == "pausing":
                 return f"{first}\nPauses after this batch …"

@@ -212,9 +212,9 @@ def spin(low: float, high: float, step: float, decimals: int, value: float, tool
     return made
 
 
-def form(*widgets: Widget) -> Container[Any]:
-    """Return magicgui widgets with their labels, one below the other."""
-    made: Container[Any] = Container(widgets=widgets, labels=True)
+def form(*widgets: Widget, side_by_side: bool = False) -> Container[Any]:
+    """Return magicgui widgets with their labels, one below the other or side by side."""
+    made: Container[Any] = Container(widgets=widgets, labels=True, layout="horizontal" if side_by_side else "vertical")
     made.margins = (0, 0, 0, 0)
     made.native.layout().setSpacing(4)
     in_line(made)

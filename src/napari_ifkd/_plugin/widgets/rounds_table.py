@@ -47,7 +47,7 @@ class RoundsTable(QTableWidget):
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setToolTip("Click a round to look at its prediction")
-        self.setFixedHeight(148)
+        self.setFixedHeight(138)
         down.setDefaultSectionSize(24)
         self._rounds: list[int] = []
         self.itemSelectionChanged.connect(self._picked)
