@@ -214,6 +214,14 @@ class Session:
         """Return the round that was in use of the distillation before on the active slide, None where there was none."""
         return next((c for c in self.comparable() if c.act == "former"), None)
 
+    def accepted_before(self) -> tuple[Candidate, Accepted] | None:
+        """Return that, and what was accepted of its run; None where nothing was, or where it is looked at."""
+        former = self.former()
+        accepted = None if former is None else self.accepted_of(former)
+        if former is None or accepted is None or (self.shown is not None and self.shown.run == former.run):
+            return None
+        return former, accepted
+
     def compare_file(self, candidate: Candidate) -> None:
         """Take in what another program marked, and compare what is looked at with it."""
         self.take_file(candidate)

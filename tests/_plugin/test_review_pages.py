@@ -364,14 +364,14 @@ def test_what_is_said_of_the_tissue_goes_along_with_a_prediction_too(
     session.apply(MapReady(0, session.slide.name, "maps/tiny.zarr"))
     (tmp_path / "other" / "run.yaml").write_text("")
     session.apply(RunDone(0, ""))
-    assert memory.run_of(session.slide) == run.path
+    assert memory.run_of(session.slide)() == run.path
     window.wait(lambda: "Taken along: corrections of run." in window.docks["Distill"].known.text())
     verdicts = tmp_path / "other" / "verdicts.csv"
     verdicts.write_text("slide,x,y,verdict\n")  # all were taken back
     Corrections.create(RunFolder(tmp_path / "other").corrections_path(session.slide.name), session.slide, 1.0)  # nothing is painted
-    assert memory.run_of(session.slide) == run.path
+    assert memory.run_of(session.slide)() == run.path
     verdicts.write_text("slide,x,y,verdict\ntiny.tif,1,1,accept\n")
-    assert memory.run_of(session.slide) == tmp_path / "other"
+    assert memory.run_of(session.slide)() == tmp_path / "other"
 
 
 def test_steps_stay_in_the_way_of_comparing(window: Any, reviewed: Any, write_map: Callable[..., None]) -> None:

@@ -212,12 +212,16 @@ class Bench:
             tiles = {"tiles.size_px": card.tile_px, "tiles.mpp": card.mpp} if card is not None else {}
             asked = config.replaced(device=device(), **tiles)
             given = session.given
-            judged = list(dict.fromkeys(run for each in slides if (run := self.memory.run_of(each)) is not None))
+            finders = [self.memory.run_of(each) for each in slides]
+
+            def judged() -> list[Path]:
+                return list(dict.fromkeys(run for find in finders if (run := find()) is not None))
+
             drawn, keep = self._drawn(slides) if use_drawn else {}, self._keeper(slides)
             self.runner.start(
                 "distill",
                 lambda: distill_command(
-                    slides, teacher, out, config=asked, patches=patches, drawn=drawn, given=given, judged=judged, exclude=keep()
+                    slides, teacher, out, config=asked, patches=patches, drawn=drawn, given=given, judged=judged(), exclude=keep()
                 ),
                 out,
                 slides,

@@ -100,8 +100,8 @@ class Memory(QObject):
         """Return the folder of the slide of the user's own that was looked at last, "" if none was."""
         return next((str(path.parent) for path in self.recent if not path.is_relative_to(cache_folder())), "")
 
-    def run_of(self, slide: Slide) -> Path | None:
-        """Return the run of the prediction that is looked at on a slide, or was last, None if there is none any more.
+    def run_of(self, slide: Slide) -> Callable[[], Path | None]:
+        """Return what finds, in a thread, the run of the prediction that is looked at on a slide, or was last: None if there is none.
 
         Beside a prediction of which nobody has said anything, that of the rounds that are open: what was said there is of the tissue.
         """
@@ -110,11 +110,15 @@ class Memory(QObject):
             last = () if shown is None else (str(shown.run),)
         else:
             last = () if view is None else (*view.runs, *(() if view.shown is None else view.shown[:1]))
-        run = next((run for run in map(Path, reversed(last)) if RunFolder(run).exists), None)
         here = [c for c in self.session.candidates if c.slide == slide.name]
-        rounds = next((c.run for c in here if c.act == "distill"), None)
-        alone = run is not None and {c.act for c in here if c.run == run} == {"predict"}
-        return rounds if alone and rounds is not None and run is not None and not is_told_of(RunFolder(run), slide.name) else run
+
+        def find() -> Path | None:
+            run = next((run for run in map(Path, reversed(last)) if RunFolder(run).exists), None)
+            rounds = next((c.run for c in here if c.act == "distill"), None)
+            alone = run is not None and {c.act for c in here if c.run == run} == {"predict"}
+            return rounds if alone and rounds is not None and run is not None and not is_told_of(RunFolder(run), slide.name) else run
+
+        return find
 
     def began_here(self, run: Path) -> bool:
         """Return whether a run began while the active slide was looked at."""

@@ -168,6 +168,10 @@ class Verdicts(QObject):
         judged = self._now(candidate)
         return () if judged is None else judged.places
 
+    def rejected(self, candidate: Candidate) -> int:
+        """Return how many lesions of a prediction are rejected, as it is looked at now."""
+        return sum(word == "reject" for *_, word in self.places(candidate))
+
     def _now(self, candidate: Candidate) -> Judged | None:
         judged = self._judged.get(str(candidate.path))
         return judged if judged is not None and judged.mask == self.mask(candidate) else None

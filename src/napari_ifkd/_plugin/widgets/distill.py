@@ -143,12 +143,13 @@ class DistillDock(Dock):
             self._tell_known(self._taken_along[1])
             return
         slides = self.session.slides if self._several else (self.session.slide,)
-        judged = [(slide, run) for slide in slides if slide is not None and (run := self.bench.memory.run_of(slide))]
+        finders = [(slide, self.bench.memory.run_of(slide)) for slide in slides if slide is not None]
         names = [slide.name for slide in slides if slide is not None]
 
         several = self._several
 
         def look() -> list[str]:
+            judged = [(slide, run) for slide, find in finders if (run := find()) is not None]
             told = [(slide.name, run.name, known_of(RunFolder(run), slide, names)) for slide, run in judged]
             known = [f"{known} of {run}{f' ({slide})' if several else ''}" for slide, run, known in told if known]
             # points that were drawn on one slide
@@ -272,7 +273,7 @@ class DistillDock(Dock):
         self.table.select_round(index)
         done = next((r for r in session.rounds if r.index == index), None)
         reason = decided(self.reason, done.decision.reason, self._why) if done is not None and done.decision is not None else ""
-        said = shown is not None and any(word == "reject" for *_, word in self.bench.verdicts.places(shown))
+        said = shown is not None and self.bench.verdicts.rejected(shown) > 0
         said = said or "corrections" in self.known.text()
         apart = "Areas are without regard to corrections and rejections." if said else ""
         accepted = session.accepted if session.accepted is not None and index == session.accepted.round else None

@@ -103,14 +103,6 @@ class ExportDock(Dock):
             with suppress(KeyError, TypeError, ExportError):  # of another version
                 self.formats.value, self.options.value = asked["formats"], ExportOptions(**asked["options"])
 
-    def _accepted_before(self) -> str:
-        """Tell of the distillation before, if something was accepted of that."""
-        former = self.session.former()
-        accepted = None if former is None else self.session.accepted_of(former)
-        if former is None or accepted is None:
-            return ""
-        return f"; of {escape(former.run.name)} {name_of(accepted.round)} is, at {accepted.threshold:.3g}"
-
     def _look_for_corrections(self) -> None:
         shown = self.session.shown
         self._corrected = False
@@ -152,8 +144,10 @@ class ExportDock(Dock):
             best = session.recommended(shown)
             other = best is not None and shown.act == "distill" and best != shown.round
             told += f"<br><b>The run recommends another: {name_of(best or 0)}.</b>" if other else ""
-            told += f"<br>Nothing is accepted of it yet{self._accepted_before()}."
-        rejected = sum(word == "reject" for *_, word in self.bench.verdicts.places(shown))
+            before = session.accepted_before()
+            of_that = f"; of {escape(before[0].run.name)} {name_of(before[1].round)} is, at {before[1].threshold:.3g}" if before else ""
+            told += f"<br>Nothing is accepted of it yet{of_that}."
+        rejected = self.bench.verdicts.rejected(shown)
         told += f"<br>Without {rejected} rejected lesion{'s' * (rejected > 1)}." if rejected else ""
         unused = self.bench.verdicts.unused(shown)
         told += f"<br>{lapsed(unused)}" if unused else ""

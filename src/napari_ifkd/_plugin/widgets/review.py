@@ -341,9 +341,7 @@ class ReviewDock(Dock):
             of_it = self.session.accepted_of(other)
             if shown is not None and shown.act == "predict" and other.act == "distill" and of_it is not None:
                 return f"<br>Of {escape(other.run.name)} {name_of(of_it.round)} is accepted. {self._link('beside')}"
-        former = self.session.former()
-        accepted = None if former is None else self.session.accepted_of(former)
-        if former is None or accepted is None or (shown is not None and former.run == shown.run):
+        before = self.session.accepted_before()
+        if before is None:
             return ""
-        what = name_of(accepted.round)
-        return f"<br>Of {escape(former.run.name)}, the run before, {what} is accepted. {self._link('former')}"
+        return f"<br>Of {escape(before[0].run.name)}, the run before, {name_of(before[1].round)} is accepted. {self._link('former')}"

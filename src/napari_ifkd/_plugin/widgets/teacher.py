@@ -261,7 +261,7 @@ class TeacherDock(Dock):
             if self._stale:
                 self._measure()
             elif found is not None and self.session.shown == shown:
-                rejected = sum(word == "reject" for *_, word in self.bench.verdicts.places(shown))
+                rejected = self.bench.verdicts.rejected(shown)
                 self.marked.setText(_marked(shown.label, *found, rejected=rejected))
 
         self.in_thread(work, measured, lambda _: measured(None))  # a run that was deleted meanwhile
