@@ -323,13 +323,6 @@ class Session:
                 self._choose_pair(own.get(0), shown if shown.round else None)
                 self.show(shown)
 
-    def tell_of(self, run: Path) -> None:
-        """Let the last job be that of a distillation that is open, unless one is at work: it was looked at last."""
-        story = self._distilled.get(run)
-        if story is not None and (self.job is None or not self.job.alive):
-            self._story = story
-            self._retell()
-
     def take_maps(self, slide: Slide) -> None:
         """Take in what the run at work has told of a slide so far: it was closed meanwhile, and is open again."""
         if self._story is not None:
@@ -416,6 +409,12 @@ class Session:
         """Return the round that the distillation of a prediction recommends, None before its end."""
         story = self._distilled.get(candidate.run)
         return None if story is None else story.best
+
+    @property
+    def slides_of_run(self) -> frozenset[str]:
+        """Names of the slides of the run whose rounds are told."""
+        story = None if self.run is None else self._distilled.get(self.run)
+        return frozenset() if story is None else frozenset((*story.job.slides, *(c.slide for c in story.candidates)))
 
     def _retell(self, *, shown: bool = False) -> None:
         """Say what the run at work tells by now; a field that stays what it was makes no noise.

@@ -137,7 +137,7 @@ def test_where_to_predict_is_chosen(window: Any, drawn_slide: Path, drawn_teache
         assert (window.bench.drawings.drawing == "region") == (region == "shapes")  # the pen comes to hand
         if region == "shapes":
             assert "nothing is drawn yet" in teacher.predict.toolTip()
-            assert teacher.previewed.text().startswith("Predict waits: nothing is drawn yet")  # for who rests on no button
+            assert teacher.previewed.text().startswith("Predict cannot begin: nothing is drawn yet")  # for who rests on no button
             layer = window.viewer.add_shapes()
             layer.add_paths([[[0, 0], [50, 50]]])
             assert "no closed shape" in teacher.predict.toolTip()

@@ -544,35 +544,51 @@ def test_a_run_that_comes_back_leaves_rounds_of_others_on_its_other_slides(
     assert {c.slide: c.run.name for c in session.candidates} == {other.name: "second", drawn_slide.name: "both"}
 
 
-def test_how_a_run_on_several_slides_ended_is_told_on_each_of_them_the_next_time(
+def test_a_run_on_several_slides_is_told_of_on_each_the_next_time_and_a_later_one_of_one_stays_there(
     window: Any, drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None], make_napari_viewer: Any
 ) -> None:
     other, session = tmp_path / "other.tif", window.session
     shutil.copy(drawn_slide, other)
     paths = (drawn_slide, other)
-    for name, act, slides in (("both", "distill", paths), ("first", "predict", paths[:1]), ("second", "predict", paths[1:])):
-        made = RunFolder.create(tmp_path / name, act, Config(), {"data": [*map(str, slides)], "mpp": None, "regions": None})
+    acts = {"first": ("predict", paths[:1]), "second": ("predict", paths[1:]), "both": ("distill", paths), "last": ("distill", paths[:1])}
+    for name, (act, slides) in acts.items():
+        with open_slide(drawn_slide) as one, open_slide(other) as two:
+            about = {"data": [*map(str, slides)], "mpp": None, "regions": None}
+            identities = [slide.identity() for slide in (one, two) if slide.path in slides]
+            made = RunFolder.create(tmp_path / name, act, Config(), about, slides=identities)
         for path in slides:
             with open_slide(path) as slide:
                 write_map(made.map_path(0, path.name), slide, identity=name)
             made.append(MapReady(0, path.name, made.map_path(0, path.name).relative_to(made.path).as_posix()))
-        made.append(RoundDone(0, None))
+        made.append(RoundDone(0, None, {"reference_f1": 0.8}))
         made.append(RunDone(0, "the only one"))
     for path in paths:
         window.bench.open(path)
         window.wait(lambda: window.bench.memory.settled)
     for name in ("second", "first", "both"):
         session.take_run(RunStory.read(tmp_path / name))
-    for slide in session.slides:
+    session.activate(session.slides[0])
+    window.wait(lambda: window.bench.memory.settled)
+    session.take_run(RunStory.read(tmp_path / "last"))
+    session.look(threshold=0.3)
+    for slide in reversed(session.slides):
         session.activate(slide)
         window.wait(lambda: window.bench.memory.settled)
+    session.look(threshold=0.3)
     window.remembered()
-    later = window.another(make_napari_viewer(show=True))
-    for path in paths:
-        later.bench.open(path)
-        later.wait(lambda: later.bench.memory.settled)
-        assert {c.act for c in later.session.here()} == {"predict", "distill"}
-        assert later.docks["Distill"].progress.line.text().startswith("Done. The run recommends the teacher")
+    for order in (paths, paths[::-1]):
+        later = window.another(make_napari_viewer(show=True))
+        for path in order:
+            later.bench.open(path)
+            later.wait(lambda later=later: later.bench.memory.settled)
+            now, distill = later.session, later.docks["Distill"]
+            run, threshold = ("last", 0.3) if path == drawn_slide else ("both", 0.5)
+            assert {(c.act, c.run.name) for c in now.here() if c.act == "distill"} == {("distill", run)}
+            assert (now.run.name, now.threshold) == (run, threshold)
+            assert distill.progress.line.text().startswith("Done. The run recommends the teacher")
+            header = distill.table.horizontalHeaderItem(4).text()
+            assert header == ("F1\nat 0.5" if run == "last" else "F1, all\nslides")
+        later.remembered()
 
 
 def test_a_row_of_the_rounds_of_another_slide_shows_that_round(window: Any, run: RunFolder, drawn_slide: Path, tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ import numpy as np
 from napari.utils.notifications import show_info
 from psygnal import Signal
 
+from napari_ifkd.runs.folder import RunFolder
+
 from . import layers as made
 from .masks import Masks
 from .measure import same_grid
@@ -167,7 +169,7 @@ class LayerView:
         for layer in self.ours("mask", "heat"):
             layer.visible = False
         for layer in self.ours("disagreement", "uncertainty", "corrections"):  # those of this slide are made anew, or read
-            self._remove(layer)
+            self.remove(layer)
         self.steps.draw_first()
 
     def _come_or_go(self, layer: Any, *, here: bool) -> None:
@@ -203,16 +205,19 @@ class LayerView:
     def _removed(self, event: Any) -> None:
         self._count_layers(event)
         known = made.tag(event.value)
-        if known.get("kind") == "mask" and not self._removing and self.find("mask", known["path"]) is None:
-            self._later(partial(self._tell_deleted, known["path"]))  # its slide may go with it
+        if known.get("kind") in ("mask", "corrections") and not self._removing:
+            self._later(partial(self._tell_deleted, known["kind"], known["path"]))  # its slide may go with it
 
-    def _tell_deleted(self, path: str) -> None:
-        """Say what becomes of a mask that was looked at, and was deleted in napari's list."""
-        candidate = next((c for c in self._masked() if str(c.path) == path), None)
-        if candidate is not None and self.find("mask", path) is None:
-            show_info(
-                f"The layer of {candidate.label} was deleted; the prediction is kept. Choose it, or move its threshold, to see it again."
-            )
+    def _tell_deleted(self, kind: str, path: str) -> None:
+        """Say what becomes of a mask that was looked at, or of corrections, whose layer was deleted in napari's list."""
+        shown = self.session.shown
+        if self.find(kind, path) is not None:
+            return
+        if kind == "corrections":
+            if shown is not None and path == str(RunFolder(shown.run).corrections_path(shown.slide)):
+                show_info("Corrections are kept, only their layer is gone: Show corrections, in Review, Compare, brings it back.")
+        elif (candidate := next((c for c in self._masked() if str(c.path) == path), None)) is not None:
+            show_info(f"{candidate.label} is kept, only its layer is gone: choose it, or move its threshold, to see it again.")
 
     def _job_changed(self, job: Job | None) -> None:
         at_work = job.act if job is not None and job.alive else None
@@ -271,7 +276,7 @@ class LayerView:
             yield from self._let_go(layer)
         for layer in self.ours("disagreement", "uncertainty"):
             if compared is None or (made.tag(layer)["kind"], made.tag(layer)["path"]) != (session.compare, compared[0]):
-                yield partial(self._remove, layer)
+                yield partial(self.remove, layer)
         if compared is not None and self.find(session.compare, compared[0]) is None:
             yield partial(self._show_compared, compared[1])
         right = self.find("mask", session.b.path) if session.b is not None else None
@@ -296,7 +301,7 @@ class LayerView:
         else:
             for layer in self.ours(*_SPARES):
                 if made.is_spare(layer):
-                    yield partial(self._remove, layer)
+                    yield partial(self.remove, layer)
 
     def _waits(self, job: Job, slide: Slide) -> bool:
         """Return whether maps of a slide are to come."""
@@ -437,7 +442,7 @@ class LayerView:
         """Yield the steps that empty a layer whose prediction is gone; of more than there need be, those that remove it."""
         kind, slide = made.tag(layer)["kind"], self.session.slide
         if slide is None or not layer.multiscale or len(list(self.ours(kind))) > _SPARES[kind]:
-            yield partial(self._remove, layer)
+            yield partial(self.remove, layer)
         else:
             data, options, _ = made.spare_layer(kind, slide, self.session.opacity)
             yield from made.refill(layer, data, options)
@@ -471,7 +476,8 @@ class LayerView:
             self.adding = False
         return layer
 
-    def _remove(self, layer: Any) -> None:
+    def remove(self, layer: Any) -> None:
+        """Remove a layer of ours; one that somebody else removes is told of."""
         layers = self.viewer.layers
         self._removing = True
         try:

@@ -21,7 +21,7 @@ def field_px(slide: Slide, viewer: Any) -> tuple[float, float, float, float]:
     return float(left), float(top), float(right), float(bottom)
 
 
-def go_to(slide: Slide, viewer: Any, x: float, y: float, across_um: float) -> None:
+def go_to(slide: Slide, viewer: Any, x: float, y: float, across_um: float, *, at_most_whole: bool = False) -> None:
     """Bring a place to the middle of the view.
 
     Parameters
@@ -29,9 +29,13 @@ def go_to(slide: Slide, viewer: Any, x: float, y: float, across_um: float) -> No
     slide, viewer : where
     x, y : level-0 px
     across_um : how much is to be seen across the shorter side, um (px where nobody knows the resolution)
+    at_most_whole : where that is more than the whole slide, that is shown
     """
-    mpp = slide.mpp or 1.0
-    viewer.scene.camera.zoom = float(_picture(viewer).min()) / across_um
+    mpp, zoom = slide.mpp or 1.0, float(_picture(viewer).min()) / across_um
+    if at_most_whole and zoom <= _whole(slide, viewer):
+        show_whole(slide, viewer)
+        return
+    viewer.scene.camera.zoom = zoom
     viewer.scene.camera.center = (0.0, (y - 0.5) * mpp, (x - 0.5) * mpp)
 
 
@@ -39,8 +43,14 @@ def show_whole(slide: Slide, viewer: Any) -> None:
     """Bring a slide into view, all of it."""
     height, width = slide.shape_level0
     mpp = slide.mpp or 1.0
-    viewer.scene.camera.zoom = 0.95 * float((_picture(viewer) / (height * mpp, width * mpp)).min())
+    viewer.scene.camera.zoom = _whole(slide, viewer)
     viewer.scene.camera.center = (0.0, (height - 1) / 2 * mpp, (width - 1) / 2 * mpp)
+
+
+def _whole(slide: Slide, viewer: Any) -> float:
+    """Return the zoom at which a slide fits the picture."""
+    extent = np.asarray(slide.shape_level0) * (slide.mpp or 1.0)
+    return 0.95 * float((_picture(viewer) / extent).min())
 
 
 def leave_keyboard(part: QWidget) -> None:

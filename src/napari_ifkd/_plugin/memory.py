@@ -238,8 +238,6 @@ class Memory(QObject):
                 self.notes.pending[str(slide.path)] = self._now(slide, view)
             self.waits.emit()
             if here():
-                if lost_runs and view.runs and Path(view.runs[-1]) in runs:  # a distillation that came back with another of its slides
-                    self.session.tell_of(Path(view.runs[-1]))
                 now = self._now(slide, view)
                 if not self._ended_meanwhile(now, runs):
                     self._show(now)
@@ -255,13 +253,12 @@ class Memory(QObject):
         folders = [Path(pair[0]) for pair in (view.a, view.b) if pair is not None and pair not in there]
         laid = [known[:2] for known in self.notes.brought(slide)]
         lost = [one for one in view.brought if one[:2] not in laid]
-        lost_runs = [Path(run) for run in view.runs if Path(run) not in runs]
         former = None if view.former is None or view.former in there else view.former
         if folders or lost or former:
             in_thread(lambda: _read_back(folders, lost, former, slide, view), read, lambda _: read(_Back()))
         else:
             waits.discard("files")
-        self.runs.restore(slide, lost_runs, opened)
+        self.runs.restore(slide, [Path(run) for run in view.runs if Path(run) not in runs], opened)
 
     def _go_to(self, slide: Slide, view: View | None) -> None:
         """Look where one looked last on a slide, else at all of it."""

@@ -14,6 +14,7 @@ from napari_ifkd.session_story import RunStory
 from .commands import written_beside
 from .layers import prepare
 from .reader import run_slides
+from .trouble import TROUBLE
 from .worker import Runner, in_thread, say_error
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_ifkd.session import Session
+    from napari_ifkd.session_records import Job
     from napari_ifkd.slides import Slide
 
 AT_WORK = ("running", "paused")
@@ -42,6 +44,8 @@ class RunDesk:
     ) -> None:
         self.session, self.runner, self._look_at_slide, self._stay = session, runner, look_at, stay
         self._reading: set[Path] = set()
+        self._refused = ""  # what was said to who has to wait for the run at work
+        session.events.job.connect(self._see_end)
 
     def open(self, path: Path) -> None:
         """Look at a run: its slides, where they still are, and its rounds; a run at work is followed."""
@@ -85,19 +89,12 @@ class RunDesk:
                 elif story.job.alive and self._other_at_work(story.job.out):
                     later = True
                 else:
-                    self.session.take_run(self._apart(story))
+                    self.session.take_run(_of(story, slide))
                     if story.job.alive:
                         self.runner.attach(story)
             done(not later)
 
         in_thread(read, take, lambda _: done(True))
-
-    def _apart(self, story: RunStory) -> RunStory:
-        """Return a run without its maps of slides on which rounds of another are looked at."""
-        others = {c.slide for c in self.session.candidates if c.act == "distill" and c.run != story.job.out}
-        if story.job.act != "distill" or story.job.alive:
-            return story
-        return replace(story, candidates=tuple(c for c in story.candidates if c.slide not in others))
 
     def _other_at_work(self, path: Path) -> bool:
         job = self.session.job
@@ -120,7 +117,7 @@ class RunDesk:
         in_thread(lambda: delete_run(path, forever=forever, beside=written_beside(path)), gone, failed)
 
     def look_for_work(self, folder: Path) -> None:
-        """Offer a run of a folder that is still at work, on the active slide if there is one: napari was closed, or crashed, meanwhile."""
+        """Offer a run of a folder that is still at work, rather one on the active slide: napari was closed, or crashed, meanwhile."""
         in_thread(lambda: _at_work(folder), self.offer, _ignore)
 
     def offer(self, runs: Iterable[RunSummary]) -> None:
@@ -129,8 +126,9 @@ class RunDesk:
         if job is not None and job.alive:
             self.session.offered(None)
             return
-        fit = [run for run in runs if run.status in AT_WORK and (slide is None or slide.name in run.slides)]
-        self.session.offered(max(fit, key=lambda run: run.changed, default=None))
+        fit = [run for run in runs if run.status in AT_WORK]
+        here = [run for run in fit if slide is not None and slide.name in run.slides]
+        self.session.offered(max(here or fit, key=lambda run: run.changed, default=None))
 
     def _read(self, path: Path, then: Callable[[RunStory], None], *, follows: bool) -> None:
         if path in self._reading or (follows and not self._free_for(path)):
@@ -183,7 +181,13 @@ class RunDesk:
         if self._other_at_work(path):
             cause = "cannot be followed, or take the place of rounds that come, while another run is at work"
             say_error(InputError(path, cause, "Wait for it, or cancel it"))
+            self._refused = TROUBLE.message
         return job is None or not job.alive
+
+    def _see_end(self, job: Job | None) -> None:
+        """Take back that one has to wait."""
+        if TROUBLE.message == self._refused and (job is None or not job.alive):
+            TROUBLE.clear()
 
     def _look_at(self, story: RunStory) -> None:
         self.session.take_run(story)
@@ -191,6 +195,11 @@ class RunDesk:
             self.runner.attach(story)
         elif story.accepted is not None:
             self.session.look(threshold=story.accepted.threshold)
+
+
+def _of(story: RunStory, slide: Slide) -> RunStory:
+    """Return a run with its maps of one slide, once it has ended: what is looked at on others comes back with them."""
+    return story if story.job.alive else replace(story, candidates=tuple(c for c in story.candidates if c.slide == slide.name))
 
 
 def _at_work(folder: Path) -> list[RunSummary]:

@@ -145,19 +145,23 @@ def judge(
         tumour=found.area,
         tumour_mm2=None if area is None else Interval(*(area * share for share in found.area)),
     )
-    if too_little or not _marks_all(judgement):
+    if too_little or not _no_better(judgement):
         return judgement
     best = f"{chosen.name} at {chosen.threshold.value:g}, marks {chosen.marked:.0%} of it"
     return replace(judgement, decides=False, reason=f"No better than marking all tissue as tumour: the best, {best}. {_INSTEAD[by]}")
 
 
-def _marks_all(judgement: Judgement) -> bool:
-    """Tell whether the mask chosen is as good as all tissue, where that is not the tumour.
+def _no_better(judgement: Judgement) -> bool:
+    """Tell whether the mask chosen is no better than all tissue, and marks more of it than can be tumour.
 
-    Of a share m of the tissue, at most the share tumour / m can be tumour: where m is nearly 1, no such mask is much more precise than all.
+    Who marks all of it has precision p, the share of tumour, and recall 1. Of a share m of the tissue at most p / m can be tumour: where m
+    is nearly 1, no such mask is much more precise than all.
     """
     chosen, tumour = judgement.chosen, judgement.tumour
-    return chosen.marked >= _NEARLY_ALL and chosen.marked > tumour.high and chosen.precision.low <= tumour.value
+    if chosen.marked <= tumour.high:
+        return False
+    everything = 2 * tumour.value / (1 + tumour.value)
+    return chosen.f1.value <= everything or (chosen.marked >= _NEARLY_ALL and chosen.precision.low <= tumour.value)
 
 
 def about(mm2: float) -> str:

@@ -273,7 +273,7 @@ class ComparePage(Page):
                 said += [
                     f"{escape(one.label)} looked at a region only: what lies elsewhere does not count." for one in (a, b) if one.of_region
                 ]
-                said += [_numbers(found, corrected=self._corrected)]
+                said += [_numbers(found, in_field=field is not None, corrected=self._corrected)]
                 said += [f"{escape(one.label)}: {lapsed(unused)}" for one in (a, b) if (unused := verdicts.unused(one))]
                 said += [_LOOKING] if any(map(verdicts.pending, (a, b))) else []
                 self.numbers.setText("<br>".join(said))
@@ -314,7 +314,8 @@ def _told(colour: str, name: str) -> str:
     return f"<span style='color:{colour}'>■</span> {name}"
 
 
-def _numbers(found: Agreement, *, corrected: bool) -> str:
+def _numbers(found: Agreement, *, in_field: bool, corrected: bool) -> str:
     f1 = "both are empty" if found.f1 is None else f"<b>F1 {found.f1:.3f}</b>"
-    apart = ", corrections not regarded" if corrected else ""
-    return f"Agreement{apart}: {f1}<br>A only {area(found.a_only_mm2)} · B only {area(found.b_only_mm2)}<br>both {area(found.both_mm2)}"
+    where, apart = " in the field" if in_field else " on the slide", ", without the corrections" if corrected else ""
+    only = f"A only {area(found.a_only_mm2)}<br>B only {area(found.b_only_mm2)}<br>both {area(found.both_mm2)}"
+    return f"Agreement{where}: {f1}{apart}<br>{only}"

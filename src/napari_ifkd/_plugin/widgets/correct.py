@@ -58,6 +58,7 @@ class CorrectPage(Page):
     def __init__(self, dock: Dock) -> None:
         super().__init__(dock)
         self._busy, self._elsewhere = False, False  # whether something is written; whether painting is open on another slide
+        self._told_of: Path | None = None  # whose areas are told
         self._news: tuple[Path | None, str] = (None, "")  # what else the last write did, and where
         self.what = text("What is corrected, and where", lines=4)
         self.begin = button("Correct this field", "Make a labels layer of the visible field, and choose napari's brush", self._begin)
@@ -295,7 +296,7 @@ class CorrectPage(Page):
             self.told.setText("")
             self.looked.emit(False)
             for layer in list(self._dock.bench.layers.ours("corrections")):  # of a run that was deleted
-                self._viewer.layers.remove(layer)
+                self._dock.bench.layers.remove(layer)
             return
         where = f"Zoom to where <b>{shown.label}</b> is wrong, then correct what you see."
         if not elsewhere:
@@ -334,6 +335,9 @@ class CorrectPage(Page):
     def _refresh(self, slide: Slide, path: Path) -> None:
         """Show all corrections of a slide, small, and tell their areas."""
         painted = self._field(path)
+        if path != self._told_of:  # till they are read nothing is told, rather than what holds for another
+            self._told_of = path
+            self.told.setText("")
 
         def work() -> tuple[Any, float, float] | None:
             if not path.is_dir():
@@ -349,16 +353,16 @@ class CorrectPage(Page):
             if read is None:
                 self.told.setText("No corrections on this slide yet.")
                 for layer in layers:
-                    self._viewer.layers.remove(layer)
+                    self._dock.bench.layers.remove(layer)
             else:
                 (data, options, _), tumour, normal = read
-                said = f"Corrected: {area(tumour)} tumour, {area(normal)} normal. Exports hold it, but not in lesions rejected since."
+                said = f"Corrected: {area(tumour)} tumour, {area(normal)} normal. Exports hold it, but for lesions rejected since."
                 of, news = self._news
                 self.told.setText(f"{said} {news}" if of == path else said)
                 same = next((layer for layer in layers if made.tag(layer)["path"] == str(path)), None)
                 for layer in layers:
                     if layer is not same:
-                        self._viewer.layers.remove(layer)
+                        self._dock.bench.layers.remove(layer)
                 if same is not None:
                     same.data = data
                     made.put(same, options)

@@ -380,6 +380,11 @@ class CountPage(Page):
         """The round that the points advise, None where they advise none."""
         return self._judgement.chosen if self._judgement is not None and self._judgement.decides else None
 
+    @property
+    def judging(self) -> bool:
+        """Whether it is not known yet what the points of the run say."""
+        return self._busy and not self.points
+
     def _is_accepted(self, advised: RoundFigures) -> bool:
         accepted = self._session.accepted if self._session.run == self._run else None
         return accepted is not None and (accepted.round, accepted.threshold) == (advised.round, advised.threshold.value)

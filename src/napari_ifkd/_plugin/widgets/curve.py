@@ -29,6 +29,7 @@ class Curve(pyqtgraph.GraphicsLayoutWidget):  # type: ignore[misc]  # pyqtgraph 
         self.agreement.setYRange(0, 1, padding=0.05)
         self.agreement.setLabel("bottom", "epoch")
         self.agreement.getAxis("left").setTicks([[(0, "0"), (0.5, "0.5"), (1, "1")]])
+        self.loss.getAxis("left").setTickDensity(0.5)  # there is room for three numbers
         self.loss.getAxis("bottom").setStyle(showValues=False)
         self._starts: list[Any] = []
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
     from napari_ifkd.session_records import GivenUse
+    from napari_ifkd.slides import Slide
 
 
 class DistillDock(Dock):
@@ -53,7 +54,7 @@ class DistillDock(Dock):
         )
         for box in (self.all_slides, self.use_drawn):
             box.native.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)  # a click beside the text is none
-        self.patches = patch_folder("Folder of labelled patches to learn from too", "and a patch folder")
+        self.patches = patch_folder("Folder of labelled patches to learn from too", "a patch folder besides")
         self.area_prior = FloatSpinBox(
             value=0,
             min=0,
@@ -95,7 +96,7 @@ class DistillDock(Dock):
         self.add(sources, self.patches.native, self.main.native, fold, self.run)
         self.add(self.what, self.known, self.warning, self.offer, self.progress)
         self.whose = heading("Rounds")
-        self.add(self.whose, self.table, self.reason, self.curve)
+        self.add(self.whose, self.table, self.reason, self.progress.warned, self.curve)
         self._areas: dict[int, float] = {}
         self._areas_of: tuple[object, object] = None, None  # slide and run
         self._asked = 0  # how many times for areas; the last counts
@@ -118,6 +119,7 @@ class DistillDock(Dock):
         self.listen("slide", "rounds", "run", "shown", "accepted", to=self._show_rounds)
         self.listen("accepted", to=self.progress.update_job)
         self._taken_along: tuple[Path | None, str] = None, ""  # to which run at work, and how that was told when it began
+        self._looked_on: Slide | None = None  # the slide that was active then
         self._looks = 0  # how often it was looked; the last one counts
         self.listen("shown", "slide", "slides", "job", to=self._look_back)
         self.listen("candidates", "slide", "threshold", "sigma_px", to=self._measure)
@@ -154,7 +156,7 @@ class DistillDock(Dock):
             known = [f"{known} of {run}{f' ({slide})' if several else ''}" for slide, run, known in told if known]
             # points that were drawn on one slide
             alone = several and any(known_of(RunFolder(run), slide, [slide.name]) != told[at][2] for at, (slide, run) in enumerate(judged))
-            return [*known, "not the points: drawn on one slide, they judge that one alone"] if alone else known
+            return [*known, "but no points: they are of one slide"] if alone else known
 
         def found(known: list[str]) -> None:
             if asked == self._looks:
@@ -163,6 +165,9 @@ class DistillDock(Dock):
 
         self._looks += 1
         asked = self._looks
+        if self.session.slide is not self._looked_on:  # till then nothing is told, rather than what was found on another
+            self._looked_on = self.session.slide
+            self._tell_known("")
         self.in_thread(look, found, lambda _: None)
 
     def _tell_known(self, told: str) -> None:
@@ -265,7 +270,7 @@ class DistillDock(Dock):
         before = ", not the run at work" if job is not None and job.alive and job.act == "distill" and job.out != session.run else ""
         whose = f" of {escape(session.run.name)}{before or (', on another slide' if elsewhere else '')}" if session.run is not None else ""
         self.whose.setText(f"<b>Rounds</b>{whose}")
-        several = len({c.slide for c in session.predictions() if c.act == "distill" and c.run == session.run}) > 1
+        several = len(session.slides_of_run) > 1
         self.table.show_rounds(
             session.rounds, None if elsewhere else self._areas, session.threshold, session.accepted, several_slides=several
         )
@@ -281,7 +286,7 @@ class DistillDock(Dock):
         if accepted is not None and accepted.by in TOLD_BY:
             what, by = f"Round {index}" if index else "The teacher", TOLD_BY[accepted.by]
             chosen = f"<b>{what} was accepted by {by}</b>, which stand above the rule. {escape(accepted.reason)}"
-        self.reason.setText(" ".join(part for part in (self._growth(index), reason, chosen, apart) if part))
+        self.reason.setText("<br>".join(part for part in (" ".join(filter(None, (self._growth(index), reason, chosen))), apart) if part))
 
     def _tell_why(self, _: str) -> None:
         self._why = not self._why

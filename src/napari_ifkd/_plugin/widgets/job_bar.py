@@ -11,7 +11,7 @@ from napari_ifkd._plugin.words import in_window
 from napari_ifkd.runs.folder import RunFolder
 
 from .log_dialog import LogDialog
-from .parts import Notice, button, keep_room, room_for, row
+from .parts import Notice, button, keep_room, room_for, row, shortened
 
 if TYPE_CHECKING:
     from napari_ifkd._plugin.bench import Bench
@@ -30,7 +30,8 @@ class JobBar(QWidget):
     acts : such as "predict", "distill"
     warned : whether the dock itself tells that the network does not know the slide
     named : whether the run is called by its name
-    steady : whether there is room for a run at work from the beginning: what lies below stays when one begins, ends, or is of elsewhere
+    steady : whether there is room for a run at work from the beginning: what lies below stays when one begins, ends, or is of elsewhere.
+        The dock has its note, `warned`, below that
     """
 
     def __init__(self, bench: Bench, *acts: str, warned: bool = True, named: bool = False, steady: bool = False) -> None:
@@ -58,7 +59,7 @@ class JobBar(QWidget):
         self._parts = layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
-        for part in (self.bar, self.line, self._buttons, self.error, self.warned):
+        for part in (self.bar, self.line, self._buttons, self.error, *(() if steady else (self.warned,))):
             layout.addWidget(part)
         layout.addStretch(1)
 
@@ -93,15 +94,16 @@ class JobBar(QWidget):
         self.resume.setVisible(job.resumable and RunFolder(job.out).exists)  # it may have been refused before it was one
         self.log.setVisible(job.resumable)
         self._buttons.setVisible(job.state != "done")
-        self.bar.setFormat("%p% of this step" if job.act == "distill" else "%p%")
+        elsewhere = job.act == "distill" and self.session.run != job.out  # what lies below is of another run
+        step = "%p% of this step" if job.act == "distill" else "%p%"
+        self.bar.setFormat(f"{shortened(job.out.name)}: {step}" if elsewhere else step)
         if job.total and job.alive and job.state != "cancelling":
             self.bar.setRange(0, job.total)
             self.bar.setValue(min(job.done, job.total))
         else:
             self.bar.setRange(0, 1)  # no busy bar: its animation would redraw the whole canvas thirty times a second
             self.bar.setValue(0)
-        # what lies below may be of another run; of one at work that is told there
-        named = self._named or (job.act == "distill" and self.session.run != job.out and not job.alive)
+        named = self._named or (elsewhere and not job.alive)
         if self._room != (job.alive, self.line.width()):  # the buttons below stay
             self._room = job.alive, self.line.width()
             keep_room(self.line, [_WORDS] if job.alive else [])
@@ -118,7 +120,8 @@ class JobBar(QWidget):
         self.line.setVisible(bool(self.line.text()))
         self.line.setToolTip(in_window(job.message) if job.state == "done" else "")
         notice = self.session.notice
-        self.warned.say(None if self._warned and notice in (self.session.warning() or "") else notice, "note")
+        told_already = self._warned and notice in (self.session.warning() or "")
+        self.warned.say(None if told_already or not self._is_here(job) else notice, "note")
         self.error.say(job.message if job.state == "failed" else None, "error")
 
     def _is_here(self, job: Job) -> bool:

@@ -22,7 +22,7 @@ from napari_ifkd.runs.folder import RunFolder
 
 from .lesion_table import COLUMNS, Lesion, LesionModel
 from .page import Page
-from .parts import button, lapsed, row, shortcut, spin, text
+from .parts import allow, button, lapsed, row, shortcut, spin, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -265,7 +265,7 @@ class LesionsPage(Page):
             self._session.set_compare("off")  # it is this mask that is judged
             self._kept = self._of.of, self.model.lesion(at).x, self.model.lesion(at).y
             left, top, right, bottom = self.model.lesion(at).box
-            go_to(slide, self._viewer, (left + right) / 2, (top + bottom) / 2, self._across(self.model.lesion(at)))
+            go_to(slide, self._viewer, (left + right) / 2, (top + bottom) / 2, self._across(self.model.lesion(at)), at_most_whole=True)
         self._show()
 
     def _seen(self) -> None:
@@ -280,7 +280,10 @@ class LesionsPage(Page):
     def _judge(self, word: Word) -> None:
         """Say something of the lesion picked, and go to the next; or take back what was said of it, and stay to see it gone."""
         at, of = self._row(), self._of
-        if of is None or self._busy or self._fresh or not 0 <= at < self.model.rowCount():
+        if of is None or self._busy or self._fresh:
+            return
+        if not 0 <= at < self.model.rowCount():  # none is picked: to see one comes first
+            self._step(1)
             return
         shown = of.of
         lesion, path = self.model.lesion(at), RunFolder(shown.run).verdicts
@@ -348,7 +351,7 @@ class LesionsPage(Page):
         for part in (self.table, self.smallest, self.steps, self.told):
             part.setVisible(listed)
         for part in (self.accept, self.reject):
-            part.setEnabled(0 <= self._row() < count)
+            allow(part, "" if 0 <= self._row() < count else "no lesion is picked; J goes to the first")
         if session.shown is None:
             self.what.setText("No prediction on this slide yet." if session.slide is not None else "Open a slide first.")
         elif listed and self._of is None:
@@ -360,7 +363,7 @@ class LesionsPage(Page):
             self.what.setText(f"<b>{count:,}</b> lesions of <b>{session.shown.label}</b> at threshold {session.threshold:.3g}{small}")
         rejected = [lesion for lesion, word in judged if word == "reject"]
         hidden = f", {self.model.small_judged} of them smaller than is listed" if self.model.small_judged else ""
-        said = f"{len(judged)} judged{hidden}." if judged else "None of these is judged yet."
+        said = f"{len(judged)} of these judged{hidden}." if judged else "None of these is judged yet."
         if rejected:
             said += f" {len(rejected)} rejected: mask and exports leave {'them' if len(rejected) > 1 else 'it'} out."
         if self._unused:

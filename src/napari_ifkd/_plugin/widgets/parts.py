@@ -309,7 +309,7 @@ def offer(box: ComboBox, choices: Sequence[tuple[str, Any]], value: Any, empty: 
     """
     known = any(value == choice for _, choice in choices)
     names = [name for name, _ in choices]
-    short = [_shortened(name) for name in names]
+    short = [shortened(name) for name in names]
     shown = short if len(set(short)) == len(short) else names  # two may be alike but for the middle
     with box.changed.blocked():
         wanted = [*([] if known else [(empty, None)]), *zip(shown, (choice for _, choice in choices), strict=True)]
@@ -323,7 +323,7 @@ def offer(box: ComboBox, choices: Sequence[tuple[str, Any]], value: Any, empty: 
     view.setMinimumWidth(view.sizeHintForColumn(0) + 2 * view.verticalScrollBar().sizeHint().width())
 
 
-def _shortened(name: str) -> str:
+def shortened(name: str) -> str:
     """Return a name that has room in a dock: Qt would cut its end off without a sign."""
     return name if len(name) <= _NAME else f"{name[: _NAME // 2]}…{name[-_NAME // 2 + 1 :]}"
 

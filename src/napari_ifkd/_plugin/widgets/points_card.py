@@ -52,11 +52,11 @@ def points_card(judgement: Judgement | None, pair: tuple[int, ...], notes: list[
 
 
 def _no_better(judgement: Judgement) -> str:
-    """Say so where the answers fit no prediction: who calls all tissue tumour has precision p, the share of tumour, and recall 1."""
+    """Say so where most of the tissue is tumour: who calls all of it so has precision p, the share of tumour, and recall 1."""
     everything = 2 * judgement.tumour.value / (1 + judgement.tumour.value)
     if judgement.chosen.f1.value > everything:
         return ""
-    return f"Marking all tissue would score as well (F1 {everything:.2f}): the answers fit none of the predictions."
+    return f"Marking all tissue would score as well (F1 {everything:.2f})."
 
 
 def _loose(judgement: Judgement) -> str:
@@ -65,7 +65,8 @@ def _loose(judgement: Judgement) -> str:
     if f1.high - f1.low <= _LOOSE:
         return ""
     return (
-        f"Which is better these points tell sooner than how good it is: F1 may be anything from {f1.low:.2f} to {f1.high:.2f}. Count more."
+        f"These points tell which mask is better, but hardly how good it is: F1 may be anything from {f1.low:.2f} to {f1.high:.2f}. "
+        "Count more."
     )
 
 

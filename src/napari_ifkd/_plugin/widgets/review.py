@@ -94,6 +94,7 @@ class ReviewDock(Dock):
         self.listen("a", "b", to=self._forget_mode)
         self.listen("shown", to=self._forget_step)
         self.compare.mode.picked.connect(self._forget_step)
+        self._fit()
         self.pages.currentChanged.connect(self._turn)
         self._advised: object = None  # what the points advise, and whether that is neither accepted nor overruled
         self.count.told.connect(self._weigh)
@@ -101,7 +102,7 @@ class ReviewDock(Dock):
         self.shown.changed.connect(self._pick_shown)
         self.listen("candidates", "slide", "shown", to=self._show_choices)
         self.listen("shown", "slide", "rounds", "candidates", "files", "accepted", "threshold", "teacher", to=self._show_round)
-        self._at_work_now = False  # whether the run of what is shown is
+        self._at_work_now = False, False  # whether the run of what is shown is, and whether any is
         self.listen("job", to=self._show_end)
         self.hear(self.bench.memory.waits, self._show_round)
         self.bench.viewer.events.theme.connect(self._show_theme)
@@ -175,8 +176,17 @@ class ReviewDock(Dock):
         """Others are compared by now."""
         self._compared = self.session.compare
 
+    def _fit(self) -> None:
+        """Let the pages be as high as the one that is seen, not as the highest."""
+        for index in range(self.pages.count()):
+            page = self.pages.widget(index)
+            if page is not None:
+                seen = page is self.pages.currentWidget()
+                page.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Preferred if seen else QSizePolicy.Policy.Ignored)
+
     def _turn(self, _: int) -> None:
         """Compare again as before, where a page has looked at the one prediction meanwhile."""
+        self._fit()
         if self.pages.currentWidget() is self.compare and self.session.compare == "off":
             self.session.set_compare(self._compared)
         self._weigh()
@@ -184,7 +194,7 @@ class ReviewDock(Dock):
     def _weigh(self) -> None:
         """Let one button stand out: where points advise something, theirs."""
         emphasise(self.accept, not (self.pages.currentWidget() is self.count and self.count.advises))
-        advises = self.count.advised, self.count.advises
+        advises = self.count.advised, self.count.advises, self.count.judging
         if advises != self._advised:
             self._advised = advises
             self._show_round()
@@ -216,12 +226,16 @@ class ReviewDock(Dock):
     def _news(self, candidate: Candidate) -> str:
         """Tell of a later round of the run at work: it does not take the place of what is shown; at its end, which it recommends."""
         best, by, at = self.session.recommended(candidate), "The run recommends", ""
-        if candidate.run == self.session.run and (advised := self.count.advised) is not None:  # who looked knows more than the rule
+        advised = self.count.advised if candidate.run == self.session.run else None
+        if advised is not None:  # who looked knows more than the rule
             best, by, at = advised.round, "The points recommend", f" at {advised.threshold.value:.3g}"
-        undecided = self.session.accepted_of(candidate) is None or (candidate.run == self.session.run and self.count.advises)
-        if best is not None and undecided and not self._at_work(candidate):
+        accepted = self.session.accepted_of(candidate)
+        undecided = accepted is None or (candidate.run == self.session.run and self.count.advises)
+        overruled = advised is not None and accepted is not None and (accepted.round, accepted.threshold) != (best, advised.threshold.value)
+        if best is not None and not self._at_work(candidate) and not (candidate.run == self.session.run and self.count.judging):
             here = candidate.act == "distill" and candidate.round == best
-            return f" <b>{by} {'it' if here else f'round {best}' if best else 'the teacher as it came'}{at}.</b>"
+            told = f"{by} {'it' if here else f'round {best}' if best else 'the teacher as it came'}{at}."
+            return f" <b>{told}</b>" if undecided else f" {told}" if overruled else ""
         last = max((c.round for c in self.session.here() if c.run == candidate.run), default=0)
         return f" <b>Round {last} has come in.</b>" if last > candidate.round and self._at_work(candidate) else ""
 
@@ -231,7 +245,8 @@ class ReviewDock(Dock):
 
     def _show_end(self) -> None:
         """Tell what a run recommends as soon as it has ended."""
-        at_work = any(map(self._at_work, self.session.here()))
+        job = self.session.job
+        at_work = any(map(self._at_work, self.session.here())), job is not None and job.alive
         if at_work != self._at_work_now:  # not at every step of its progress
             self._at_work_now = at_work
             self._show_round()
@@ -344,4 +359,6 @@ class ReviewDock(Dock):
         before = self.session.accepted_before()
         if before is None:
             return ""
-        return f"<br>Of {escape(before[0].run.name)}, the run before, {name_of(before[1].round)} is accepted. {self._link('former')}"
+        job = self.session.job
+        how = "It can be opened once the run at work has ended." if job is not None and job.alive else self._link("former")
+        return f"<br>Of {escape(before[0].run.name)}, the run before, {name_of(before[1].round)} is accepted. {how}"

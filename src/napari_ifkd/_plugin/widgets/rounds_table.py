@@ -34,7 +34,7 @@ class RoundsTable(QTableWidget):
     def __init__(self) -> None:
         super().__init__(0, len(_COLUMNS))
         for column, (name, tooltip) in enumerate(_COLUMNS.items()):
-            title = QTableWidgetItem(name)
+            title = QTableWidgetItem("Agree\non tiles" if name == "Agree" else name)
             title.setToolTip(tooltip)
             self.setHorizontalHeaderItem(column, title)
         across, down = QHeaderView(Qt.Orientation.Horizontal, self), QHeaderView(Qt.Orientation.Vertical, self)
@@ -122,7 +122,7 @@ def _decision(done: RoundDone, accepted: Accepted | None) -> str:
         return "teacher"
     if done.decision.switched:
         return "switched"
-    return "kept" if accepted is None else "accepted"
+    return "teacher kept" if accepted is None else "accepted"
 
 
 def _means(done: RoundDone, accepted: Accepted | None) -> str:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _NO_MODEL = "none"
 _NEARLY_ALL = 0.95
-_PREVIEW = "<i>Preview</i> tells of what you see, at once; <i>Predict</i> of the slide, as the Slide dock says where."
+_PREVIEW = "<i>Preview</i> tells of what you see, at once; <i>Predict</i> maps the slide: where, the Slide dock says."
 _HUB, _HUB_DOES = "From hub …", "Fetch the network from a model hub, or from an address with its hash; it is kept"
 _HUB_HELP = (
     "Whoever publishes a network tells its name on Hugging Face, such as organisation/repository\n"
@@ -88,9 +88,10 @@ class TeacherDock(Dock):
         )
         self.teach = Teach(self)
         self.teach_fold = Fold("Teach it yourself", "Train a small teacher from rough regions, or from a patch folder", self.teach)
+        self.add(self.teach_fold)
         sliders_form = form(self.threshold, self.smoothing, self.opacity).native
         # what comes and goes below the sliders: they stay under the mouse
-        self.add(heading("Prediction"), self.heat.native, sliders_form, self.progress, self.marked, self.teach_fold)
+        self.add(heading("Prediction"), self.heat.native, sliders_form, self.progress, self.marked)
         self.heat.changed.connect(lambda heat: session.look(heat=bool(heat)))
         self.model.changed.connect(self._choose_named)
         self.device.changed.connect(set_device)
@@ -229,7 +230,7 @@ class TeacherDock(Dock):
     def _show_preview(self) -> None:
         why_not, job = self._why_not(), self.session.job
         at_work = job is not None and job.alive and job.act == "predict"
-        told = "Predicting: how far it is stands below." if at_work else f"Predict waits: {why_not}." if why_not else ""
+        told = "Predicting: how far it is stands below." if at_work else f"Predict cannot begin: {why_not}." if why_not else ""
         self.previewed.setText(self._news or self.bench.previewer.state or told or _PREVIEW)
 
     # --- how it looks
