@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,10 @@ from napari_ifkd._plugin.docks import DOCKS, add_docks
 from napari_ifkd._plugin.look import field_px
 from napari_ifkd._plugin.words import area
 from napari_ifkd.config import Config
-from napari_ifkd.events import MapReady, Progress, RoundDone, RunDone
+from napari_ifkd.events import MapReady, Progress, RoundDone, RunDone, Warned
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
@@ -170,6 +174,33 @@ def test_the_table_of_rounds_stays_where_it_is_before_a_run_while_it_is_at_work_
     session.begin("predict", tmp_path / "three", [session.slide])
     assert not distill.progress.bar.isVisible()
     assert tops() == before
+
+
+def test_a_run_on_another_slide_is_called_by_its_name_and_its_notes_stay_there(
+    window: Any, drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None]
+) -> None:
+    bar, session = window.docks["Distill"].progress, window.session
+    shutil.copy(drawn_slide, tmp_path / "other.tif")
+    for path in (tmp_path / "other.tif", drawn_slide):
+        window.bench.open(path)
+    first, other = session.slide, session.slides[0]
+    window.front("Distill")
+    for name, slide in (("before", other), ("run", first)):
+        session.activate(slide)
+        session.begin("distill", tmp_path / name, [slide])
+        write_map(tmp_path / f"{name}/rounds/00/maps/tiny.zarr", slide)
+        session.apply(MapReady(0, slide.name, "rounds/00/maps/tiny.zarr"))
+        session.apply(RunDone(0, "done") if slide is other else Progress("training", 0, 2))
+    session.apply(Warned("Some tiles were learnt from."))
+    session.apply(Progress("training", 1, 2))
+    assert bar.bar.format() == "%p% of this step"
+    assert bar.warned.isVisible()
+    session.activate(other)  # whose rounds are looked at there
+    session.apply(Progress("training", 2, 2))
+    assert bar.bar.format() == "run: %p% of this step"
+    session.apply(RunDone(0, "done"))
+    assert bar.line.text().endswith("run is done, on another slide.")
+    assert not bar.warned.isVisible()
 
 
 def test_a_fold_that_opens_comes_into_sight(window: Any, drawn_slide: Path) -> None:

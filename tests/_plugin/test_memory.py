@@ -19,6 +19,7 @@ from qtpy.QtWidgets import QLineEdit
 from napari_ifkd._plugin import memory, settings
 from napari_ifkd._plugin.layers import tag
 from napari_ifkd._plugin.settings import slide_folder, slides_folder
+from napari_ifkd._plugin.trouble import TROUBLE
 from napari_ifkd._plugin.views import View, read_view
 from napari_ifkd.annotations import Corrections
 from napari_ifkd.config import Config
@@ -805,6 +806,13 @@ def test_what_was_accepted_of_the_run_before_is_told_the_next_time_too(
         told = each.docks["Review"].accepted
         assert "Nothing accepted yet." in told.text()
         assert "Of run, the run before, round 1 is accepted." in told.text()
+    later.session.begin("distill", tmp_path / "next", [later.session.slide])  # taken up again: it would take the place of its rounds
+    later.wait(lambda: told.text().endswith("It can be opened once the run at work has ended."))
+    later.bench.runs.open(run.path)
+    later.wait(lambda: "cannot be followed, or take the place of rounds" in TROUBLE.message)
+    later.session.apply(RunCancelled())
+    assert not TROUBLE.message  # nobody has to wait any more
+    assert "href='former'" in told.text()
     told.linkActivated.emit("former")
     later.wait(lambda: later.session.run == run.path)
     later.wait(lambda: told.text().startswith("✓ Accepted: round 1"))

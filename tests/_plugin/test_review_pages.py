@@ -412,7 +412,7 @@ def test_the_table_of_rounds_tells_the_reason_when_it_is_asked_for(window: Any, 
         window.qtbot.keyClick(reason, Qt.Key.Key_Return)
 
 
-_SEEN_AGAIN = "Choose it, or move its threshold, to see it again."
+_SEEN_AGAIN = "choose it, or move its threshold, to see it again."
 
 
 def test_what_was_deleted_in_the_list_of_layers_comes_back_by_the_next_act(
@@ -435,17 +435,22 @@ def test_what_was_deleted_in_the_list_of_layers_comes_back_by_the_next_act(
     for act in (lambda: window.click("Review", compare.mode.buttons["off"]), lambda: session.look(threshold=0.4)):
         layers.remove(next(layer for layer in window.ours("mask") if layer.visible))
         assert not any(layer.visible for layer in window.ours("mask"))
-        window.wait(lambda: told == [f"The layer of {session.shown.label} was deleted; the prediction is kept. {_SEEN_AGAIN}"])
+        window.wait(lambda: told == [f"{session.shown.label} is kept, only its layer is gone: {_SEEN_AGAIN}"])
         told.clear()
         act()
         window.wait(lambda: [layer.visible for layer in window.ours("mask")].count(True) == 1)
     layers.remove(window.ours("corrections")[0])
     assert compare.corrections.isVisible()
     assert not compare.corrections.isChecked()
-    assert not told
+    window.wait(lambda: bool(told))
+    assert told[0].startswith("Corrections are kept, only their layer is gone")
+    told.clear()
     window.click("Review", compare.corrections)
     window.wait(lambda: [layer.visible for layer in window.ours("corrections")] == [True])
     assert compare.corrections.isChecked()
+    session.activate(None)  # what goes with its slide is not told of
+    window.qtbot.wait(100)
+    assert not told
 
 
 def test_a_comparison_comes_back_after_lesions_were_judged(window: Any, reviewed: Any) -> None:
@@ -487,6 +492,17 @@ def test_long_names_are_shortened_in_the_middle(window: Any, reviewed: Any, tmp_
     assert "…" in shown.currentText()
     assert shown.fontMetrics().horizontalAdvance(shown.currentText()) < shown.width() - 24  # all of it is seen
     assert shown.itemData(shown.currentIndex(), Qt.ItemDataRole.ToolTipRole) == f"Prediction ({name})"
+
+
+def test_pages_are_as_high_as_the_one_that_is_seen(window: Any, reviewed: Any) -> None:
+    window.viewer.window.resize(1280, 800)
+    count = page(window, reviewed, "Points")
+    count.card.setText("<br>".join(map(str, range(80))))
+    window.wait(lambda: reviewed.content.height() > 1300)
+    correct = page(window, reviewed, "Correct")
+    window.wait(lambda: reviewed.content.height() <= max(reviewed.viewport().height(), reviewed.content.minimumSizeHint().height()))
+    assert reviewed.content.height() < 1000
+    assert correct.told.mapTo(reviewed.content, correct.told.rect().bottomLeft()).y() <= reviewed.content.height()
 
 
 def test_the_wheel_over_the_tabs_changes_no_page(window: Any, reviewed: Any) -> None:
@@ -676,6 +692,8 @@ def test_thirty_points_say_which_round(window: Any, reviewed: Any) -> None:
     assert count.accept.isEnabled()
     assert "Accept the advice" in count.accept.text()
     assert not count.advises  # it was overruled: another button stands out
+    assert "The points recommend" in reviewed.about.text()  # which is told still
+    assert "<b>The points" not in reviewed.about.text()
     assert "bold" not in count.accept.styleSheet()
     assert "bold" in reviewed.accept.styleSheet()
     reviewed.pages.setCurrentWidget(reviewed.correct)  # whichever page is in front: what the points advise is told above it
@@ -768,7 +786,7 @@ def test_lesions_are_listed_sorted_and_judged(window: Any, reviewed: Any, tmp_pa
     }
     assert sorted(marked) == ["DISC", "SQUARE"]
     assert np.allclose(marked["SQUARE"], (first.y, first.x), atol=0.02)
-    assert "2 judged. 1 rejected" in lesions.told.text()
+    assert "2 of these judged. 1 rejected" in lesions.told.text()
     export_run(session.run, ["csv"], tmp_path / "out", round=candidate.round, threshold=session.threshold, sigma_px=0)
     assert len((tmp_path / "out" / f"tiny_round{candidate.round}.lesions.csv").read_text().splitlines()) == 3  # a head, and two of three
     session.look(threshold=0.7)  # another mask has other lesions
@@ -791,8 +809,12 @@ def test_the_list_of_lesions_follows_what_is_looked_at(window: Any, reviewed: An
     session, lesions = window.session, page(window, reviewed, "Lesions")
     window.key("R")  # nothing is picked yet
     assert lesions.list.isVisible()
-    window.key("J")
-    window.wait(lambda: lesions.model.rowCount() == 3 and lesions._row() == 0)
+    window.click("Review", lesions.list)
+    window.wait(lambda: lesions.model.rowCount() == 3)
+    assert "no lesion is picked" in lesions.reject.toolTip()
+    window.key("R")  # which is seen first
+    window.wait(lambda: lesions._row() == 0 and lesions.reject.isEnabled())
+    assert not lesions.model.judged()
     assert not lesions.list.isVisible()
     sizes = [lesions.model.lesion(at).area_mm2 for at in range(3)]
     window.key("J")
@@ -907,14 +929,14 @@ def test_a_verdict_is_taken_back_by_saying_it_once_more(window: Any, reviewed: A
     window.wait(lambda: lesions._writer.idle)
     assert [verdict.verdict for verdict in read_verdicts(path)] == ["reject", "accept"]
     window.wait(lambda: not np.array_equal(on_screen(), whole))
-    assert "2 judged. 1 rejected" in lesions.told.text()
+    assert "2 of these judged. 1 rejected" in lesions.told.text()
     for move in (lesions.before, lesions.before):
         window.click("Review", move)
     window.click("Review", lesions.reject)
     assert lesions._row() == 0  # where it is seen to be gone
     window.wait(lambda: [verdict.verdict for verdict in read_verdicts(path)] == ["accept"])
     window.wait(lambda: np.array_equal(on_screen(), whole))
-    assert lesions.told.text() == "1 judged."
+    assert lesions.told.text() == "1 of these judged."
     window.click("Review", lesions.next)
     window.click("Review", lesions.accept)
     window.wait(lambda: read_verdicts(path) == [] and not window.ours("verdicts"))
@@ -946,7 +968,7 @@ def test_a_verdict_on_a_larger_lesion_is_taken_back_as_a_whole(window: Any, revi
     window.wait(lambda: len(read_verdicts(path)) == 1)
     session.look(threshold=0.5)
     window.wait(lambda: len(lesions.model.judged()) == 3)
-    assert "3 judged. Some are parts of larger ones that were judged" in lesions.told.text()
+    assert "3 of these judged. Some are parts of larger ones that were judged" in lesions.told.text()
     with RunFolder(session.shown.run).verdicts.open("a") as table:  # and one that holds for no lesion
         table.write(f"{session.slide.name},250,10,reject,1,0.5,2026-01-01T00:00:00+00:00,0.001,\n")
     session.look(threshold=0.45)
@@ -1097,7 +1119,7 @@ def test_the_table_of_lesions_is_sorted_clicked_and_shortened(window: Any, revie
     assert [one for one, word in model.judged() if word != "accept"] == [picked]
     assert lesion.area_mm2 == areas[0]
     window.type("Review", lesions.least.findChild(QLineEdit), f"{(areas[0] + areas[1]) / 2:.4f}")
-    assert "2 judged, 1 of them smaller than is listed. 1 rejected" in lesions.told.text()
+    assert "2 of these judged, 1 of them smaller than is listed. 1 rejected" in lesions.told.text()
     window.type("Review", lesions.least.findChild(QLineEdit), "0")
     orders = []
     for _ in range(2):

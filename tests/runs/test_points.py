@@ -16,10 +16,10 @@ from napari_ifkd.annotations.points import read_points, write_points
 from napari_ifkd.config import Config, load_config
 from napari_ifkd.errors import RunError
 from napari_ifkd.events import Event, RunDone, Warned
-from napari_ifkd.evidence import Place
+from napari_ifkd.evidence import Interval, Place
 from napari_ifkd.runs.acts import distill_run, predict_run
 from napari_ifkd.runs.folder import RunFolder
-from napari_ifkd.runs.judgement import about, put_down
+from napari_ifkd.runs.judgement import Judgement, RoundFigures, _no_better, about, put_down
 from napari_ifkd.runs.points import PointEvidence, opened_evidence
 from napari_ifkd.slides import open_slide
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from napari_ifkd.runs.judgement import Judgement
     from napari_ifkd.slides import Slide
 
 
@@ -308,6 +307,25 @@ def test_a_mask_no_better_than_all_tissue_is_no_advice(run: RunFolder, drawn_sli
     assert not judgement.decides
     assert judgement.reason.startswith("No better than marking all tissue as tumour: the best, ")
     assert not put_down(run, judgement)
+
+
+@pytest.mark.parametrize(
+    ("tumour", "marked", "precision", "f1", "better"),
+    [
+        ((0.43, 0.3, 0.56), 0.87, 0.43, 0.595, False),  # whatever is marked: at random
+        ((0.43, 0.3, 0.56), 0.7, 0.55, 0.68, True),
+        ((0.43, 0.3, 0.56), 0.95, 0.45, 0.62, False),  # nearly all of it
+        ((0.95, 0.85, 1.0), 0.93, 0.98, 0.96, True),  # and nearly all of it is tumour
+    ],
+)
+def test_what_is_no_better_than_all_tissue(
+    tumour: tuple[float, float, float], marked: float, precision: float, f1: float, better: bool
+) -> None:
+    def near(value: float) -> Interval:
+        return Interval(value, value - 0.1, min(1.0, value + 0.1))
+
+    chosen = RoundFigures(1, "round 1", near(0.2), marked, None, near(precision), near(0.9), near(f1))
+    assert _no_better(Judgement("points", "", (chosen,), chosen, False, True, "", Interval(*tumour), None)) is not better
 
 
 @pytest.mark.parametrize(("mm2", "said"), [(0.0587, "0.059"), (2.449, "2.4"), (123.4, "120"), (1234.0, "1,200")])

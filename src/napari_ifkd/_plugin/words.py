@@ -36,4 +36,4 @@ def area(mm2: float) -> str:
     """Return an area in three digits, and in a unit that has no need of powers of ten."""
     if 0 < mm2 < 1e-4:
         return f"{1e6 * mm2:.3g} µm²"
-    return f"{mm2:#.3g} mm²" if 0 < mm2 < 99.95 else f"{mm2:,.0f} mm²"
+    return f"{mm2:.3g} mm²" if mm2 < 999.5 else f"{mm2:,.0f} mm²"

@@ -66,7 +66,8 @@ class ExportDock(Dock):
         self.result = text("What was written")
         self.open_folder = button("Open folder", "Show the files in the system's file manager", self._open_folder)
         self.add(self.what, self.warning, heading("Formats"), self.formats, self.fold)
-        self.add(heading("Folder"), self.folder.native, self.export, self.where, self.at_work, self.result, self.open_folder)
+        asked = row(self.export, self.open_folder, stretch=(1, 0))  # where the second comes, nothing below moves
+        self.add(heading("Folder"), self.folder.native, asked, self.where, self.at_work, self.result)
         self.bring_in = BringIn(self)
         self.bring_fold = Fold("Bring in", "Use what another program drew on this slide", self.bring_in)
         self.add(self.bring_fold)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qtpy.QtCore import QSize
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 if TYPE_CHECKING:
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Page(QWidget):
-    """Base of the pages.
+    """Base of the pages; those that are not seen take no room, else all would be as high as the highest.
 
     Parameters
     ----------
@@ -21,6 +22,14 @@ class Page(QWidget):
     def __init__(self, dock: Dock) -> None:
         super().__init__()
         self._dock, self._session, self._viewer = dock, dock.session, dock.bench.viewer
+
+    def heightForWidth(self, width: int) -> int:
+        """Return the height at a width."""
+        return 0 if self.isHidden() else super().heightForWidth(width)
+
+    def minimumSizeHint(self) -> QSize:
+        """Return the least size."""
+        return QSize(0, 0) if self.isHidden() else super().minimumSizeHint()
 
     def fill(self, *parts: QWidget, tall: QWidget | None = None) -> None:
         """Lay parts out one below the other, with room left below; `tall` takes of it what it can."""

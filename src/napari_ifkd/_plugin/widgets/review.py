@@ -94,7 +94,6 @@ class ReviewDock(Dock):
         self.listen("a", "b", to=self._forget_mode)
         self.listen("shown", to=self._forget_step)
         self.compare.mode.picked.connect(self._forget_step)
-        self._fit()
         self.pages.currentChanged.connect(self._turn)
         self._advised: object = None  # what the points advise, and whether that is neither accepted nor overruled
         self.count.told.connect(self._weigh)
@@ -176,17 +175,8 @@ class ReviewDock(Dock):
         """Others are compared by now."""
         self._compared = self.session.compare
 
-    def _fit(self) -> None:
-        """Let the pages be as high as the one that is seen, not as the highest."""
-        for index in range(self.pages.count()):
-            page = self.pages.widget(index)
-            if page is not None:
-                seen = page is self.pages.currentWidget()
-                page.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Preferred if seen else QSizePolicy.Policy.Ignored)
-
     def _turn(self, _: int) -> None:
         """Compare again as before, where a page has looked at the one prediction meanwhile."""
-        self._fit()
         if self.pages.currentWidget() is self.compare and self.session.compare == "off":
             self.session.set_compare(self._compared)
         self._weigh()
@@ -360,5 +350,6 @@ class ReviewDock(Dock):
         if before is None:
             return ""
         job = self.session.job
-        how = "It can be opened once the run at work has ended." if job is not None and job.alive else self._link("former")
+        in_the_way = job is not None and job.alive and any(c.run == job.out and c.act == "distill" for c in self.session.here())
+        how = "It can be opened once the run at work has ended." if in_the_way else self._link("former")
         return f"<br>Of {escape(before[0].run.name)}, the run before, {name_of(before[1].round)} is accepted. {how}"
