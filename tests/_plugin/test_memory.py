@@ -592,6 +592,38 @@ def test_a_run_on_several_slides_is_told_of_on_each_the_next_time_and_a_later_on
         later.remembered()
 
 
+def test_a_run_on_slides_that_nobody_turned_to_comes_back_on_them(
+    window: Any, drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None], make_napari_viewer: Any
+) -> None:
+    other, session = tmp_path / "other.tif", window.session
+    shutil.copy(drawn_slide, other)
+    for path in (other, drawn_slide):
+        window.bench.open(path)
+        window.wait(lambda: window.bench.memory.settled)
+    for name in ("before", "both"):
+        with open_slide(drawn_slide) as one, open_slide(other) as two:
+            about = {"data": [str(drawn_slide), str(other)], "mpp": None, "regions": None}
+            made = RunFolder.create(tmp_path / name, "distill", Config(), about, slides=[one.identity(), two.identity()])
+        session.begin("distill", made.path, session.slides)
+        for path in (drawn_slide, other):
+            with open_slide(path) as slide:
+                write_map(made.map_path(0, path.name), slide)
+            event = MapReady(0, path.name, made.map_path(0, path.name).relative_to(made.path).as_posix())
+            made.append(event)
+            session.apply(event)
+        for event in (RoundDone(0, None), RunDone(0, "the only one")):
+            made.append(event)
+            session.apply(event)
+    window.remembered()
+    later = window.another(make_napari_viewer(show=True))
+    later.wait(lambda: [path.name for path in later.bench.memory.recent][:2] == [drawn_slide.name, other.name])
+    later.bench.open(other)
+    later.wait(lambda: later.bench.memory.settled)
+    assert later.session.shown is not None
+    assert (later.session.shown.run, later.session.run) == (made.path, made.path)
+    assert later.session.former().run == tmp_path / "before"
+
+
 def test_a_row_of_the_rounds_of_another_slide_shows_that_round(window: Any, run: RunFolder, drawn_slide: Path, tmp_path: Path) -> None:
     session, memory, table = window.session, window.bench.memory, window.docks["Distill"].table
     window.bench.open(run.path)

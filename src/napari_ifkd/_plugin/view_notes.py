@@ -56,6 +56,7 @@ class ViewNotes(QObject):
         for name in ("threshold", "sigma_px", "heat", "compare", "shown", "a", "b", "candidates", "teacher", "given", "region"):
             session.events[name].connect(self._note, max_args=0)
         session.events.job.connect(self._see)
+        session.events.candidates.connect(self._see_maps)
         viewer.layers.events.inserted.connect(self._come)
         viewer.layers.events.removed.connect(self._note)
         camera = viewer.scene.camera
@@ -132,8 +133,25 @@ class ViewNotes(QObject):
             if view is None or slide is self.session.slide or view.compare != "off" or view.shown is None or view.shown[0] != str(job.out):
                 continue
             self._take(slide, replace(view, shown=(view.shown[0], job.recommended or 0), a=None, b=None, at_work=None))
+        self._stay_last()
+
+    def _see_maps(self, _: object) -> None:
+        """Let slides that are not looked at know of the run at work once there are maps of it: nobody may turn to them before the end."""
+        job, known = self.session.job, [c for c in (*self.session.candidates, *self.session.files) if c.act != "file"]
+        for slide in self.session.slides if job is not None and job.alive else ():
+            view, here = self.views.get(str(slide.path)), [c for c in known if c.slide == slide.name]
+            runs = tuple(dict.fromkeys(str(c.run) for c in here if c.act != "former"))
+            if view is None or slide is self.session.slide or str(slide.path) in self.pending or runs == view.runs:
+                continue
+            if job is not None and str(job.out) in runs:
+                former = known_by(next((c for c in here if c.act == "former"), None))
+                self._take(slide, replace(view, runs=runs, former=former, at_work=str(job.out)))
+                self._stay_last()
+
+    def _stay_last(self) -> None:
+        """Write the slide that is followed once more: it is the one that was looked at last."""
         if self.followed is not None and (view := self.views.get(str(self.followed.path))) is not None:
-            self._take(self.followed, view)  # last: it is the one that was looked at last
+            self._take(self.followed, view)
 
     def _keep(self) -> None:
         slide = self.followed
