@@ -47,7 +47,7 @@ class Session:
     threshold, sigma_px : from probability to mask; px of the map
     kept_threshold : the threshold that a prediction, or a teacher, found when it came, unless it is the usual one or was moved since
     job : the run at work, or the last one
-    offer : a run that is at work for the active slide, but is not followed
+    offer : a run that is at work, on the active slide if there is one, but is not followed
     notice : the last warning
     accepted : the user's judgement of `run`
     given : files for the next distillation
@@ -215,7 +215,7 @@ class Session:
         return next((c for c in self.comparable() if c.act == "former"), None)
 
     def accepted_before(self) -> tuple[Candidate, Accepted] | None:
-        """Return that, and what was accepted of its run; None where nothing was, or where it is looked at."""
+        """Return the round of :meth:`former`, and what was accepted of its run; None where nothing was, or where it is looked at."""
         former = self.former()
         accepted = None if former is None else self.accepted_of(former)
         if former is None or accepted is None or (self.shown is not None and self.shown.run == former.run):
@@ -356,6 +356,10 @@ class Session:
         if self._story is not None:
             self._story.asked(state)
             self._retell()
+
+    def let_go(self, run: Path, slide: Slide) -> None:
+        """Forget the maps of a run on a slide; those of others, and on disk, stay."""
+        self._drop(lambda c: c.run == run and c.slide == slide.name)
 
     def forget_run(self, path: Path) -> None:
         """Forget a run that is no longer on disk, and the network of it where that is chosen."""

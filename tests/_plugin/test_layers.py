@@ -525,3 +525,16 @@ def test_layers_of_a_run_that_is_deleted_go_on_slides_that_are_not_active_too(sc
     session.forget_run(a.run)
     session.activate(session.slides[0])
     assert not [layer for layer in view.ours("mask", "heat") if not made.is_spare(layer)]
+
+
+def test_what_was_painted_has_a_line_around_it() -> None:
+    values = np.zeros((6, 7), np.uint8)
+    values[0, 0], values[3, 3:5], values[5, 6] = 1, 2, 2  # at the border too
+    seen = made.edged(values)
+    assert np.array_equal(np.where(values > 0, values, 0), np.where(seen == 3, 0, seen))
+    for row, column in np.argwhere(values == 0):
+        beside = values[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2].any()
+        assert (seen[row, column] == 3) == beside
+    assert np.array_equal(made.edged(seen), seen)
+    gone = np.where(values == 1, 0, seen)
+    assert (made.edged(gone)[:2, :2] == 0).all()  # and its line goes with it

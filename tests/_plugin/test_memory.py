@@ -622,6 +622,15 @@ def test_a_run_on_slides_that_nobody_turned_to_comes_back_on_them(
     assert later.session.shown is not None
     assert (later.session.shown.run, later.session.run) == (made.path, made.path)
     assert later.session.former().run == tmp_path / "before"
+    later.remembered()
+    with open_slide(other) as slide:
+        (slide_folder(slide) / "view.json").unlink()  # as where nobody had looked at it at all
+    last = window.another(make_napari_viewer(show=True))
+    for path in (drawn_slide, other):
+        last.bench.open(path)
+        last.wait(lambda: last.bench.memory.settled)
+        assert last.session.shown.run == made.path
+        assert last.docks["Distill"].progress.line.text().startswith("Done. The run recommends")
 
 
 def test_a_row_of_the_rounds_of_another_slide_shows_that_round(window: Any, run: RunFolder, drawn_slide: Path, tmp_path: Path) -> None:

@@ -1241,6 +1241,10 @@ def test_painted_corrections_are_written_shown_and_taken_back(window: Any, revie
     assert area > 0
     window.wait(lambda: len(window.ours("corrections")) == 1)
     (shown,) = window.ours("corrections")
+    at_once = np.array(shown.data)
+    correct.look()  # as it is read
+    window.wait(lambda: window.ours("corrections")[0].data is not shown.data or np.array_equal(shown.data, at_once))
+    assert np.array_equal(window.ours("corrections")[0].data, at_once)
     page(window, reviewed, "Compare")
     window.click("Review", reviewed.compare.corrections)
     assert not shown.visible

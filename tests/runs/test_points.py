@@ -325,7 +325,11 @@ def test_what_is_no_better_than_all_tissue(
         return Interval(value, value - 0.1, min(1.0, value + 0.1))
 
     chosen = RoundFigures(1, "round 1", near(0.2), marked, None, near(precision), near(0.9), near(f1))
-    assert _no_better(Judgement("points", "", (chosen,), chosen, False, True, "", Interval(*tumour), None)) is not better
+    judgement = Judgement("points", "", (chosen,), chosen, False, True, "", Interval(*tumour), None)
+    assert _no_better(judgement) is not better
+    other = replace(chosen, f1=near(0.99))  # which is better, but not surely
+    nearly_all = chosen.marked > 0.9 and not better
+    assert _no_better(replace(judgement, rounds=(chosen, other))) == nearly_all
 
 
 @pytest.mark.parametrize(("mm2", "said"), [(0.0587, "0.059"), (2.449, "2.4"), (123.4, "120"), (1234.0, "1,200")])

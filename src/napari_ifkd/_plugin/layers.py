@@ -174,6 +174,7 @@ def corrections_layer(corrections: Corrections, slide: Slide, painted: tuple[int
         top, left = -(-y // step), -(-x // step)
         window = corrections.read(y, x, rows, columns)[top * step - y :: step, left * step - x :: step]
         values[top : top + window.shape[0], left : left + window.shape[1]] = window
+    values = edged(values)
     if painted is not None:
         y, x, rows, columns = painted
         values[-(-y // step) : -(-(y + rows) // step), -(-x // step) : -(-(x + columns) // step)] = 0
@@ -184,7 +185,7 @@ def corrections_layer(corrections: Corrections, slide: Slide, painted: tuple[int
         "opacity": 0.8,  # as while it is painted
         **placement(slide.mpp, (corrections.scale_yx[0] * step, corrections.scale_yx[1] * step)),
     }
-    return edged(values), options, "labels"
+    return values, options, "labels"
 
 
 def edged(values: NDArray[np.uint8]) -> NDArray[np.uint8]:

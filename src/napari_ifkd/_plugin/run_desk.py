@@ -44,6 +44,7 @@ class RunDesk:
     ) -> None:
         self.session, self.runner, self._look_at_slide, self._stay = session, runner, look_at, stay
         self._reading: set[Path] = set()
+        self._along: dict[str, Path] = {}  # slides, and the run that came back on them with another: their own last run takes its place
         self._refused = ""  # what was said to who has to wait for the run at work
         session.events.job.connect(self._see_end)
 
@@ -81,7 +82,9 @@ class RunDesk:
                 return
             later = False
             for story in stories if slide is self.session.slide else ():
-                job = self.session.job
+                job, along = self.session.job, self._along.get(slide.name)
+                if along is not None and story.job.act == "distill" and along != story.job.out:
+                    self.session.let_go(along, slide)
                 if any(candidate.act == story.job.act for candidate in self.session.here()):
                     continue  # the user opened another
                 if job is not None and job.alive and job.out == story.job.out:
@@ -89,12 +92,23 @@ class RunDesk:
                 elif story.job.alive and self._other_at_work(story.job.out):
                     later = True
                 else:
-                    self.session.take_run(_of(story, slide))
+                    apart = self._apart(story)
+                    self.session.take_run(apart)
+                    if story.job.act == "distill":
+                        self._along |= {c.slide: story.job.out for c in apart.candidates}
+                        self._along.pop(slide.name, None)
                     if story.job.alive:
                         self.runner.attach(story)
             done(not later)
 
         in_thread(read, take, lambda _: done(True))
+
+    def _apart(self, story: RunStory) -> RunStory:
+        """Return a run without its maps of slides on which rounds of another are looked at."""
+        others = {c.slide for c in self.session.candidates if c.act == "distill" and c.run != story.job.out}
+        if story.job.act != "distill" or story.job.alive:
+            return story
+        return replace(story, candidates=tuple(c for c in story.candidates if c.slide not in others))
 
     def _other_at_work(self, path: Path) -> bool:
         job = self.session.job
@@ -190,16 +204,12 @@ class RunDesk:
             TROUBLE.clear()
 
     def _look_at(self, story: RunStory) -> None:
+        self._along.clear()  # it was asked for by now
         self.session.take_run(story)
         if story.job.alive:
             self.runner.attach(story)
         elif story.accepted is not None:
             self.session.look(threshold=story.accepted.threshold)
-
-
-def _of(story: RunStory, slide: Slide) -> RunStory:
-    """Return a run with its maps of one slide, once it has ended: what is looked at on others comes back with them."""
-    return story if story.job.alive else replace(story, candidates=tuple(c for c in story.candidates if c.slide == slide.name))
 
 
 def _at_work(folder: Path) -> list[RunSummary]:

@@ -152,7 +152,7 @@ def judge(
 
 
 def _no_better(judgement: Judgement) -> bool:
-    """Tell whether the mask chosen is no better than all tissue, and marks more of it than can be tumour.
+    """Tell whether no mask is better than all tissue, and the one chosen marks more of it than can be tumour.
 
     Who marks all of it has precision p, the share of tumour, and recall 1. Of a share m of the tissue at most p / m can be tumour: where m
     is nearly 1, no such mask is much more precise than all.
@@ -161,7 +161,8 @@ def _no_better(judgement: Judgement) -> bool:
     if chosen.marked <= tumour.high:
         return False
     everything = 2 * tumour.value / (1 + tumour.value)
-    return chosen.f1.value <= everything or (chosen.marked >= _NEARLY_ALL and chosen.precision.low <= tumour.value)
+    none_better = all(figures.f1.value <= everything for figures in judgement.rounds)
+    return none_better or (chosen.marked >= _NEARLY_ALL and chosen.precision.low <= tumour.value)
 
 
 def about(mm2: float) -> str:

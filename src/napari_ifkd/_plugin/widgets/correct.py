@@ -227,9 +227,11 @@ class CorrectPage(Page):
             thinned, data = values[top * step - y0 :: step, left * step - x0 :: step], np.array(below.data)
             bottom, right = top + thinned.shape[0], left + thinned.shape[1]
             data[top:bottom, left:right] = thinned
-            y, x = max(0, top - 2), max(0, left - 2)  # so far lines change, and what they depend on
-            around = made.edged(data[y : bottom + 2, x : right + 2])
-            data[y : bottom + 2, x : right + 2][1:-1, 1:-1] = around[1:-1, 1:-1]
+            inner = slice(max(0, top - 1), bottom + 1), slice(max(0, left - 1), right + 1)  # so far lines change
+            y, x = max(0, top - 2), max(0, left - 2)  # and so far what they depend on
+            around = data.copy()
+            around[y : bottom + 2, x : right + 2] = made.edged(data[y : bottom + 2, x : right + 2])
+            data[inner] = around[inner]
             below.data = data
 
     def _put_away(self, layer: Any, slide: Slide | None) -> None:
@@ -356,7 +358,7 @@ class CorrectPage(Page):
                     self._dock.bench.layers.remove(layer)
             else:
                 (data, options, _), tumour, normal = read
-                said = f"Corrected: {area(tumour)} tumour, {area(normal)} normal. Exports hold it, but for lesions rejected since."
+                said = f"Corrected: {area(tumour)} tumour, {area(normal)} normal. Exports hold it, except in lesions rejected since."
                 of, news = self._news
                 self.told.setText(f"{said} {news}" if of == path else said)
                 same = next((layer for layer in layers if made.tag(layer)["path"] == str(path)), None)

@@ -65,6 +65,7 @@ class CountPage(Page):
         self._run: Path | None = None
         self._recalled: tuple[Slide | None, Path | None] = (None, None)
         self._judgement: Judgement | None = None
+        self._judging: tuple[Slide | None, Path | None] | None = None  # whose answers are looked at
         self._left: tuple[tuple[float, ...], float] | None = None  # where the camera was before
         self._begun = 0  # places answered of a count that was left
         self.what = text("What the count is for")
@@ -274,7 +275,7 @@ class CountPage(Page):
             if isinstance(found, tuple) and here == (session.slide, session.run):
                 self._judged(found)
             else:
-                self._busy = False
+                self._busy, self._judging = False, None
                 self.card.setText("")
                 self._show()
             self.recall()  # another may be looked at by now
@@ -283,7 +284,7 @@ class CountPage(Page):
         self._judge(work, recalled, recalled)
 
     def _judge(self, work: Callable[[], Any], judged: Callable[[Any], None], failed: Callable[[Exception], None] | None = None) -> None:
-        self._busy = True
+        self._busy, self._judging = True, (self._slide, self._run)
         self.card.setText("Judging the rounds by the answers …")
         self._show()
         self._dock.in_thread(work, judged, failed or self._failed)
@@ -306,7 +307,7 @@ class CountPage(Page):
         self._show()
 
     def _judged(self, found: Found) -> None:
-        self._busy = False
+        self._busy, self._judging = False, None
         self._judgement, notes, self._answered = found
         self.card.setText(points_card(self._judgement, self._pair(), notes))
         self._show()
@@ -326,7 +327,7 @@ class CountPage(Page):
             session.accept(chosen, judgement.by, judgement.reason)
 
     def _failed(self, error: Exception) -> None:
-        self._busy = False
+        self._busy, self._judging = False, None
         self.card.setText("")
         self._stop()
         self._dock.say_error(error)
@@ -383,7 +384,7 @@ class CountPage(Page):
     @property
     def judging(self) -> bool:
         """Whether it is not known yet what the points of the run say."""
-        return self._busy and not self.points
+        return self._judging is not None and self._judging == (self._session.slide, self._session.run)
 
     def _is_accepted(self, advised: RoundFigures) -> bool:
         accepted = self._session.accepted if self._session.run == self._run else None

@@ -8,7 +8,8 @@ from os.path import isdir
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import CheckBox, FloatSpinBox
-from qtpy.QtCore import Qt
+from qtpy.compat import isalive
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
 from napari_ifkd._plugin.brought import called
@@ -120,6 +121,7 @@ class DistillDock(Dock):
         self.listen("accepted", to=self.progress.update_job)
         self._taken_along: tuple[Path | None, str] = None, ""  # to which run at work, and how that was told when it began
         self._looked_on: Slide | None = None  # the slide that was active then
+        self._looking = False
         self._looks = 0  # how often it was looked; the last one counts
         self.listen("shown", "slide", "slides", "job", to=self._look_back)
         self.listen("candidates", "slide", "threshold", "sigma_px", to=self._measure)
@@ -141,6 +143,9 @@ class DistillDock(Dock):
         if job is not None and job.alive and (self.bench.memory.began_here(job.out) or any(c.run == job.out for c in self.session.here())):
             if self._taken_along[0] != job.out:  # what was told when it began holds for it
                 self._taken_along = job.out, "" if self.known.isHidden() else self.known.text()
+            if self._looking and self._looked_on is self.session.slide:
+                return  # and what is found still
+            self._looked_on, self._looking = self.session.slide, False
             self._looks += 1  # what is looked for is of another slide
             self._tell_known(self._taken_along[1])
             return
@@ -160,15 +165,23 @@ class DistillDock(Dock):
 
         def found(known: list[str]) -> None:
             if asked == self._looks:
+                self._looking = False
                 self._tell_known(f"Taken along: {'; '.join(map(escape, known))}." if known else "")
+                if self._taken_along[0] is not None and self._at_work == self._taken_along[0]:
+                    self._taken_along = self._at_work, self.known.text()
                 self._show_rounds()
+
+        def failed(_: Exception) -> None:
+            if asked == self._looks:
+                self._looking = False
 
         self._looks += 1
         asked = self._looks
         if self.session.slide is not self._looked_on:  # till then nothing is told, rather than what was found on another
             self._looked_on = self.session.slide
             self._tell_known("")
-        self.in_thread(look, found, lambda _: None)
+        self._looking = True
+        self.in_thread(look, found, failed)
 
     def _tell_known(self, told: str) -> None:
         self.known.setText(told)
@@ -335,3 +348,4 @@ class DistillDock(Dock):
 
         theme = get_theme(self.bench.viewer.theme)
         self.curve.set_colours(theme.background.as_hex(), theme.text.as_hex())
+        QTimer.singleShot(0, lambda: self._show_rounds() if isalive(self) else None)  # type: ignore[no-untyped-call] # its link has the new colours by then

@@ -38,7 +38,7 @@ class JobBar(QWidget):
         super().__init__()
         self._warned, self._named, self._steady = warned, named, steady
         self.bench, self.session, self.acts = bench, bench.session, acts
-        self._room = False, 0  # whether a run at work has room for its words, and how wide
+        self._room = False  # whether there is room for what is said of a run at work
         self.bar = QProgressBar()
         self.bar.setTextVisible(True)
         self.bar.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
@@ -96,7 +96,7 @@ class JobBar(QWidget):
         self._buttons.setVisible(job.state != "done")
         elsewhere = job.act == "distill" and self.session.run != job.out  # what lies below is of another run
         step = "%p% of this step" if job.act == "distill" else "%p%"
-        self.bar.setFormat(f"{shortened(job.out.name)}: {step}" if elsewhere else step)
+        self.bar.setFormat(f"{shortened(job.out.name.replace('%', '_'))}: {step}" if elsewhere else step)
         if job.total and job.alive and job.state != "cancelling":
             self.bar.setRange(0, job.total)
             self.bar.setValue(min(job.done, job.total))
@@ -104,9 +104,9 @@ class JobBar(QWidget):
             self.bar.setRange(0, 1)  # no busy bar: its animation would redraw the whole canvas thirty times a second
             self.bar.setValue(0)
         named = self._named or (elsewhere and not job.alive)
-        if self._room != (job.alive, self.line.width()):  # the buttons below stay
-            self._room = job.alive, self.line.width()
-            keep_room(self.line, [_WORDS] if job.alive else [])
+        if self._room != job.alive:  # the buttons below stay
+            self._room = job.alive
+            keep_room(self.line, [_WORDS + "\nx" * named] if job.alive else [])
         accepted = self.session.accepted if self.session.run == job.out else None
         told = job_line(job, accepted) if self._is_here(job) else f"{job.out.name} is done, on another slide."
         shown = self.session.shown
@@ -126,7 +126,7 @@ class JobBar(QWidget):
 
     def _is_here(self, job: Job) -> bool:
         """Return whether what is said of the end of a run holds for the active slide."""
-        slide, told = self.session.slide, {c.slide for c in self.session.candidates if c.run == job.out}
+        slide, told = self.session.slide, {*job.slides, *(c.slide for c in self.session.candidates if c.run == job.out)}
         return job.state != "done" or slide is None or not told or slide.name in told
 
     def _resume(self) -> None:

@@ -351,7 +351,7 @@ class LesionsPage(Page):
         for part in (self.table, self.smallest, self.steps, self.told):
             part.setVisible(listed)
         for part in (self.accept, self.reject):
-            allow(part, "" if 0 <= self._row() < count else "no lesion is picked; J goes to the first")
+            allow(part, "" if 0 <= self._row() < count else "no lesion is picked; J goes to the first" if count else "there is no lesion")
         if session.shown is None:
             self.what.setText("No prediction on this slide yet." if session.slide is not None else "Open a slide first.")
         elif listed and self._of is None:

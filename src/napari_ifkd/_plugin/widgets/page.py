@@ -29,7 +29,8 @@ class Page(QWidget):
 
     def minimumSizeHint(self) -> QSize:
         """Return the least size."""
-        return QSize(0, 0) if self.isHidden() else super().minimumSizeHint()
+        least = super().minimumSizeHint()
+        return QSize(least.width(), 0) if self.isHidden() else least
 
     def fill(self, *parts: QWidget, tall: QWidget | None = None) -> None:
         """Lay parts out one below the other, with room left below; `tall` takes of it what it can."""

@@ -86,6 +86,8 @@ def decided(label: QLabel, reason: str, told: bool) -> str:
     told : in full
     """
     what, _, because = reason.partition(": ")
+    if not reason:
+        return ""
     if not because:
         return f"{what.removesuffix('.')}."
     return f"{reason if told else f'{what}.'} {link(label, 'why', 'Less' if told else 'Why?')}"
