@@ -395,15 +395,29 @@ class Session:
             If the run has no such round.
         """
         accepted = RunFolder.open(candidate.run).accept(candidate.round, self.threshold, by, reason)
-        self._judged[candidate.run] = accepted
-        for story in (self._story, self._distilled.get(candidate.run)):
-            if story is not None and story.job.out == candidate.run:
+        self._take_judgement(candidate.run, accepted)
+        return accepted
+
+    def take_back(self, candidate: Candidate) -> None:
+        """Let nothing be accepted of the run of a prediction.
+
+        Raises
+        ------
+        RunError
+            If there is no such run any more.
+        """
+        RunFolder.open(candidate.run).take_back()
+        self._take_judgement(candidate.run, None)
+
+    def _take_judgement(self, run: Path, accepted: Accepted | None) -> None:
+        self._judged[run] = accepted
+        for story in (self._story, self._distilled.get(run)):
+            if story is not None and story.job.out == run:
                 story.accepted = accepted
-        if candidate.run == self.run:
+        if run == self.run:
             self.accepted = accepted
         else:
             self.events.accepted.emit(self.accepted, self.accepted)
-        return accepted
 
     def accepted_of(self, candidate: Candidate) -> Accepted | None:
         """Return what was accepted of the run of a prediction, None if nothing."""

@@ -330,6 +330,25 @@ def test_one_of_several_slides_is_chosen_in_the_dock(window: Any, drawn_slide: P
         assert [tag(layer)["path"] for layer in window.ours("slide")] == list(map(str, paths))  # each has its place
 
 
+def test_who_deletes_a_layer_stays_on_the_slide(window: Any, drawn_slide: Path, tmp_path: Path) -> None:
+    shutil.copy(drawn_slide, tmp_path / "other.tif")
+    for path in (drawn_slide, tmp_path / "other.tif"):
+        window.bench.open(path)
+        window.wait(lambda: window.bench.memory.settled)
+    layers, session = window.viewer.layers, window.session
+    window.bench.look_at(session.slides[0])  # whose layer lies below that of the other
+    window.wait(lambda: window.bench.memory.settled)
+    drawn = window.viewer.add_points(np.zeros((0, 2)), name="Own")
+    assert layers.selection.active is drawn
+    layers.remove_selected()  # as the bin does
+    window.qtbot.wait(50)
+    assert drawn not in layers
+    assert session.slide is session.slides[0]
+    assert tag(layers.selection.active)["path"] == str(drawn_slide)
+    layers.selection.active = window.bench.layers.find("slide", tmp_path / "other.tif")  # a click on it turns to it, as ever
+    assert session.slide is session.slides[1]
+
+
 def test_all_slides_need_a_resolution_to_distil(window: Any, drawn_slide: Path, tmp_path: Path) -> None:
     Image.fromarray(np.full((300, 400, 3), 200, np.uint8)).save(tmp_path / "plain.tif")
     distill, session = window.docks["Distill"], window.session
@@ -343,6 +362,7 @@ def test_all_slides_need_a_resolution_to_distil(window: Any, drawn_slide: Path, 
     window.qtbot.wait(100)
     assert distill.all_slides.native.pos() == before  # a second click hits it
     assert "plain.tif is not known: give it in the Slide dock" in distill.run.toolTip()
+    assert "It cannot run: the resolution of plain.tif is not known" in distill.warning.text()
 
 
 def test_all_slides_are_ticked_as_in_the_run_that_is_followed(window: Any, drawn_slide: Path, tmp_path: Path) -> None:

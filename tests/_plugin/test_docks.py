@@ -137,7 +137,7 @@ def test_what_comes_and_goes_moves_no_button(window: Any, drawn_slide: Path, pha
     session.begin("predict", drawn_slide.parent / "at work")
     assert teacher.progress.isVisible()
     assert places(teacher.threshold.native, teacher.smoothing.native) == sliders
-    assert "stands below" in teacher.previewed.text()
+    assert "its progress is below" in teacher.previewed.text()
     session.forget_run(drawn_slide.parent / "at work")
 
     window.front("Runs")
@@ -537,7 +537,7 @@ def test_the_table_of_rounds_tells_what_its_decisions_mean(window: Any) -> None:
         table.show_rounds(rounds, {}, 0.5, Accepted(1, 0.3, by, "", ""))
         assert (table.item(1, 0).text(), table.item(1, 1).text()) == ("1 ✓", "accepted")
         assert told in table.item(1, 1).toolTip()
-    for several, told in ((False, "F1\nat 0.5"), (True, "F1, all\nslides")):
+    for several, told in ((False, "F1\nat 0.5"), (True, "F1 of\nthe run")):
         table.show_rounds(rounds, {}, 0.5, several_slides=several)
         assert told in [table.horizontalHeaderItem(column).text() for column in range(table.columnCount())]
 

@@ -289,7 +289,7 @@ def test_whether_it_is_what_was_accepted_is_said(window: Any, reviewed: Any, tmp
     former = session.shown.run
     assert "Nothing is accepted of it yet." in what.text()
     session.accept(session.shown)
-    assert "It is what is accepted." in what.text()
+    assert "This is what was accepted." in what.text()
     session.look(threshold=0.3)
     assert "Accepted is another: round 1 at 0.5." in what.text()
     shutil.copytree(former, tmp_path / "later", ignore=shutil.ignore_patterns("accepted.json"))

@@ -588,7 +588,7 @@ def test_a_run_on_several_slides_is_told_of_on_each_the_next_time_and_a_later_on
             assert (now.run.name, now.threshold) == (run, threshold)
             assert distill.progress.line.text().startswith("Done. The run recommends the teacher")
             header = distill.table.horizontalHeaderItem(4).text()
-            assert header == ("F1\nat 0.5" if run == "last" else "F1, all\nslides")
+            assert header == ("F1\nat 0.5" if run == "last" else "F1 of\nthe run")
         later.remembered()
 
 

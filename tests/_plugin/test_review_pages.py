@@ -494,6 +494,24 @@ def test_long_names_are_shortened_in_the_middle(window: Any, reviewed: Any, tmp_
     assert shown.itemData(shown.currentIndex(), Qt.ItemDataRole.ToolTipRole) == f"Prediction ({name})"
 
 
+def test_what_was_accepted_is_taken_back(window: Any, reviewed: Any) -> None:
+    session = window.session
+    session.show_round(1)
+    top = reviewed.accept.mapTo(reviewed.content, QPoint()).y()
+    reviewed.about.linkActivated.emit("why")
+    window.qtbot.wait(50)
+    assert reviewed.accept.mapTo(reviewed.content, QPoint()).y() == top  # whatever is unfolded
+    window.click("Review", reviewed.accept)
+    assert RunFolder(session.run).accepted is not None
+    assert "Take back" in reviewed.accepted.text()
+    reviewed.accepted.linkActivated.emit("back")
+    assert RunFolder(session.run).accepted is None
+    assert (session.accepted, session.accepted_of(session.shown)) == (None, None)
+    assert reviewed.accepted.text() == "Nothing accepted yet."
+    assert reviewed.accept.isEnabled()
+    assert "✓" not in window.docks["Distill"].table.item(1, 0).text()
+
+
 def test_pages_are_as_high_as_the_one_that_is_seen(window: Any, reviewed: Any) -> None:
     window.viewer.window.resize(1280, 800)
     count = page(window, reviewed, "Points")

@@ -108,6 +108,7 @@ class Bench:
         self.closing = CloseWatch(self.runner, self.unwritten)
         self.strangers = Strangers(viewer)
         self._unpainted = _Unpainted()
+        self._picks_another = False  # whether napari picks another layer in place of one that is removed
         self._window: Callable[[], QWidget | None] = lambda: None
         self.painted_on: tuple[Slide, Candidate, int, int] | None = None  # a prediction whose field is corrected, and the corner of it
         self.docks = DockShelf(viewer, self._empty)
@@ -331,6 +332,11 @@ class Bench:
 
     def _removed(self, event: Any) -> None:
         known = tag(event.value)
+        if (
+            known.get("kind") != "slide" and not self.layers.removing
+        ):  # napari picks the layer below, and nobody has turned to the slide of that
+            self._picks_another = True
+            QTimer.singleShot(0, self._picked)
         if known.get("kind") == "slide":
             for slide in self.session.slides:
                 if str(slide.path) == known["path"]:
@@ -341,9 +347,14 @@ class Bench:
                     self.session.give(known["use"], None, slide)
         self._tell_shapes()
 
+    def _picked(self) -> None:
+        self._picks_another = False
+
     def _selected(self, event: Any) -> None:
         known = tag(event.value) if event.value is not None else {}
-        if known.get("kind") == "slide":
+        if known.get("kind") == "slide" and self._picks_another:
+            self._point_at(self.session.slide)
+        elif known.get("kind") == "slide":
             for slide in self.session.slides:
                 if str(slide.path) == known["path"]:
                     self.session.activate(slide)

@@ -68,7 +68,7 @@ class LayerView:
         self._looked_at: str | None = None  # path of the slide that was active last
         self.steps = Steps(self._changes, later, hold)
         self._later = later
-        self.adding = self._removing = False  # whether a layer is being added, or removed, by this view
+        self.adding = self.removing = False  # whether a layer is being added, or removed, by this view
         self._blind = False
         self._hidden: list[Any] = []  # layers that are hidden meanwhile
         self._sides = SideBySide(viewer)
@@ -205,7 +205,7 @@ class LayerView:
     def _removed(self, event: Any) -> None:
         self._count_layers(event)
         known = made.tag(event.value)
-        if known.get("kind") in ("mask", "corrections") and not self._removing:
+        if known.get("kind") in ("mask", "corrections") and not self.removing:
             self._later(partial(self._tell_deleted, known["kind"], known["path"]))  # its slide may go with it
 
     def _tell_deleted(self, kind: str, path: str) -> None:
@@ -479,7 +479,7 @@ class LayerView:
     def remove(self, layer: Any) -> None:
         """Remove a layer of ours; one that somebody else removes is told of."""
         layers = self.viewer.layers
-        self._removing = True
+        self.removing = True
         try:
             if layer in layers.selection:
                 layers.remove(layer)
@@ -487,7 +487,7 @@ class LayerView:
                 with layers.selection.events.blocker_all():  # nothing changes there, yet napari would polish its buttons anew
                     layers.remove(layer)
         finally:
-            self._removing = False
+            self.removing = False
 
     def _remask(self, paths: Collection[str] | None = None) -> None:
         """Show masks as they are by now: all, or those of predictions known by their paths."""

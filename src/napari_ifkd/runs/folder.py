@@ -306,6 +306,10 @@ class RunFolder:
             raise RunError(self.path, f"has no round {round}", f"It has {', '.join(map(str, self.rounds())) or 'none yet'}")
         return write_accepted(self.path / "accepted.json", round, threshold, by, reason)
 
+    def take_back(self) -> None:
+        """Let nothing be accepted."""
+        (self.path / "accepted.json").unlink(missing_ok=True)
+
     def __repr__(self) -> str:
         """Name the folder."""
         return f"RunFolder({str(self.path)!r})"

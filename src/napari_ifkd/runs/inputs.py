@@ -79,7 +79,7 @@ def sorted_data(data: Sequence[str | Path]) -> tuple[list[Path], list[Path]]:
         raise BagError("DATA", "nothing was given", "Give patch folders and/or slides")
     for path in paths:
         if not path.exists():
-            raise BagError(path, "does not exist", "Give patch folders and/or slides")
+            raise BagError(path, "does not exist", "Look for another name, or put it back where it was")
     slides = [p for p in paths if not p.is_dir() or is_dicom(p)]
     return [p for p in paths if p not in slides], slides
 

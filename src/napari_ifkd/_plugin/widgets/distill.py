@@ -116,6 +116,7 @@ class DistillDock(Dock):
         self.hear(self.bench.memory.recalled, self._recall)
         self._recall()
         self.hear(self.bench.corrected, self._look_back)
+        self.hear(self.bench.corrected, self._show_job)
         self.listen("slide", "slides", "tissue", "candidates", "teacher", "job", "given", "region", to=self._show_job)
         self.listen("slide", "rounds", "run", "shown", "accepted", to=self._show_rounds)
         self.listen("accepted", to=self.progress.update_job)
@@ -135,8 +136,9 @@ class DistillDock(Dock):
         return Config().replaced(**settings_of(self.main, self.advanced), **{"acceptance.area_prior": float(self.area_prior.value) or None})
 
     def came(self) -> None:
-        """Look at what was corrected and answered meanwhile."""
+        """Look at what was corrected and answered meanwhile, and whether all of it was written."""
         self._look_back()
+        self._show_job()
 
     def _look_back(self) -> None:
         job = self.session.job
@@ -223,7 +225,11 @@ class DistillDock(Dock):
             if job is not None and at_work is not None and job.act == "distill" and job.slides:
                 self.all_slides.value = len(job.slides) > 1  # also of a run that began before napari did
             self._show_rounds()
-        self.warning.say(" ".join(filter(None, (self.session.warning(self.session.slides if self._several else ()), self._other_model()))))
+        unwritten = self.bench.unwritten()
+        painted = f"What is painted on {unwritten} is not written back: Write back, or Discard, in Review, Correct." if unwritten else ""
+        lacks = f"It cannot run: {lacking}." if lacking and slide is not None else ""
+        told = self.session.warning(self.session.slides if self._several else ()), self._other_model(), painted, lacks
+        self.warning.say(" ".join(filter(None, told)))
         allow(self.all_slides.native, "" if len(self.session.slides) > 1 else "one slide is open, or none")
         slides = [one for one in (self.session.slides if self._several else (slide,)) if one is not None]
         given: dict[GivenUse, list[str]] = {}
@@ -311,7 +317,7 @@ class DistillDock(Dock):
         if not first or not area or abs(area / first - 1) <= Config().acceptance.max_area_shift:
             return ""
         more = "more" if area > first else "less"
-        return f"<b>It marks {abs(area / first - 1):.0%} {more} of the slide than the teacher</b>: look whether that is right."
+        return f"<b>It marks {abs(area / first - 1):.0%} {more} of the slide than the first teacher</b>: look whether that is right."
 
     def _exclude(self) -> None:
         if self.bench.drawings.excluded() != self._excluded:

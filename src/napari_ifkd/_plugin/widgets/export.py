@@ -140,7 +140,7 @@ class ExportDock(Dock):
         if accepted is not None and (accepted.round, accepted.threshold) != (shown.round, threshold):
             told += f"<br>Accepted is another: {name_of(accepted.round)} at {accepted.threshold:.3g}."
         elif accepted is not None:
-            told += "<br>It is what is accepted."
+            told += "<br>This is what was accepted."
         else:
             best = session.recommended(shown)
             other = best is not None and shown.act == "distill" and best != shown.round

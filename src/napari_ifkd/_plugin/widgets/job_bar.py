@@ -86,7 +86,7 @@ class JobBar(QWidget):
             self.setMinimumHeight(sum(parts) + 2 * self._parts.spacing())
 
     def _show(self, job: Job) -> None:
-        self.bar.setVisible(job.alive)
+        self.bar.setVisible(job.alive or job.resumable)  # where it ended early, how far it came
         self.pause.setVisible(job.state == "running")
         self.proceed.setVisible(job.state in ("pausing", "paused"))
         self.cancel.setVisible(job.alive)
@@ -97,16 +97,17 @@ class JobBar(QWidget):
         elsewhere = job.act == "distill" and self.session.run != job.out  # what lies below is of another run
         step = "%p% of this step" if job.act == "distill" else "%p%"
         self.bar.setFormat(f"{shortened(job.out.name.replace('%', '_'))}: {step}" if elsewhere else step)
-        if job.total and job.alive and job.state != "cancelling":
+        if job.total and job.state != "cancelling":
             self.bar.setRange(0, job.total)
             self.bar.setValue(min(job.done, job.total))
         else:
             self.bar.setRange(0, 1)  # no busy bar: its animation would redraw the whole canvas thirty times a second
             self.bar.setValue(0)
         named = self._named or (elsewhere and not job.alive)
-        if self._room != job.alive:  # the buttons below stay
-            self._room = job.alive
-            keep_room(self.line, [_WORDS + "\nx" * named] if job.alive else [])
+        steered = job.alive or job.resumable
+        if self._room != steered:  # the buttons below stay
+            self._room = steered
+            keep_room(self.line, [_WORDS + "\nx" * named] if steered else [])
         accepted = self.session.accepted if self.session.run == job.out else None
         told = job_line(job, accepted) if self._is_here(job) else f"{job.out.name} is done, on another slide."
         shown = self.session.shown

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 # of what is told of an acceptance, the longest there usually is: what lies below stays, whichever prediction is shown
-_ACCEPTED = "✓ Accepted by reference masks: the teacher at threshold 0.555, 2026-11-30 00:00. Show it Why?"
+_ACCEPTED = "✓ Accepted by reference masks: the teacher at threshold 0.555, 2026-11-30 00:00. Show it Take back Why?"
 
 
 class ReviewDock(Dock):
@@ -66,8 +66,8 @@ class ReviewDock(Dock):
             form(self.shown).native,
             self.steps,
             form(self.threshold).native,
-            self.about,
             row(self.accept, self.reuse, stretch=(1, 0)),  # side by side: where the second comes, nothing below moves
+            self.about,  # below: reasons may be unfolded
             self.accepted,
         )
         self.keys = {key: shortcut(self.content, key, partial(self._step, by)) for key, by in ((",", -1), (".", 1))}
@@ -165,6 +165,12 @@ class ReviewDock(Dock):
         except (InputError, OSError) as error:
             self.say_error(error)
 
+    def _take_back(self, candidate: Candidate) -> None:
+        try:
+            self.session.take_back(candidate)
+        except (InputError, OSError) as error:
+            self.say_error(error)
+
     def _note_mode(self) -> None:
         if self.session.compare != "off":
             self._forget_step()
@@ -183,11 +189,17 @@ class ReviewDock(Dock):
 
     def _weigh(self) -> None:
         """Let one button stand out: where points advise something, theirs."""
-        emphasise(self.accept, not (self.pages.currentWidget() is self.count and self.count.advises))
+        self._emphasise()
         advises = self.count.advised, self.count.advises, self.count.judging
         if advises != self._advised:
             self._advised = advises
             self._show_round()
+
+    def _emphasise(self) -> None:
+        advised, shown = self.count.advised, self.session.shown
+        looked_at = None if shown is None else (shown.round, self.session.threshold)
+        is_advised = advised is not None and looked_at == (advised.round, advised.threshold.value)
+        emphasise(self.accept, not self.count.advises or (is_advised and self.pages.currentWidget() is not self.count))
 
     def _reuse(self) -> None:
         shown = self.session.shown
@@ -225,9 +237,9 @@ class ReviewDock(Dock):
         if best is not None and not self._at_work(candidate) and not (candidate.run == self.session.run and self.count.judging):
             here = candidate.act == "distill" and candidate.round == best
             told = f"{by} {'it' if here else f'round {best}' if best else 'the teacher as it came'}{at}."
-            return f" <b>{told}</b>" if undecided else f" {told}" if overruled else ""
+            return f"<br><b>{told}</b>" if undecided else f"<br>{told}" if overruled else ""
         last = max((c.round for c in self.session.here() if c.run == candidate.run), default=0)
-        return f" <b>Round {last} has come in.</b>" if last > candidate.round and self._at_work(candidate) else ""
+        return f"<br><b>Round {last} has come in.</b>" if last > candidate.round and self._at_work(candidate) else ""
 
     def _at_work(self, candidate: Candidate) -> bool:
         job = self.session.job
@@ -246,9 +258,10 @@ class ReviewDock(Dock):
 
         Parameters
         ----------
-        to : "because" of what is accepted; "accepted", "beside", "former" for what to look at
+        to : "because" of what is accepted; "accepted", "beside", "former" for what to look at; "back" to accept nothing
         """
-        word = {"accepted": "Show it", "beside": "Show it", "former": "Open it"}.get(to) or ("Less" if to in self._why else "Why?")
+        words = {"accepted": "Show it", "beside": "Show it", "former": "Open it", "back": "Take back"}
+        word = words.get(to) or ("Less" if to in self._why else "Why?")
         return link(self.accepted, to, word)
 
     def _follow(self, to: str) -> None:
@@ -256,7 +269,9 @@ class ReviewDock(Dock):
         if to == "beside":
             shown = next((c for c in self.session.here() if c.act == "distill"), shown)
         accepted = None if shown is None else self.session.accepted_of(shown)
-        if to in ("why", "because"):
+        if to == "back" and shown is not None:
+            self._take_back(shown)
+        elif to in ("why", "because"):
             self._why ^= {to}
             self._show_round()
         elif to == "former":
@@ -287,7 +302,7 @@ class ReviewDock(Dock):
 
     def _reserve(self) -> None:
         """Keep room for the longest of what is said of the predictions here: going from one to the next moves no button."""
-        longest = " <b>The points recommend the teacher as it came at 0.325.</b>"  # of what may be told of a round besides
+        longest = "<br><b>The points recommend the teacher as it came at 0.325.</b>"  # of what may be told of a round besides
         here = self.session.here()
         told = [self._told_of(c) + longest * (c.act == "distill") for c in here]
         if here:  # so that nothing moves when the first round comes
@@ -300,6 +315,7 @@ class ReviewDock(Dock):
     def _show_round(self) -> None:
         session, shown = self.session, self.session.shown
         allow(self.accept, "there is no prediction" if shown is None else "")
+        self._emphasise()
         if shown is None:
             self.accept.setText("Accept")
             lacking = "No prediction on this slide yet: predict in the Teacher dock, or run rounds in the Distill dock."
@@ -330,10 +346,10 @@ class ReviewDock(Dock):
             told = f"✓ Accepted{by}: {name} at threshold {accepted.threshold:.3g}, {when}"
             shown_below = f"<br>{escape(accepted.reason)}" if "because" in self._why else ""
             because = f" {self._link('because')}{shown_below}" if accepted.reason else ""
-            there = f". {self._link('accepted')}"
+            there, back = f". {self._link('accepted')}", f" {self._link('back')}"
             before = "" if accepted.by == "user" else self._accepted_before()
-            self.accepted.setText(told + ("" if same else there) + because + before)
-            keep_room(self.accepted, [told + there + because + before, _ACCEPTED])
+            self.accepted.setText(told + ("." if same else there) + back + because + before)
+            keep_room(self.accepted, [told + there + back + because + before, _ACCEPTED])
         else:
             told = f"Nothing accepted yet.{self._accepted_before()}"
             self.accepted.setText(told)

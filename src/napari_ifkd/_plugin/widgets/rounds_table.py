@@ -78,7 +78,7 @@ class RoundsTable(QTableWidget):
             assert title is not None
             name = list(_COLUMNS)[column]
             of_all = several_slides and name == "F1"
-            title.setText("F1, all\nslides" if of_all else f"{name}\nat {at:.3g}")
+            title.setText("F1 of\nthe run" if of_all else f"{name}\nat {at:.3g}")
             whose = "the run's own threshold" if name == "F1" else "the threshold that is set"
             all_slides = ", of all slides of the run that have reference masks; areas are of this one" if of_all else ""
             title.setToolTip(f"{_COLUMNS[name]}.\n\nAt {at:.3g}, {whose}{all_slides}")
@@ -122,7 +122,7 @@ def _decision(done: RoundDone, accepted: Accepted | None) -> str:
         return "teacher"
     if done.decision.switched:
         return "switched"
-    return "teacher kept" if accepted is None else "accepted"
+    return "kept" if accepted is None else "accepted"
 
 
 def _means(done: RoundDone, accepted: Accepted | None) -> str:

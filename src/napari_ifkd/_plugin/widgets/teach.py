@@ -66,7 +66,7 @@ class Teach(QWidget):
         in_line(self.epochs, self.form)
         self.fold = Fold("Advanced", "The network and its tiles; the defaults are sensible", self.form.native)
         self.train = button("Train", "Learn a teacher from these image-level labels, in a process of its own", self._train, main=True)
-        self.progress = JobBar(dock.bench, "train")
+        self.progress = JobBar(dock.bench, "train", steady=True)
         self.told = text("What there is to learn from", lines=3)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 0, 0, 0)
@@ -80,6 +80,7 @@ class Teach(QWidget):
             self.fold,
             self.train,
             self.progress,
+            self.progress.warned,
         ):
             layout.addWidget(part)
         self.patches.changed.connect(lambda _: self._look_into_folder())
@@ -207,7 +208,8 @@ class Teach(QWidget):
         allow(self.train, lacking or (AT_WORK if job is not None and job.alive else ""))
         if any(counts.values()):
             names = [f"{count} with" if use == "tumour" else f"{count} without" for use, count in counts.items()]
-            on = f" on {slides} slides" if slides > 1 else ""
+            elsewhere = slides and session.slide is not None and not any(self._drawings.count(use, session.slide) for use in self.draw)
+            on = f" on {slides} slides" if slides > 1 else ", none of them on this slide" if elsewhere else ""
             missing = "" if both else "<br>Both kinds are needed."
             tiles = "" if self._tiles is None else f"<br>Tiles: {self._tiles[0]} with and {self._tiles[1]} without."
             if self._tiles is not None and any(count and not held for count, held in zip(counts.values(), self._tiles, strict=True)):

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _NO_MODEL = "none"
 _NEARLY_ALL = 0.95
-_PREVIEW = "<i>Preview</i> tells of what you see, at once; <i>Predict</i> maps the slide: where, the Slide dock says."
+_PREVIEW = "<i>Preview</i> tells of what you see, at once; <i>Predict</i> maps what the Slide dock chooses: all tissue, or a part."
 _HUB, _HUB_DOES = "From hub …", "Fetch the network from a model hub, or from an address with its hash; it is kept"
 _HUB_HELP = (
     "Whoever publishes a network tells its name on Hugging Face, such as organisation/repository\n"
@@ -230,7 +230,7 @@ class TeacherDock(Dock):
     def _show_preview(self) -> None:
         why_not, job = self._why_not(), self.session.job
         at_work = job is not None and job.alive and job.act == "predict"
-        told = "Predicting: how far it is stands below." if at_work else f"Predict cannot begin: {why_not}." if why_not else ""
+        told = "Predicting: its progress is below." if at_work else f"Predict cannot begin: {why_not}." if why_not else ""
         self.previewed.setText(self._news or self.bench.previewer.state or told or _PREVIEW)
 
     # --- how it looks
