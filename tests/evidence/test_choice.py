@@ -33,7 +33,7 @@ def test_among_equals_the_incumbent_stays_with_its_threshold() -> None:
         population = draw_population(2000, [1.0, 1.0, 1.0], [0.0, 0.0, 0.0], seed=seed)
         choice = choose(population.frame, population.ask(40, seed), Incumbent(1, 0.5))
         kept += choice.kept
-        told += "stays: the best of the others, candidate " in choice.reason  # there are two
+        told += "stays: the most promising of the others, candidate " in choice.reason  # there are two
     assert told > 0
     assert kept >= 14  # with a certainty of 75 % it is left for a lucky one now and then
 

@@ -85,7 +85,7 @@ def settle(among: Candidates, found: Estimates, incumbent: Incumbent | None = No
             reason = f"{_told(among, best)} is better than {_told(among, tuned)} by {gain:.3f} F1, with a probability of {_sure(sure)}"
             return _choice(among, found, best, False, reason)
         better = f"is better by {gain:.3f} F1 with a probability of only {sure:.0%}" if gain >= _ANY else "is as good"
-        which = "the best of the others, " if len(among.names) > 2 else ""
+        which = "the most promising of the others, " if len(among.names) > 2 else ""
         stays = f"{name} stays: {which}{_told(among, best)}{',' if which else ''} {better}"
     else:
         stays = f"{name} stays: no other has a higher estimated F1"
