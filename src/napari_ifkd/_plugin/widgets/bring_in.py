@@ -72,6 +72,7 @@ class BringIn(QWidget):
             tooltip="GeoJSON, ASAP XML, OME-TIFF, OME-Zarr or PNG, drawn on the active slide",
         )
         self.file.choose_btn.text, self.file.choose_btn.tooltip = "…", "Choose a file"
+        self.file.line_edit.native.setPlaceholderText("mask or regions of this slide")
         self.use = QComboBox()
         self.use.addItems(list(USES))
         self.use.setToolTip("\n".join(f"{name}: {what}" for name, (_, what) in USES.items()))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from magicgui.widgets import ComboBox
 from psygnal import Signal
 from qtpy.QtCore import QSignalBlocker, Qt, QTimer
-from qtpy.QtWidgets import QCheckBox, QFileDialog, QLabel, QSizePolicy
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QSizePolicy
 
 from napari_ifkd._plugin.brought import MASK_FILES
 from napari_ifkd._plugin.compared import file_candidate
@@ -52,7 +52,7 @@ class ComparePage(Page):
         self.b = ComboBox(choices=[("none", None)], label="B", tooltip="Second prediction: blue beside A")
         self.opacity = LookSliders(dock, "opacity")["opacity"]
         self.legend = text("Colours of the comparison", lines=3)
-        self.place = text("Which of the places where A and B differ is seen")
+        self.place = text("Which of the places where A and B differ is seen", lines=1)
         self.numbers = text("How far A and B agree at the threshold that is set, without what was rejected or excluded")
         self.in_field = QCheckBox("Agreement of the visible field only")
         self.in_field.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
@@ -164,7 +164,7 @@ class ComparePage(Page):
             return
         if self._places is None:
             asked, masks = self._looks, self._dock.bench.layers.masks
-            _say(self.place, "Looking for where they differ …")
+            self.place.setText("Looking for where they differ …")
 
             def found(places: list[tuple[float, float]]) -> None:
                 if asked == self._looks:  # else they are others by now
@@ -175,9 +175,9 @@ class ComparePage(Page):
         elif self._places:
             self._at = (self._at + by) % len(self._places)
             go_to(slide, self._viewer, *self._places[self._at], _ACROSS_UM)
-            _say(self.place, f"Place {self._at + 1} of {len(self._places)}, in the middle of the picture.")
+            self.place.setText(f"Place {self._at + 1} of {len(self._places)}, in the middle of the picture.")
         else:
-            _say(self.place, "They differ nowhere.")
+            self.place.setText("They differ nowhere.")
 
     def _leave_out(self, paths: Collection[str] | None) -> None:
         pair = {str(one.path) for one in (self._session.a, self._session.b) if one is not None}
@@ -192,7 +192,7 @@ class ComparePage(Page):
         """Forget where the masks differed that were compared, and measure those that are."""
         self._places, self._at = None, -1
         self._looks += 1
-        _say(self.place, "")
+        self.place.setText("")
         self._measure()
 
     def _look_elsewhere(self, _: Any = None) -> None:
@@ -257,7 +257,7 @@ class ComparePage(Page):
         """Tell how, and in what colours, is seen what is seen by now: on a slow machine it comes after what was asked for."""
         if self._dock.bench.layers.settled:
             self.mode.show_mode(self._session.compare if self._session.comparing else "off")
-            _say(self.legend, _legend(self._session))
+            self.legend.setText(_legend(self._session))
 
     def _measure(self) -> None:
         a, b, slide = self._session.a, self._session.b, self._session.slide
@@ -284,12 +284,6 @@ class ComparePage(Page):
             self._dock.in_thread(lambda: agreement(masks.disagreement(a, b), grid, field), measured)
         else:
             self.numbers.setText("A and B were made at different resolutions: no agreement can be told.")
-
-
-def _say(label: QLabel, words: str) -> None:
-    """Tell something, or leave no gap."""
-    label.setText(words)
-    label.setVisible(bool(words))
 
 
 def _legend(session: Session) -> str:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 _OUTLINE = "lesion"
 _MARK_PX = 44
 _EDGE_PX = 4.0  # width of the outline on the screen, as it is seen when it is drawn
+_CORE = 0.4  # of its width that is white: outlines of other programs are black
 _ROOM = 2.5  # how much more than the lesion is to be seen
 _LEAST_UM = 120.0
 _SETTLED_MS = 300  # a threshold that moves is waited for
@@ -396,7 +397,7 @@ class LesionsPage(Page):
             )
             self._viewer.layers.selection.active = active
         layer.data = []
-        layer.add_paths([ring], edge_color="black", edge_width=width)
+        layer.add_paths([ring, ring], edge_color=["black", "white"], edge_width=[width, _CORE * width])
 
 
 def _measured(outlines: Sequence[Outline], mask: Mask) -> list[Lesion]:

@@ -293,7 +293,7 @@ def card(slide: Slide, tissue: Tissue | None) -> str:
         facts.append(("Extent", f"{width * slide.mpp / 1000:.2f} {TIMES} {height * slide.mpp / 1000:.2f} mm"))
         facts.append(("Resolution", f"{slide.mpp:.4g} µm/px{given}"))
     else:
-        facts.append(("Resolution", "unknown"))
+        facts += [("Extent", "unknown"), ("Resolution", "unknown")]
     stored = getattr(slide, "stored_levels", len(slide.levels))
     built = len(slide.levels) - stored
     facts.append(("Levels", f"{stored}{f' + {built} built' if built else ''}"))

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .teacher import TeacherDock
 
 _HELP = "Draw roughly round tumour, and round tissue without: on this slide, and on others. A few dozen tiles of each are a start."
+_FEW = 24  # tiles of a kind
 _SMALL = 0.5  # width of the network: a few regions teach no large one
 
 
@@ -67,7 +68,7 @@ class Teach(QWidget):
         self.fold = Fold("Advanced", "The network and its tiles; the defaults are sensible", self.form.native)
         self.train = button("Train", "Learn a teacher from these image-level labels, in a process of its own", self._train, main=True)
         self.progress = JobBar(dock.bench, "train", steady=True)
-        self.told = text("What there is to learn from", lines=3)
+        self.told = text("What there is to learn from", lines=4)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 0, 0, 0)
         layout.setSpacing(4)
@@ -211,9 +212,11 @@ class Teach(QWidget):
             elsewhere = slides and session.slide is not None and not any(self._drawings.count(use, session.slide) for use in self.draw)
             on = f" on {slides} slides" if slides > 1 else ", none of them on this slide" if elsewhere else ""
             missing = "" if both else "<br>Both kinds are needed."
-            tiles = "" if self._tiles is None else f"<br>Tiles: {self._tiles[0]} with and {self._tiles[1]} without."
+            tiles = "" if self._tiles is None else f"<br>Tiles wholly inside: {self._tiles[0]} with and {self._tiles[1]} without."
             if self._tiles is not None and any(count and not held for count, held in zip(counts.values(), self._tiles, strict=True)):
                 tiles += " <b>Draw larger and on tissue, or take smaller tiles.</b>"
+            elif self._tiles is not None and min(self._tiles) < _FEW:
+                tiles += " Few: draw more."
             both_of = "" if isinstance(self._patches, str) else " Both are learned from."
             patches = "" if folder is None else f"<br>{self._patches_told()}{both_of}"
             self.told.setText(f"Regions: {' and '.join(names)} tumour{on}.{tiles}{missing}{patches}")
