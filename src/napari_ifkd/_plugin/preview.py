@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from .layer_view import LayerView
 
 
-_DONE = "This is a preview of the field; <i>Predict</i> makes the map, where the Slide dock says."
+_DONE = "This is a preview of the field; <i>Predict</i> maps what the Slide dock chooses."
 _COARSE = "<b>Coarse only</b>: so large a field is seen from afar, and may look otherwise close up. Zoom in and press W, or <i>Predict</i>."
 _ENDED = "the preview has ended unexpectedly. Preview again; where it ends again, free memory or look at a smaller field"
 
