@@ -307,7 +307,7 @@ def test_the_heat_map_is_seen_inside_the_outline_of_the_mask(scene: Any) -> None
     _, session, view = scene
     for heat in (True, False):
         session.look(heat=heat)
-        assert {layer.contour for layer in view.ours("mask") if layer.visible} == {made.OUTLINE if heat else 0}
+        assert {layer.contour > 0 for layer in view.ours("mask") if layer.visible} == {heat}
 
 
 def test_masks_are_outlined_beside_a_preview(scene: Any) -> None:
@@ -317,7 +317,7 @@ def test_masks_are_outlined_beside_a_preview(scene: Any) -> None:
     (seen,) = [layer for layer in view.ours("mask") if layer.visible]
     tagged = {made.KEY: {"kind": "preview mask", "path": str(session.slide.path)}}
     preview = viewer.add_labels(np.ones((9, 9), np.uint8), metadata=tagged)
-    assert seen.contour == made.OUTLINE
+    assert seen.contour > 0
     preview.visible = False
     assert seen.contour == 0
     preview.visible = True
@@ -328,7 +328,7 @@ def test_masks_are_outlined_beside_a_preview(scene: Any) -> None:
 def test_contours_and_overlay_show_the_pair(scene: Any) -> None:
     viewer, session, view = scene
     session.set_compare("contours")
-    assert [layer.contour for layer in view.ours("mask")] == [2, 2]
+    assert [layer.contour > 0 for layer in view.ours("mask")] == [True, True]
     assert {made.tag(layer)["round"] for layer in view.ours("mask")} == {0, 1}
     colours = [tuple(layer.colormap.color_dict[1]) for layer in view.ours("mask")]
     assert len(set(colours)) == 2

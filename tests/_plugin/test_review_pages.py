@@ -494,6 +494,22 @@ def test_long_names_are_shortened_in_the_middle(window: Any, reviewed: Any, tmp_
     assert shown.itemData(shown.currentIndex(), Qt.ItemDataRole.ToolTipRole) == f"Prediction ({name})"
 
 
+def test_contours_are_as_wide_on_the_screen_whatever_the_zoom(window: Any, reviewed: Any) -> None:
+    window.click("Review", reviewed.compare.mode.buttons["contours"])
+    camera, seen = window.viewer.scene.camera, set[int]()
+    for zoom in (0.2, 0.5, 3.0, 0.5, 0.2):
+        camera.zoom = zoom
+
+        def fit(zoom: float = zoom) -> bool:
+            masks = [layer for layer in window.ours("mask") if layer.visible]
+            pixels = [m.scale[-1] * m.downsample_factors[m.data_level][-1] * zoom for m in masks]  # one of the level, px of the screen
+            return len(masks) == 2 and all(1.3 < m.contour * pixel <= max(2.7, pixel) for m, pixel in zip(masks, pixels, strict=True))
+
+        window.wait(lambda fit=fit: window.bench.layers.settled and fit())
+        seen |= {layer.contour for layer in window.ours("mask") if layer.visible}
+    assert len(seen) > 1
+
+
 def test_what_was_accepted_is_taken_back(window: Any, reviewed: Any) -> None:
     session = window.session
     session.show_round(1)

@@ -85,6 +85,7 @@ class LayerView:
         viewer.layers.events.inserted.connect(self._inserted)
         viewer.layers.events.removed.connect(self._removed)
         events.opacity.connect(self._reopaque)
+        viewer.scene.camera.events.zoom.connect(self._rewidth)
 
     # --- finding
 
@@ -193,9 +194,17 @@ class LayerView:
     def _inserted(self, event: Any) -> None:
         if made.tag(event.value).get("kind") == "brought":
             event.value.contour = 1  # thin: from afar wider lines would cover fine glands
+        if made.tag(event.value).get("kind") == "mask":
+            event.value.events.set_data.connect(self._rewidth)  # another level may be drawn
         if made.tag(event.value).get("kind") in _APART:
             event.value.events.visible.connect(lambda _: self.refresh())
         self._count_layers(event)
+
+    def _rewidth(self, _: Any = None) -> None:
+        """Let outlines be as wide on the screen as at the zoom before."""
+        zoom = self.viewer.scene.camera.zoom
+        if any(layer.contour not in (0, made.outline_of(layer, zoom)) for layer in self.ours("mask") if layer.visible):
+            self.refresh()
 
     def _count_layers(self, event: Any) -> None:
         # which picture a layer is in depends on how many there are; what is painted on is outlined
@@ -366,8 +375,8 @@ class LayerView:
                 looks.append((layer, {"visible": False}))
                 continue
             colour = (TEACHER if candidate == session.a else STUDENT) if paired else made.colour_of(candidate)
-            opacity = 1.0 if outlined else session.opacity
-            looks.append((layer, {"visible": True, "colour": colour, "contour": made.OUTLINE if outlined else 0, "opacity": opacity}))
+            opacity, width = 1.0 if outlined else session.opacity, made.outline_of(layer, self.viewer.scene.camera.zoom)
+            looks.append((layer, {"visible": True, "colour": colour, "contour": width if outlined else 0, "opacity": opacity}))
         for layer in self.ours("heat"):
             if made.is_spare(layer):
                 continue

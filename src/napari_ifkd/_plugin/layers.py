@@ -34,6 +34,7 @@ _MOST_PIXELS = 4_000_000  # a level of a map up to this size is kept in memory
 _SPARE_PX = 256
 _OUTLINED_PX = 400
 OUTLINE = 2  # width, px of a level
+_OUTLINE_PX, _WIDEST = 2.0, 8  # of a mask: width on the screen, and at most, px of a level
 _MOST_SIDE_PX = 4096  # of corrections that are shown
 _LINE = 3  # value of the line around them
 SPARE_NAMES = {"mask": "Next mask · being made", "heat": "Next heat map · being made"}
@@ -372,6 +373,18 @@ def _fill(layer: Any, data: Any, options: dict[str, Any]) -> None:
     layer.data = data
     layer.scale = options["scale"]  # even if it is the same: napari keeps the extent of a hidden layer else
     layer.name, layer.metadata = options["name"], options["metadata"]
+
+
+def outline_of(layer: Any, zoom: float) -> int:
+    """Return how wide the outline of a mask is to be, px of the level that is drawn, so that it is as wide on the screen whatever the zoom.
+
+    Parameters
+    ----------
+    layer : of the mask
+    zoom : screen px per unit of the world
+    """
+    across = layer.scale[-1] * (layer.downsample_factors[layer.data_level][-1] if layer.multiscale else 1.0)
+    return int(min(_WIDEST, max(1, round(_OUTLINE_PX / (across * zoom)))))
 
 
 def unlike(layer: Any, look: dict[str, Any]) -> bool:
