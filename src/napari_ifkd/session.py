@@ -323,6 +323,13 @@ class Session:
                 self._choose_pair(own.get(0), shown if shown.round else None)
                 self.show(shown)
 
+    def tell_of(self, run: Path) -> None:
+        """Let the last job be a distillation that is open, unless one is at work: it was looked at last."""
+        story = self._distilled.get(run)
+        if story is not None and (self.job is None or not self.job.alive):
+            self._story = story
+            self._retell()
+
     def take_maps(self, slide: Slide) -> None:
         """Take in what the run at work has told of a slide so far: it was closed meanwhile, and is open again."""
         if self._story is not None:

@@ -365,7 +365,7 @@ def test_what_is_said_of_the_tissue_goes_along_with_a_prediction_too(
     (tmp_path / "other" / "run.yaml").write_text("")
     session.apply(RunDone(0, ""))
     assert memory.run_of(session.slide)() == run.path
-    window.wait(lambda: "Taken along: corrections of run." in window.docks["Distill"].known.text())
+    window.wait(lambda: "The next run takes along: corrections of run." in window.docks["Distill"].known.text())
     verdicts = tmp_path / "other" / "verdicts.csv"
     verdicts.write_text("slide,x,y,verdict\n")  # all were taken back
     Corrections.create(RunFolder(tmp_path / "other").corrections_path(session.slide.name), session.slide, 1.0)  # nothing is painted
@@ -519,7 +519,7 @@ def test_what_was_accepted_is_taken_back(window: Any, reviewed: Any) -> None:
     assert reviewed.accept.mapTo(reviewed.content, QPoint()).y() == top  # whatever is unfolded
     window.click("Review", reviewed.accept)
     assert RunFolder(session.run).accepted is not None
-    assert "Take back" in reviewed.accepted.text()
+    assert ">Undo</a>" in reviewed.accepted.text()
     reviewed.accepted.linkActivated.emit("back")
     assert RunFolder(session.run).accepted is None
     assert (session.accepted, session.accepted_of(session.shown)) == (None, None)

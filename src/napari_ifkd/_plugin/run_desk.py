@@ -99,6 +99,8 @@ class RunDesk:
                         self._along.pop(slide.name, None)
                     if story.job.alive:
                         self.runner.attach(story)
+            if (run := self._along.pop(slide.name, None)) is not None and slide is self.session.slide:
+                self.session.tell_of(run)  # and not of the prediction that came now
             done(not later)
 
         in_thread(read, take, lambda _: done(True))

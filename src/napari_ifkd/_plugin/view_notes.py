@@ -48,6 +48,7 @@ class ViewNotes(QObject):
         self.followed: Slide | None = None
         self._begun: dict[Path, str] = {}  # runs that were at work, and the slide that was looked at when they began
         self._at_work: Path | None = None  # the run that is
+        self._fresh = False  # whether the slide that is followed was not written since
         self._one = Lock()  # for who writes
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -69,8 +70,8 @@ class ViewNotes(QObject):
         return not self._timer.isActive()
 
     def follow(self, slide: Slide) -> None:
-        """Note from now on how a slide is looked at."""
-        self.followed = slide
+        """Note from now on how a slide is looked at, and that it is the last that was."""
+        self.followed, self._fresh = slide, True
         self._note()
 
     def leave(self) -> None:
@@ -157,7 +158,8 @@ class ViewNotes(QObject):
         slide = self.followed
         if slide is not None and slide in self.session.slides:
             view = self._view(slide)
-            if view != self.views.get(str(slide.path)):
+            if self._fresh or view != self.views.get(str(slide.path)):
+                self._fresh = False
                 self._take(slide, view)
 
     def _take(self, slide: Slide, view: View) -> None:

@@ -311,5 +311,7 @@ def _told(colour: str, name: str) -> str:
 def _numbers(found: Agreement, *, in_field: bool, corrected: bool) -> str:
     f1 = "both are empty" if found.f1 is None else f"<b>F1 {found.f1:.3f}</b>"
     where, apart = " in the field" if in_field else " on the slide", ", corrections not regarded" if corrected else ""
-    only = f"A only {area(found.a_only_mm2)}<br>B only {area(found.b_only_mm2)}<br>both {area(found.both_mm2)}"
+    a, b = found.a_only_mm2 + found.both_mm2, found.b_only_mm2 + found.both_mm2
+    more = f"; B marks {abs(b / a - 1):.0%} {'more' if b >= a else 'less'}" if a > 0 else ""
+    only = f"A only {area(found.a_only_mm2)}<br>B only {area(found.b_only_mm2)}<br>both {area(found.both_mm2)}{more}"
     return f"Agreement{where}: {f1}{apart}<br>{only}"

@@ -144,7 +144,7 @@ class DistillDock(Dock):
         job = self.session.job
         if job is not None and job.alive and (self.bench.memory.began_here(job.out) or any(c.run == job.out for c in self.session.here())):
             if self._taken_along[0] != job.out:  # what was told when it began holds for it
-                self._taken_along = job.out, "" if self.known.isHidden() else self.known.text()
+                self._taken_along = job.out, "" if self.known.isHidden() else self._of_now()
             if self._looking and self._looked_on is self.session.slide:
                 return  # and what is found still
             self._looked_on, self._looking = self.session.slide, False
@@ -163,14 +163,16 @@ class DistillDock(Dock):
             known = [f"{known} of {run}{f' ({slide})' if several else ''}" for slide, run, known in told if known]
             # points that were drawn on one slide
             alone = several and any(known_of(RunFolder(run), slide, [slide.name]) != told[at][2] for at, (slide, run) in enumerate(judged))
-            return [*known, "but no points: they are of one slide"] if alone else known
+            if alone:
+                return [*known, "the points too, but they do not choose: they are of one slide"]
+            return [*known, "points, ten or more, choose round and threshold"] if any("answered point" in said for said in known) else known
 
         def found(known: list[str]) -> None:
             if asked == self._looks:
                 self._looking = False
-                self._tell_known(f"Taken along: {'; '.join(map(escape, known))}." if known else "")
+                self._tell_known(f"The next run takes along: {'; '.join(map(escape, known))}." if known else "")
                 if self._taken_along[0] is not None and self._at_work == self._taken_along[0]:
-                    self._taken_along = self._at_work, self.known.text()
+                    self._taken_along = self._at_work, self._of_now()
                 self._show_rounds()
 
         def failed(_: Exception) -> None:
@@ -184,6 +186,10 @@ class DistillDock(Dock):
             self._tell_known("")
         self._looking = True
         self.in_thread(look, found, failed)
+
+    def _of_now(self) -> str:
+        """Return what is taken along, as it is told of the run at work."""
+        return self.known.text().replace("The next run takes along", "Taken along")
 
     def _tell_known(self, told: str) -> None:
         self.known.setText(told)

@@ -86,7 +86,10 @@ class JobBar(QWidget):
             self.setMinimumHeight(sum(parts) + 2 * self._parts.spacing())
 
     def _show(self, job: Job) -> None:
-        self.bar.setVisible(job.alive or job.resumable)  # where it ended early, how far it came
+        room = self.bar.sizePolicy()
+        room.setRetainSizeWhenHidden(job.resumable)  # where it ended early the buttons stay
+        self.bar.setSizePolicy(room)
+        self.bar.setVisible(job.alive)
         self.pause.setVisible(job.state == "running")
         self.proceed.setVisible(job.state in ("pausing", "paused"))
         self.cancel.setVisible(job.alive)
@@ -97,7 +100,7 @@ class JobBar(QWidget):
         elsewhere = job.act == "distill" and self.session.run != job.out  # what lies below is of another run
         step = "%p% of this step" if job.act == "distill" else "%p%"
         self.bar.setFormat(f"{shortened(job.out.name.replace('%', '_'))}: {step}" if elsewhere else step)
-        if job.total and job.state != "cancelling":
+        if job.total and job.alive and job.state != "cancelling":
             self.bar.setRange(0, job.total)
             self.bar.setValue(min(job.done, job.total))
         else:

@@ -35,7 +35,6 @@ class LogDialog(QDialog):
         self.where.setText(str(path))
         self.words = QPlainTextEdit()
         self.words.setReadOnly(True)
-        self.words.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
         self.words.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
         self.words.setPlainText(read_end(path))
         self.words.moveCursor(QTextCursor.MoveOperation.End)

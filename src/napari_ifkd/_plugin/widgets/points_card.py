@@ -64,10 +64,7 @@ def _loose(judgement: Judgement) -> str:
     f1 = judgement.chosen.f1
     if f1.high - f1.low <= _LOOSE:
         return ""
-    return (
-        f"These points tell which mask is better, but hardly how good it is: F1 may be anything from {f1.low:.2f} to {f1.high:.2f}. "
-        "Count more."
-    )
+    return f"These points hardly tell how good it is: F1 may be anything from {f1.low:.2f} to {f1.high:.2f}. Count more."
 
 
 def _off(judgement: Judgement) -> str:

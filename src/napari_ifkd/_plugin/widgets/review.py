@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 # of what is told of an acceptance, the longest there usually is: what lies below stays, whichever prediction is shown
-_ACCEPTED = "✓ Accepted by reference masks: the teacher at threshold 0.555, 2026-11-30 00:00. Show it Take back Why?"
+_ACCEPTED = "✓ Accepted by reference masks: the teacher at threshold 0.555, 2026-11-30 00:00. Show it Undo Why?"
 
 
 class ReviewDock(Dock):
@@ -260,7 +260,7 @@ class ReviewDock(Dock):
         ----------
         to : "because" of what is accepted; "accepted", "beside", "former" for what to look at; "back" to accept nothing
         """
-        words = {"accepted": "Show it", "beside": "Show it", "former": "Open it", "back": "Take back"}
+        words = {"accepted": "Show it", "beside": "Show it", "former": "Open it", "back": "Undo"}
         word = words.get(to) or ("Less" if to in self._why else "Why?")
         return link(self.accepted, to, word)
 
