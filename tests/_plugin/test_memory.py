@@ -638,8 +638,7 @@ def test_a_run_on_slides_that_nobody_turned_to_comes_back_on_them(
         assert last.docks["Distill"].progress.line.text().startswith("Done. The run recommends")
     last.bench.look_at(last.session.slides[0])  # nothing else is done there
     last.wait(lambda: last.bench.memory.settled)
-    last.remembered()
-    assert [path.name for path in recent_slides()][:2] == [drawn_slide.name, other.name]
+    last.wait(lambda: [path.name for path in recent_slides()][:2] == [drawn_slide.name, other.name])
 
 
 def test_a_row_of_the_rounds_of_another_slide_shows_that_round(window: Any, run: RunFolder, drawn_slide: Path, tmp_path: Path) -> None:
