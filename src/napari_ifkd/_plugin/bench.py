@@ -332,10 +332,8 @@ class Bench:
 
     def _removed(self, event: Any) -> None:
         known = tag(event.value)
-        if (
-            known.get("kind") != "slide" and not self.layers.removing
-        ):  # napari picks the layer below, and nobody has turned to the slide of that
-            self._picks_another = True
+        if known.get("kind") != "slide" and not self.layers.removing:
+            self._picks_another = True  # napari picks the layer below, and nobody has turned to the slide of that
             QTimer.singleShot(0, self._picked)
         if known.get("kind") == "slide":
             for slide in self.session.slides:

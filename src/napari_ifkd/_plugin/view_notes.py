@@ -138,13 +138,16 @@ class ViewNotes(QObject):
 
     def _see_maps(self, _: object) -> None:
         """Let slides that are not looked at know of the run at work once there are maps of it: nobody may turn to them before the end."""
-        job, known = self.session.job, [c for c in (*self.session.candidates, *self.session.files) if c.act != "file"]
-        for slide in self.session.slides if job is not None and job.alive else ():
+        job = self.session.job
+        if job is None or not job.alive:
+            return
+        known = [c for c in (*self.session.candidates, *self.session.files) if c.act != "file"]
+        for slide in self.session.slides:
             view, here = self.views.get(str(slide.path)), [c for c in known if c.slide == slide.name]
             runs = tuple(dict.fromkeys(str(c.run) for c in here if c.act != "former"))
             if view is None or slide is self.session.slide or str(slide.path) in self.pending or runs == view.runs:
                 continue
-            if job is not None and str(job.out) in runs:
+            if str(job.out) in runs:
                 former = known_by(next((c for c in here if c.act == "former"), None))
                 self._take(slide, replace(view, runs=runs, former=former, at_work=str(job.out)))
                 self._stay_last()

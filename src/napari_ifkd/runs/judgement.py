@@ -72,6 +72,11 @@ class Judgement:
     tumour: Interval
     tumour_mm2: Interval | None
 
+    @property
+    def f1_of_all(self) -> float:
+        """F1 of marking all tissue, whose precision is the share of tumour p, and recall 1: 2 p / (1 + p)."""
+        return 2 * self.tumour.value / (1 + self.tumour.value)
+
     def told(self) -> str:
         """Return the criterion, the reason and the figures of the chosen round, in one line."""
         chosen = self.chosen
@@ -154,14 +159,12 @@ def judge(
 def _no_better(judgement: Judgement) -> bool:
     """Tell whether no mask is better than all tissue, and the one chosen marks more of it than can be tumour.
 
-    Who marks all of it has precision p, the share of tumour, and recall 1. Of a share m of the tissue at most p / m can be tumour: where m
-    is nearly 1, no such mask is much more precise than all.
+    Of a share m of the tissue, at most the share tumour / m can be tumour: where m is nearly 1, no such mask is much more precise than all.
     """
     chosen, tumour = judgement.chosen, judgement.tumour
     if chosen.marked <= tumour.high:
         return False
-    everything = 2 * tumour.value / (1 + tumour.value)
-    none_better = all(figures.f1.value <= everything for figures in judgement.rounds)
+    none_better = all(figures.f1.value <= judgement.f1_of_all for figures in judgement.rounds)
     return none_better or (chosen.marked >= _NEARLY_ALL and chosen.precision.low <= tumour.value)
 
 

@@ -227,11 +227,10 @@ class CorrectPage(Page):
             thinned, data = values[top * step - y0 :: step, left * step - x0 :: step], np.array(below.data)
             bottom, right = top + thinned.shape[0], left + thinned.shape[1]
             data[top:bottom, left:right] = thinned
-            inner = slice(max(0, top - 1), bottom + 1), slice(max(0, left - 1), right + 1)  # so far lines change
-            y, x = max(0, top - 2), max(0, left - 2)  # and so far what they depend on
-            around = data.copy()
-            around[y : bottom + 2, x : right + 2] = made.edged(data[y : bottom + 2, x : right + 2])
-            data[inner] = around[inner]
+            above, before = max(0, top - 1), max(0, left - 1)  # so far lines change, and what they depend on is one px further
+            y, x = max(0, top - 2), max(0, left - 2)
+            lined = made.edged(data[y : bottom + 2, x : right + 2])
+            data[above : bottom + 1, before : right + 1] = lined[above - y : bottom + 1 - y, before - x : right + 1 - x]
             below.data = data
 
     def _put_away(self, layer: Any, slide: Slide | None) -> None:

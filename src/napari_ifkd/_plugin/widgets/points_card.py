@@ -52,11 +52,10 @@ def points_card(judgement: Judgement | None, pair: tuple[int, ...], notes: list[
 
 
 def _no_better(judgement: Judgement) -> str:
-    """Say so where most of the tissue is tumour: who calls all of it so has precision p, the share of tumour, and recall 1."""
-    everything = 2 * judgement.tumour.value / (1 + judgement.tumour.value)
-    if judgement.chosen.f1.value > everything:
+    """Say so where all tissue would do as well: most of it is tumour."""
+    if judgement.chosen.f1.value > judgement.f1_of_all:
         return ""
-    return f"Marking all tissue would score as well (F1 {everything:.2f})."
+    return f"Marking all tissue would score as well (F1 {judgement.f1_of_all:.2f})."
 
 
 def _loose(judgement: Judgement) -> str:
