@@ -87,7 +87,7 @@ def test_a_run_is_followed_event_by_event(drawn_slide: Path, tmp_path: Path, wri
         write_map(out / f"rounds/0{index}/maps/tiny.zarr", slide)
         session.apply(MapReady(index, slide.name, f"rounds/0{index}/maps/tiny.zarr"))
         session.apply(RoundDone(index, None if index == 0 else Decision(True, "cautious", "", "It is better."), {"agreement": 0.9}))
-    assert [c.label for c in session.here()] == ["Round 0 (teacher)", "Round 1"]
+    assert [c.label for c in session.here()] == ["Teacher", "Round 1"]
     assert session.shown == session.here()[1]
     assert (session.a, session.b) == session.here()
     assert len(session.curve) == 1
@@ -112,19 +112,19 @@ def test_a_round_that_took_a_prediction_over_stands_for_both(drawn_slide: Path, 
     told("predict", "one")
     predicted = session.shown
     told("distill", "another")
-    assert [c.label for c in session.here()] == ["Prediction (drawn)", "Round 0 (teacher)"]
+    assert [c.label for c in session.here()] == ["Prediction (drawn)", "Teacher"]
     told("distill", "one")
-    assert [c.label for c in session.here()] == ["Round 0 (teacher)"]
+    assert [c.label for c in session.here()] == ["Teacher"]
     assert session.shown in session.here()
     assert session.a in session.here()
     session.set_compare("overlay")
     told("predict", "one")  # once more the same: it is seen as round 0
-    assert [c.label for c in session.here()] == ["Round 0 (teacher)"]
+    assert [c.label for c in session.here()] == ["Teacher"]
     assert (session.shown, session.compare) == (session.here()[0], "off")
     told("predict", "two")
     assert session.shown.label == "Prediction (drawn)"
     told("predict", "one")  # takes the place of what is shown, and is seen as round 0
-    assert session.shown.label == "Round 0 (teacher)"
+    assert session.shown.label == "Teacher"
     session.forget_run(tmp_path / "distill-one")
     assert [c.label for c in session.here()] == [predicted.label]
 
@@ -145,8 +145,8 @@ def test_a_round_of_the_run_before_stays_to_compare_with(drawn_slide: Path, tmp_
     assert session.files == ()
     session.show_round(0)
     run("two")
-    assert [c.label for c in session.comparable()] == ["Round 0 (teacher)", "Round 1", "Teacher of one"]
-    assert [c.label for c in session.here()] == ["Round 0 (teacher)", "Round 1"]  # nothing else can be accepted
+    assert [c.label for c in session.comparable()] == ["Teacher", "Round 1", "Teacher of one"]
+    assert [c.label for c in session.here()] == ["Teacher", "Round 1"]  # nothing else can be accepted
     run("three")
     assert [c.label for c in session.files] == ["Round 1 of two"]  # one is enough
     session.set_pair(session.here()[0], session.files[0])
@@ -195,26 +195,26 @@ def test_rounds_are_compared_with_their_own_teacher_and_else_with_what_was_in_us
         comes("one", index)
         if index == 0:
             session.set_pair(field, session.shown)  # somebody looks at what they differ in
-    assert (session.a.label, session.b.label) == ("Round 0 (teacher)", "Round 2")
+    assert (session.a.label, session.b.label) == ("Teacher", "Round 2")
     session.set_pair(field, session.b)
     session.apply(RunDone(1, ""))
-    assert (session.a.label, session.b.label) == ("Round 0 (teacher)", "Round 1")  # that it recommends
+    assert (session.a.label, session.b.label) == ("Teacher", "Round 1")  # that it recommends
     session.set_pair(session.b, session.a)
     session.apply(RunDone(0, ""))  # the teacher as it came
-    assert (session.shown.round, session.a.label, session.b.label) == (0, "Round 0 (teacher)", "Round 2")
+    assert (session.shown.round, session.a.label, session.b.label) == (0, "Teacher", "Round 2")
     session.compare_file(replace(field, act="file"))
     session.apply(RunDone(1, ""))
     assert (session.shown.label, session.a.label, session.b.act) == ("Round 1", "Round 1", "file")  # who compares with a file goes on so
     session.files = ()
     session.begin("distill", tmp_path / "two")
     comes("two", 0)
-    assert (session.a.label, session.b.label) == ("Round 0 (teacher)", "Round 1 of one")
+    assert (session.a.label, session.b.label) == ("Teacher", "Round 1 of one")
     session.begin("predict", tmp_path / "again")
     comes("again", 0)
     assert session.shown == session.a
     assert session.shown.run.name == "again"
     session.show_round(0)
-    assert session.a.label == "Round 0 (teacher)"
+    assert session.a.label == "Teacher"
 
 
 def test_a_new_prediction_is_compared_with_the_file_that_the_former_was(

@@ -60,7 +60,7 @@ class Candidate:
             return f"{'Teacher' if self.round == 0 else f'Round {self.round}'} of {self.run.name}"
         if self.act == "predict":
             return f"Prediction ({self.model})" if self.model else "Prediction"
-        return "Round 0 (teacher)" if self.round == 0 else f"Round {self.round}"
+        return "Teacher" if self.round == 0 else f"Round {self.round}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ def coarse_slide(drawn_slide: Path, tmp_path: Path) -> Path:
 
 
 def test_runs_are_numbered(tmp_path: Path) -> None:
-    data, runs = Path("/data/a (1).svs"), tmp_path / "runs"
+    data, runs = [Path("/data/a (1).svs")], tmp_path / "runs"
     assert new_run(runs, data, "train") == runs / "a (1)-train-1"
     for name in (
         "a (1)-train-1",
@@ -41,6 +41,7 @@ def test_runs_are_numbered(tmp_path: Path) -> None:
     ):
         (runs / name).mkdir(parents=True)
     assert new_run(runs, data, "train") == runs / "a (1)-train-9"
+    assert new_run(runs, [*data, Path("b.svs"), Path("c.svs")], "distill") == runs / "a (1)-and-2-more-distill-1"
 
 
 def test_slides_of_many_resolutions_are_believed(drawn_slide: Path, coarse_slide: Path, tmp_path: Path) -> None:

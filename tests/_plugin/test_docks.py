@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -244,6 +245,38 @@ def test_choices_stand_in_order_wherever_a_new_one_comes(window: Any) -> None:
         offer(box, [(name, name) for name in names], "one", "none")
         assert [box.native.itemText(at) for at in range(box.native.count())] == names
         assert box.value == "one"
+
+
+@pytest.mark.parametrize(
+    ("message", "begins"),
+    [
+        ("It is short.", "It is short."),
+        (
+            "The teacher knows phantom slides only: on this slide its map shows how the program works, not more.",
+            "The teacher knows phantom slides only.",
+        ),
+        (
+            "a.tif: 3 tiles of it can be called positive for sure (score >= 0.7); so there are few, and all count.",
+            "a.tif: 3 tiles of it can be called positive for sure (score >= 0.7); …",
+        ),
+    ],
+)
+def test_a_brief_notice_tells_the_rest_when_it_is_asked_for(qtbot: Any, message: str, begins: str) -> None:
+    from napari_ifkd._plugin.widgets.parts import Notice
+
+    notice = Notice(brief=True)
+    qtbot.addWidget(notice)
+    notice.show()
+    notice.say(message, None, "<b> is no tag.")
+    beginning, end = escape(begins), escape("<b> is no tag.")
+    assert notice.text().startswith(f"⚠ {beginning} {end}")
+    assert ("More" in notice.text()) == (begins != message)
+    notice.linkActivated.emit("more")
+    assert notice.text().startswith(f"⚠ {escape(message)} {end}")
+    notice.say("Another.")
+    assert notice.text() == "⚠ Another."
+    notice.say(None)
+    assert notice.isHidden()
 
 
 def test_another_model_than_predicted_the_slide_is_told_of(
@@ -529,7 +562,7 @@ def test_the_table_of_rounds_tells_what_its_decisions_mean(window: Any) -> None:
 
     table = window.docks["Distill"].table
     table.show_rounds([RoundDone(0, None), *(RoundDone(n, Decision(n == 1, "cautious", "", f"Because {n}.")) for n in (1, 2))], {}, 0.5)
-    assert table.item(0, 1).toolTip() == "The teacher as it came"
+    assert table.item(0, 1).toolTip() == "The first teacher, before any round"
     assert table.item(1, 1).toolTip() == "This round became the teacher of the next\nBecause 1."
     assert table.item(2, 1).toolTip() == "The teacher before was kept\nBecause 2."
     rounds = [RoundDone(0, None), RoundDone(1, Decision(False, "cautious", "", "Because."))]
@@ -561,7 +594,7 @@ def test_a_distillation_that_ends_is_told_of_in_the_dock_of_slides_too(window: A
     session.apply(RoundDone(0, None))
     session.apply(RunDone(0, ""))  # which chooses what is shown
     assert slide.ended.isVisible()
-    assert slide.ended.text().startswith("one: Done. The run recommends the teacher as it came")
+    assert slide.ended.text().startswith("one: Done. The run recommends the teacher")
     window.front("Review")
     window.wait(lambda: not slide.seen)
     window.front("Slide")

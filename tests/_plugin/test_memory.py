@@ -696,7 +696,7 @@ def test_a_run_that_is_opened_is_what_is_looked_at_in_place_of_the_last(
     window.wait(lambda: memory.settled)
     seen = f"Round {shown}"
     assert (session.shown.label, session.threshold, session.compare) == (seen, threshold, "off")
-    assert (session.a.label, session.b.label) == ("Round 0 (teacher)", seen)
+    assert (session.a.label, session.b.label) == ("Teacher", seen)
     window.bench.look_at(session.slides[1])
     window.wait(lambda: memory.settled)
     window.bench.look_at(session.slides[0])  # without asking for anything: as it was left
@@ -833,7 +833,7 @@ def test_rounds_that_came_while_one_looked_at_another_slide_are_what_is_looked_a
     window.wait(lambda: memory.settled)
     assert (session.shown.run, session.shown.round) == (tmp_path / "next", 0)
     assert session.shown in session.here()
-    assert "Round 0" in window.docks["Review"].shown.native.currentText()
+    assert "Teacher" in window.docks["Review"].shown.native.currentText()
 
 
 def test_what_was_accepted_of_the_run_before_is_told_the_next_time_too(
@@ -895,7 +895,7 @@ def test_a_run_opened_while_its_slide_comes_back_is_what_is_looked_at(
     session = later.session
     later.wait(lambda: later.bench.memory.settled and any(c.run == run.path for c in session.here()))
     assert (session.shown.label, session.threshold) == ("Round 1", 0.4)
-    assert (session.a.label, session.b.label) == ("Round 0 (teacher)", "Round 1")
+    assert (session.a.label, session.b.label) == ("Teacher", "Round 1")
 
 
 def test_what_was_said_of_each_slide_goes_on_in_a_run_on_all(

@@ -61,7 +61,7 @@ def test_from_one_disagreement_to_the_next_and_back(window: Any, reviewed: Any) 
     middle = [((n.mean() + 0.5) * scale - 0.5) * mpp for n, scale in zip((y, x), a.found.scale_yx, strict=True)]
     assert len(reviewed.compare._places) == 1
     assert np.allclose(window.viewer.scene.camera.center[-2:], middle, atol=0.5)
-    assert reviewed.compare.place.text().startswith("Place 1 of 1")
+    assert reviewed.compare.place.text().startswith("Differs 1 of 1")
     window.viewer.reset_view()
     window.key("Shift+D")
     assert np.allclose(window.viewer.scene.camera.center[-2:], middle, atol=0.5)
@@ -331,7 +331,7 @@ def test_a_prediction_of_another_run_comes_after_the_rounds(
     for at in range(3):
         reviewed.steps.setValue(at)
         seen.append(session.shown.label)
-    assert seen == ["Round 0 (teacher)", "Round 1", "Prediction (other)"]
+    assert seen == ["Teacher", "Round 1", "Prediction (other)"]
     assert [reviewed.shown.native.itemText(at) for at in range(3)] == seen
 
 
@@ -692,19 +692,19 @@ def test_thirty_points_say_which_round(window: Any, reviewed: Any) -> None:
     reviewed.correct.look()  # as when one turns to another slide
     window.wait(lambda: [layer.visible for layer in window.ours("corrections")] == [True])
     advised = count.advised.round
-    for index, words in ((advised, "it"), (1 - advised, ("the teacher as it came", "round 1")[advised])):
+    for index, words in ((advised, "it"), (1 - advised, ("the teacher", "round 1")[advised])):
         session.show(session.here()[index])
-        assert f"The points recommend {words} at {count.advised.threshold.value:.3g}." in reviewed.about.text()
+        assert f"Points recommend {words} at {count.advised.threshold.value:.3g}." in reviewed.about.text()
     session.accept(session.show_round(1 - advised) or session.shown)  # before the last answer, as it were
     count._answered = time.time() + 60
     count._show()
     assert count.advises
     reviewed.pages.setCurrentWidget(reviewed.correct)  # wherever one is: they speak against what is accepted
-    assert "The points recommend" in reviewed.about.text()
+    assert "Points recommend" in reviewed.about.text()
     reviewed.pages.setCurrentWidget(count)
     count._answered = 0.0
     window.click("Review", count.accept)
-    assert "The points recommend" not in reviewed.about.text()
+    assert "Points recommend" not in reviewed.about.text()
     assert session.accepted is not None
     assert session.accepted.round == count._judgement.chosen.round
     assert session.accepted.threshold == count._judgement.chosen.threshold.value
@@ -726,7 +726,7 @@ def test_thirty_points_say_which_round(window: Any, reviewed: Any) -> None:
     assert count.accept.isEnabled()
     assert "Accept the advice" in count.accept.text()
     assert not count.advises  # it was overruled: another button stands out
-    assert "The points recommend" in reviewed.about.text()  # which is told still
+    assert "Points recommend" in reviewed.about.text()  # which is told still
     assert "<b>The points" not in reviewed.about.text()
     assert "bold" not in count.accept.styleSheet()
     assert "bold" in reviewed.accept.styleSheet()
@@ -794,6 +794,8 @@ def test_lesions_are_listed_sorted_and_judged(window: Any, reviewed: Any, tmp_pa
     (ring,) = window.ours("lesion")  # drawn round the one that is picked
     corners = np.asarray([ring.data_to_world(corner) for corner in ring.data[0]]) / mpp + 0.5
     assert np.allclose((*corners.min(0)[::-1], *corners.max(0)[::-1]), first.box, atol=1e-3)
+    assert np.allclose(ring.edge_color, [[0, 0, 0, 1], [1, 1, 1, 1]])  # black and white upon it: seen on any mask
+    assert ring.edge_width[0] > ring.edge_width[1]
 
     def on_screen() -> np.ndarray:
         (mask,) = [layer for layer in window.ours("mask") if layer.visible]

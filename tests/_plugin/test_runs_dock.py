@@ -95,6 +95,24 @@ def test_a_row_tells_of_its_run_and_opens_it_in_place_of_the_one_looked_at(liste
         assert session.run == folder / name
 
 
+def test_what_is_told_of_a_run_that_ended_stands_not_above_the_card_of_another(listed: Any, folder: Path) -> None:
+    dock = listed.docks["Runs"]
+    _pick(listed, "stopped")
+    listed.click("Runs", dock.open)
+    listed.wait(lambda: listed.session.run == folder / "stopped")
+    listed.wait(lambda: dock.progress.isVisible() and "Cancelled" in dock.progress.line.text())
+    _pick(listed, "finished")
+    assert not dock.progress.isVisible()
+    _pick(listed, "stopped")
+    assert dock.progress.isVisible()
+
+
+def test_a_row_tells_the_slides_of_its_run(listed: Any) -> None:
+    table = listed.docks["Runs"].table
+    (row,) = [row for row in range(table.rowCount()) if table.item(row, 0).text() == "finished"]
+    assert "tiny.tif" in table.item(row, 0).toolTip().splitlines()
+
+
 def test_a_run_is_moved_to_the_trash_after_a_question_and_removed_where_there_is_none(
     listed: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -135,13 +135,26 @@ def test_a_killed_run_is_told_in_one_sentence_shows_its_log_and_goes_on(ready: A
 
 
 def test_a_run_survives_its_window_and_is_followed_by_the_next(
-    window: Any, orphan: Path, make_napari_viewer: Any, qtbot: Any, drawn_slide: Path, monkeypatch: pytest.MonkeyPatch
+    window: Any,
+    orphan: Path,
+    make_napari_viewer: Any,
+    qtbot: Any,
+    drawn_slide: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     session, slide = window.session, window.docks["Slide"]
     window.docks["Runs"].bench.runs.look_for_work(orphan.parent)  # as a window does that opens
     window.wait(lambda: session.offer is not None)
     assert "orphan" in slide.offer.notice.text()
     assert "tiny.tif is still at work" in slide.offer.notice.text()
+    for dock in ("Distill", "Runs"):
+        assert "orphan" in window.docks[dock].offer.notice.text()
+    other = tmp_path / "other.tif"
+    shutil.copy(drawn_slide, other)
+    window.bench.open(other)  # and on a slide that it has nothing to do with
+    window.wait(lambda: session.slide is not None and session.slide.name == "other.tif")
+    window.wait(lambda: session.offer is not None and "orphan" in slide.offer.notice.text())
     window.click("Slide", slide.offer.follow)
     window.wait(lambda: session.job is not None and session.job.alive and len(session.curve) > 0)
     assert session.slide.path == drawn_slide

@@ -78,7 +78,7 @@ def test_from_slide_to_export_by_clicks(
     assert [r.index for r in session.rounds][-2:] == [1, 2]
     assert len(session.curve) == 2
     assert distill.table.rowCount() == len(session.rounds)
-    assert [c.label for c in session.here()] == ["Round 0 (teacher)", "Round 1", "Round 2"]  # the first took the prediction over
+    assert [c.label for c in session.here()] == ["Teacher", "Round 1", "Round 2"]  # the first took the prediction over
     assert "The run recommends" in distill.progress.line.text()
     assert len(window.ours("mask")) == 2  # what is shown, and what was before: napari's layers are used again
 

@@ -22,6 +22,7 @@ from napari_ifkd.session import Session
 from napari_ifkd.slides import find_tissue
 from napari_ifkd.slides.dicom import is_dicom
 
+from .areas import Areas
 from .brought import laid, merge
 from .closing import CloseWatch
 from .commands import distill_command, new_run, predict_command, train_command
@@ -100,6 +101,7 @@ class Bench:
         self.layers = LayerView(viewer, self.session, partial(QTimer.singleShot, _BETWEEN_CHANGES_MS), self._hold_canvas)
         self.drawings = Drawings(viewer, self.session, self.layers)
         self.verdicts = Verdicts(self.session, self.layers.masks, self.drawings)
+        self.areas = Areas(self.session, self.drawings)
         self.marks = VerdictMarks(viewer, self.session, self.layers, self.verdicts)
         self.previewer = Previewer(viewer, self.session, self.layers, self.drawings)
         self.runner = Runner(self.session)
@@ -182,7 +184,7 @@ class Bench:
         session = self.session
         try:
             slide, teacher = self._needed()
-            out = new_run(runs_folder(), slide.path, "predict")
+            out = new_run(runs_folder(), [slide.path], "predict")
             region = region_geometry(session.region, slide, self.viewer)
             asked, keep = config.replaced(device=device()), self._keeper([slide])
             self.runner.start(
@@ -208,7 +210,7 @@ class Bench:
             slides = [slide, *(other for other in session.slides if other is not slide)] if all_slides else [slide]
             for other in slides:
                 other.require_mpp()
-            out = new_run(runs_folder(), slide.path, "distill")
+            out = new_run(runs_folder(), [each.path for each in slides], "distill")
             card = session.teacher.card if session.teacher is not None else None  # its tiles: elsewhere its maps mean little
             tiles = {"tiles.size_px": card.tile_px, "tiles.mpp": card.mpp} if card is not None else {}
             asked = config.replaced(device=device(), **tiles)
@@ -233,11 +235,11 @@ class Bench:
     def train(self, config: Config, patches: Path | None) -> None:
         """Train a teacher from the rough regions on all open slides, and from a patch folder; an error is told to the user."""
         drawn = self._drawn(self.session.slides)
-        name = next((slide.path for slide in drawn), patches)
-        if name is None:
+        names = [slide.path for slide in drawn] or [patch for patch in (patches,) if patch is not None]
+        if not names:
             say_error(InputError("teacher", "there is nothing to learn from", "Draw regions on a slide, or choose a patch folder"))
             return
-        out, asked = new_run(runs_folder(), name, "train"), config.replaced(device=device())
+        out, asked = new_run(runs_folder(), names, "train"), config.replaced(device=device())
         keep = self._keeper(list(drawn))
         self.runner.start("train", lambda: train_command(list(drawn.items()), patches, out, exclude=keep(), config=asked), out, drawn)
 

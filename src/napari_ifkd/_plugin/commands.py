@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 _BESIDE = ("config.yaml", "region.geojson", "regions", "reference", "exclude")
 
 
-def new_run(folder: Path, data: Path, act: str) -> Path:
-    """Return a run folder that does not exist yet, named after what it looks at and the act, and numbered."""
-    name = f"{data.stem}-{act}-"
+def new_run(folder: Path, data: Sequence[Path], act: str) -> Path:
+    """Return a run folder that does not exist yet, named after the first of what it looks at and the act, and numbered."""
+    more = f"-and-{len(data) - 1}-more" if len(data) > 1 else ""
+    name = f"{data[0].stem}{more}-{act}-"
     there = folder.iterdir() if folder.is_dir() else ()
     numbers = [int(found[1]) for path in there if (found := re.fullmatch(rf"{re.escape(name)}(\d+)(\..*)?", path.name))]
     return folder / f"{name}{max(numbers, default=0) + 1}"

@@ -230,7 +230,7 @@ def _mask_look(colour: str, opacity: float) -> dict[str, Any]:
 
 def _of_candidate(candidate: Candidate, kind: str) -> dict[str, Any]:
     found = candidate.found
-    name = named(candidate, "heat map" if kind == "heat" else kind)
+    name = named(candidate, {"heat": "heat map", "uncertainty": "unsure"}.get(kind, kind))
     return {"name": name, "metadata": tagged(candidate, kind), **placement(found.slide.get("mpp"), found.scale_yx)}
 
 
@@ -407,7 +407,7 @@ def style(layer: Any, look: dict[str, Any]) -> None:
 
 def named(candidate: Candidate, kind: str) -> str:
     """Return the name of a layer of a prediction, with a sign where there is a warning of it."""
-    sign = "⚠ not for this tissue · " if candidate.found.domain_warning else "⚠ " if candidate.warnings else ""  # first: ends are cut off
+    sign = "⚠ other tissue · " if candidate.found.domain_warning else "⚠ " if candidate.warnings else ""  # first: ends are cut off
     return f"{sign}{candidate.label} · {kind}"
 
 

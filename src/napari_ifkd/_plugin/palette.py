@@ -36,5 +36,5 @@ def heat_colours() -> NDArray[np.float32]:
 
 
 def unsure_colours() -> NDArray[np.float32]:
-    """Return the colours of uncertainty, ``(4, 4)``: from nothing to bluish green, and dark where it is greatest."""
-    return np.stack([rgba(BOTH, 0.0), rgba(BOTH, 0.35), rgba(BOTH, 0.95), rgba("#003B2B", 1.0)])
+    """Return the colours of uncertainty, ``(5, 4)``: bluish green, and nearly nothing where one is half sure: tissue is to be seen."""
+    return np.stack([rgba(BOTH, alpha) for alpha in (0.0, 0.03, 0.15, 0.5, 1.0)])

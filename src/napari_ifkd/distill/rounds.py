@@ -215,7 +215,7 @@ class _Rounds:
             reason = f"Round {self.accepted} of {done} is the last that was switched in. {self.decisions[self.accepted - 1].reason}"
         else:
             last = f" {self.decisions[-1].reason}" if done else ""
-            reason = f"The teacher as it came is kept: none of {done} rounds was switched in.{last}"
+            reason = f"The first teacher is kept: none of {done} rounds was switched in.{last}"
         teacher = self.pair.teacher
         model = None if isinstance(teacher, FixedTeacher) else teacher.eval()
         return Outcome(model, self.accepted, tuple(self.decisions), reason)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from magicgui.widgets import ComboBox
 from psygnal import Signal
 from qtpy.QtCore import QSignalBlocker, Qt, QTimer
-from qtpy.QtWidgets import QCheckBox, QFileDialog, QSizePolicy
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QLabel, QSizePolicy
 
 from napari_ifkd._plugin.brought import MASK_FILES
 from napari_ifkd._plugin.compared import file_candidate
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 _RESTED_MS = 400  # after the view moved
 _ACROSS_UM = 300.0
+_DIFFERS = "Where they differ"
 _LOOKING = "Lesions that were rejected are looked for …"
 
 
@@ -51,8 +52,11 @@ class ComparePage(Page):
         self.a = ComboBox(choices=[("none", None)], label="A", tooltip="First prediction: orange beside B")
         self.b = ComboBox(choices=[("none", None)], label="B", tooltip="Second prediction: blue beside A")
         self.opacity = LookSliders(dock, "opacity")["opacity"]
-        self.legend = text("Colours of the comparison", lines=3)
-        self.place = text("Which of the places where A and B differ is seen", lines=1)
+        self.legend = text("Colours of the comparison", lines=2)
+        self.place = QLabel()
+        self.place.setToolTip("Which of the places where A and B differ most is in the middle of the picture")
+        self.place.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.place.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.numbers = text("How far A and B agree at the threshold that is set, without what was rejected or excluded")
         self.in_field = QCheckBox("Agreement of the visible field only")
         self.in_field.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
@@ -63,14 +67,15 @@ class ComparePage(Page):
         self._wanted = True  # whether corrections are to be seen when they come
         self._corrected = False  # whether there are any
         self.corrections.setToolTip("Show what was corrected on this slide above the predictions, which do not know of it")
-        self.last = button("◀ Differs", "Go to the place before, of those where A and B differ most. Key Shift+D", lambda: self._differ(-1))
-        self.next = button("Differs ▶ (D)", "Go to the next place, from where A and B differ most. Key D", lambda: self._differ(1))
+        self.last = button("◀", "Go to the place before, of those where A and B differ most. Key Shift+D", lambda: self._differ(-1))
+        self.next = button("▶ (D)", "Go to the next place, from where A and B differ most. Key D", lambda: self._differ(1))
         self.flick = button(
             "A / B (hold F)", "Show A, then B. Hold the key F to flicker between them: let go, and all is as before", self._flick
         )
         self.flicker = Flicker(self, self._session, Qt.Key.Key_F)
-        self.jumps = row(self.last, self.next, self.flick)
-        self.file = button("Compare with a file …", "Take a mask or regions of another program as B", self._ask_file)
+        self.mode.beside(self.flick)
+        self.jumps = row(self.last, self.place, self.next, stretch=(1, 2, 1))
+        self.file = button("File …", "Compare with a mask, or regions, of another program: take it as B", self._ask_file)
         comparing = {"D": lambda: self._differ(1), "Shift+D": lambda: self._differ(-1), "F": self.flicker.begin}
         self.keys = {key: shortcut(self.jumps, key, act) for key, act in comparing.items()}
         self._places: list[tuple[float, float]] | None = None  # where A and B differ, None where nobody looked for them
@@ -80,8 +85,8 @@ class ComparePage(Page):
         self._moved.setSingleShot(True)
         self._moved.setInterval(_RESTED_MS)
         self._moved.timeout.connect(self._measure)
-        pair, opacity = form(self.a, self.b).native, form(self.opacity).native
-        self.fill(self.mode, pair, self.file, opacity, self.jumps, self.place, self.legend, self.corrections, self.in_field, self.numbers)
+        pair, opacity = row(form(self.a, self.b).native, self.file, stretch=(1, 0), low=True), form(self.opacity).native
+        self.fill(self.mode, pair, opacity, self.jumps, self.legend, self.corrections, self.in_field, self.numbers)
         self.a.changed.connect(self._pick_pair)
         self.b.changed.connect(self._pick_pair)
         self.mode.picked.connect(self._pick_mode)
@@ -164,7 +169,7 @@ class ComparePage(Page):
             return
         if self._places is None:
             asked, masks = self._looks, self._dock.bench.layers.masks
-            self.place.setText("Looking for where they differ …")
+            self.place.setText("Looking …")
 
             def found(places: list[tuple[float, float]]) -> None:
                 if asked == self._looks:  # else they are others by now
@@ -175,9 +180,9 @@ class ComparePage(Page):
         elif self._places:
             self._at = (self._at + by) % len(self._places)
             go_to(slide, self._viewer, *self._places[self._at], _ACROSS_UM)
-            self.place.setText(f"Place {self._at + 1} of {len(self._places)}, in the middle of the picture.")
+            self.place.setText(f"Differs {self._at + 1} of {len(self._places)}")
         else:
-            self.place.setText("They differ nowhere.")
+            self.place.setText("Differs nowhere")
 
     def _leave_out(self, paths: Collection[str] | None) -> None:
         pair = {str(one.path) for one in (self._session.a, self._session.b) if one is not None}
@@ -192,7 +197,7 @@ class ComparePage(Page):
         """Forget where the masks differed that were compared, and measure those that are."""
         self._places, self._at = None, -1
         self._looks += 1
-        self.place.setText("")
+        self.place.setText(_DIFFERS)
         self._measure()
 
     def _look_elsewhere(self, _: Any = None) -> None:
@@ -246,11 +251,12 @@ class ComparePage(Page):
         there = [one for one in (session.a, session.b) if one is not None]
         self.mode.allow(MODES if len(there) > 1 else ("off", "uncertainty") if there else ())
         self.file.setEnabled(session.slide is not None and session.slide.mpp is not None)
-        self.file.setText("Compare with a file …")
+        self.file.setText("File …")
 
     def _show_mode(self) -> None:
         session = self._session
-        self.jumps.setEnabled(session.a is not None and session.b is not None)
+        for part in (self.jumps, self.flick):
+            part.setEnabled(session.a is not None and session.b is not None)
         self._show_legend()
 
     def _show_legend(self) -> None:
@@ -289,7 +295,7 @@ class ComparePage(Page):
 def _legend(session: Session) -> str:
     a, b, mode = session.a, session.b, session.compare
     if mode == "uncertainty" and session.unsure is not None:
-        told = "marks what it marks: it is nowhere unsure" if session.unsure.act == "file" else "is unsure, the darker the more"
+        told = "marks what it marks: it is nowhere unsure" if session.unsure.act == "file" else "is unsure, the greener the more"
         return _told(BOTH, f"{escape(session.unsure.label)} {told}")
     if a is None or b is None or mode == "off":
         return ""
@@ -300,8 +306,8 @@ def _legend(session: Session) -> str:
         "a": [first],
         "b": [second],
     }.get(mode, [first, second])
-    lines = [_told(colour, name) for colour, name in parts]
-    return "<br>".join([*lines, "Where both lie, the colours mix."] if mode == "overlay" else lines)
+    mixed = ["mixed: both"] if mode == "overlay" else []
+    return " &nbsp; ".join([*(_told(colour, name) for colour, name in parts), *mixed])
 
 
 def _told(colour: str, name: str) -> str:
@@ -313,5 +319,5 @@ def _numbers(found: Agreement, *, in_field: bool, corrected: bool) -> str:
     where, apart = " in the field" if in_field else " on the slide", ", corrections not regarded" if corrected else ""
     a, b = found.a_only_mm2 + found.both_mm2, found.b_only_mm2 + found.both_mm2
     more = f"; B marks {abs(b / a - 1):.0%} {'more' if b >= a else 'less'}" if a > 0 else ""
-    only = f"A only {area(found.a_only_mm2)}<br>B only {area(found.b_only_mm2)}<br>both {area(found.both_mm2)}{more}"
+    only = f"A only {area(found.a_only_mm2)}, B only {area(found.b_only_mm2)}<br>both {area(found.both_mm2)}{more}"
     return f"Agreement{where}: {f1}{apart}<br>{only}"

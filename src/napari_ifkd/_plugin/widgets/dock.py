@@ -76,7 +76,7 @@ class _TroubleBar(QWidget):
 
     def show_message(self, message: str) -> None:
         """Show it, or nothing."""
-        self.notice.say(message or None, "error")
+        self.notice.say(message or None, kind="error")
         self.notice.setToolTip(message)
         self.setVisible(bool(message))
 

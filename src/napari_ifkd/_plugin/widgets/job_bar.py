@@ -53,7 +53,7 @@ class JobBar(QWidget):
         self.cancel = button("Cancel", "Stop the run within two seconds; everything complete is kept", runner.cancel)
         self.resume = button("Resume", "Go on from the last complete epoch or tile row", self._resume)
         self.log = button("Log", "Read what the run said", self._show_log)
-        self.warned = Notice()
+        self.warned = Notice(brief=steady)
         self.error = Notice()
         self._buttons = row(self.pause, self.proceed, self.cancel, self.resume, self.log, stretch=(1, 1, 1, 1, 1))
         self._parts = layout = QVBoxLayout(self)
@@ -125,8 +125,8 @@ class JobBar(QWidget):
         self.line.setToolTip(in_window(job.message) if job.state == "done" else "")
         notice = self.session.notice
         told_already = self._warned and notice in (self.session.warning() or "")
-        self.warned.say(None if told_already or not self._is_here(job) else notice, "note")
-        self.error.say(job.message if job.state == "failed" else None, "error")
+        self.warned.say(None if told_already or not self._is_here(job) else notice, kind="note")
+        self.error.say(job.message if job.state == "failed" else None, kind="error")
 
     def _is_here(self, job: Job) -> bool:
         """Return whether what is said of the end of a run holds for the active slide."""
@@ -166,7 +166,7 @@ def job_line(job: Job, accepted: Accepted | None) -> str:
             by = "" if accepted.by == "user" else f" by {accepted.by}"
             return f"Done. {name} is accepted{by}, at threshold {accepted.threshold:.3g}."
         case "done" if job.act == "distill":
-            best = f"round {job.recommended}" if job.recommended else "the teacher as it came"
+            best = f"round {job.recommended}" if job.recommended else "the teacher"
             return f"Done. The run recommends {best}: compare, correct and accept in the Review dock."
         case "done":
             return "Done. Set the threshold; rounds of distillation, in the Distill dock, come next."

@@ -24,7 +24,7 @@ MODES: dict[Compare, tuple[str, str]] = {
     "uncertainty": (
         "Uncertainty",
         "Where the network of B is unsure (where there is no B, of A), whatever was said of its lesions: "
-        "the nearer its probability is to the threshold, the darker",
+        "the nearer its probability is to the threshold, the greener",
     ),
     "a": ("Show A", "The mask of A alone: Show, above, is A from then on, also for Accept. Hold the key F to only have a look"),
     "b": ("Show B", "The mask of B alone: Show, above, is B from then on, also for Accept. Hold the key F to only have a look"),
@@ -39,7 +39,7 @@ class Modes(QWidget):
     def __init__(self, modes: Mapping[Compare, tuple[str, str]] = MODES) -> None:
         super().__init__()
         self.buttons: dict[str, QPushButton] = {}
-        layout = QGridLayout(self)
+        self._grid = layout = QGridLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
         for place, (mode, (label, tooltip)) in enumerate(modes.items()):
@@ -53,6 +53,10 @@ class Modes(QWidget):
             made.clicked.connect(lambda _, mode=mode: self._press(mode))
             layout.addWidget(made, place // _ACROSS, place % _ACROSS)
             self.buttons[mode] = made
+
+    def beside(self, more: QWidget) -> None:
+        """Place something more in the row of the last modes."""
+        self._grid.addWidget(more, (len(self.buttons) - 1) // _ACROSS, _ACROSS - 1)
 
     def allow(self, modes: Collection[str]) -> None:
         """Let only these be chosen."""

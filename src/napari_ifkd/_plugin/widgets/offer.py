@@ -40,7 +40,7 @@ class Offer(QWidget):
         what = {"distill": "A distillation", "predict": "A prediction", "train": "A training"}.get(run.act, "A run")
         of = f" of {' and '.join(run.slides[:2])}" if run.slides else ""
         of += f" and {len(run.slides) - 2} more" if len(run.slides) > 2 else ""
-        self.notice.say(f"{what}{of} is {'paused' if run.status == 'paused' else 'still at work'}: {run.name}", "note")
+        self.notice.say(f"{what}{of} is {'paused' if run.status == 'paused' else 'still at work'}: {run.name}", kind="note")
 
     def _follow(self) -> None:
         if self.session.offer is not None:

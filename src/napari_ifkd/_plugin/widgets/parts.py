@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from html import escape
 from math import floor, log10
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
 from magicgui.types import FileDialogMode
 from magicgui.widgets import CheckBox, ComboBox, Container, FileEdit, FloatSpinBox, SpinBox
-from qtpy.QtCore import QPoint, Qt, QTimer
+from qtpy.QtCore import QEvent, QPoint, Qt, QTimer
 from qtpy.QtGui import QKeySequence, QShortcut  # type: ignore[attr-defined] # qtpy has it there for every Qt
 from qtpy.QtWidgets import (
     QComboBox,
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 
 _LAID_OUT_MS = 60  # after which what was hidden has its height
 _NAME = 28  # letters of a name that a list in a dock has room for
+_BRIEF = 70  # letters of a notice on two lines of a dock, with a link after them
 _DOES = "does"  # property of a button: its tooltip where it can be pressed
 _NOTICES = {"note": NOTE, "warning": WARNING, "error": ERROR}
 
@@ -111,27 +114,67 @@ def keep_room(label: QLabel, texts: Iterable[str]) -> None:
 
 
 class Notice(QLabel):
-    """A line that catches the eye, in grey, amber or red, readable in both themes; hidden while it has nothing to say."""
+    """A line that catches the eye, in grey, amber or red, readable in both themes; hidden while it has nothing to say.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    brief : of a long message the beginning is told, and the rest to who asks for it
+    """
+
+    _brief = False  # also while Qt makes it
+
+    def __init__(self, *, brief: bool = False) -> None:
         super().__init__()
         self.setWordWrap(True)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
-        self._said: tuple[str | None, str] = (None, "")
+        self._brief, self._whole = brief, False
+        self._said: tuple[tuple[str, ...], str] = (), ""
+        if brief:
+            self.setTextFormat(Qt.TextFormat.RichText)
+            self.setTextInteractionFlags(Qt.TextInteractionFlag.TextBrowserInteraction)
+            self.linkActivated.connect(self._unfold)
         self.hide()
 
-    def say(self, message: str | None, kind: Literal["note", "warning", "error"] = "warning") -> None:
-        """Show a message, in the words of the window, or nothing."""
-        message = in_window(message) if message else None
-        if self._said == (message, kind):  # a style sheet costs time, and this is called several times a second
+    def say(self, *told: str | None, kind: Literal["note", "warning", "error"] = "warning") -> None:
+        """Show messages, in the words of the window, or nothing."""
+        messages = tuple(in_window(message) for message in told if message)
+        if self._said == (messages, kind):  # a style sheet costs time, and this is called several times a second
             return
-        self._said = (message, kind)
+        self._said, self._whole = (messages, kind), False
         red, green, blue = (int(_NOTICES[kind][i : i + 2], 16) for i in (1, 3, 5))
         self.setStyleSheet(
             f"background: rgba({red}, {green}, {blue}, 60); border-left: 3px solid rgb({red}, {green}, {blue}); padding: 5px;"
         )
-        self.setText(message if message and kind == "note" else f"⚠ {message}" if message else "")
-        self.setVisible(bool(message))
+        self._tell()
+        self.setVisible(bool(messages))
+
+    def changeEvent(self, event: Any) -> None:
+        """Give the link the colour of another theme."""
+        super().changeEvent(event)
+        if self._brief and event.type() == QEvent.Type.PaletteChange:
+            self._tell()
+
+    def _unfold(self, _: str) -> None:
+        self._whole = not self._whole
+        self._tell()
+
+    def _tell(self) -> None:
+        messages, kind = self._said
+        told, more = " ".join(messages), ""
+        if self._brief:
+            begun = " ".join(map(beginning, messages))
+            if begun != told:
+                more = f" {link(self, 'more', 'Less' if self._whole else 'More')}"
+            told = escape(told if self._whole else begun)
+        self.setText(f"{'⚠ ' * (kind != 'note')}{told}{more}" if messages else "")
+
+
+def beginning(message: str) -> str:
+    """Return a message up to where it may end, if it is longer than has room on two lines."""
+    if len(message) <= _BRIEF:
+        return message
+    end = max(message.rfind(stop, _BRIEF // 2, _BRIEF) for stop in (": ", ". ", ", "))
+    return f"{message[:end]}." if end > 0 else shorten(message, _BRIEF, placeholder=" …")
 
 
 def button(label: str, tooltip: str, clicked: Callable[[], object], *, main: bool = False) -> QPushButton:
@@ -183,14 +226,14 @@ def lapsed(places: int) -> str:
     return f"{places} verdicts do not count on this mask: their lesions are gone here, or part of a much larger one."
 
 
-def row(*parts: QWidget, stretch: Sequence[int] = ()) -> QWidget:
-    """Return parts side by side."""
+def row(*parts: QWidget, stretch: Sequence[int] = (), low: bool = False) -> QWidget:
+    """Return parts side by side, at one height or standing on one line."""
     made = QWidget()
     layout = QHBoxLayout(made)
     layout.setContentsMargins(0, 0, 0, 0)
     layout.setSpacing(6)
     for index, part in enumerate(parts):
-        layout.addWidget(part, stretch[index] if index < len(stretch) else 0)
+        layout.addWidget(part, stretch[index] if index < len(stretch) else 0, *((Qt.AlignmentFlag.AlignBottom,) if low else ()))
     return made
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 # of what is told of an acceptance, the longest there usually is: what lies below stays, whichever prediction is shown
-_ACCEPTED = "✓ Accepted by reference masks: the teacher at threshold 0.555, 2026-11-30 00:00. Show it Undo Why?"
+_ACCEPTED = "✓ Accepted by reference masks: the teacher at 0.555. Show it Undo Why?"
 
 
 class ReviewDock(Dock):
@@ -48,7 +48,7 @@ class ReviewDock(Dock):
         self.steps.setTickPosition(QSlider.TickPosition.TicksBelow)
         self.about = text("What is known of this round")
         self._why: set[str] = set()  # which reasons are told: "why" of the round, "because" of what was accepted
-        self.warning = Notice()
+        self.warning = Notice(brief=True)
         self.threshold = LookSliders(self, "threshold")["threshold"]
         self.accept = button(
             "Accept",
@@ -104,6 +104,9 @@ class ReviewDock(Dock):
         self._at_work_now = False, False  # whether the run of what is shown is, and whether any is
         self.listen("job", to=self._show_end)
         self.hear(self.bench.memory.waits, self._show_round)
+        self.hear(self.bench.areas.changed, self._show_round)
+        self.hear(self.bench.drawings.changed, self.bench.areas.look)
+        self.listen("candidates", "slide", "threshold", "sigma_px", to=self.bench.areas.look)
         self.bench.viewer.events.theme.connect(self._show_theme)
 
     def came(self) -> None:
@@ -221,7 +224,9 @@ class ReviewDock(Dock):
         done = next((r for r in self.session.rounds if of_it and r.index == candidate.round), None)
         reason = done.decision.reason if done is not None and done.decision is not None else ""
         ended = f"When round {candidate.round} ended: {decided(self.about, reason, 'why' in self._why)}"
-        said = ended if reason else "The network as it came, before any round."
+        said = ended if reason else "The teacher before any round."
+        growth = self.bench.areas.growth(candidate.round) if of_it else ""
+        said += f" <b>{growth}.</b>" if growth else ""
         said += " It looked at a region of the slide only." if candidate.of_region else ""
         return f"<b>{escape(candidate.run.name)}</b>. {said}"
 
@@ -230,13 +235,13 @@ class ReviewDock(Dock):
         best, by, at = self.session.recommended(candidate), "The run recommends", ""
         advised = self.count.advised if candidate.run == self.session.run else None
         if advised is not None:  # who looked knows more than the rule
-            best, by, at = advised.round, "The points recommend", f" at {advised.threshold.value:.3g}"
+            best, by, at = advised.round, "Points recommend", f" at {advised.threshold.value:.3g}"
         accepted = self.session.accepted_of(candidate)
         undecided = accepted is None or (candidate.run == self.session.run and self.count.advises)
         overruled = advised is not None and accepted is not None and (accepted.round, accepted.threshold) != (best, advised.threshold.value)
         if best is not None and not self._at_work(candidate) and not (candidate.run == self.session.run and self.count.judging):
             here = candidate.act == "distill" and candidate.round == best
-            told = f"{by} {'it' if here else f'round {best}' if best else 'the teacher as it came'}{at}."
+            told = f"{by} {'it' if here else f'round {best}' if best else 'the teacher'}{at}."
             return f"<br><b>{told}</b>" if undecided else f"<br>{told}" if overruled else ""
         last = max((c.round for c in self.session.here() if c.run == candidate.run), default=0)
         return f"<br><b>Round {last} has come in.</b>" if last > candidate.round and self._at_work(candidate) else ""
@@ -302,11 +307,12 @@ class ReviewDock(Dock):
 
     def _reserve(self) -> None:
         """Keep room for the longest of what is said of the predictions here: going from one to the next moves no button."""
-        longest = "<br><b>The points recommend the teacher as it came at 0.325.</b>"  # of what may be told of a round besides
+        longest = "<br><b>Points recommend round 2 at 0.325.</b>"  # of what may be told of a round besides
+        grown = " <b>It marks 100% more than the first teacher.</b>"
         here = self.session.here()
         told = [self._told_of(c) + longest * (c.act == "distill") for c in here]
         if here:  # so that nothing moves when the first round comes
-            told.append(f"<b>{escape(here[-1].run.name)}</b>. When round 1 ended: The student becomes the teacher. Why?{longest}")
+            told.append(f"<b>{escape(here[-1].run.name)}</b>. When round 1 ended: The student becomes the teacher. Why?{grown}{longest}")
         keep_room(self.about, told)
 
     def _show_theme(self, _: object) -> None:
@@ -328,7 +334,7 @@ class ReviewDock(Dock):
             return
         self._reserve()
         self.about.setText(self._told_of(shown) + self._news(shown))
-        self.warning.say(self._resolution_of(shown) or (shown.warnings[0] if shown.warnings else None))
+        self.warning.say(self._resolution_of(shown), *shown.warnings[:1])
         accepted = session.accepted_of(shown)
         same = accepted is not None and (accepted.round, accepted.threshold) == (shown.round, session.threshold)
         allow(self.accept, "it is what is accepted" if same else "")
@@ -343,7 +349,8 @@ class ReviewDock(Dock):
             name = name_of(accepted.round)
             by = "" if accepted.by == "user" else f" by {TOLD_BY.get(accepted.by, accepted.by)}"
             when = f"{datetime.fromisoformat(accepted.time).astimezone():%Y-%m-%d %H:%M}"
-            told = f"✓ Accepted{by}: {name} at threshold {accepted.threshold:.3g}, {when}"
+            self.accepted.setToolTip(f"What was accepted, {when}")
+            told = f"✓ Accepted{by}: {name} at {accepted.threshold:.3g}"
             shown_below = f"<br>{escape(accepted.reason)}" if "because" in self._why else ""
             because = f" {self._link('because')}{shown_below}" if accepted.reason else ""
             there, back = f". {self._link('accepted')}", f" {self._link('back')}"

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from napari_ifkd.runs.accepted import Accepted
 
 _COLUMNS = {
-    "Round": "0 is the teacher as it came; ✓ was accepted",
-    "Decision": "Whether the student took the teacher's role",
+    "Round": "0 is the first teacher, before any round; ✓ was accepted",
+    "Decision": "Whether the student of the round became the new teacher, or the teacher before was kept",
     "Agree": "F1 of the masks of student and teacher on tiles kept aside for checking; over the whole slide: the Review dock",
     "mm²": "Area of the mask on this slide, as the network says: lesions that were rejected count",
     "F1": "Masks against the reference masks of the run, of whichever slides; where they choose the round too, they flatter it",
@@ -79,7 +79,7 @@ class RoundsTable(QTableWidget):
             name = list(_COLUMNS)[column]
             of_all = several_slides and name == "F1"
             title.setText("F1 of\nthe run" if of_all else f"{name}\nat {at:.3g}")
-            whose = "the run's own threshold" if name == "F1" else "the threshold that is set"
+            whose = "the threshold that distillation itself goes by" if name == "F1" else "the threshold that is set"
             all_slides = ", of all slides of the run that have reference masks; areas are of this one" if of_all else ""
             title.setToolTip(f"{_COLUMNS[name]}.\n\nAt {at:.3g}, {whose}{all_slides}")
         self.blockSignals(True)
@@ -94,7 +94,7 @@ class RoundsTable(QTableWidget):
                 _number(area, "#.3g" if area is not None and area < 99.95 else ",.0f"),
                 _number(f1, ".3f"),
             )
-            reason = done.decision.reason if done.decision is not None else "The teacher as it came"
+            reason = done.decision.reason if done.decision is not None else "The first teacher, before any round"
             for column, value in enumerate(values):
                 item = QTableWidgetItem(value)
                 item.setToolTip(f"{_means(done, chosen)}\n{reason}".strip() if column == 1 else reason)
@@ -121,8 +121,8 @@ def _decision(done: RoundDone, accepted: Accepted | None) -> str:
     if done.decision is None:
         return "teacher"
     if done.decision.switched:
-        return "switched"
-    return "kept" if accepted is None else "accepted"
+        return "new teacher"
+    return "teacher kept" if accepted is None else "accepted"
 
 
 def _means(done: RoundDone, accepted: Accepted | None) -> str:

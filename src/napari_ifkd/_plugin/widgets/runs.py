@@ -90,12 +90,16 @@ class RunsDock(Dock):
         self.table.show_runs([])
         self.card.setText(str(error))
 
-    def _show_job(self) -> None:
+    def _show_bar(self) -> None:
         self.progress.update_job()
-        job = self.session.job
-        if job is not None and job.state == "done":  # its row and card tell that
-            self.progress.hide()
+        job, run = self.session.job, self.table.run()
+        if job is not None and not job.alive and (job.state == "done" or (run is not None and run.path != job.out)):
+            self.progress.hide()  # rows and cards tell of what is over; above the card of another it would be taken for that
         self.progress.resume.hide()  # that of the run that is picked stands below
+
+    def _show_job(self) -> None:
+        self._show_bar()
+        job = self.session.job
         rounds = len(self.session.rounds) if job is not None and job.out == self.session.run else 0
         now = (job.out, job.state, job.stage == "starting", rounds) if job is not None else ()  # once it has begun it is on disk
         if now != self._job:  # not at every step of its progress
@@ -114,6 +118,7 @@ class RunsDock(Dock):
         self.delete.setEnabled(run is not None and not alive)
         if run is not None:
             self._gone = ""
+        self._show_bar()
         nothing = "Pick a run." if self.table.rowCount() else "No runs in this folder yet."
         self.card.setText(run_card(run) if run is not None else f"{self._gone} {nothing}".strip())
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from napari_ifkd.runs.listing import RunSummary
 
 _COLUMNS = {
-    "Run": "Name of the run folder",
+    "Run": "Name of the run folder; the slides of a run stand below, where it is picked, and in the tooltip of its row",
     "State": "Running, paused, done, cancelled, failed, or interrupted: it ended without a word",
     "Rounds": "Rounds that are complete, of those asked for",
 }
@@ -66,7 +66,7 @@ class RunsTable(QTableWidget):
             rounds = f"{run.rounds} of {run.rounds_asked}" if run.rounds_asked else ""
             for column, value in enumerate((run.name, run.status, rounds)):
                 item = QTableWidgetItem(value)
-                item.setToolTip("\n".join(filter(None, (str(run.path), in_window(run.failure), run.problem))))
+                item.setToolTip("\n".join(filter(None, (str(run.path), ", ".join(run.slides), in_window(run.failure), run.problem))))
                 self.setItem(row, column, item)
         if before is not None:
             self.pick(before.path)

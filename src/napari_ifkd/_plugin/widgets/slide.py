@@ -203,7 +203,7 @@ class SlideDock(Dock):
         job = self.session.job
         if job is not None and job.act == "distill" and job.state == "done" and self._at_work and self.seen:
             here = self.session.run == job.out
-            self.ended.say(f"{job.out.name}: {job_line(job, self.session.accepted) if here else 'Done, on another slide.'}", "note")
+            self.ended.say(f"{job.out.name}: {job_line(job, self.session.accepted) if here else 'Done, on another slide.'}", kind="note")
         self._at_work = job is not None and job.alive
         if self._at_work:
             self.ended.say(None)

@@ -1,0 +1,56 @@
+"""What rounds mark of a slide, and who tells it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import shapely
+
+
+def test_areas_follow_threshold_and_exclusions_and_are_of_the_active_slide(
+    window: Any, reviewed: Any, drawn_slide: Path, tmp_path: Path
+) -> None:
+    session, areas, (teacher, student) = window.session, window.bench.areas, window.session.here()
+    pixel_mm2 = teacher.found.pixel_size_um_yx[0] * teacher.found.pixel_size_um_yx[1] / 1e6
+
+    def pixels(found: Any, at: float) -> int:
+        return int((np.asarray(found.levels[0]) >= 255 * at).sum())
+
+    for at in (0.5, 0.7):
+        session.look(threshold=at)
+        wanted = {0: pixels(teacher.found, at) * pixel_mm2, 1: pixels(student.found, at) * pixel_mm2}
+        window.wait(lambda wanted=wanted: areas.mm2 == pytest.approx(wanted))
+    session.look(threshold=0.5)
+    height, width = session.slide.shape_level0
+    window.bench.drawings.add("exclusion", session.slide, [("pen", shapely.box(0, 0, width, height))])
+    window.wait(lambda: set(areas.mm2.values()) == {0.0})
+    window.bench.open(Path(shutil.copy(drawn_slide, tmp_path / "other.tif")))
+    window.wait(lambda: areas.mm2 == {})
+
+
+def test_a_round_that_marks_much_more_than_the_teacher_says_so_where_it_is_accepted(window: Any, reviewed: Any) -> None:
+    session, areas = window.session, window.bench.areas
+    window.wait(lambda: set(areas.mm2) == {0, 1})
+    grown = areas.mm2[1] / areas.mm2[0] - 1
+    told = f"It marks {grown:.0%} more than the first teacher"
+    assert grown > 0.15
+    assert areas.growth(1) == told
+    assert areas.growth(0) == ""
+    session.show_round(1)
+    window.wait(lambda: told in reviewed.about.text())
+    assert told in window.docks["Distill"].reason.text()
+    session.show_round(0)
+    window.wait(lambda: told not in reviewed.about.text())
+
+
+def test_compare_tells_how_much_more_b_marks(window: Any, reviewed: Any) -> None:
+    a, b = window.session.here()
+    window.wait(lambda: set(window.bench.areas.mm2) == {0, 1})
+    share = window.bench.areas.mm2[1] / window.bench.areas.mm2[0] - 1
+    for pair, told in (((a, b), f"B marks {share:.0%} more"), ((b, a), f"B marks {share / (1 + share):.0%} less")):
+        window.session.set_pair(*pair)
+        window.wait(lambda told=told: told in reviewed.compare.numbers.text())
