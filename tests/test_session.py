@@ -26,12 +26,10 @@ from napari_ifkd.events import (
     UnknownEvent,
     Warned,
 )
-from napari_ifkd.inference import open_map
 from napari_ifkd.runs.folder import RunFolder
 from napari_ifkd.runs.listing import summarise
 from napari_ifkd.runs.resolve import resolve_model
 from napari_ifkd.session import Session
-from napari_ifkd.session_records import Candidate
 from napari_ifkd.session_story import RunStory
 
 if TYPE_CHECKING:
@@ -502,16 +500,6 @@ def test_an_offer_stays_until_it_is_taken(tmp_path: Path, drawn_slide: Path) -> 
     session.offered(offer)
     session.begin("predict", tmp_path / "new")
     assert session.offer is None
-
-
-def test_a_file_read_again_takes_the_place_of_the_former(drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None]) -> None:
-    session = Session()
-    slide = session.open(drawn_slide)
-    for name in ("at-1", "at-2"):  # as at two resolutions
-        write_map(tmp_path / name / "map.zarr", slide)
-        session.compare_file(Candidate(tmp_path / name, "file", 0, slide.name, open_map(tmp_path / name / "map.zarr")))
-    assert [candidate.run.name for candidate in session.files] == ["at-2"]
-    assert session.b == session.files[0]
 
 
 def test_a_map_that_cannot_be_opened_becomes_a_notice(tmp_path: Path) -> None:

@@ -7,45 +7,39 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
-
-from psygnal import SignalGroupDescriptor
+from typing import TYPE_CHECKING, Literal
 
 from .config import Config
 from .errors import SlideError
 from .events import EpochDone, Event, MapReady, RoundDone, RunDone
 from .inference import warnings_of
 from .runs.folder import RunFolder
-from .session_records import Candidate, Given, Job
+from .session_records import Given, Job
 from .session_story import RunStory
+from .session_viewing import Viewing
 from .slides import Slide, Tissue, open_slide
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from .inference import ProbabilityMap
     from .runs.accepted import Accepted
     from .runs.listing import RunSummary
     from .runs.resolve import Resolved
-    from .session_records import Compare, GivenUse, RegionKind
+    from .session_records import Candidate, GivenUse, RegionKind
 
 
 @dataclass(eq=False)
-class Session:
-    """What is open, chosen, shown and running.
+class Session(Viewing):
+    """What is open, chosen and running, beside what is looked at.
 
     Attributes
     ----------
-    slides, slide, tissue : the open slides, the active one, and its tissue once it was looked for
+    slides, tissue : the open slides, and the tissue of the active one once it was looked for
     region : where predictions are made
     teacher : the network chosen, None until one was found
     run : the distillation run whose rounds are looked at
     rounds, curve : the finished rounds of that run and its epochs, in order
-    candidates, shown : the predictions there are, and the one looked at
-    files : what other programs marked, and the round that was in use of the distillation before, to compare predictions with
-    a, b, compare : the two predictions to compare, and how
-    threshold, sigma_px : from probability to mask; px of the map
-    kept_threshold : the threshold that a prediction, or a teacher, found when it came, unless it is the usual one or was moved since
     job : the run at work, or the last one
     offer : a run that is at work, on the active slide if there is one, but is not followed
     notice : the last warning
@@ -53,27 +47,13 @@ class Session:
     given : files for the next distillation
     """
 
-    events: ClassVar[SignalGroupDescriptor] = SignalGroupDescriptor()
-
     slides: tuple[Slide, ...] = ()
-    slide: Slide | None = None
     tissue: Tissue | None = None
     region: RegionKind = "tissue"
     teacher: Resolved | None = None
     run: Path | None = None
     rounds: tuple[RoundDone, ...] = ()
     curve: tuple[EpochDone, ...] = ()
-    candidates: tuple[Candidate, ...] = ()
-    files: tuple[Candidate, ...] = ()
-    shown: Candidate | None = None
-    a: Candidate | None = None
-    b: Candidate | None = None
-    compare: Compare = "off"
-    threshold: float = Config().inference.threshold
-    sigma_px: float = Config().inference.sigma_px
-    kept_threshold: float | None = None
-    heat: bool = False
-    opacity: float = 0.6
     job: Job | None = None
     offer: RunSummary | None = None
     notice: str = ""
@@ -82,10 +62,10 @@ class Session:
 
     def __post_init__(self) -> None:
         """Begin with no run."""
+        super().__post_init__()
         self._story: RunStory | None = None  # of the run that is at work, or was last
         self._distilled: dict[Path, RunStory] = {}  # distillations whose rounds may be looked at
         self._judged: dict[Path, Accepted | None] = {}  # what was accepted of each run
-        self.held: Callable[[], bool] = bool  # whether somebody works on what is shown: new rounds of its run do not take its place
 
     # --- slides
 
@@ -157,6 +137,10 @@ class Session:
         if slide is self.slide:
             self.tissue = tissue
 
+    def set_region(self, region: RegionKind) -> None:
+        """Choose where predictions are made."""
+        self.region = region
+
     # --- the teacher
 
     def choose_teacher(self, teacher: Resolved) -> None:
@@ -183,117 +167,6 @@ class Session:
     def given_here(self) -> dict[GivenUse, Path]:
         """Return what was given for the active slide."""
         return {given.use: given.path for given in self.given if self.slide is not None and given.slide == self.slide.name}
-
-    # --- what is looked at
-
-    def here(self) -> tuple[Candidate, ...]:
-        """Return the predictions on the active slide, in order."""
-        return tuple(c for c in self.predictions() if self.slide is not None and c.slide == self.slide.name)
-
-    def predictions(self) -> tuple[Candidate, ...]:
-        """Return the predictions on all slides, in order; a round 0 that took over the map of a prediction stands for both."""
-        taken_over = {c.found.identity for c in self.candidates if c.act == "distill" and c.round == 0 and c.found.identity}
-        return tuple(c for c in self.candidates if c.act == "distill" or c.found.identity not in taken_over)
-
-    def comparable(self) -> tuple[Candidate, ...]:
-        """Return what may be compared on the active slide: the predictions, and what other programs marked."""
-        return (*self.here(), *(c for c in self.files if self.slide is not None and c.slide == self.slide.name))
-
-    def take_file(self, candidate: Candidate) -> None:
-        """Take in what another program marked; one of the same file takes the place of the former."""
-        known = candidate.slide, candidate.label
-        self.files = (*(c for c in self.files if (c.slide, c.label) != known), candidate)
-
-    def take_former(self, candidate: Candidate, accepted: Accepted | None) -> None:
-        """Take in the round that was in use of the distillation before, and what was accepted of that, unless there is one by now."""
-        if all((c.act, c.slide) != ("former", candidate.slide) for c in self.files) and candidate not in self.candidates:
-            self._judged[candidate.run] = accepted
-            self.files = (*self.files, replace(candidate, act="former"))
-
-    def former(self) -> Candidate | None:
-        """Return the round that was in use of the distillation before on the active slide, None where there was none."""
-        return next((c for c in self.comparable() if c.act == "former"), None)
-
-    def accepted_before(self) -> tuple[Candidate, Accepted] | None:
-        """Return the round of :meth:`former`, and what was accepted of its run; None where nothing was, or where it is looked at."""
-        former = self.former()
-        accepted = None if former is None else self.accepted_of(former)
-        if former is None or accepted is None or (self.shown is not None and self.shown.run == former.run):
-            return None
-        return former, accepted
-
-    def compare_file(self, candidate: Candidate) -> None:
-        """Take in what another program marked, and compare what is looked at with it."""
-        self.take_file(candidate)
-        self.set_pair(self.shown if self.shown in self.here() else None, candidate)
-        self._choose_pair()
-
-    def show(self, candidate: Candidate | None) -> None:
-        """Look at a prediction, which is one of the pair from then on: a teacher, or what is compared with a file, as A, else as B."""
-        self.shown = candidate
-        if candidate is not None and candidate in self.here() and candidate not in (self.a, self.b):
-            as_a = candidate.round == 0 or (self.b is not None and self.b not in self.here())
-            by_itself = self.a is None or self.a.act == "predict"  # a prediction gives way to the teacher of the run
-            a = (self._teacher_of(candidate) or self.a) if by_itself else self.a
-            self.set_pair(*((candidate, self.b) if as_a else (a, candidate)))
-
-    def show_round(self, index: int) -> None:
-        """Look at a round of the run whose rounds are told, if its map of the active slide is there."""
-        for candidate in self.here():
-            if candidate.run == self.run and candidate.round == index:
-                self.show(candidate)
-
-    def set_compare(self, mode: Compare) -> None:
-        """Choose how the pair is shown; "off" shows the one prediction looked at."""
-        self.compare = mode
-        if mode != "uncertainty" and self.b is None:  # what came meanwhile was not to take its place
-            self._choose_pair()
-
-    def look(
-        self, *, threshold: float | None = None, sigma_px: float | None = None, opacity: float | None = None, heat: bool | None = None
-    ) -> None:
-        """Set how predictions look; None leaves a setting as it is.
-
-        Parameters
-        ----------
-        threshold : from this probability on a pixel is tumour
-        sigma_px : Gaussian smoothing before the threshold, px of the map
-        opacity : of masks and heat map, 0 to 1
-        heat : whether the heat map is shown
-        """
-        if threshold is not None:
-            self.kept_threshold = None
-        for name, value in (("threshold", threshold), ("sigma_px", sigma_px), ("opacity", opacity), ("heat", heat)):
-            if value is not None:
-                setattr(self, name, value)
-
-    def set_region(self, region: RegionKind) -> None:
-        """Choose where predictions are made."""
-        self.region = region
-
-    def set_pair(self, a: Candidate | None, b: Candidate | None) -> None:
-        """Choose which predictions are compared."""
-        self.a, self.b = a, b
-
-    def _choose_pair(self, a: Candidate | None = None, b: Candidate | None = None) -> None:
-        """Compare these if they are there, else what is compared, else what there is: of rounds the last, or what was in use before."""
-        here, there = self.here(), self.comparable()
-        teachers = sorted((c for c in here if c.round == 0), key=lambda c: c.act != "distill")
-        rounds, former = ([c for c in reversed(there) if c.act == act] for act in ("distill", "former"))
-        first = next((c for c in (a, self.a, *teachers) if c is not None and c in there), None)
-        second = (c for c in (b, self.b, *rounds, *former, *reversed(here)) if c is not None and c in there and c != first)
-        self.set_pair(first, next(second, None))
-
-    def _pair_up(self, candidate: Candidate) -> None:
-        """Let a round be B, and the teacher of its run A; beside a file of another program it is A."""
-        if self.b is not None and self.b.act == "file" and self.b in self.comparable():
-            self.set_pair(candidate, self.b)
-        else:
-            self._choose_pair(self._teacher_of(candidate), candidate if candidate.round else None)
-
-    def _teacher_of(self, candidate: Candidate) -> Candidate | None:
-        """Return round 0 of the distillation that a prediction on the active slide is of, None where it has none."""
-        return next((c for c in self.here() if (c.run, c.act, c.round) == (candidate.run, "distill", 0)), None)
 
     # --- runs
 
@@ -358,11 +231,23 @@ class Session:
             if self.accepted is not None:
                 self.look(threshold=self.accepted.threshold)
 
+    def show_round(self, index: int) -> None:
+        """Look at a round of the run whose rounds are told, if its map of the active slide is there."""
+        for candidate in self.here():
+            if candidate.run == self.run and candidate.round == index:
+                self.show(candidate)
+
     def asked(self, state: Literal["pausing", "running", "cancelling"]) -> None:
         """Take note that the user asked the run to wait, to go on, or to stop."""
         if self._story is not None:
             self._story.asked(state)
             self._retell()
+
+    def take_former(self, candidate: Candidate, accepted: Accepted | None) -> None:
+        """Take in the round that was in use of the distillation before, and what was accepted of that, unless there is one by now."""
+        if all((c.act, c.slide) != ("former", candidate.slide) for c in self.files) and candidate not in self.candidates:
+            self._judged[candidate.run] = accepted
+            self.files = (*self.files, replace(candidate, act="former"))
 
     def let_go(self, run: Path, slide: Slide) -> None:
         """Forget the maps of a run on a slide; those of others, and on disk, stay."""
@@ -430,6 +315,14 @@ class Session:
         """Return what was accepted of the run of a prediction, None if nothing."""
         return self._judged.get(candidate.run)
 
+    def accepted_before(self) -> tuple[Candidate, Accepted] | None:
+        """Return the round of :meth:`former`, and what was accepted of its run; None where nothing was, or where it is looked at."""
+        former = self.former()
+        accepted = None if former is None else self.accepted_of(former)
+        if former is None or accepted is None or (self.shown is not None and self.shown.run == former.run):
+            return None
+        return former, accepted
+
     def recommended(self, candidate: Candidate) -> int | None:
         """Return the round that the distillation of a prediction recommends, None before its end."""
         story = self._distilled.get(candidate.run)
@@ -484,54 +377,6 @@ class Session:
         if story is not None:
             self.run, self.rounds, self.curve, self.accepted = story.job.out, story.rounds, story.curve, story.accepted
 
-    def _add(self, candidates: Iterable[Candidate]) -> None:
-        """Take predictions in, and look at the last of them that is on the active slide."""
-        new = tuple(candidates)
-        predicted = {c.slide for c in new if c.act == "predict"}  # a slide has one prediction: the last
-        kept = (c for c in self.candidates if c not in new and not (c.act == "predict" and c.slide in predicted))
-        self.candidates = tuple(sorted((*kept, *new), key=lambda c: (c.act != "predict", c.slide, c.round)))
-        there = self.here()
-        # a prediction that equals the round 0 that is open is seen as that
-        same = {c.found.identity: c for c in there if c.act == "distill" and c.round == 0 and c.found.identity}
-        here = [c if c in there else same[c.found.identity] for c in new if c in there or self._taken_over(c, same)]
-        if not here:
-            if self.shown is not None and self.shown not in there:
-                self.shown = None
-            return
-        last, predicted_now = here[-1], new[-1].act == "predict"
-        busy = self._comparing or (self.shown in there and self.held())
-        if last.act == "distill" and busy and not predicted_now:  # under the user's eyes
-            if self.compare != "uncertainty" or self.b is not None:
-                self._choose_pair()
-            return
-        with_file = self.comparing and self.b is not None and self.b.act == "file" and self.compare not in ("b", "uncertainty")
-        if predicted_now and not with_file:  # else it is A, beside the file
-            self.compare = "off"  # else it would not be seen
-        if last.act == "distill" and not predicted_now:  # what a run is about: its rounds against its teacher
-            self._pair_up(last)
-        self._choose_pair()
-        self.show(last)
-
-    def _taken_over(self, candidate: Candidate, same: Mapping[str, Candidate]) -> bool:
-        active = self.slide is not None and candidate.slide == self.slide.name
-        return active and candidate.act == "predict" and candidate.found.identity in same
-
-    @property
-    def unsure(self) -> Candidate | None:
-        """The prediction whose uncertainty is looked at: B, or A where there is no B."""
-        return self.a if self.b is None else self.b
-
-    @property
-    def comparing(self) -> bool:
-        """Whether the pair is looked at; of a single prediction there is its uncertainty."""
-        if self.compare == "uncertainty":
-            return self.unsure is not None
-        return self.compare != "off" and None not in (self.a, self.b)
-
-    @property
-    def _comparing(self) -> bool:
-        return self.comparing and self.shown in self.here()
-
     def _drop_former(self, story: RunStory, slides: Collection[str]) -> None:
         """Let rounds of other distillations of slides go; of each one stays to compare with: accepted, else looked at, else the last."""
         former = [c for c in self.candidates if c.act == "distill" and c.run != story.job.out and c.slide in slides]
@@ -550,12 +395,3 @@ class Session:
     def _in_use(self, candidate: Candidate) -> bool:
         accepted = self.accepted_of(candidate)
         return candidate.round == accepted.round if accepted is not None else candidate == self.shown
-
-    def _drop(self, stale: Callable[[Candidate], bool]) -> None:
-        kept = tuple(c for c in self.candidates if not stale(c))
-        if kept == self.candidates:
-            return
-        self.candidates = kept
-        if self.shown not in kept:
-            self.shown = None
-        self._choose_pair()

@@ -113,6 +113,33 @@ def said(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
 
 @pytest.fixture
+def scene(drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None]) -> Any:
+    """Return a session and its layers: a slide, a predicted square and a second one half beside it."""
+    from napari.components import ViewerModel
+
+    from napari_ifkd._plugin import layers as made
+    from napari_ifkd._plugin.layer_view import LayerView
+    from napari_ifkd.events import MapReady
+    from napari_ifkd.session import Session
+
+    viewer, session = ViewerModel(), Session()
+    view = LayerView(viewer, session)
+    slide = session.open(drawn_slide)
+    assert [made.tag(layer)["kind"] for layer in viewer.layers] == ["slide"]  # nothing that holds nothing
+    session.look(heat=True)
+    session.begin("distill", tmp_path / "run")
+    assert {made.tag(layer)["kind"]: made.is_spare(layer) for layer in viewer.layers} == {"slide": False, "heat": True, "mask": True}
+    height, width = slide.shape_level0[0] // 2, slide.shape_level0[1] // 2
+    for index in (0, 1):
+        values = np.full((height, width), 25, np.uint8)
+        values[20:60, 20 + 20 * index : 60 + 20 * index] = 204
+        write_map(tmp_path / f"run/rounds/0{index}/maps/tiny.zarr", slide, values)
+        session.apply(MapReady(index, slide.name, f"rounds/0{index}/maps/tiny.zarr"))
+    session.look(sigma_px=0.0)
+    return viewer, session, view
+
+
+@pytest.fixture
 def reviewed(window: Any, tmp_path: Path, drawn_slide: Path, write_map: Callable[..., None]) -> Any:
     """A window with a run of two rounds; the dock in front."""
     from napari_ifkd.config import Config

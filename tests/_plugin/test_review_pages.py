@@ -419,7 +419,7 @@ def test_what_was_deleted_in_the_list_of_layers_comes_back_by_the_next_act(
     window: Any, reviewed: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session, layers, told = window.session, window.viewer.layers, list[str]()
-    monkeypatch.setattr("napari_ifkd._plugin.layer_view.show_info", told.append)
+    monkeypatch.setattr("napari_ifkd._plugin.deleted.show_info", told.append)
     compare = page(window, reviewed, "Compare")
     path = RunFolder(session.run).corrections_path(session.slide.name)
     Corrections.create(path, session.slide, 1.0).paint(0, 0, np.full((8, 8), 2, np.uint8))

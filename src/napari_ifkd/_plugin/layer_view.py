@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from napari.utils.notifications import show_info
 from psygnal import Signal
 
-from napari_ifkd.runs.folder import RunFolder
-
 from . import layers as made
+from .appearance import APART, Appearance
+from .deleted import DeletedLayers
 from .masks import Masks
 from .measure import same_grid
-from .palette import STUDENT, TEACHER
 from .side_by_side import SideBySide
 from .steps import Steps
 
@@ -29,14 +25,6 @@ if TYPE_CHECKING:
 
 _SPARES = {"heat": 1, "mask": 2}
 """Layers made while a run begins: of rounds a mask to look at and one to compare it with; whatever comes is shown in them."""
-
-_DRAWN = ("drawn exclusion", "drawn region", "drawn tumour", "drawn normal")
-_SAID = ("brought", *_DRAWN, "corrections", "correcting", "verdicts", "lesion", "counting")
-_FOUND = ("mask", "heat", "disagreement", "uncertainty")
-"""What a person or another program says, or is asked, lies above what networks say."""
-
-_APART = ("correcting", "preview mask")
-"""Where these are seen masks are outlined: which of the two marks a place is seen then."""
 
 
 def _now(act: Callable[[], None]) -> None:
@@ -67,7 +55,6 @@ class LayerView:
         self._known: set[str] = set()  # paths of the predictions that were in the session
         self._looked_at: str | None = None  # path of the slide that was active last
         self.steps = Steps(self._changes, later, hold)
-        self._later = later
         self.adding = self.removing = False  # whether a layer is being added, or removed, by this view
         self._blind = False
         self._hidden: list[Any] = []  # layers that are hidden meanwhile
@@ -80,12 +67,11 @@ class LayerView:
         events.job.connect(self._job_changed)
         for name in ("threshold", "sigma_px"):
             events[name].connect(lambda _: self._remask())
-            events[name].connect(self._bring_back)
         self.masks.changed.connect(self._leave_out)
         viewer.layers.events.inserted.connect(self._inserted)
         viewer.layers.events.removed.connect(self._removed)
-        events.opacity.connect(self._reopaque)
-        viewer.scene.camera.events.zoom.connect(self._rewidth)
+        self._appearance = Appearance(viewer, session, self)
+        self._deleted = DeletedLayers(session, self, later)
 
     # --- finding
 
@@ -192,41 +178,18 @@ class LayerView:
     # --- predictions
 
     def _inserted(self, event: Any) -> None:
-        if made.tag(event.value).get("kind") == "brought":
-            event.value.contour = 1  # thin: from afar wider lines would cover fine glands
-        if made.tag(event.value).get("kind") == "mask":
-            event.value.events.set_data.connect(self._rewidth)  # another level may be drawn
-        if made.tag(event.value).get("kind") in _APART:
-            event.value.events.visible.connect(lambda _: self.refresh())
+        self._appearance.follow(event.value)
         self._count_layers(event)
-
-    def _rewidth(self, _: Any = None) -> None:
-        """Let outlines be as wide on the screen as at the zoom before."""
-        zoom = self.viewer.scene.camera.zoom
-        if any(layer.contour not in (0, made.outline_of(layer, zoom)) for layer in self.ours("mask") if layer.visible):
-            self.refresh()
 
     def _count_layers(self, event: Any) -> None:
         # which picture a layer is in depends on how many there are; what is painted on is outlined
-        if self.session.compare == "side by side" or made.tag(event.value).get("kind") in _APART:
+        if self.session.compare == "side by side" or made.tag(event.value).get("kind") in APART:
             self.refresh()
 
     def _removed(self, event: Any) -> None:
         self._count_layers(event)
-        known = made.tag(event.value)
-        if known.get("kind") in ("mask", "corrections") and not self.removing:
-            self._later(partial(self._tell_deleted, known["kind"], known["path"]))  # its slide may go with it
-
-    def _tell_deleted(self, kind: str, path: str) -> None:
-        """Say what becomes of a mask that was looked at, or of corrections, whose layer was deleted in napari's list."""
-        shown = self.session.shown
-        if self.find(kind, path) is not None:
-            return
-        if kind == "corrections":
-            if shown is not None and path == str(RunFolder(shown.run).corrections_path(shown.slide)):
-                show_info("Corrections are kept, only their layer is gone: Show corrections, in Review, Compare, brings it back.")
-        elif (candidate := next((c for c in self._masked() if str(c.path) == path), None)) is not None:
-            show_info(f"{candidate.label} is kept, only its layer is gone: choose it, or move its threshold, to see it again.")
+        if not self.removing:
+            self._deleted.tell(event.value)
 
     def _job_changed(self, job: Job | None) -> None:
         at_work = job.act if job is not None and job.alive else None
@@ -256,11 +219,6 @@ class LayerView:
             layer.visible = False
             self._hidden.append(layer)
 
-    def _bring_back(self) -> None:
-        """Show masks again whose layers were deleted in napari's list; what was set of those that are there stays."""
-        if any(self.find("mask", candidate.path) is None for candidate in self._masked()):
-            self.refresh()
-
     def _of_active(self, layer: Any) -> bool:
         """Return whether a layer is of the active slide: those of files go when another becomes active, those of slides stay."""
         known, slide = made.tag(layer), self.session.slide
@@ -275,7 +233,7 @@ class LayerView:
     def _changes(self) -> Iterator[Callable[[], object]]:
         """Yield what is to be done, by what matters most: napari needs a tenth of a second for some of them."""
         session = self.session
-        wanted, heat, compared = self._masked(), self._heated(), self._compared()
+        wanted, heat, compared = self.masked(), self._heated(), self._compared()
         for candidate in wanted:
             if self.find("mask", candidate.path) is None:
                 yield from self._show_mask(candidate, wanted)
@@ -293,12 +251,8 @@ class LayerView:
             yield from self._sides.changes(session.slide, right)
         else:
             yield from self._sides.undo()
-            yield from self._in_order()
-        yield from self._in_place()
-        yield from self._names()
-        for layer, look in self._looks():
-            if made.unlike(layer, look):
-                yield partial(made.style, layer, look)
+            yield from self._appearance.in_order()
+        yield from self._appearance.changes(wanted, heat)
         job = session.job
         if session.slide is not None and job is not None and self._waits(job, session.slide):  # while nobody waits for a map
             for kind, number in _SPARES.items():
@@ -315,73 +269,6 @@ class LayerView:
     def _waits(self, job: Job, slide: Slide) -> bool:
         """Return whether maps of a slide are to come."""
         return job.alive and job.act != "train" and (not job.slides or slide.name in job.slides)
-
-    def _in_order(self) -> Iterator[Callable[[], object]]:
-        """Yield the moves of what networks say to below what a person says, and of B above A: where both lie, the colour stays the same."""
-        layers = self.viewer.layers
-        said = min((layers.index(layer) for layer in self.ours(*_SAID)), default=len(layers))
-        for layer in self.ours(*_FOUND, "preview heat", "preview mask"):
-            if layers.index(layer) > said:
-                yield partial(layers.move, layers.index(layer), said)
-        a, b = (None if one is None else self.find("mask", one.path) for one in (self.session.a, self.session.b))
-        if self.session.compare != "off" and a is not None and b is not None and layers.index(b) < layers.index(a):
-            yield partial(layers.move, layers.index(b), layers.index(a) + 1)
-
-    def _in_place(self) -> Iterator[Callable[[], object]]:
-        """Yield the moves of predictions to where they lie at the resolution of the slide: it may be another than they were made at."""
-        slide = self.session.slide
-        scales = {str(c.path): c.found.scale_yx for c in self.session.comparable()}
-        for layer in self.ours(*_FOUND):
-            scale = scales.get(made.tag(layer)["path"].partition("|")[0])  # of a disagreement A's
-            if slide is not None and scale is not None:
-                place = made.placement(slide.mpp, scale)
-                if not np.allclose(layer.scale, place["scale"], atol=0):
-                    yield partial(made.put, layer, place)
-
-    def _names(self) -> Iterator[Callable[[], object]]:
-        """Yield the changes of names: of a run that is the former by now, and what napari numbered while another layer had the name."""
-        known = {candidate.path: candidate for candidate in self.session.comparable()}  # one of each map
-        for candidate in known.values():
-            layer = self.find("mask", candidate.path)
-            act = candidate.act if layer is None else made.tag(layer)["act"]
-            if layer is not None and act != candidate.act and "former" in (act, candidate.act):
-                yield partial(self._become, layer, candidate)
-        taken = {layer.name for layer in self.viewer.layers}
-        for layer in self.ours("mask", "heat"):
-            bare = re.sub(r" \[\d+\]$", "", layer.name)
-            if bare not in taken:
-                yield partial(setattr, layer, "name", bare)
-
-    def _become(self, layer: Any, candidate: Candidate) -> None:
-        options = made.mask_options(candidate, self.session.opacity)
-        layer.name, layer.metadata = options["name"], {**layer.metadata, **options["metadata"]}
-
-    def _looks(self) -> list[tuple[Any, dict[str, Any]]]:
-        """Return how our layers should look; those that are to be seen first."""
-        session, heat = self.session, self._heated()
-        here, wanted = {str(c.path): c for c in session.comparable()}, self._masked()
-        comparing = self.session.comparing
-        painted = any(layer.visible for layer in self.ours(*_APART))
-        # so that the heat map is seen inside, and paint, which may be as blue as a mask, and a preview
-        outlined = painted or (session.compare == "contours" if comparing else heat is not None)
-        looks: list[tuple[Any, dict[str, Any]]] = []
-        for layer in self.ours("mask"):
-            if made.is_spare(layer):  # drawn though empty: its first picture, which takes long, is behind it then
-                continue
-            candidate = here.get(made.tag(layer)["path"])
-            paired = comparing and candidate is not None
-            seen = candidate in wanted
-            if candidate is None or not seen or self._blind:
-                looks.append((layer, {"visible": False}))
-                continue
-            colour = (TEACHER if candidate == session.a else STUDENT) if paired else made.colour_of(candidate)
-            opacity, width = 1.0 if outlined else session.opacity, made.outline_of(layer, self.viewer.scene.camera.zoom)
-            looks.append((layer, {"visible": True, "colour": colour, "contour": width if outlined else 0, "opacity": opacity}))
-        for layer in self.ours("heat"):
-            if made.is_spare(layer):
-                continue
-            looks.append((layer, {"visible": heat is not None and made.tag(layer)["path"] == str(heat.path)}))
-        return sorted(looks, key=lambda pair: not pair[1]["visible"])
 
     def _compared(self) -> tuple[str, Callable[[], made.LayerData]] | None:
         """Return the layer that tells more than masks, in modes that have one: the path it is known by, and what makes it."""
@@ -405,7 +292,7 @@ class LayerView:
             return None
         return session.shown if session.heat and not self.session.comparing and session.shown in session.here() else None
 
-    def _masked(self) -> list[Candidate]:
+    def masked(self) -> list[Candidate]:
         """Return whose masks are to be seen."""
         session = self.session
         if self._blind:
@@ -519,8 +406,3 @@ class LayerView:
             layer = self.find("heat", candidate.path)
             if layer is not None:
                 layer.data = self.masks.heat(candidate)
-
-    def _reopaque(self, opacity: float) -> None:
-        for layer in self.ours("mask", "heat", "disagreement", "uncertainty", "preview heat"):
-            if getattr(layer, "contour", 0) == 0:  # outlines are thin enough
-                layer.opacity = opacity

@@ -15,8 +15,6 @@ from qtpy.QtWidgets import QSizePolicy, QWidget
 from napari_ifkd._plugin.brought import called
 from napari_ifkd._plugin.measure import area_mm2
 from napari_ifkd.config import Config
-from napari_ifkd.runs.folder import RunFolder
-from napari_ifkd.runs.hints import known_of
 from napari_ifkd.runs.judgement import TOLD_BY
 
 from .curve import Curve
@@ -25,6 +23,7 @@ from .job_bar import JobBar
 from .offer import Offer
 from .parts import Fold, Notice, allow, button, chosen_path, decided, form, heading, patch_folder, row, setting, settings_of, text
 from .rounds_table import RoundsTable
+from .taken_along import TakenAlong
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,7 +40,8 @@ class DistillDock(Dock):
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer)
         self.what = text("What the run starts from")
-        self.known = text("Corrections teach the next rounds, answered points choose among them, verdicts on lesions hold for their masks")
+        self.taken_along = TakenAlong(self)
+        self.known = self.taken_along.label
         self.warning = Notice()
         self.main = form(setting("rounds.rounds", "Rounds"), setting("rounds.epochs", "Epochs"), side_by_side=True)
         for each in self.main:
@@ -120,10 +120,7 @@ class DistillDock(Dock):
         self.listen("slide", "slides", "tissue", "candidates", "teacher", "job", "given", "region", to=self._show_job)
         self.listen("slide", "rounds", "run", "shown", "accepted", to=self._show_rounds)
         self.listen("accepted", to=self.progress.update_job)
-        self._taken_along: tuple[Path | None, str] = None, ""  # to which run at work, and how that was told when it began
-        self._looked_on: Slide | None = None  # the slide that was active then
-        self._looking = False
-        self._looks = 0  # how often it was looked; the last one counts
+        self.hear(self.taken_along.found, self._show_rounds)
         self.listen("shown", "slide", "slides", "job", to=self._look_back)
         self.listen("candidates", "slide", "threshold", "sigma_px", to=self._measure)
         self.listen("curve", to=self._show_curve)
@@ -141,59 +138,7 @@ class DistillDock(Dock):
         self._show_job()
 
     def _look_back(self) -> None:
-        job = self.session.job
-        if job is not None and job.alive and (self.bench.memory.began_here(job.out) or any(c.run == job.out for c in self.session.here())):
-            if self._taken_along[0] != job.out:  # what was told when it began holds for it
-                self._taken_along = job.out, "" if self.known.isHidden() else self._of_now()
-            if self._looking and self._looked_on is self.session.slide:
-                return  # and what is found still
-            self._looked_on, self._looking = self.session.slide, False
-            self._looks += 1  # what is looked for is of another slide
-            self._tell_known(self._taken_along[1])
-            return
-        slides = self.session.slides if self._several else (self.session.slide,)
-        finders = [(slide, self.bench.memory.run_of(slide)) for slide in slides if slide is not None]
-        names = [slide.name for slide in slides if slide is not None]
-
-        several = self._several
-
-        def look() -> list[str]:
-            judged = [(slide, run) for slide, find in finders if (run := find()) is not None]
-            told = [(slide.name, run.name, known_of(RunFolder(run), slide, names)) for slide, run in judged]
-            known = [f"{known} of {run}{f' ({slide})' if several else ''}" for slide, run, known in told if known]
-            # points that were drawn on one slide
-            alone = several and any(known_of(RunFolder(run), slide, [slide.name]) != told[at][2] for at, (slide, run) in enumerate(judged))
-            if alone:
-                return [*known, "the points too, but they do not choose: they are of one slide"]
-            return [*known, "points, ten or more, choose round and threshold"] if any("answered point" in said for said in known) else known
-
-        def found(known: list[str]) -> None:
-            if asked == self._looks:
-                self._looking = False
-                self._tell_known(f"The next run takes along: {'; '.join(map(escape, known))}." if known else "")
-                if self._taken_along[0] is not None and self._at_work == self._taken_along[0]:
-                    self._taken_along = self._at_work, self._of_now()
-                self._show_rounds()
-
-        def failed(_: Exception) -> None:
-            if asked == self._looks:
-                self._looking = False
-
-        self._looks += 1
-        asked = self._looks
-        if self.session.slide is not self._looked_on:  # till then nothing is told, rather than what was found on another
-            self._looked_on = self.session.slide
-            self._tell_known("")
-        self._looking = True
-        self.in_thread(look, found, failed)
-
-    def _of_now(self) -> str:
-        """Return what is taken along, as it is told of the run at work."""
-        return self.known.text().replace("The next run takes along", "Taken along")
-
-    def _tell_known(self, told: str) -> None:
-        self.known.setText(told)
-        self.known.setVisible(bool(told))
+        self.taken_along.look(self._slides)
 
     def _recall(self) -> None:
         """Begin with the settings of the last distillation; what was set meanwhile stays."""
@@ -212,6 +157,12 @@ class DistillDock(Dock):
     @property
     def _several(self) -> bool:
         return len(self.session.slides) > 1 and bool(self.all_slides.value)
+
+    @property
+    def _slides(self) -> tuple[Slide, ...]:
+        """The slides of the next run."""
+        slide = self.session.slide
+        return self.session.slides if self._several else () if slide is None else (slide,)
 
     def _show_job(self) -> None:
         slide, teacher = self.session.slide, self.session.teacher
@@ -237,7 +188,7 @@ class DistillDock(Dock):
         told = self.session.warning(self.session.slides if self._several else ()), self._other_model(), painted, lacks
         self.warning.say(" ".join(filter(None, told)))
         allow(self.all_slides.native, "" if len(self.session.slides) > 1 else "one slide is open, or none")
-        slides = [one for one in (self.session.slides if self._several else (slide,)) if one is not None]
+        slides = self._slides
         given: dict[GivenUse, list[str]] = {}
         for one in self.session.given:
             if one.slide in [each.name for each in slides]:

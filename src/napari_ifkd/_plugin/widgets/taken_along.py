@@ -1,0 +1,105 @@
+"""What the next run takes along of what a person said of its slides, in a line: it is looked for in a thread."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING
+
+from psygnal import Signal
+
+from napari_ifkd.runs.folder import RunFolder
+from napari_ifkd.runs.hints import known_of
+
+from .parts import text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from napari_ifkd.slides import Slide
+
+    from .dock import Dock
+
+
+class TakenAlong:
+    """Tell what the next run would take along; while a run is at work, what that one took.
+
+    Parameters
+    ----------
+    dock : looks in a thread, as long as it is there
+
+    Attributes
+    ----------
+    label : tells it, and is hidden while there is nothing to tell
+    """
+
+    found = Signal()  # what is told is what there is now
+
+    def __init__(self, dock: Dock) -> None:
+        self._dock = dock
+        self.label = text("Corrections teach the next rounds, answered points choose among them, verdicts on lesions hold for their masks")
+        self._at_work: tuple[Path | None, str] = None, ""  # the run that is, and how it was told when it began
+        self._looked_on: Slide | None = None  # the slide that was active then
+        self._looking = False
+        self._looks = 0  # how often it was looked; the last one counts
+
+    def look(self, slides: Sequence[Slide]) -> None:
+        """Look what a run on these slides would take along, and tell it once it is found."""
+        session, memory = self._dock.session, self._dock.bench.memory
+        job = session.job
+        if job is not None and job.alive and (memory.began_here(job.out) or any(c.run == job.out for c in session.here())):
+            self._tell_at_work(job.out)
+            return
+        finders = [(slide, memory.run_of(slide)) for slide in slides]
+
+        def tell(known: list[str]) -> None:
+            if asked == self._looks:
+                self._looking = False
+                self._tell(f"The next run takes along: {'; '.join(map(escape, known))}." if known else "")
+                job = session.job
+                if job is not None and job.alive and job.out == self._at_work[0]:
+                    self._at_work = job.out, self._of_now()
+                self.found.emit()
+
+        def give_up(_: Exception) -> None:
+            if asked == self._looks:
+                self._looking = False
+
+        self._looks += 1
+        asked = self._looks
+        if session.slide is not self._looked_on:  # till then nothing is told, rather than what was found on another
+            self._looked_on = session.slide
+            self._tell("")
+        self._looking = True
+        self._dock.in_thread(lambda: _known(finders), tell, give_up)
+
+    def _tell_at_work(self, run: Path) -> None:
+        active = self._dock.session.slide
+        if self._at_work[0] != run:  # what was told when it began holds for it
+            self._at_work = run, "" if self.label.isHidden() else self._of_now()
+        if self._looking and self._looked_on is active:
+            return  # and what is found still
+        self._looked_on, self._looking = active, False
+        self._looks += 1  # what is looked for is of another slide
+        self._tell(self._at_work[1])
+
+    def _of_now(self) -> str:
+        """Return what is taken along, as it is told of the run at work."""
+        return self.label.text().replace("The next run takes along", "Taken along")
+
+    def _tell(self, told: str) -> None:
+        self.label.setText(told)
+        self.label.setVisible(bool(told))
+
+
+def _known(finders: Sequence[tuple[Slide, Callable[[], Path | None]]]) -> list[str]:
+    """Look what there is in the runs of slides, each with what finds its run; slow enough to be done in a thread."""
+    several, names = len(finders) > 1, [slide.name for slide, _ in finders]
+    judged = [(slide, run) for slide, find in finders if (run := find()) is not None]
+    told = [(slide.name, run.name, known_of(RunFolder(run), slide, names)) for slide, run in judged]
+    known = [f"{known} of {run}{f' ({slide})' if several else ''}" for slide, run, known in told if known]
+    # points that were drawn on one slide
+    alone = several and any(known_of(RunFolder(run), slide, [slide.name]) != told[at][2] for at, (slide, run) in enumerate(judged))
+    if alone:
+        return [*known, "the points too, but they do not choose: they are of one slide"]
+    return [*known, "points, ten or more, choose round and threshold"] if any("answered point" in said for said in known) else known
