@@ -974,7 +974,7 @@ def test_what_f1_is_of_and_what_stands_above_the_rule_is_told(
     session.look(threshold=0.7)
     area = window.docks["Distill"].table.horizontalHeaderItem(3)
     window.wait(lambda: area.text() == "mm²\nat 0.7" and area.toolTip().endswith("At 0.7, the threshold that is set"))
-    assert "At 0.5, the run's own threshold" in f1.toolTip()
+    assert "At 0.5, the threshold that distillation itself goes by" in f1.toolTip()
 
 
 def test_the_model_of_the_last_time_comes_back_though_one_turns_away_at_once(

@@ -65,6 +65,5 @@ class Areas:
         return f"It marks {abs(area / first - 1):.0%} {'more' if area > first else 'less'} than the first teacher"
 
     def _take(self, mm2: dict[int, float]) -> None:
-        if mm2 != self.mm2:
-            self.mm2 = mm2
-            self.changed.emit()
+        self.mm2 = mm2
+        self.changed.emit()  # also where they are as large as before: it is another threshold

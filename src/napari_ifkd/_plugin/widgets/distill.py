@@ -13,7 +13,6 @@ from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
 from napari_ifkd._plugin.brought import called
-from napari_ifkd._plugin.measure import area_mm2
 from napari_ifkd.config import Config
 from napari_ifkd.runs.judgement import TOLD_BY
 
@@ -28,8 +27,6 @@ from .taken_along import TakenAlong
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from shapely.geometry.base import BaseGeometry
-
     from napari_ifkd.session_records import GivenUse
     from napari_ifkd.slides import Slide
 
@@ -42,7 +39,7 @@ class DistillDock(Dock):
         self.what = text("What the run starts from")
         self.taken_along = TakenAlong(self)
         self.known = self.taken_along.label
-        self.warning = Notice()
+        self.warning = Notice(brief=True)
         self.main = form(setting("rounds.rounds", "Rounds"), setting("rounds.epochs", "Epochs"), side_by_side=True)
         for each in self.main:
             each.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
@@ -98,10 +95,6 @@ class DistillDock(Dock):
         self.add(self.what, self.known, self.warning, self.offer, self.progress)
         self.whose = heading("Rounds")
         self.add(self.whose, self.table, self.reason, self.progress.warned, self.curve)
-        self._areas: dict[int, float] = {}
-        self._areas_of: tuple[object, object] = None, None  # slide and run
-        self._asked = 0  # how many times for areas; the last counts
-        self._excluded: BaseGeometry | None = None
         self._at_work: Path | None = None  # the run that is
         self.table.round_selected.connect(self._look_at_round)
         self.listen("offer", to=self.offer.update_offer)
@@ -110,7 +103,8 @@ class DistillDock(Dock):
         self.all_slides.changed.connect(lambda _: self._look_back())
         self.patches.changed.connect(lambda _: self._show_job())
         self.hear(self.bench.drawings.changed, self._show_job)
-        self.hear(self.bench.drawings.changed, self._exclude)
+        self.hear(self.bench.drawings.changed, self.bench.areas.look)
+        self.hear(self.bench.areas.changed, self._show_rounds)
         self.hear(self.bench.judged, self._look_back)
         self.hear(self.bench.verdicts.settled_down, self._show_rounds)
         self.hear(self.bench.memory.recalled, self._recall)
@@ -122,7 +116,7 @@ class DistillDock(Dock):
         self.listen("accepted", to=self.progress.update_job)
         self.hear(self.taken_along.found, self._show_rounds)
         self.listen("shown", "slide", "slides", "job", to=self._look_back)
-        self.listen("candidates", "slide", "threshold", "sigma_px", to=self._measure)
+        self.listen("candidates", "slide", "threshold", "sigma_px", to=self.bench.areas.look)
         self.listen("curve", to=self._show_curve)
         self.bench.viewer.events.theme.connect(self._show_theme)
         self._show_theme()
@@ -185,8 +179,7 @@ class DistillDock(Dock):
         unwritten = self.bench.unwritten()
         painted = f"What is painted on {unwritten} is not written back: Write back, or Discard, in Review, Correct." if unwritten else ""
         lacks = f"It cannot run: {lacking}." if lacking and slide is not None else ""
-        told = self.session.warning(self.session.slides if self._several else ()), self._other_model(), painted, lacks
-        self.warning.say(" ".join(filter(None, told)))
+        self.warning.say(lacks, painted, self.session.warning(self.session.slides if self._several else ()), self._other_model())
         allow(self.all_slides.native, "" if len(self.session.slides) > 1 else "one slide is open, or none")
         slides = self._slides
         given: dict[GivenUse, list[str]] = {}
@@ -248,7 +241,7 @@ class DistillDock(Dock):
         self.whose.setText(f"<b>Rounds</b>{whose}")
         several = len(session.slides_of_run) > 1
         self.table.show_rounds(
-            session.rounds, None if elsewhere else self._areas, session.threshold, session.accepted, several_slides=several
+            session.rounds, None if elsewhere else self.bench.areas.mm2, session.threshold, session.accepted, several_slides=several
         )
         index = shown.round if shown is not None and shown.act == "distill" and shown.run == session.run else None
         self.table.select_round(index)
@@ -262,45 +255,13 @@ class DistillDock(Dock):
         if accepted is not None and accepted.by in TOLD_BY:
             what, by = f"Round {index}" if index else "The teacher", TOLD_BY[accepted.by]
             chosen = f"<b>{what} was accepted by {by}</b>, which stand above the rule. {escape(accepted.reason)}"
-        self.reason.setText("<br>".join(part for part in (" ".join(filter(None, (self._growth(index), reason, chosen))), apart) if part))
+        growth = self.bench.areas.growth(index or 0)
+        growth = f"<b>{growth}</b>: look whether that is right." if growth else ""
+        self.reason.setText("<br>".join(part for part in (" ".join(filter(None, (growth, reason, chosen))), apart) if part))
 
     def _tell_why(self, _: str) -> None:
         self._why = not self._why
         self._show_rounds()
-
-    def _growth(self, index: int | None) -> str:
-        """Say so where the mask of a round covers much more or less of the slide than the teacher's."""
-        first, area = self._areas.get(0), self._areas.get(index or 0)
-        if not first or not area or abs(area / first - 1) <= Config().acceptance.max_area_shift:
-            return ""
-        more = "more" if area > first else "less"
-        return f"<b>It marks {abs(area / first - 1):.0%} {more} of the slide than the first teacher</b>: look whether that is right."
-
-    def _exclude(self) -> None:
-        if self.bench.drawings.excluded() != self._excluded:
-            self._measure()
-
-    def _measure(self) -> None:
-        session = self.session
-        maps = {c.round: c.found for c in session.here() if c.act == "distill"}
-        threshold, sigma_px, excluded = session.threshold, session.sigma_px, self.bench.drawings.excluded()
-        self._excluded = excluded
-        of = session.slide, next((c.run for c in session.here() if c.act == "distill"), None)
-        if of != self._areas_of:  # till they are measured none are told, rather than those of others
-            self._areas, self._areas_of = {}, of
-            self._show_rounds()
-        self._asked += 1
-        asked = self._asked
-
-        def measured(areas: dict[int, float]) -> None:
-            if asked == self._asked:  # else a later call is under way
-                self._areas = areas
-                self._show_rounds()
-
-        if maps:
-            self.in_thread(lambda: {index: area_mm2(found, threshold, sigma_px, excluded) for index, found in maps.items()}, measured)
-        else:
-            measured({})
 
     def _show_curve(self) -> None:
         self.curve.setVisible(bool(self.session.curve))
