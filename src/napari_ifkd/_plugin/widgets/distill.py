@@ -25,8 +25,10 @@ from .rounds_table import RoundsTable
 from .taken_along import TakenAlong
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from napari_ifkd.runs.resolve import Resolved
     from napari_ifkd.session_records import GivenUse
     from napari_ifkd.slides import Slide
 
@@ -111,7 +113,8 @@ class DistillDock(Dock):
         self._recall()
         self.hear(self.bench.corrected, self._look_back)
         self.hear(self.bench.corrected, self._show_job)
-        self.listen("slide", "slides", "tissue", "candidates", "teacher", "job", "given", "region", to=self._show_job)
+        self.listen("slide", "slides", "tissue", "candidates", "teacher", "given", "region", to=self._show_job)
+        self.listen("job", to=self._show_progress)
         self.listen("slide", "rounds", "run", "shown", "accepted", to=self._show_rounds)
         self.listen("accepted", to=self.progress.update_job)
         self.hear(self.taken_along.found, self._show_rounds)
@@ -158,16 +161,7 @@ class DistillDock(Dock):
         slide = self.session.slide
         return self.session.slides if self._several else () if slide is None else (slide,)
 
-    def _show_job(self) -> None:
-        slide, teacher = self.session.slide, self.session.teacher
-        unknown = next((each.name for each in self.session.slides if each.mpp is None), "") if self._several else ""
-        lacking = f"the resolution of {unknown} is not known: give it in the Slide dock" if unknown else ""
-        if not self._several and self.session.tissue is not None and not self.session.tissue.found:
-            lacking = "no tissue was found on this slide, so it has no tiles to learn from"
-        folder = chosen_path(self.patches)
-        if folder is not None and not isdir(folder):  # noqa: PTH112  # it never raises
-            lacking = f"the patch folder {folder} does not exist"
-        allow(self.run, self.lacking() or lacking)
+    def _show_progress(self) -> None:
         self.progress.update_job()
         job = self.session.job
         at_work = job.out if job is not None and job.alive else None
@@ -175,39 +169,67 @@ class DistillDock(Dock):
             self._at_work = at_work
             if job is not None and at_work is not None and job.act == "distill" and job.slides:
                 self.all_slides.value = len(job.slides) > 1  # also of a run that began before napari did
+            self._show_job()
             self._show_rounds()
+
+    def _show_job(self) -> None:
+        slide, lacking = self.session.slide, self._lacking_here()
+        allow(self.run, self.lacking() or lacking)
         unwritten = self.bench.unwritten()
         painted = f"What is painted on {unwritten} is not written back: Write back, or Discard, in Review, Correct." if unwritten else ""
         lacks = f"It cannot run: {lacking}." if lacking and slide is not None else ""
         self.warning.say(lacks, painted, self.session.warning(self.session.slides if self._several else ()), self._other_model())
         allow(self.all_slides.native, "" if len(self.session.slides) > 1 else "one slide is open, or none")
-        slides = self._slides
-        given: dict[GivenUse, list[str]] = {}
-        for one in self.session.given:
-            if one.slide in [each.name for each in slides]:
-                given.setdefault(one.use, []).append(f"<b>{escape(called(one.path))}</b>")
-        drawn = sum(self.bench.drawings.count(use, each) for use in ("tumour", "normal") for each in slides)
+        given = self._given()
         by_others = "weak regions that were brought in label the tiles" if "regions" in given else ""
-        allow(self.use_drawn.native, by_others or ("" if drawn else "none are drawn"))
+        allow(self.use_drawn.native, by_others or ("" if self._drawn else "none are drawn"))
+        teacher = self.session.teacher
         if slide is None:
             self.what.setText("Open a slide first.")
         elif teacher is None:
             self.what.setText("Choose a teacher first.")
         else:
-            if "regions" in given:
-                by = f"regions of {' and '.join(given['regions'])} and by "
-            else:
-                by = f"{drawn} drawn region{'s' * (drawn > 1)} and by " if drawn and self.use_drawn.value else ""
-            masks = given.get("reference", [])
-            chooses = f" {' and '.join(masks)} choose{'s' * (len(masks) == 1)} the round." if masks else ""
-            if len(masks) == 1 and len(slides) > 1:
-                chooses = f" {masks[0]} judges its slide alone, and does not choose the round."
-            where = f"<b>{len(slides)} slides</b>" if self._several else f"<b>{slide.name}</b>"
-            excluded = sum(self.bench.drawings.count("exclusion", each) for each in slides)
-            left = f" without {excluded} excluded region{'s' * (excluded > 1)}" if excluded else ""
-            if self.session.region != "tissue":
-                chooses += " All tissue counts: <i>Predict in</i> is for predictions."
-            self.what.setText(f"Tiles of {where}{left}, labelled by {by}<b>{teacher.label}</b>.{chooses}")
+            self.what.setText(self._starts_from(slide, teacher, given))
+
+    def _lacking_here(self) -> str:
+        """Return what a run lacks of what is chosen in this dock, "" if nothing."""
+        folder = chosen_path(self.patches)
+        if folder is not None and not isdir(folder):  # noqa: PTH112  # it never raises
+            return f"the patch folder {folder} does not exist"
+        if not self._several and self.session.tissue is not None and not self.session.tissue.found:
+            return "no tissue was found on this slide, so it has no tiles to learn from"
+        unknown = next((each.name for each in self._slides if each.mpp is None), "") if self._several else ""
+        return f"the resolution of {unknown} is not known: give it in the Slide dock" if unknown else ""
+
+    def _given(self) -> dict[GivenUse, list[str]]:
+        """Return the files that were given for the slides of the next run, by what for, as rich text."""
+        given: dict[GivenUse, list[str]] = {}
+        for one in self.session.given:
+            if one.slide in [each.name for each in self._slides]:
+                given.setdefault(one.use, []).append(f"<b>{escape(called(one.path))}</b>")
+        return given
+
+    @property
+    def _drawn(self) -> int:
+        """How many regions are drawn on the slides of the next run."""
+        return sum(self.bench.drawings.count(use, each) for use in ("tumour", "normal") for each in self._slides)
+
+    def _starts_from(self, slide: Slide, teacher: Resolved, given: Mapping[GivenUse, Sequence[str]]) -> str:
+        """Tell whose tiles the next run takes, what labels them, and what chooses the round."""
+        slides, drawn, masks = self._slides, self._drawn, given.get("reference", [])
+        if "regions" in given:
+            by = f"regions of {' and '.join(given['regions'])} and by "
+        else:
+            by = f"{drawn} drawn region{'s' * (drawn > 1)} and by " if drawn and self.use_drawn.value else ""
+        chooses = f" {' and '.join(masks)} choose{'s' * (len(masks) == 1)} the round." if masks else ""
+        if len(masks) == 1 and len(slides) > 1:
+            chooses = f" {masks[0]} judges its slide alone, and does not choose the round."
+        if self.session.region != "tissue":
+            chooses += " All tissue counts: <i>Predict in</i> is for predictions."
+        where = f"<b>{len(slides)} slides</b>" if self._several else f"<b>{slide.name}</b>"
+        excluded = sum(self.bench.drawings.count("exclusion", each) for each in slides)
+        left = f" without {excluded} excluded region{'s' * (excluded > 1)}" if excluded else ""
+        return f"Tiles of {where}{left}, labelled by {by}<b>{teacher.label}</b>.{chooses}"
 
     def _other_model(self) -> str:
         """Say so where the predictions of the slide are of another network than the one that is chosen now, "" where they are not."""

@@ -222,8 +222,8 @@ def acceptance(index: int, threshold: float, what: str = "") -> str:
 def lapsed(places: int) -> str:
     """Say that verdicts hold no more at this threshold, or on this prediction."""
     if places == 1:
-        return "1 verdict does not count on this mask: its lesion is gone here, or part of a much larger one."
-    return f"{places} verdicts do not count on this mask: their lesions are gone here, or part of a much larger one."
+        return "1 verdict does not count on this mask: its lesion is gone here, or part of a much larger one, which stays."
+    return f"{places} verdicts do not count on this mask: their lesions are gone here, or part of a much larger one, which stays."
 
 
 def row(*parts: QWidget, stretch: Sequence[int] = (), low: bool = False) -> QWidget:

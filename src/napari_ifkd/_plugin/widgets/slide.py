@@ -288,12 +288,12 @@ def card(slide: Slide, tissue: Tissue | None) -> str:
     height, width = slide.shape_level0
     facts = [("Size", f"{width:,} {TIMES} {height:,} px")]
     if slide.mpp is not None:
-        told = f"; the file says {slide.mpp_of_file:.4g}" if slide.mpp_of_file is not None else ""
-        given = f" (given by you{told})" if slide.mpp_source == "override" else ""
+        of_file = f"; the file says {slide.mpp_of_file:.4g}" if slide.mpp_of_file is not None else ""
         facts.append(("Extent", f"{width * slide.mpp / 1000:.2f} {TIMES} {height * slide.mpp / 1000:.2f} mm"))
-        facts.append(("Resolution", f"{slide.mpp:.4g} µm/px{given}"))
+        facts.append(("Resolution", f"{slide.mpp:.4g} µm/px"))
+        facts.append(("", f"given by you{of_file}" if slide.mpp_source == "override" else "as the file says"))  # nothing below moves
     else:
-        facts += [("Extent", "unknown"), ("Resolution", "unknown")]
+        facts += [("Extent", "unknown"), ("Resolution", "unknown"), ("", "the file does not say")]
     stored = getattr(slide, "stored_levels", len(slide.levels))
     built = len(slide.levels) - stored
     facts.append(("Levels", f"{stored}{f' + {built} built' if built else ''}"))
