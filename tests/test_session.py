@@ -198,7 +198,7 @@ def test_rounds_are_compared_with_their_own_teacher_and_else_with_what_was_in_us
     session.apply(RunDone(1, ""))
     assert (session.a.label, session.b.label) == ("Teacher", "Round 1")  # that it recommends
     session.set_pair(session.b, session.a)
-    session.apply(RunDone(0, ""))  # the teacher as it came
+    session.apply(RunDone(0, ""))  # the first teacher
     assert (session.shown.round, session.a.label, session.b.label) == (0, "Teacher", "Round 2")
     session.compare_file(replace(field, act="file"))
     session.apply(RunDone(1, ""))
@@ -517,10 +517,9 @@ def test_a_warning_names_the_slide_it_is_of(drawn_slide: Path, drawn_teacher: Pa
     there, here = session.open(other), session.open(drawn_slide)
     teacher = resolve_model(drawn_teacher)
     session.choose_teacher(replace(teacher, card=teacher.card.model_copy(update={"learned_from": (here.quick_hash,), "domain": ""})))
-    assert session.warning() is None
-    told = session.warning((here, there))
-    assert told is not None
-    assert told.startswith("other.tif: ")  # which of the two
+    assert session.warnings() == []
+    (told,) = session.warnings((here, there))
+    assert told.endswith("(other.tif)")  # which of the two
     assert "not from other.tif" in told
     assert drawn_slide.name not in told
 

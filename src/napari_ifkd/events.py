@@ -63,7 +63,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class RoundDone(Event):
-    """A round of distillation is over; index 0 is the teacher as it came."""
+    """A round of distillation is over; index 0 is the first teacher."""
 
     index: int
     decision: Decision | None

@@ -147,14 +147,14 @@ class Session(Viewing):
         """Choose the network, as :func:`napari_ifkd.runs.resolve.resolve_model` found it."""
         self.teacher = teacher
 
-    def warning(self, slides: Sequence[Slide] = ()) -> str | None:
-        """Return why the chosen teacher should not be believed on slides, the active one by default; None if nothing speaks against it."""
+    def warnings(self, slides: Sequence[Slide] = ()) -> list[str]:
+        """Return why the chosen teacher should not be believed on slides, the active one by default: none, one or several reasons."""
         on = slides or [slide for slide in (self.slide,) if slide is not None]
         found: dict[str, list[str]] = {}
         for slide in on:
             for told in () if self.teacher is None else warnings_of(self.teacher.card, slide):
                 found.setdefault(told, []).append(slide.name)
-        return " ".join(f"{', '.join(names)}: {told}" if len(on) > 1 else told for told, names in found.items()) or None
+        return [f"{told} ({', '.join(names)})" if len(on) > 1 else told for told, names in found.items()]
 
     def give(self, use: GivenUse, path: Path | None, slide: Slide | None = None) -> None:
         """Take a file for the next distillation of a slide, the active one by default; None takes the one there is back."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import shapely
+
+from napari_ifkd._plugin.measure import area_mm2
 
 
 def test_areas_follow_threshold_and_exclusions_and_are_of_the_active_slide(
@@ -54,3 +57,53 @@ def test_compare_tells_how_much_more_b_marks(window: Any, reviewed: Any) -> None
     for pair, told in (((a, b), f"B marks {share:.0%} more"), ((b, a), f"B marks {share / (1 + share):.0%} less")):
         window.session.set_pair(*pair)
         window.wait(lambda told=told: told in reviewed.compare.numbers.text())
+
+
+def test_areas_that_could_not_be_measured_are_measured_anew(
+    window: Any, reviewed: Any, monkeypatch: pytest.MonkeyPatch, said: list[str]
+) -> None:
+    session, areas = window.session, window.bench.areas
+    window.wait(lambda: set(areas.mm2) == {0, 1})
+
+    def fail(*_: object) -> float:
+        raise OSError("the disk is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("napari_ifkd._plugin.areas.area_mm2", fail)
+        session.look(threshold=0.9)
+        window.wait(lambda: any("the disk is gone" in message for message in said))
+    assert areas.mm2 == {}
+    assert areas.threshold == 0.9
+    areas.look()
+    window.wait(lambda: set(areas.mm2) == {0, 1})
+
+
+def test_growth_is_not_told_at_a_threshold_that_was_not_measured(window: Any, reviewed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    session, areas, begun, go = window.session, window.bench.areas, threading.Event(), threading.Event()
+    session.show_round(1)
+    window.wait(lambda: "more than the first teacher" in reviewed.about.text())
+    measure = area_mm2
+
+    def slowly(*of: Any) -> float:
+        begun.set()
+        go.wait(30)
+        return measure(*of)
+
+    monkeypatch.setattr("napari_ifkd._plugin.areas.area_mm2", slowly)
+    session.look(threshold=0.7)
+    window.wait(begun.is_set)
+    assert "than the first teacher" not in reviewed.about.text()
+    assert "at 0.7" in reviewed.accept.text()
+    go.set()
+    window.wait(lambda: "more than the first teacher" in reviewed.about.text())
+    assert areas.threshold == 0.7
+
+
+def test_nothing_is_measured_while_nobody_tells_it(window: Any, reviewed: Any) -> None:
+    session, areas = window.session, window.bench.areas
+    window.wait(lambda: set(areas.mm2) == {0, 1})
+    for name in ("Review", "Distill"):
+        window.viewer.window.remove_dock_widget(window.docks[name])
+    window.wait(lambda: len(areas.changed) == 0)
+    session.look(threshold=0.6)
+    assert areas.mm2 == {}

@@ -197,9 +197,12 @@ def test_a_run_on_another_slide_is_called_by_its_name_and_its_notes_stay_there(
     assert bar.bar.format() == "%p% of this step"
     assert bar.warned.isVisible()
     session.activate(other)  # whose rounds are looked at there
-    session.apply(Progress("training", 2, 2))
     assert bar.bar.format() == "run: %p% of this step"
+    session.activate(first)
     session.apply(RunDone(0, "done"))
+    assert bar.line.text().startswith("Done.")
+    assert bar.warned.isVisible()
+    session.activate(other)
     assert bar.line.text().endswith("run is done, on another slide.")
     assert not bar.warned.isVisible()
 
@@ -251,13 +254,14 @@ def test_choices_stand_in_order_wherever_a_new_one_comes(window: Any) -> None:
     ("message", "begins"),
     [
         ("It is short.", "It is short."),
+        ("It cannot run: the patch folder /some/where/that/has/a/name/so/long/that/nobody/would/like/to/read/it does not exist.",) * 2,
         (
-            "The teacher knows phantom slides only: on this slide its map shows how the program works, not more.",
+            "The teacher knows phantom slides only: on this slide its map shows how the program works, not where tumour is.",
             "The teacher knows phantom slides only.",
         ),
         (
-            "a.tif: 3 tiles of it can be called positive for sure (score >= 0.7); so there are few, and all count.",
-            "a.tif: 3 tiles of it can be called positive for sure (score >= 0.7); …",
+            "a.tif: 3 tiles of it can be called positive for sure (score >= 0.7): so that there are a few, all of the rest count.",
+            "a.tif: 3 tiles of it can be called positive for sure (score >= 0.7).",
         ),
     ],
 )

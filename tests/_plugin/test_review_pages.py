@@ -61,7 +61,7 @@ def test_from_one_disagreement_to_the_next_and_back(window: Any, reviewed: Any) 
     middle = [((n.mean() + 0.5) * scale - 0.5) * mpp for n, scale in zip((y, x), a.found.scale_yx, strict=True)]
     assert len(reviewed.compare._places) == 1
     assert np.allclose(window.viewer.scene.camera.center[-2:], middle, atol=0.5)
-    assert reviewed.compare.place.text().startswith("Differs 1 of 1")
+    assert reviewed.compare.place.text().startswith("Place 1 of 1")
     window.viewer.reset_view()
     window.key("Shift+D")
     assert np.allclose(window.viewer.scene.camera.center[-2:], middle, atol=0.5)
@@ -526,6 +526,20 @@ def test_what_was_accepted_is_taken_back(window: Any, reviewed: Any) -> None:
     assert reviewed.accepted.text() == "Nothing accepted yet."
     assert reviewed.accept.isEnabled()
     assert "✓" not in window.docks["Distill"].table.item(1, 0).text()
+
+
+def test_what_is_told_of_a_round_is_of_that_round(window: Any, reviewed: Any, write_map: Callable[..., None]) -> None:
+    session = window.session
+    session.show_round(0)
+    assert "The teacher before any round." in reviewed.about.text()
+    write_map(session.run / "rounds/02/maps/tiny.zarr", session.slide)
+    session.begin("distill", session.run, [session.slide])  # it goes on
+    for index in (0, 1):
+        write_map(session.run / f"rounds/{index:02d}/maps/tiny.zarr", session.slide)
+        session.apply(MapReady(index, session.slide.name, f"rounds/{index:02d}/maps/tiny.zarr"))
+    session.show_round(1)  # whose map comes before its decision
+    assert "It is not over yet." in reviewed.about.text()
+    assert "before any round" not in reviewed.about.text()
 
 
 def test_pages_are_as_high_as_the_one_that_is_seen(window: Any, reviewed: Any) -> None:

@@ -152,7 +152,9 @@ def test_a_run_survives_its_window_and_is_followed_by_the_next(
         assert "orphan" in window.docks[dock].offer.notice.text()
     other = tmp_path / "other.tif"
     shutil.copy(drawn_slide, other)
-    window.bench.open(other)  # and on a slide that it has nothing to do with
+    session.offered(None)
+    assert slide.offer.isHidden()
+    window.bench.open(other)  # a slide that it has nothing to do with: it is looked for again
     window.wait(lambda: session.slide is not None and session.slide.name == "other.tif")
     window.wait(lambda: session.offer is not None and "orphan" in slide.offer.notice.text())
     window.click("Slide", slide.offer.follow)

@@ -136,7 +136,7 @@ def test_out_of_its_domain_the_warning_goes_everywhere(window: Any, shared_data:
     assert session.job.state == "done", session.job.message
     (image,), (heat,), (mask,) = window.ours("slide"), window.ours("heat"), window.ours("mask")
     for layer in (heat, mask):
-        assert "other tissue" in layer.name
+        assert "wrong tissue" in layer.name
         assert "phantom slides only" in layer.metadata["napari_ifkd"]["warnings"][0]
         assert (np.abs(layer.extent.world - image.extent.world) <= np.asarray(layer.scale)).all()
     assert "phantom slides only" in export.warning.text()

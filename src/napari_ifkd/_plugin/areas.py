@@ -9,12 +9,16 @@ from psygnal import Signal
 from napari_ifkd.config import Config
 
 from .measure import area_mm2
-from .worker import in_thread
+from .worker import in_thread, say_error
 
 if TYPE_CHECKING:
+    from shapely.geometry.base import BaseGeometry
+
     from napari_ifkd.session import Session
 
     from .drawn import Drawings
+
+    _Look = tuple[float, float, BaseGeometry | None]  # threshold, smoothing, what is excluded
 
 
 class Areas:
@@ -24,46 +28,66 @@ class Areas:
     ----------
     session : knows the rounds, threshold and smoothing
     drawings : knows what is excluded
+
+    Attributes
+    ----------
+    mm2 : by round; empty until they are measured
+    threshold : that they are of
     """
 
-    changed = Signal()
+    changed = Signal()  # while nobody hears it nothing is measured
 
     def __init__(self, session: Session, drawings: Drawings) -> None:
         self.session, self.drawings = session, drawings
-        self.mm2: dict[int, float] = {}  # by round; empty until they are measured
+        self.mm2: dict[int, float] = {}
+        self.threshold = session.threshold
+        self._at: _Look | None = None  # what they are of
         self._of: tuple[object, object] = None, None  # slide and run
-        self._asked: Any = None  # of what they are, or are being measured
+        self._asked: Any = None  # what is measured, or was
+        for name in ("candidates", "slide", "threshold", "sigma_px"):
+            session.events[name].connect(self.look, max_args=0)
+        drawings.changed.connect(self.look, max_args=0)
 
     def look(self) -> None:
         """Measure, in a thread, unless all is as it was."""
-        session = self.session
-        rounds = {c.round: c for c in session.here() if c.act == "distill"}
-        look = session.threshold, session.sigma_px, self.drawings.excluded()
-        asked = session.slide, tuple(rounds.values()), *look
+        if not len(self.changed):
+            self.mm2, self._asked, self._of = {}, None, (None, None)
+            return
+        rounds, look = {c.round: c for c in self.session.here() if c.act == "distill"}, self._look()
+        asked = self.session.slide, tuple(rounds.values()), look
         if asked == self._asked:
             return
         self._asked = asked
-        of = session.slide, next((c.run for c in rounds.values()), None)
+        of = self.session.slide, next((c.run for c in rounds.values()), None)
         if of != self._of:  # till they are measured none are told, rather than those of others
             self._of = of
-            self._take({})
+            self._take({}, look)
 
         def measured(mm2: dict[int, float]) -> None:
             if asked == self._asked:  # else a later call is under way
-                self._take(mm2)
+                self._take(mm2, look)
+
+        def failed(error: Exception) -> None:
+            if asked == self._asked and len(self.changed):
+                self._asked = None  # the next one tries again
+                self._take({}, look)
+                say_error(error)
 
         if rounds:
-            in_thread(lambda: {index: area_mm2(c.found, *look) for index, c in rounds.items()}, measured)
+            in_thread(lambda: {index: area_mm2(c.found, *look) for index, c in rounds.items()}, measured, failed)
         else:
-            self._take({})
+            self._take({}, look)
 
     def growth(self, index: int) -> str:
         """Say so where the mask of a round covers much more or less of the slide than the first teacher's, "" elsewhere."""
         first, area = self.mm2.get(0), self.mm2.get(index)
-        if not first or not area or abs(area / first - 1) <= Config().acceptance.max_area_shift:
+        if self._at != self._look() or not first or area is None or abs(area / first - 1) <= Config().acceptance.max_area_shift:
             return ""
         return f"It marks {abs(area / first - 1):.0%} {'more' if area > first else 'less'} than the first teacher"
 
-    def _take(self, mm2: dict[int, float]) -> None:
-        self.mm2 = mm2
-        self.changed.emit()  # also where they are as large as before: it is another threshold
+    def _look(self) -> _Look:
+        return self.session.threshold, self.session.sigma_px, self.drawings.excluded()
+
+    def _take(self, mm2: dict[int, float], look: _Look) -> None:
+        self.mm2, self._at, self.threshold = mm2, look, look[0]
+        self.changed.emit()

@@ -222,7 +222,7 @@ def _labels(
         labels[taken] = label
         if taken:
             notes.append(
-                f"{certain or 'no'} tile{'s' * (certain != 1)} of it can be called {name} for sure (score {threshold}); "
+                f"{certain or 'no'} tile{'s' * (certain != 1)} of it can be called {name} for sure (score {threshold}): "
                 f"so that there are a few, the next {len(taken)} most likely count as {name} too: {certain + len(taken)} in all"
             )
     return labels, fixed, notes

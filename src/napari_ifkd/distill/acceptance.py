@@ -37,7 +37,7 @@ def decide(
     first, teacher, student : scores of the first teacher, the present one and the student on the same validation bags
         (see :class:`~napari_ifkd.distill.scores.Judged`)
     bags : number of those bags; one bag more or less is no evidence
-    present : the round that is the teacher now, 0 for the teacher as it came
+    present : the round that is the teacher now, 0 for the first teacher
     centred : students learn from centred maps (``rounds.robust.centred``), so that the first teacher's area is that beyond Otsu's threshold
 
     Returns

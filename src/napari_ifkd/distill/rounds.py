@@ -37,7 +37,7 @@ class Outcome:
     Parameters
     ----------
     model : the accepted network, in evaluation mode; None where the maps of a fixed teacher are kept
-    accepted_round : the round it comes from; 0 is the teacher as it came
+    accepted_round : the round it comes from; 0 is the first teacher
     decisions : one a round
     reason : one sentence for a person
     """
@@ -72,7 +72,7 @@ def distill(
     state : what ``on_epoch`` got, to go on from there, with the same bags and the same networks in their first roles; the result is that of
         an uninterrupted run (bit-equal on the CPU)
     on_epoch : called with the state after each complete epoch and after each switch, before the events
-    on_round : called with (index, the round's student, its scores, decision) before RoundDone; index 0 is the teacher as it came
+    on_round : called with (index, the round's student, its scores, decision) before RoundDone; index 0 is the first teacher
     hints : called with the number of a round when it begins, and when it goes on after a resume: the tiles in which pixels were corrected
         by then, the same ones both times
 
@@ -212,10 +212,10 @@ class _Rounds:
     def outcome(self) -> Outcome:
         done = len(self.decisions)
         if self.accepted:
-            reason = f"Round {self.accepted} of {done} is the last that was switched in. {self.decisions[self.accepted - 1].reason}"
+            reason = f"Round {self.accepted} of {done} is the last that became the teacher. {self.decisions[self.accepted - 1].reason}"
         else:
             last = f" {self.decisions[-1].reason}" if done else ""
-            reason = f"The first teacher is kept: none of {done} rounds was switched in.{last}"
+            reason = f"The first teacher is kept: none of {done} rounds became the teacher.{last}"
         teacher = self.pair.teacher
         model = None if isinstance(teacher, FixedTeacher) else teacher.eval()
         return Outcome(model, self.accepted, tuple(self.decisions), reason)

@@ -180,9 +180,9 @@ class ComparePage(Page):
         elif self._places:
             self._at = (self._at + by) % len(self._places)
             go_to(slide, self._viewer, *self._places[self._at], _ACROSS_UM)
-            self.place.setText(f"Differs {self._at + 1} of {len(self._places)}")
+            self.place.setText(f"Place {self._at + 1} of {len(self._places)}")
         else:
-            self.place.setText("Differs nowhere")
+            self.place.setText("They differ nowhere")
 
     def _leave_out(self, paths: Collection[str] | None) -> None:
         pair = {str(one.path) for one in (self._session.a, self._session.b) if one is not None}

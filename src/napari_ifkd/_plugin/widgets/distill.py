@@ -86,7 +86,7 @@ class DistillDock(Dock):
         self.progress = JobBar(self.bench, "distill", steady=True)
         self.curve = Curve()
         self.table = RoundsTable()
-        self.reason = text("Why the student of this round was switched in, or not", lines=3)
+        self.reason = text("Why the student of this round became the new teacher, or did not", lines=3)
         self.reason.setTextInteractionFlags(Qt.TextInteractionFlag.TextBrowserInteraction)  # its link answers to keys too
         self.reason.linkActivated.connect(self._tell_why)
         self._why = False  # whether reasons are told in full
@@ -105,7 +105,6 @@ class DistillDock(Dock):
         self.all_slides.changed.connect(lambda _: self._look_back())
         self.patches.changed.connect(lambda _: self._show_job())
         self.hear(self.bench.drawings.changed, self._show_job)
-        self.hear(self.bench.drawings.changed, self.bench.areas.look)
         self.hear(self.bench.areas.changed, self._show_rounds)
         self.hear(self.bench.judged, self._look_back)
         self.hear(self.bench.verdicts.settled_down, self._show_rounds)
@@ -114,12 +113,11 @@ class DistillDock(Dock):
         self.hear(self.bench.corrected, self._look_back)
         self.hear(self.bench.corrected, self._show_job)
         self.listen("slide", "slides", "tissue", "candidates", "teacher", "given", "region", to=self._show_job)
-        self.listen("job", to=self._show_progress)
+        self.listen("job", "slide", "candidates", "shown", "run", "accepted", "teacher", to=self._show_progress)
         self.listen("slide", "rounds", "run", "shown", "accepted", to=self._show_rounds)
-        self.listen("accepted", to=self.progress.update_job)
         self.hear(self.taken_along.found, self._show_rounds)
         self.listen("shown", "slide", "slides", "job", to=self._look_back)
-        self.listen("candidates", "slide", "threshold", "sigma_px", to=self.bench.areas.look)
+        self.bench.areas.look()
         self.listen("curve", to=self._show_curve)
         self.bench.viewer.events.theme.connect(self._show_theme)
         self._show_theme()
@@ -178,7 +176,7 @@ class DistillDock(Dock):
         unwritten = self.bench.unwritten()
         painted = f"What is painted on {unwritten} is not written back: Write back, or Discard, in Review, Correct." if unwritten else ""
         lacks = f"It cannot run: {lacking}." if lacking and slide is not None else ""
-        self.warning.say(lacks, painted, self.session.warning(self.session.slides if self._several else ()), self._other_model())
+        self.warning.say(lacks, painted, *self.session.warnings(self.session.slides if self._several else ()), self._other_model())
         allow(self.all_slides.native, "" if len(self.session.slides) > 1 else "one slide is open, or none")
         given = self._given()
         by_others = "weak regions that were brought in label the tiles" if "regions" in given else ""
@@ -255,16 +253,14 @@ class DistillDock(Dock):
             self.bench.memory.stay(session.slide)
 
     def _show_rounds(self) -> None:
-        session, shown = self.session, self.session.shown
+        session, shown, areas = self.session, self.session.shown, self.bench.areas
         elsewhere = session.rounds and session.slide is not None and all(c.act != "distill" for c in session.here())
         job = session.job
         before = ", not the run at work" if job is not None and job.alive and job.act == "distill" and job.out != session.run else ""
         whose = f" of {escape(session.run.name)}{before or (', on another slide' if elsewhere else '')}" if session.run is not None else ""
         self.whose.setText(f"<b>Rounds</b>{whose}")
         several = len(session.slides_of_run) > 1
-        self.table.show_rounds(
-            session.rounds, None if elsewhere else self.bench.areas.mm2, session.threshold, session.accepted, several_slides=several
-        )
+        self.table.show_rounds(session.rounds, None if elsewhere else areas.mm2, areas.threshold, session.accepted, several_slides=several)
         index = shown.round if shown is not None and shown.act == "distill" and shown.run == session.run else None
         self.table.select_round(index)
         done = next((r for r in session.rounds if r.index == index), None)
@@ -277,7 +273,7 @@ class DistillDock(Dock):
         if accepted is not None and accepted.by in TOLD_BY:
             what, by = f"Round {index}" if index else "The teacher", TOLD_BY[accepted.by]
             chosen = f"<b>{what} was accepted by {by}</b>, which stand above the rule. {escape(accepted.reason)}"
-        growth = self.bench.areas.growth(index or 0)
+        growth = areas.growth(index or 0)
         growth = f"<b>{growth}</b>: look whether that is right." if growth else ""
         self.reason.setText("<br>".join(part for part in (" ".join(filter(None, (growth, reason, chosen))), apart) if part))
 

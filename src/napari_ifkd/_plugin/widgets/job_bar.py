@@ -124,7 +124,7 @@ class JobBar(QWidget):
         self.line.setVisible(bool(self.line.text()))
         self.line.setToolTip(in_window(job.message) if job.state == "done" else "")
         notice = self.session.notice
-        told_already = self._warned and notice in (self.session.warning() or "")
+        told_already = self._warned and notice in self.session.warnings()
         self.warned.say(None if told_already or not self._is_here(job) else notice, kind="note")
         self.error.say(job.message if job.state == "failed" else None, kind="error")
 

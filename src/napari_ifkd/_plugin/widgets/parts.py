@@ -5,7 +5,6 @@ from __future__ import annotations
 from html import escape
 from math import floor, log10
 from pathlib import Path
-from textwrap import shorten
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
 
 _LAID_OUT_MS = 60  # after which what was hidden has its height
 _NAME = 28  # letters of a name that a list in a dock has room for
-_BRIEF = 70  # letters of a notice on two lines of a dock, with a link after them
+_LEAST, _BRIEF = 25, 100  # letters of a notice that are told at least (names stand before colons too), and at most: three lines of a dock
 _DOES = "does"  # property of a button: its tooltip where it can be pressed
 _NOTICES = {"note": NOTE, "warning": WARNING, "error": ERROR}
 
@@ -170,11 +169,9 @@ class Notice(QLabel):
 
 
 def beginning(message: str) -> str:
-    """Return a message up to where it may end, if it is longer than has room on two lines."""
-    if len(message) <= _BRIEF:
-        return message
-    end = max(message.rfind(stop, _BRIEF // 2, _BRIEF) for stop in (": ", ". ", ", "))
-    return f"{message[:end]}." if end > 0 else shorten(message, _BRIEF, placeholder=" …")
+    """Return what a message says first, up to a colon or full stop, if it is longer than has room on three lines; what has none, whole."""
+    end = max(message.rfind(stop, _LEAST, _BRIEF) for stop in (": ", ". "))
+    return f"{message[:end]}." if len(message) > _BRIEF and end > 0 else message
 
 
 def button(label: str, tooltip: str, clicked: Callable[[], object], *, main: bool = False) -> QPushButton:

@@ -105,8 +105,7 @@ class ReviewDock(Dock):
         self.listen("job", to=self._show_end)
         self.hear(self.bench.memory.waits, self._show_round)
         self.hear(self.bench.areas.changed, self._show_round)
-        self.hear(self.bench.drawings.changed, self.bench.areas.look)
-        self.listen("candidates", "slide", "threshold", "sigma_px", to=self.bench.areas.look)
+        self.bench.areas.look()
         self.bench.viewer.events.theme.connect(self._show_theme)
 
     def came(self) -> None:
@@ -224,7 +223,8 @@ class ReviewDock(Dock):
         done = next((r for r in self.session.rounds if of_it and r.index == candidate.round), None)
         reason = done.decision.reason if done is not None and done.decision is not None else ""
         ended = f"When round {candidate.round} ended: {decided(self.about, reason, 'why' in self._why)}"
-        said = ended if reason else "The teacher before any round."
+        of_round = "The teacher before any round." if candidate.round == 0 else "" if done is not None else "It is not over yet."
+        said = ended if reason else "A prediction, before any round." if candidate.act == "predict" else of_round
         growth = self.bench.areas.growth(candidate.round) if of_it else ""
         said += f" <b>{growth}.</b>" if growth else ""
         said += " It looked at a region of the slide only." if candidate.of_region else ""
@@ -358,6 +358,7 @@ class ReviewDock(Dock):
             self.accepted.setText(told + ("." if same else there) + back + because + before)
             keep_room(self.accepted, [told + there + back + because + before, _ACCEPTED])
         else:
+            self.accepted.setToolTip("What was accepted")
             told = f"Nothing accepted yet.{self._accepted_before()}"
             self.accepted.setText(told)
             keep_room(self.accepted, [told, _ACCEPTED])

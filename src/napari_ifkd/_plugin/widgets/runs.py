@@ -93,7 +93,11 @@ class RunsDock(Dock):
     def _show_bar(self) -> None:
         self.progress.update_job()
         job, run = self.session.job, self.table.run()
-        if job is not None and not job.alive and (job.state == "done" or (run is not None and run.path != job.out)):
+        if (
+            job is not None
+            and not job.alive
+            and (job.state == "done" or (run is not None and run.path != job.out and self.table.lists(job.out)))
+        ):
             self.progress.hide()  # rows and cards tell of what is over; above the card of another it would be taken for that
         self.progress.resume.hide()  # that of the run that is picked stands below
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from napari_ifkd.runs.listing import RunSummary
 
+_MOST = 10  # slides that a tooltip names
 _COLUMNS = {
     "Run": "Name of the run folder; the slides of a run stand below, where it is picked, and in the tooltip of its row",
     "State": "Running, paused, done, cancelled, failed, or interrupted: it ended without a word",
@@ -66,12 +67,16 @@ class RunsTable(QTableWidget):
             rounds = f"{run.rounds} of {run.rounds_asked}" if run.rounds_asked else ""
             for column, value in enumerate((run.name, run.status, rounds)):
                 item = QTableWidgetItem(value)
-                item.setToolTip("\n".join(filter(None, (str(run.path), ", ".join(run.slides), in_window(run.failure), run.problem))))
+                item.setToolTip("\n".join(filter(None, (str(run.path), *_some(run.slides), in_window(run.failure), run.problem))))
                 self.setItem(row, column, item)
         if before is not None:
             self.pick(before.path)
         self.blockSignals(False)
         self.picked.emit()
+
+    def lists(self, path: Path) -> bool:
+        """Return whether a run has a row."""
+        return any(run.path == path for run in self._runs)
 
     def pick(self, path: Path) -> None:
         """Pick a run, if it is there."""
@@ -83,6 +88,11 @@ class RunsTable(QTableWidget):
         """Return the run that is picked."""
         rows = {item.row() for item in self.selectedItems()}
         return self._runs[min(rows)] if rows else None
+
+
+def _some(names: Sequence[str]) -> list[str]:
+    """Return as many names as a tooltip has room for."""
+    return [*names[:_MOST], *([f"and {len(names) - _MOST} more"] if len(names) > _MOST else [])]
 
 
 def run_card(run: RunSummary) -> str:

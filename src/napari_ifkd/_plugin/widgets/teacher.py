@@ -55,7 +55,7 @@ class TeacherDock(Dock):
         )
         self.file = button("From file …", "Take a weights file (.safetensors)", self._choose_file)
         self.hub = button(_HUB, _HUB_DOES, self._choose_hub)
-        self.from_run = button("From run …", "Take the accepted network of a run (else the last that was switched in)", self._choose_run)
+        self.from_run = button("From run …", "Take the accepted network of a run (else the last that became the teacher)", self._choose_run)
         self.device = ComboBox(
             choices=list(dict.fromkeys(("auto", device()))), value=device(), label="Device",
             tooltip="Where networks work, from the next run or preview on; auto takes a GPU where there is one",
@@ -197,7 +197,7 @@ class TeacherDock(Dock):
 
     def _show_teacher(self) -> None:
         teacher, self._news = self.session.teacher, ""
-        self.warning.say(self.session.warning())
+        self.warning.say(*self.session.warnings())
         if teacher is None:
             self._refs = {name: ref for name, ref in self._refs.items() if isinstance(ref, str) or ref.exists()}  # it may be deleted
             self._list_models()
