@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from psygnal import SignalGroupDescriptor
 
 from .config import Config
+from .slides.resolution import SAME_MPP
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -64,6 +65,14 @@ class Viewing:
     def comparable(self) -> tuple[Candidate, ...]:
         """Return what may be compared on the active slide: the predictions, and what other programs marked."""
         return (*self.here(), *(c for c in self.files if self.slide is not None and c.slide == self.slide.name))
+
+    def outdated(self, candidate: Candidate | None) -> str:
+        """Say so where a prediction was made at another resolution than the slide has by now, "" elsewhere."""
+        made = None if candidate is None else candidate.found.slide.get("mpp")
+        now = None if self.slide is None else self.slide.mpp
+        if not made or not now or abs(made - now) < SAME_MPP:
+            return ""
+        return f"Made at {made:.4g} µm/px, and the slide has {now:.4g} now: its areas are those of then. Predict again."
 
     def former(self) -> Candidate | None:
         """Return the round that was in use of the distillation before on the active slide, None where there was none."""

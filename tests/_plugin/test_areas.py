@@ -39,7 +39,7 @@ def test_a_round_that_marks_much_more_than_the_teacher_says_so_where_it_is_accep
     session, areas = window.session, window.bench.areas
     window.wait(lambda: set(areas.mm2) == {0, 1})
     grown = areas.mm2[1] / areas.mm2[0] - 1
-    told = f"It marks {grown:.0%} more than the first teacher"
+    told = f"Round 1 marks {grown:.0%} more than the first teacher"
     assert grown > 0.15
     assert areas.growth(1) == told
     assert areas.growth(0) == ""

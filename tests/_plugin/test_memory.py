@@ -858,7 +858,7 @@ def test_what_was_accepted_of_the_run_before_is_told_the_next_time_too(
     later.session.begin("distill", tmp_path / "next", [later.session.slide])  # taken up again: it would take the place of its rounds
     later.wait(lambda: told.text().endswith("It can be opened once the run at work has ended."))
     later.bench.runs.open(run.path)
-    later.wait(lambda: "cannot be followed, or take the place of rounds" in TROUBLE.message)
+    later.wait(lambda: "on a slide whose rounds are coming in" in TROUBLE.message)
     later.session.apply(RunCancelled())
     assert not TROUBLE.message  # nobody has to wait any more
     assert "href='former'" in told.text()

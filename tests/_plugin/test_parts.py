@@ -20,6 +20,7 @@ _SLIDE = SimpleNamespace(name="TCGA-CR-7395-01A-01-TS1.svs", mpp=2.0, quick_hash
     [
         ({"domain": "phantom"}, "The built-in teacher knows phantom slides only."),
         ({"told_apart": 0.4}, "This teacher tells images with tumour from images without no better than chance."),
+        ({"called_rightly": 0.17}, "This teacher calls 17% of the images that were kept aside rightly, fewer than a coin would."),
         ({"learned_from": ("b",)}, "This teacher learned from one slide, and not from TCGA-CR-7395-01A-01-TS1.svs."),
         ({"mpp": 0.5}, "The slide's finest level (2 um/px) is coarser than the network's tiles (0.5 um/px)."),
     ],

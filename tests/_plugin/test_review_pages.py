@@ -222,6 +222,10 @@ def test_a_round_that_comes_does_not_take_the_place_of_what_is_judged(window: An
     assert session.shown == looked_at
     assert lesions.model.rowCount() == 3
     assert "Round 2 has come in" in reviewed.about.text()
+    reviewed.about.linkActivated.emit("newest")
+    assert session.shown.round == 2
+    window.key(",")
+    assert session.shown == looked_at
     window.key(".")
     assert session.shown.round == 2
     assert "has come in" not in reviewed.about.text()
@@ -593,13 +597,14 @@ def test_what_is_told_of_rounds_moves_no_button_and_widens_no_dock(window: Any, 
         window.qtbot.keyClick(reviewed.about, Qt.Key.Key_Return)
         window.qtbot.wait(50)
     assert "it is better" not in reviewed.about.text()
-    before, rounds = reviewed.about.height(), session.rounds
-    session.rounds = (rounds[0], replace(rounds[1], decision=Decision(True, "cautious", "", f"{'It switched as it should. ' * 9}: x")))
+    rounds, below = session.rounds, reviewed.pages.mapTo(reviewed.content, QPoint()).y()
+    session.rounds = (rounds[0], replace(rounds[1], decision=Decision(True, "cautious", "", f"{'It switched. ' * 4}: x")))
+    session.accept(session.shown)
     window.qtbot.wait(50)
-    assert reviewed.about.height() > before
+    assert reviewed.pages.mapTo(reviewed.content, QPoint()).y() == below  # for what is told usually there is room
+    session.take_back(session.shown)
     session.rounds = rounds
     window.qtbot.wait(50)
-    assert reviewed.about.height() == before  # as on another slide, whose run has a long name, and back
     reach = ((x, y) for y in range(2, reviewed.about.height(), 4) for x in range(2, reviewed.about.width(), 4))
     while "it is better" not in reviewed.about.text():  # the mouse finds it too
         window.qtbot.mouseClick(reviewed.about, Qt.MouseButton.LeftButton, pos=QPoint(*next(reach)))
@@ -715,9 +720,12 @@ def test_thirty_points_say_which_round(window: Any, reviewed: Any) -> None:
     assert count.advises
     reviewed.pages.setCurrentWidget(reviewed.correct)  # wherever one is: they speak against what is accepted
     assert "Points recommend" in reviewed.about.text()
+    bar = window.docks["Distill"].progress.line
+    assert bar.text().startswith(f"Done. Points recommend {('the teacher', 'round 1')[advised]} at ")
     reviewed.pages.setCurrentWidget(count)
     count._answered = 0.0
     window.click("Review", count.accept)
+    assert "is accepted by points" in bar.text()
     assert "Points recommend" not in reviewed.about.text()
     assert session.accepted is not None
     assert session.accepted.round == count._judgement.chosen.round
@@ -1106,8 +1114,8 @@ def test_verdicts_that_hold_no_more_are_told_of(window: Any, reviewed: Any) -> N
     window.wait(lambda: "F1" in numbers.text())
     assert "verdict" not in numbers.text()
     session.look(threshold=0.1)  # all flows together
-    said = [f"{candidate.label}: 1 verdict does not count on this mask: its lesion is gone here" for candidate in session.here()]
-    window.wait(lambda: all(words in numbers.text() for words in said))  # of each by its name
+    named = " and ".join(candidate.label for candidate in session.here())
+    window.wait(lambda: f"{named}: 1 verdict does not count on this mask: its lesion is gone here" in numbers.text())
     session.look(threshold=0.5)
     window.wait(lambda: "F1" in numbers.text() and "verdict" not in numbers.text())
 
@@ -1509,6 +1517,7 @@ def test_a_rejected_lesion_gives_way_to_what_is_painted_into_it(window: Any, rev
     window.viewer.reset_view()
     window.click("Review", correct.begin)
     window.wait(lambda: correct.layer() is not None)
+    assert "A rejected lesion lies here" in correct.what.text()
     stroke = np.zeros(before.shape, bool)
     stroke[50:90, 70:72], stroke[88:90, 70:104] = True, True  # from inside it to the lesion beside it
     correct.layer().data[stroke] = 2
@@ -1534,13 +1543,24 @@ def test_a_rejected_lesion_gives_way_to_what_is_painted_into_it(window: Any, rev
     assert np.array_equal(exported(), wanted)
 
 
-def test_a_prediction_says_that_it_was_made_at_another_resolution(window: Any, reviewed: Any) -> None:
+def test_a_prediction_says_that_it_was_made_at_another_resolution(window: Any, reviewed: Any, tmp_path: Path) -> None:
     session, slide = window.session, window.docks["Slide"]
     made = session.slide.mpp
     assert "Made at" not in reviewed.warning.text()
     slide.mpp.value = 2 * made
     window.click("Slide", slide.use_mpp)
-    assert f"Made at {made:g} µm/px, and the slide has {2 * made:g} now" in reviewed.warning.text()
+    told = f"Made at {made:g} µm/px, and the slide has {2 * made:g} now"
+    export, distill = window.docks["Export"], window.docks["Distill"]
+    assert all(told in dock.warning.text() for dock in (reviewed, export, distill))
+    window.front("Teacher")
+    window.wait(lambda: told in window.docks["Teacher"].marked.text())
+    export.folder.value = tmp_path / "masks"
+    window.click("Export", export.export)
+    window.wait(lambda: "Written" in export.result.text())
+    (provenance,) = (tmp_path / "masks").glob("*.provenance.json")
+    (warning,) = json.loads(provenance.read_text())["warnings"]
+    assert warning.startswith(told)
+    assert "The mask covers" in export.result.text()
     slide.mpp.value = made
     window.click("Slide", slide.use_mpp)
     window.click("Review", page(window, reviewed, "Correct").begin)

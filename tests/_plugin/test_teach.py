@@ -28,7 +28,7 @@ def test_tiles_are_counted_as_training_will_cut_them(window: Any, drawn_slide: P
     drawings.add("normal", first, [("", LEFT)])
     window.wait(lambda: "Tiles wholly inside: 16 with and 18 without" in dock.told.text())
     assert "larger" not in dock.told.text()
-    assert "Few: draw more." in dock.told.text()  # a dozen is a start, dozens are asked for
+    assert "Few of both: draw more." in dock.told.text()  # a dozen is a start, dozens are asked for
 
     drawings.add("exclusion", first, [("pen", shapely.box(192, 64, 256, 128))])  # 2 x 2 tiles
     window.wait(lambda: "Tiles wholly inside: 12 with and 18 without" in dock.told.text())

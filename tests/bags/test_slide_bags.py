@@ -143,8 +143,8 @@ def test_undecided_tiles_fill_a_rare_class_and_it_is_said() -> None:
     assert bags.negatives
     assert (bags.labels[centres(bags) < 320] == 1).all()
     for label, name in ((1, "positive"), (0, "negative")):
-        (note,) = [note for note in notes if f"called {name} for sure" in note]
-        assert note.endswith(f"count as {name} too: {(bags.labels == label).sum()} in all")
+        (note,) = [note for note in notes if f" of it {name} for sure" in note]
+        assert note.endswith(f"count as {name} too, {(bags.labels == label).sum()} in all")
 
 
 def test_no_positives_are_made_up() -> None:

@@ -88,7 +88,9 @@ def test_what_of_the_paint_is_left_out_with_its_lesion_is_told(painted, tmp_path
         told = json.loads((tmp_path / "out" / "tiny_round0.provenance.json").read_text())
         assert told["corrections"]["tumour_in_mask_mm2"] == kept
         assert told["lesions"] == (1 if least < 1 else 0)
-        assert (tifffile.imread(tmp_path / "out" / "tiny_round0.ome.tif") > 0).any() == (least < 1)
+        written = tifffile.imread(tmp_path / "out" / "tiny_round0.ome.tif") > 0
+        assert written.any() == (least < 1)
+        assert told["mask_mm2"] == pytest.approx(written.sum() * np.prod(told["pixel_size_um_yx"]) / 1e6)
 
 
 def test_a_map_of_the_run_is_corrected_too(painted, tmp_path):

@@ -240,7 +240,7 @@ def read_table(path):
 @pytest.mark.parametrize("name", ["csv", "parquet"])
 def test_tables_hold_what_an_independent_program_measures(make_map, tmp_path, name):
     found = make_map()
-    lesions, slide, _ = export_map(found, tmp_path, [name], threshold=0.5, sigma_px=2)
+    lesions, slide, told = export_map(found, tmp_path, [name], threshold=0.5, sigma_px=2)
     mask, values = found.mask(0.5, 2).compute(), found.read(0, 0, *found.shape)
     labels, count = ndimage.label(mask)
     index = np.arange(1, count + 1)
@@ -267,6 +267,7 @@ def test_tables_hold_what_an_independent_program_measures(make_map, tmp_path, na
     assert {tuple(round(float(row[n]) / side) for n, side in zip(names, sides, strict=True)) for row in rows} == boxes
     (whole,) = read_table(slide)
     assert int(whole["lesions"]) == count
+    assert json.loads(told.read_text())["mask_mm2"] == pytest.approx(mask.sum() * px / 1e6, rel=1e-6)
     assert float(whole["tumour_mm2"]) == pytest.approx(mask.sum() * px / 1e6, rel=1e-6)
     assert float(whole["tumour_share_of_looked_at"]) == pytest.approx(mask.sum() / (values > 0).sum(), abs=1e-6)
     assert whole["tissue_mm2"] in (None, "")  # this map does not know

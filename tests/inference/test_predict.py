@@ -281,6 +281,10 @@ def test_a_teacher_that_guesses_is_believed_nowhere(make_slide, tissue_like, car
         assert (told is not None) == warned
         assert (told in warnings_of(asked, slide)) == warned
         assert told is None or f"it puts {told_apart:.0%} in order" in told
+    for called_rightly, warned in ((None, False), (0.17, True), (0.5, False)):  # which puts them in order, and calls all of them tumour
+        told = chance_warning(card.model_copy(update={"told_apart": 0.9, "called_rightly": called_rightly}))
+        assert (told is not None) == warned
+        assert told is None or "calls 17% of the images" in told
 
 
 def test_a_slide_coarser_than_the_network_knows_is_told_before_and_after(make_slide, tissue_like, network, card, drain, tmp_path):

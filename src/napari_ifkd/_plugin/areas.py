@@ -9,6 +9,7 @@ from psygnal import Signal
 from napari_ifkd.config import Config
 
 from .measure import area_mm2
+from .words import marks
 from .worker import in_thread, say_error
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class Areas:
         first, area = self.mm2.get(0), self.mm2.get(index)
         if self._at != self._look() or not first or area is None or abs(area / first - 1) <= Config().acceptance.max_area_shift:
             return ""
-        return f"It marks {abs(area / first - 1):.0%} {'more' if area > first else 'less'} than the first teacher"
+        return f"Round {index} {marks(area / first, 'the first teacher')}"
 
     def _look(self) -> _Look:
         return self.session.threshold, self.session.sigma_px, self.drawings.excluded()

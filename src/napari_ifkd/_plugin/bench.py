@@ -92,6 +92,7 @@ class Bench:
     folder_changed = Signal()  # in Preferences
     corrected = Signal()  # the corrections of a slide changed
     judged = Signal()  # a person answered points, or judged lesions
+    advised = Signal()  # what points say of a run, or that they say nothing any more
     shapes_drawn = Signal()  # on a layer that is none of ours
 
     def __init__(self, viewer: Any) -> None:
@@ -110,6 +111,7 @@ class Bench:
         self.closing = CloseWatch(self.runner, self.unwritten)
         self.strangers = Strangers(viewer)
         self._unpainted = _Unpainted()
+        self.advice: tuple[Path | None, str] = None, ""  # what the points of a run recommend, and nobody has accepted or overruled
         self._picks_another = False  # whether napari picks another layer in place of one that is removed
         self._window: Callable[[], QWidget | None] = lambda: None
         self.painted_on: tuple[Slide, Candidate, int, int] | None = None  # a prediction whose field is corrected, and the corner of it
@@ -269,6 +271,11 @@ class Bench:
         """Raise InputError where something is painted that does not count yet."""
         if slide := self.unwritten():
             raise InputError("Review, Correct", f"what is painted on {slide} is not written back", "Press Write back or Discard there")
+
+    def advise(self, run: Path | None, told: str) -> None:
+        """Take note of what the points of a run recommend; "" is nothing."""
+        self.advice = run, told
+        self.advised.emit()
 
     def unwritten(self) -> str:
         """Return the name of the slide on which something is painted that is not written back, "" if nothing is."""

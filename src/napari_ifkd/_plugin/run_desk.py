@@ -195,8 +195,8 @@ class RunDesk:
     def _free_for(self, path: Path) -> bool:
         job = self.session.job
         if self._other_at_work(path):
-            cause = "cannot be followed, or take the place of rounds that come, while another run is at work"
-            say_error(InputError(path, cause, "Wait for it, or cancel it"))
+            cause = "is at work itself, or on a slide whose rounds are coming in: it cannot be opened while another run is at work"
+            say_error(InputError(path, cause, "Open it when that has ended, or cancel that"))
             self._refused = TROUBLE.message
         return job is None or not job.alive
 

@@ -25,11 +25,21 @@ WORDS = {
 }
 
 
+_TIMES = 3  # from so many on they are told, and no more a share
+
+
 def in_window(told: str) -> str:
     """Return what the engine tells as the window says it."""
     for option, words in WORDS.items():
         told = told.replace(option, words)
     return told
+
+
+def marks(ratio: float, than: str = "") -> str:
+    """Return how much more or less is marked than by another, such as "marks 43% more than the teacher"."""
+    if ratio >= _TIMES:
+        return f"marks {ratio:.0f} times as much{f' as {than}' if than else ''}"
+    return f"marks {abs(ratio - 1):.0%} {'more' if ratio >= 1 else 'less'}{f' than {than}' if than else ''}"
 
 
 def area(mm2: float) -> str:

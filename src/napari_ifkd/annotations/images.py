@@ -182,7 +182,7 @@ def level0_scale(image: _Extent, slide: Mapping[str, Any]) -> tuple[float, float
     raise AnnotationError(
         image.path,
         f"does not fit {slide['name']}: {image.shape[1]} x {image.shape[0]} px against {width} x {height} px",
-        "Give the image of this slide, at any resolution",
+        "Give an image or a mask of all of this slide, at any resolution",
     )
 
 

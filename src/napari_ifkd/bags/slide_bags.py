@@ -222,8 +222,8 @@ def _labels(
         labels[taken] = label
         if taken:
             notes.append(
-                f"{certain or 'no'} tile{'s' * (certain != 1)} of it can be called {name} for sure (score {threshold}): "
-                f"so that there are a few, the next {len(taken)} most likely count as {name} too: {certain + len(taken)} in all"
+                f"the teacher calls {certain or 'no'} tile{'s' * (certain != 1)} of it {name} for sure (score {threshold}): "
+                f"so that there are more, the {len(taken)} that come next count as {name} too, {certain + len(taken)} in all"
             )
     return labels, fixed, notes
 

@@ -64,11 +64,11 @@ def decide(
     near = (
         f"the known tumour share is {wanted:.0%}, and it is near, or nearer than before"
         if known
-        else f"the first teacher {wanted:.0%}, and it may differ by {settings.max_area_shift:.0%} of that"
+        else f"the first teacher marks {wanted:.0%}; up to {settings.max_area_shift:.0%} more or less than that is allowed"
     )
     reason = (
         f"The student becomes the teacher: of the tumour tiles kept aside for checking it marks {student['positive_area']:.0%} ({near}), "
-        "and it tells tiles with and without tumour apart as well."
+        "and it tells tiles with tumour from tiles without no worse than the teacher."
     )
     return Decision(True, criterion, evidence, reason)
 

@@ -91,7 +91,7 @@ def settle(among: Candidates, found: Estimates, incumbent: Incumbent | None = No
         stays = f"{name} stays: no other has a higher estimated F1"
     gain, sure = found.compare(tuned, own)
     if tuned != own and sure >= _SURE:
-        better = f"{name} is better at {_threshold(among, tuned)} than at {_threshold(among, own)}, the run's own, by {gain:.3f} F1"
+        better = f"{name} is better at {_threshold(among, tuned)} than at {_threshold(among, own)}, the usual threshold, by {gain:.3f} F1"
         reason = f"{stays}; {better}, with a probability of {_sure(sure)}"
         return _choice(among, found, tuned, True, reason)
     return _choice(among, found, own, True, f"{stays}; nothing speaks for a threshold other than {_threshold(among, own)}")

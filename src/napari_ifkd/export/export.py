@@ -117,6 +117,7 @@ def export_run(
     options: ExportOptions | None = None,
     slides: Sequence[str | Path] = (),
     exclude: Sequence[str | Path] = (),
+    warnings: Sequence[str] = (),
     should_stop: Callable[[], bool] = lambda: False,
     progress: Callable[[int, int], None] | None = None,
     to: Path | None = None,
@@ -132,6 +133,7 @@ def export_run(
     sigma_px : None is the run's or the map's setting
     slides : where slides lie, for formats that show them; a run knows where its own were
     exclude : files called like their slide, or folders of such, of which all regions are left out, besides what the run excluded
+    warnings : told in the provenance, besides those of the prediction
 
     Returns
     -------
@@ -181,7 +183,7 @@ def export_run(
             sigma_px=sigma_px,
             round=round,
             options=options,
-            provenance=more,
+            provenance={**more, "warnings": [*item.warnings, *warnings]},
             slides=finder,
             corrections=None if run is None else corrections_for(run, item),
             verdicts=() if run is None else verdicts_for(run, item),

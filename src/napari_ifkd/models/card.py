@@ -43,6 +43,9 @@ class ModelCard(BaseModel):
         None,
         description="share of pairs of an image with and one without tumour, of those kept aside, that it puts in order; None: too few",
     )
+    called_rightly: float | None = Field(
+        None, description="share of the images kept aside that it calls rightly, with tumour or without; None: too few"
+    )
     domain: str = Field("", description="`phantom`: knows the built-in phantom slides only; empty: real tissue")
     licence: str = ""
     created: str = Field(default_factory=_now, description="ISO 8601, UTC")

@@ -196,6 +196,7 @@ def _train(
         trained_on=f"{train.source}: {train.positives} positive and {train.negatives} negative {kind}, {labels}{aside}",
         learned_from=learned_from,
         told_apart=scores.get("bag_auc") if len(held) >= _ENOUGH else None,
+        called_rightly=scores.get("bag_accuracy") if len(held) >= _ENOUGH else None,
         notes=f"{_recipe(config.stage1)}, {config.stage1.epochs} epochs, seed {config.seed}",
     )
     if (warning := chance_warning(card)) is not None:

@@ -18,7 +18,7 @@ from napari_ifkd._plugin.look import field_px, go_to
 from napari_ifkd._plugin.measure import Agreement, agreement, disagreements, same_grid
 from napari_ifkd._plugin.palette import BOTH, STUDENT, TEACHER
 from napari_ifkd._plugin.settings import runs_folder
-from napari_ifkd._plugin.words import area
+from napari_ifkd._plugin.words import area, marks
 from napari_ifkd.config import Config
 
 from .flicker import Flicker
@@ -280,7 +280,8 @@ class ComparePage(Page):
                     f"{escape(one.label)} looked at a region only: what lies elsewhere does not count." for one in (a, b) if one.of_region
                 ]
                 said += [_numbers(found, in_field=field is not None, corrected=self._corrected)]
-                said += [f"{escape(one.label)}: {lapsed(unused)}" for one in (a, b) if (unused := verdicts.unused(one))]
+                gone = [(one.label, unused) for one in dict.fromkeys((a, b)) if (unused := verdicts.unused(one))]
+                said += [f"{' and '.join(escape(label) for label, _ in gone)}: {lapsed(max(unused for _, unused in gone))}"] if gone else []
                 said += [_LOOKING] if any(map(verdicts.pending, (a, b))) else []
                 self.numbers.setText("<br>".join(said))
 
@@ -318,6 +319,6 @@ def _numbers(found: Agreement, *, in_field: bool, corrected: bool) -> str:
     f1 = "both are empty" if found.f1 is None else f"<b>F1 {found.f1:.3f}</b>"
     where, apart = " in the field" if in_field else " on the slide", ", corrections not regarded" if corrected else ""
     a, b = found.a_only_mm2 + found.both_mm2, found.b_only_mm2 + found.both_mm2
-    more = f"; B marks {abs(b / a - 1):.0%} {'more' if b >= a else 'less'}" if a > 0 else ""
+    more = f"; B {marks(b / a)}" if a > 0 else ""
     only = f"A only {area(found.a_only_mm2)}, B only {area(found.b_only_mm2)}<br>both {area(found.both_mm2)}{more}"
     return f"Agreement{where}: {f1}{apart}<br>{only}"

@@ -301,8 +301,19 @@ class CorrectPage(Page):
             return
         where = f"Zoom to where <b>{shown.label}</b> is wrong, then correct what you see."
         if not elsewhere:
-            self.what.setText(_HELP if self.layer() is not None else where)
+            self.what.setText(_HELP + self._rejected_here(slide, shown) if self.layer() is not None else where)
         self._refresh(slide, RunFolder(shown.run).corrections_path(slide.name))
+
+    def _rejected_here(self, slide: Slide, shown: Candidate) -> str:
+        """Tell of rejected lesions in the field that is painted on: they are not seen, and give way to what is painted into them."""
+        layer = self.layer()
+        if layer is None:
+            return ""
+        mpp, judged = slide.mpp or 1.0, self._dock.bench.verdicts.places(shown)
+        places = np.asarray([layer.world_to_data((y * mpp, x * mpp)) for x, y, word in judged if word == "reject"]).reshape(-1, 2)
+        count = int(((places >= 0) & (places < layer.data.shape)).all(1).sum())
+        lie = f"{count} rejected lesions lie" if count > 1 else "A rejected lesion lies"
+        return f" <b>{lie} here:</b> tumour painted into one stays, and the rest of it becomes normal." if count else ""
 
     def _buttons(self) -> None:
         painting, idle = self.layer() is not None, not self._busy

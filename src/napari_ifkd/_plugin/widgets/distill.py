@@ -54,7 +54,7 @@ class DistillDock(Dock):
         )
         for box in (self.all_slides, self.use_drawn):
             box.native.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)  # a click beside the text is none
-        self.patches = patch_folder("Folder of labelled patches to learn from too", "a patch folder besides")
+        self.patches = patch_folder("Folder of labelled patches to learn from too", "patch folder, if you have one")
         self.area_prior = FloatSpinBox(
             value=0,
             min=0,
@@ -113,6 +113,7 @@ class DistillDock(Dock):
         self.hear(self.bench.corrected, self._look_back)
         self.hear(self.bench.corrected, self._show_job)
         self.listen("slide", "slides", "tissue", "candidates", "teacher", "given", "region", to=self._show_job)
+        self.hear(self.bench.advised, self.progress.update_job)
         self.listen("job", "slide", "candidates", "shown", "run", "accepted", "teacher", to=self._show_progress)
         self.listen("slide", "rounds", "run", "shown", "accepted", to=self._show_rounds)
         self.hear(self.taken_along.found, self._show_rounds)
@@ -176,7 +177,13 @@ class DistillDock(Dock):
         unwritten = self.bench.unwritten()
         painted = f"What is painted on {unwritten} is not written back: Write back, or Discard, in Review, Correct." if unwritten else ""
         lacks = f"It cannot run: {lacking}." if lacking and slide is not None else ""
-        self.warning.say(lacks, painted, *self.session.warnings(self.session.slides if self._several else ()), self._other_model())
+        self.warning.say(
+            lacks,
+            painted,
+            *self.session.warnings(self.session.slides if self._several else ()),
+            self._other_model(),
+            self.session.outdated(self.session.shown),
+        )
         allow(self.all_slides.native, "" if len(self.session.slides) > 1 else "one slide is open, or none")
         given = self._given()
         by_others = "weak regions that were brought in label the tiles" if "regions" in given else ""
@@ -267,7 +274,7 @@ class DistillDock(Dock):
         reason = decided(self.reason, done.decision.reason, self._why) if done is not None and done.decision is not None else ""
         said = shown is not None and self.bench.verdicts.rejected(shown) > 0
         said = said or "corrections" in self.known.text()
-        apart = "Areas are without regard to corrections and rejections." if said else ""
+        apart = "Areas are without regard to corrections and rejections." if said and not elsewhere else ""
         accepted = session.accepted if session.accepted is not None and index == session.accepted.round else None
         chosen = ""
         if accepted is not None and accepted.by in TOLD_BY:

@@ -154,7 +154,8 @@ class ExportDock(Dock):
         told += f"<br>{lapsed(unused)}" if unused else ""
         told += "<br>As corrected." if self._corrected else ""
         self.what.setText(told)
-        self.warning.say(f"{shown.warnings[0]} The files carry this warning." if shown.warnings else None)
+        carried = [told for told in (session.outdated(shown), *shown.warnings[:1]) if told]
+        self.warning.say(*carried, "The files carry this warning." if carried else None)
         if str(self.folder.value) in ("", ".", str(self._own)) and session.slide is not None:
             self._own = _home_of(session.slide) / "masks" / shown.run.name  # so that no run writes over another's files
             with self.folder.changed.blocked():
@@ -185,7 +186,7 @@ class ExportDock(Dock):
         formats, options, threshold = self.formats.value, self.options.value, self.options.threshold_or(session.threshold)
         sigma_px, places = session.sigma_px, [slide.path for slide in session.slides]
         keep = (lambda: None) if session.slide is None else self.bench.drawings.keeper(session.slide)
-        stop = self._stop
+        stop, old = self._stop, session.outdated(shown)
 
         def tell(done: int, total: int) -> None:
             self._told = (done, total)
@@ -203,6 +204,7 @@ class ExportDock(Dock):
                 options=options,
                 slides=places,
                 exclude=[path for path in (keep(),) if path is not None],
+                warnings=[old] if old else [],
                 should_stop=stop.is_set,
                 progress=tell,
             ),
@@ -296,7 +298,10 @@ def _of_person(written: list[Path]) -> list[str]:
             + ["what is excluded"] * bool(excluded)
         )
         painted[0] += f" (⚠ {area(lost)} of it is left out with {' or '.join(reasons) or 'its lesion'})"
-    said = [f"Corrected as painted: {' and '.join(painted)}."] if painted else []
+    lesions, covered = facts.get("lesions"), facts.get("mask_mm2")
+    of = "" if lesions is None else f" in {lesions:,} lesion{'s' * (lesions != 1)}"
+    said = [f"The mask covers {area(covered)}{of}."] if covered else []
+    said += [f"Corrected as painted: {' and '.join(painted)}."] if painted else []
     if facts.get("lesions") == 0:
         said.append("⚠ The mask is empty.")
     said += [f"Left out: {' and '.join(parts)}."] if parts else []

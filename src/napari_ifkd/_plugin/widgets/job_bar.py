@@ -112,7 +112,8 @@ class JobBar(QWidget):
             self._room = steered
             keep_room(self.line, [_WORDS + "\nx" * named] if steered else [])
         accepted = self.session.accepted if self.session.run == job.out else None
-        told = job_line(job, accepted) if self._is_here(job) else f"{job.out.name} is done, on another slide."
+        advice = self.bench.advice[1] if self.bench.advice[0] == job.out else ""
+        told = job_line(job, accepted, advice) if self._is_here(job) else f"{job.out.name} is done, on another slide."
         shown = self.session.shown
         other = shown is not None and shown.run != job.out and any(c.run == job.out for c in self.session.here())
         if job.act == "predict" and job.state == "done" and other:
@@ -142,8 +143,15 @@ class JobBar(QWidget):
             LogDialog(RunFolder(self.session.job.out).log, self.window()).show()
 
 
-def job_line(job: Job, accepted: Accepted | None) -> str:
-    """Return what to say of a job besides its bar and its error, in one or two lines; once a round is accepted, of that."""
+def job_line(job: Job, accepted: Accepted | None, advice: str = "") -> str:
+    """Return what to say of a job besides its bar and its error, in one or two lines; once a round is accepted, of that.
+
+    Parameters
+    ----------
+    job : the run
+    accepted : what was accepted of it
+    advice : what points recommend, who know more than its rule
+    """
     match job.state:
         case "running" | "pausing" | "paused":
             unit = "" if job.act == "distill" else job.unit  # the pace tells it, and all has room on one line
@@ -161,13 +169,13 @@ def job_line(job: Job, accepted: Accepted | None) -> str:
             return "Stopping …"
         case "done" if job.act == "train":
             return "Trained, and chosen as the model: preview a field, then predict."
-        case "done" if accepted is not None:
+        case "done" if accepted is not None and not advice:
             name = f"Round {accepted.round}" if accepted.round else "The teacher"
             by = "" if accepted.by == "user" else f" by {accepted.by}"
             return f"Done. {name} is accepted{by}, at threshold {accepted.threshold:.3g}."
         case "done" if job.act == "distill":
             best = f"round {job.recommended}" if job.recommended else "the teacher"
-            return f"Done. The run recommends {best}: compare, correct and accept in the Review dock."
+            return f"Done. {advice or f'The run recommends {best}'}: compare, correct and accept in the Review dock."
         case "done":
             return "Done. Set the threshold; rounds of distillation, in the Distill dock, come next."
         case "cancelled":

@@ -223,6 +223,19 @@ def lapsed(places: int) -> str:
     return f"{places} verdicts do not count on this mask: their lesions are gone here, or part of a much larger one, which stays."
 
 
+def column(*parts: QWidget, lines: int) -> QWidget:
+    """Return parts one below the other, with room for so many lines of text: up to that, what lies below does not move."""
+    made = QWidget()
+    layout = QVBoxLayout(made)
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.setSpacing(4)
+    for part in parts:
+        layout.addWidget(part)
+    layout.addStretch(1)
+    made.setMinimumHeight(lines * (made.fontMetrics().lineSpacing() + _LARGER) + _PADDING)
+    return made
+
+
 def row(*parts: QWidget, stretch: Sequence[int] = (), low: bool = False) -> QWidget:
     """Return parts side by side, at one height or standing on one line."""
     made = QWidget()

@@ -16,7 +16,6 @@ from napari_ifkd._plugin.measure import same_grid
 from napari_ifkd.errors import InputError
 from napari_ifkd.runs.folder import RunFolder
 from napari_ifkd.runs.judgement import TOLD_BY, name_of
-from napari_ifkd.slides.resolution import SAME_MPP
 
 from .compare import ComparePage
 from .correct import CorrectPage
@@ -24,14 +23,30 @@ from .count import CountPage
 from .dock import Dock
 from .lesions import LesionsPage
 from .look_sliders import LookSliders
-from .parts import Notice, acceptance, allow, button, decided, emphasise, form, keep_room, link, offer, resolved, row, shortcut, text
+from .parts import (
+    Notice,
+    acceptance,
+    allow,
+    button,
+    column,
+    decided,
+    emphasise,
+    form,
+    keep_room,
+    link,
+    offer,
+    resolved,
+    row,
+    shortcut,
+    text,
+)
 
 if TYPE_CHECKING:
+    from napari_ifkd.runs.accepted import Accepted
     from napari_ifkd.session_records import Candidate, Compare
 
 
-# of what is told of an acceptance, the longest there usually is: what lies below stays, whichever prediction is shown
-_ACCEPTED = "✓ Accepted by reference masks: the teacher at 0.555. Show it Undo Why?"
+_LINES = 11  # of what is usually told of a prediction at most: there is room for so many, and what lies below stays
 
 
 class ReviewDock(Dock):
@@ -56,7 +71,7 @@ class ReviewDock(Dock):
             self._accept,
             main=True,
         )
-        self.accepted = text("What was accepted", lines=2)
+        self.accepted = text("What was accepted")
         for label in (self.about, self.accepted):
             label.setTextInteractionFlags(Qt.TextInteractionFlag.TextBrowserInteraction)  # its link answers to keys too
             label.linkActivated.connect(self._follow)
@@ -67,8 +82,7 @@ class ReviewDock(Dock):
             self.steps,
             form(self.threshold).native,
             row(self.accept, self.reuse, stretch=(1, 0)),  # side by side: where the second comes, nothing below moves
-            self.about,  # below: reasons may be unfolded
-            self.accepted,
+            column(self.about, self.accepted, self.warning, lines=_LINES),  # below: reasons may be unfolded
         )
         self.keys = {key: shortcut(self.content, key, partial(self._step, by)) for key, by in ((",", -1), (".", 1))}
         self.compare, self.count, self.lesions, self.correct = ComparePage(self), CountPage(self), LesionsPage(self), CorrectPage(self)
@@ -85,7 +99,7 @@ class ReviewDock(Dock):
         for index, (page, name, does) in enumerate(pages):
             self.pages.addTab(page, name)
             self.pages.setTabToolTip(index, does)
-        self.add(self.warning, self.pages)  # below what is accepted: where one comes, that stays under the mouse
+        self.add(self.pages)
         if self.bench.painted_on is not None:  # the dock was closed meanwhile
             self.pages.setCurrentWidget(self.correct)
         self._stepped: tuple[Compare, Candidate | None] = "off", None  # how they were before one stepped to A, and A
@@ -192,10 +206,15 @@ class ReviewDock(Dock):
     def _weigh(self) -> None:
         """Let one button stand out: where points advise something, theirs."""
         self._emphasise()
-        advises = self.count.advised, self.count.advises, self.count.judging
+        advises = self.session.run, self.count.advised, self.count.advises, self.count.judging
         if advises != self._advised:
             self._advised = advises
+            self.bench.advise(self.session.run, f"Points recommend {self._advice()}" if self.count.advises else "")
             self._show_round()
+
+    def _advice(self) -> str:
+        advised = self.count.advised
+        return "" if advised is None else f"{name_of(advised.round)} at {advised.threshold.value:.3g}"
 
     def _emphasise(self) -> None:
         advised, shown = self.count.advised, self.session.shown
@@ -226,7 +245,8 @@ class ReviewDock(Dock):
         of_round = "The teacher before any round." if candidate.round == 0 else "" if done is not None else "It is not over yet."
         said = ended if reason else "A prediction, before any round." if candidate.act == "predict" else of_round
         growth = self.bench.areas.growth(candidate.round) if of_it else ""
-        said += f" <b>{growth}.</b>" if growth else ""
+        counted = ", rejected lesions counted" if self.bench.verdicts.rejected(candidate) else ""
+        said += f" <b>{growth}{counted}.</b>" if growth else ""
         said += " It looked at a region of the slide only." if candidate.of_region else ""
         return f"<b>{escape(candidate.run.name)}</b>. {said}"
 
@@ -244,7 +264,7 @@ class ReviewDock(Dock):
             told = f"{by} {'it' if here else f'round {best}' if best else 'the teacher'}{at}."
             return f"<br><b>{told}</b>" if undecided else f"<br>{told}" if overruled else ""
         last = max((c.round for c in self.session.here() if c.run == candidate.run), default=0)
-        return f"<br><b>Round {last} has come in.</b>" if last > candidate.round and self._at_work(candidate) else ""
+        return f"<br><b>Round {last} has come in.</b> {self._link('newest')}" if last > candidate.round and self._at_work(candidate) else ""
 
     def _at_work(self, candidate: Candidate) -> bool:
         job = self.session.job
@@ -263,9 +283,9 @@ class ReviewDock(Dock):
 
         Parameters
         ----------
-        to : "because" of what is accepted; "accepted", "beside", "former" for what to look at; "back" to accept nothing
+        to : "because" of what is accepted; "accepted", "beside", "newest", "former" for what to look at; "back" to accept nothing
         """
-        words = {"accepted": "Show it", "beside": "Show it", "former": "Open it", "back": "Undo"}
+        words = {"accepted": "Show it", "beside": "Show it", "newest": "Show it", "former": "Open it", "back": "Undo"}
         word = words.get(to) or ("Less" if to in self._why else "Why?")
         return link(self.accepted, to, word)
 
@@ -276,6 +296,8 @@ class ReviewDock(Dock):
         accepted = None if shown is None else self.session.accepted_of(shown)
         if to == "back" and shown is not None:
             self._take_back(shown)
+        elif to == "newest" and shown is not None:
+            self._pick_shown(max((c for c in self.session.here() if c.run == shown.run), key=lambda c: c.round))
         elif to in ("why", "because"):
             self._why ^= {to}
             self._show_round()
@@ -287,33 +309,11 @@ class ReviewDock(Dock):
             self.session.look(threshold=accepted.threshold)
             self._pick_shown(next((c for c in self.session.here() if (c.run, c.round) == (shown.run, accepted.round)), None))
 
-    def _resolution_of(self, candidate: Candidate) -> str:
-        """Say so where a prediction was made at another resolution than the slide has by now."""
-        made, now = candidate.found.slide.get("mpp"), self.session.slide.mpp if self.session.slide is not None else None
-        if not made or not now or abs(made - now) < SAME_MPP:
-            return ""
-        return f"Made at {made:.4g} µm/px, and the slide has {now:.4g} now: its areas are those of then. Predict again."
-
     def deafen(self) -> None:
         """End a count too: its ring would stay."""
         if isalive(self.count):  # type: ignore[no-untyped-call]
             self.count.leave()
         super().deafen()
-
-    def resizeEvent(self, event: Any) -> None:
-        """Let all lie where it does for the longest text, at the width there is by now."""
-        super().resizeEvent(event)
-        self._reserve()
-
-    def _reserve(self) -> None:
-        """Keep room for the longest of what is said of the predictions here: going from one to the next moves no button."""
-        longest = "<br><b>Points recommend round 2 at 0.325.</b>"  # of what may be told of a round besides
-        grown = " <b>It marks 100% more than the first teacher.</b>"
-        here = self.session.here()
-        told = [self._told_of(c) + longest * (c.act == "distill") for c in here]
-        if here:  # so that nothing moves when the first round comes
-            told.append(f"<b>{escape(here[-1].run.name)}</b>. When round 1 ended: The student becomes the teacher. Why?{grown}{longest}")
-        keep_room(self.about, told)
 
     def _show_theme(self, _: object) -> None:
         QTimer.singleShot(0, lambda: self._show_round() if isalive(self) else None)  # type: ignore[no-untyped-call] # it has its new colours by then
@@ -332,9 +332,10 @@ class ReviewDock(Dock):
             self.accepted.setText("")
             self.reuse.hide()
             return
-        self._reserve()
         self.about.setText(self._told_of(shown) + self._news(shown))
-        self.warning.say(self._resolution_of(shown), *shown.warnings[:1])
+        # whose reasons are unfolded goes from one round to the next, and nothing moves
+        keep_room(self.about, [self._told_of(c) + self._news(c) for c in session.here()] if "why" in self._why else [])
+        self.warning.say(session.outdated(shown), *shown.warnings[:1])
         accepted = session.accepted_of(shown)
         same = accepted is not None and (accepted.round, accepted.threshold) == (shown.round, session.threshold)
         allow(self.accept, "it is what is accepted" if same else "")
@@ -347,21 +348,18 @@ class ReviewDock(Dock):
             self.reuse.setText("It is the model" if chosen else "Go on from it")
         if accepted is not None:
             name = name_of(accepted.round)
-            by = "" if accepted.by == "user" else f" by {TOLD_BY.get(accepted.by, accepted.by)}"
             when = f"{datetime.fromisoformat(accepted.time).astimezone():%Y-%m-%d %H:%M}"
             self.accepted.setToolTip(f"What was accepted, {when}")
-            told = f"✓ Accepted{by}: {name} at {accepted.threshold:.3g}"
+            told = f"✓ Accepted{_by(accepted)}: {name} at {accepted.threshold:.3g}"
             shown_below = f"<br>{escape(accepted.reason)}" if "because" in self._why else ""
             because = f" {self._link('because')}{shown_below}" if accepted.reason else ""
             there, back = f". {self._link('accepted')}", f" {self._link('back')}"
             before = "" if accepted.by == "user" else self._accepted_before()
             self.accepted.setText(told + ("." if same else there) + back + because + before)
-            keep_room(self.accepted, [told + there + back + because + before, _ACCEPTED])
         else:
             self.accepted.setToolTip("What was accepted")
             told = f"Nothing accepted yet.{self._accepted_before()}"
             self.accepted.setText(told)
-            keep_room(self.accepted, [told, _ACCEPTED])
 
     def _accepted_before(self) -> str:
         """Tell what was accepted of the rounds beside a prediction, or else of the distillation before, which is no longer open."""
@@ -369,11 +367,16 @@ class ReviewDock(Dock):
         for other in self.session.here():
             of_it = self.session.accepted_of(other)
             if shown is not None and shown.act == "predict" and other.act == "distill" and of_it is not None:
-                return f"<br>Of {escape(other.run.name)} {name_of(of_it.round)} is accepted. {self._link('beside')}"
+                return f"<br>Of {escape(other.run.name)} {name_of(of_it.round)} is accepted{_by(of_it)}. {self._link('beside')}"
         before = self.session.accepted_before()
         if before is None:
             return ""
         job = self.session.job
         in_the_way = job is not None and job.alive and any(c.run == job.out and c.act == "distill" for c in self.session.here())
         how = "It can be opened once the run at work has ended." if in_the_way else self._link("former")
-        return f"<br>Of {escape(before[0].run.name)}, the run before, {name_of(before[1].round)} is accepted. {how}"
+        return f"<br>Of {escape(before[0].run.name)}, the run before, {name_of(before[1].round)} is accepted{_by(before[1])}. {how}"
+
+
+def _by(accepted: Accepted) -> str:
+    """Tell by what something was accepted, "" where a person did it."""
+    return "" if accepted.by == "user" else f" by {TOLD_BY.get(accepted.by, accepted.by)}"

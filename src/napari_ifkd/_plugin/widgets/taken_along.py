@@ -52,10 +52,10 @@ class TakenAlong:
             return
         finders = [(slide, memory.run_of(slide)) for slide in slides]
 
-        def tell(known: list[str]) -> None:
+        def tell(known: str) -> None:
             if asked == self._looks:
                 self._looking = False
-                self._tell(f"The next run takes along: {'; '.join(map(escape, known))}." if known else "")
+                self._tell(f"The next run takes along: {escape(known)}." if known else "")
                 job = session.job
                 if job is not None and job.alive and job.out == self._at_work[0]:
                     self._at_work = job.out, self._of_now()
@@ -92,14 +92,16 @@ class TakenAlong:
         self.label.setVisible(bool(told))
 
 
-def _known(finders: Sequence[tuple[Slide, Callable[[], Path | None]]]) -> list[str]:
+def _known(finders: Sequence[tuple[Slide, Callable[[], Path | None]]]) -> str:
     """Look what there is in the runs of slides, each with what finds its run; slow enough to be done in a thread."""
     several, names = len(finders) > 1, [slide.name for slide, _ in finders]
     judged = [(slide, run) for slide, find in finders if (run := find()) is not None]
     told = [(slide.name, run.name, known_of(RunFolder(run), slide, names)) for slide, run in judged]
-    known = [f"{known} of {run}{f' ({slide})' if several else ''}" for slide, run, known in told if known]
+    known = "; ".join(f"{known} of {run}{f' ({slide})' if several else ''}" for slide, run, known in told if known)
     # points that were drawn on one slide
     alone = several and any(known_of(RunFolder(run), slide, [slide.name]) != told[at][2] for at, (slide, run) in enumerate(judged))
     if alone:
-        return [*known, "the points too, but they do not choose: they are of one slide"]
-    return [*known, "points, ten or more, choose round and threshold"] if any("answered point" in said for said in known) else known
+        return f"{known or 'points'}. The points are of one slide, so they judge that one and do not choose for all"
+    if "answered point" in known:
+        return f"{known}. Ten or more points choose its round and threshold; what was accepted by hand stays with its own run"
+    return known

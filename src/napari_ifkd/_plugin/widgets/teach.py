@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from .teacher import TeacherDock
 
-_HELP = "Draw roughly round tumour, and round tissue without: on this slide, and on others. A few dozen tiles of each are a start."
+_HELP = "Draw a rough line around tumour, and around tissue without: on this slide, and on others. A few dozen tiles of each are a start."
 _FEW = 24  # tiles of a kind
 _SMALL = 0.5  # width of the network: a few regions teach no large one
 
@@ -216,7 +216,8 @@ class Teach(QWidget):
             if self._tiles is not None and any(count and not held for count, held in zip(counts.values(), self._tiles, strict=True)):
                 tiles += " <b>Draw larger and on tissue, or take smaller tiles.</b>"
             elif self._tiles is not None and min(self._tiles) < _FEW:
-                tiles += " Few: draw more."
+                with_fewer = "with" if self._tiles[0] <= self._tiles[1] else "without"
+                tiles += f" Few {with_fewer if max(self._tiles) >= _FEW else 'of both'}: draw more."
             both_of = "" if isinstance(self._patches, str) else " Both are learned from."
             patches = "" if folder is None else f"<br>{self._patches_told()}{both_of}"
             self.told.setText(f"Regions: {' and '.join(names)} tumour{on}.{tiles}{missing}{patches}")

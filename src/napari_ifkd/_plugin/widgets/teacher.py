@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _NO_MODEL = "none"
 _NEARLY_ALL = 0.95
-_PREVIEW = "<i>Preview</i> tells of what you see, at once; <i>Predict</i> maps what the Slide dock chooses: all tissue, or a part."
+_PREVIEW = "<i>Preview</i> looks at what you see, at once; <i>Predict</i> maps what the Slide dock chooses: all tissue, or a part."
 _HUB, _HUB_DOES = "From hub …", "Fetch the network from a model hub, or from an address with its hash; it is kept"
 _HUB_HELP = (
     "Whoever publishes a network tells its name on Hugging Face, such as organisation/repository\n"
@@ -263,7 +263,9 @@ class TeacherDock(Dock):
                 self._measure()
             elif found is not None and self.session.shown == shown:
                 rejected = self.bench.verdicts.rejected(shown)
-                self.marked.setText(_marked(shown.label, *found, rejected=rejected))
+                label = f"{shown.label} ({shown.model})" if shown.round == 0 and shown.model and shown.act == "distill" else shown.label
+                old = self.session.outdated(shown)
+                self.marked.setText(_marked(label, *found, rejected=rejected) + (f" {old}" if old else ""))
 
         self.in_thread(work, measured, lambda _: measured(None))  # a run that was deleted meanwhile
 
