@@ -96,7 +96,7 @@ def _take(arguments: argparse.Namespace, scratch: Path) -> None:
         bench.open(arguments.run)
     if session.job.state == "failed":
         raise SystemExit(session.job.message)
-    _until(lambda: 0 < len(session.rounds) == len(camera.widget("Distill")._areas))  # measured in a thread
+    _until(lambda: 0 < len(session.rounds) == len(camera.widget("Distill").bench.areas.mm2))  # measured in a thread
     camera.take("Distill", "distill")
     session.show_round(max(r.index for r in session.rounds))
     camera.widget("Distill").fold.click()

@@ -48,7 +48,10 @@ def points_card(judgement: Judgement | None, pair: tuple[int, ...], notes: list[
             f"<span style='color:#E69F00'>⚠</span> {note}" for note in (_no_better(judgement), _loose(judgement), _off(judgement)) if note
         ]
     note = f"{'' if judgement.decides else 'Each at the threshold that suits it best so far. '}In small figures: 95 % intervals."
-    return "<br>".join([f"{head}, by {by}.<br>{judgement.reason}", *said, f"<table>{table}</table>{note}{truly}"])
+    figures = f"<table>{table}</table>{note}{truly}"
+    # the figures before the reason, which is long: else they would lie below what is seen; where nothing is decided that is the answer
+    told = [*said, figures, judgement.reason] if judgement.decides else [judgement.reason, *said, figures]
+    return "<br>".join([f"{head}, by {by}.", *told])
 
 
 def _no_better(judgement: Judgement) -> str:
