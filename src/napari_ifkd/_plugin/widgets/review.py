@@ -82,8 +82,9 @@ class ReviewDock(Dock):
             self.steps,
             form(self.threshold).native,
             row(self.accept, self.reuse, stretch=(1, 0)),  # side by side: where the second comes, nothing below moves
-            column(self.about, self.accepted, self.warning, lines=_LINES),  # below: reasons may be unfolded
         )
+        told = column(self.about, self.accepted, self.warning, lines=_LINES)  # below: reasons may be unfolded
+        self.column.addWidget(told, 0, Qt.AlignmentFlag.AlignTop)  # the pages take what room is left
         self.keys = {key: shortcut(self.content, key, partial(self._step, by)) for key, by in ((",", -1), (".", 1))}
         self.compare, self.count, self.lesions, self.correct = ComparePage(self), CountPage(self), LesionsPage(self), CorrectPage(self)
         self.correct.looked.connect(self.compare.know_corrections)
