@@ -120,6 +120,7 @@ class ReviewDock(Dock):
         self.listen("job", to=self._show_end)
         self.hear(self.bench.memory.waits, self._show_round)
         self.hear(self.bench.areas.changed, self._show_round)
+        self.hear(self.bench.verdicts.settled_down, self._show_round)  # whether lesions are rejected is told too
         self.bench.areas.look()
         self.bench.viewer.events.theme.connect(self._show_theme)
 
