@@ -6,8 +6,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from qtpy.QtCore import Qt
 
-from napari_ifkd._plugin.widgets.parts import beginning
+from napari_ifkd._plugin.widgets.parts import beginning, setting
 from napari_ifkd.config import NetworkConfig
 from napari_ifkd.inference import warnings_of
 from napari_ifkd.models import ModelCard
@@ -29,3 +30,21 @@ def test_the_beginning_of_a_warning_warns(card: dict[str, Any], tells: str) -> N
     (warning,) = warnings_of(ModelCard(**{"name": "m", "network": NetworkConfig(), "mpp": 2.0, "tile_px": 32, **card}), _SLIDE)  # type: ignore[arg-type]
     assert beginning(warning) == tells
     assert beginning(f"{warning} (a.tif, b.tif)") == tells  # of several slides
+
+
+@pytest.mark.parametrize(
+    ("dotted", "typed", "held"), [("tiles.size_px", "64", 64), ("rounds.batch", "128", 128), ("tiles.size_px", "7", 32)]
+)
+def test_a_number_is_what_was_typed(qtbot: Any, dotted: str, typed: str, held: int) -> None:
+    made, heard = setting(dotted, "Setting"), []
+    qtbot.addWidget(made.native)
+    made.show()
+    made.changed.connect(heard.append)
+    made.native.selectAll()
+    qtbot.keyClicks(made.native, typed)
+    assert made.native.text() == typed
+    if held == int(typed):  # also before anybody leaves the field: a button pressed next takes it
+        assert made.value == held
+        assert heard[-1] == held
+    qtbot.keyClick(made.native, Qt.Key.Key_Return)
+    assert (made.value, made.native.text()) == (held, str(held))  # the least, where it is less

@@ -1517,7 +1517,7 @@ def test_a_rejected_lesion_gives_way_to_what_is_painted_into_it(window: Any, rev
     window.viewer.reset_view()
     window.click("Review", correct.begin)
     window.wait(lambda: correct.layer() is not None)
-    assert "A rejected lesion lies here" in correct.what.text()
+    assert "A rejected lesion lies here" in correct.warning.text()
     stroke = np.zeros(before.shape, bool)
     stroke[50:90, 70:72], stroke[88:90, 70:104] = True, True  # from inside it to the lesion beside it
     correct.layer().data[stroke] = 2

@@ -26,12 +26,12 @@ def test_tiles_are_counted_as_training_will_cut_them(window: Any, drawn_slide: P
     first = session.slide
     drawings.add("tumour", first, [("", RIGHT)])
     drawings.add("normal", first, [("", LEFT)])
-    window.wait(lambda: "Tiles wholly inside: 16 with and 18 without" in dock.told.text())
+    window.wait(lambda: "Tiles inside: 16 with and 18 without" in dock.told.text())
     assert "larger" not in dock.told.text()
     assert "Few of both: draw more." in dock.told.text()  # a dozen is a start, dozens are asked for
 
     drawings.add("exclusion", first, [("pen", shapely.box(192, 64, 256, 128))])  # 2 x 2 tiles
-    window.wait(lambda: "Tiles wholly inside: 12 with and 18 without" in dock.told.text())
+    window.wait(lambda: "Tiles inside: 12 with and 18 without" in dock.told.text())
 
     dock.form["tiles.size_px"].value = 128
     window.wait(lambda: "0 without" in dock.told.text())
@@ -50,7 +50,7 @@ def test_tiles_are_counted_as_training_will_cut_them(window: Any, drawn_slide: P
     window.bench.open(other)
     window.wait(lambda: session.slide.path == other and session.tissue is not None)
     drawings.add("normal", session.slide, [("", LEFT)])
-    window.wait(lambda: "on 2 slides" in dock.told.text() and "Tiles wholly inside: 12 with and 36 without" in dock.told.text())
+    window.wait(lambda: "on 2 slides" in dock.told.text() and "Tiles inside: 12 with and 36 without" in dock.told.text())
 
     drawings.clear("tumour", first)
     window.wait(lambda: "Both kinds are needed" in dock.told.text() and "0 with and 36" in dock.told.text())

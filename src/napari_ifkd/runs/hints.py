@@ -264,9 +264,11 @@ def known_of(run: RunFolder, slide: Slide, slides: Sequence[str]) -> str:
     if path.is_dir() and not Corrections.open(path).is_empty:
         known.append("corrections")
     if run.points.is_file():
-        sure = [point for point in read_points(run.points) if point.slide == slide.name and point.answer != "unsure"]
-        answered = sum(stands_for(point.stratum, slides) for point in sure)
-        known += [f"{answered} answered point{'s' * (answered > 1)}"] if answered else []
+        answers = [point.answer for point in read_points(run.points) if point.slide == slide.name and stands_for(point.stratum, slides)]
+        unsure = answers.count("unsure")
+        answered = len(answers) - unsure
+        besides = f" ({unsure} more unsure)" if unsure else ""
+        known += [f"{answered} answered point{'s' * (answered > 1)}{besides}"] if answered else []
     said = len(standing([verdict for verdict in read_verdicts(run.verdicts) if verdict.slide == slide.name]))
     known += [f"{said} judged lesion{'s' * (said > 1)}"] if said else []
     return " and ".join(", ".join(known).rsplit(", ", 1))

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from .dock import Dock
 
+_ROOM = 20  # letters of a name beside the button of files
 _RESTED_MS = 400  # after the view moved
 _ACROSS_UM = 300.0
 _DIFFERS = "Where they differ"
@@ -70,7 +71,7 @@ class ComparePage(Page):
         self.last = button("◀", "Go to the place before, of those where A and B differ most. Key Shift+D", lambda: self._differ(-1))
         self.next = button("▶ (D)", "Go to the next place, from where A and B differ most. Key D", lambda: self._differ(1))
         self.flick = button(
-            "A / B (hold F)", "Show A, then B. Hold the key F to flicker between them: let go, and all is as before", self._flick
+            "A / B (F)", "Show A, then B. Hold the key F to flicker between them: let go, and all is as before", self._flick
         )
         self.flicker = Flicker(self, self._session, Qt.Key.Key_F)
         self.mode.beside(self.flick)
@@ -105,6 +106,11 @@ class ComparePage(Page):
         dock.hear(dock.bench.layers.masks.changed, self._leave_out, 1)
         dock.listen("a", "b", "compare", to=self._show_mode)
         dock.hear(dock.bench.layers.steps.rested, self._show_legend)
+
+    @property
+    def corrected(self) -> bool:
+        """Whether there are corrections of what is shown."""
+        return self._corrected
 
     # --- picking
 
@@ -247,7 +253,7 @@ class ComparePage(Page):
     def _show_choices(self) -> None:
         session = self._session
         for box, value in ((self.a, session.a), (self.b, session.b)):
-            offer(box, [(candidate.label, candidate) for candidate in session.comparable()], value, "none")
+            offer(box, [(candidate.label, candidate) for candidate in session.comparable()], value, "none", _ROOM)
         there = [one for one in (session.a, session.b) if one is not None]
         self.mode.allow(MODES if len(there) > 1 else ("off", "uncertainty") if there else ())
         self.file.setEnabled(session.slide is not None and session.slide.mpp is not None)

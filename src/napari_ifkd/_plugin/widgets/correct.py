@@ -18,7 +18,7 @@ from napari_ifkd.errors import AnnotationError
 from napari_ifkd.runs.folder import RunFolder
 
 from .page import Page
-from .parts import allow, button, emphasise, row, text
+from .parts import Notice, allow, button, emphasise, row, text
 from .pen import dress
 
 if TYPE_CHECKING:
@@ -81,6 +81,7 @@ class CorrectPage(Page):
         )
         self.redo = button("Redo", "Write what was taken back last once more", self._redo)
         self.told = text("The corrections of this slide")
+        self.warning = Notice()
         self.brushes = row(self.tumour, self.normal, self.erase)
         self.fill(
             self.what,
@@ -89,11 +90,13 @@ class CorrectPage(Page):
             row(self.write, self.discard, stretch=(1, 0)),
             row(self.undo, self.redo, stretch=(1, 0)),
             self.told,
+            self.warning,
         )
         self._viewer.layers.events.removed.connect(self._removed)
         self.destroyed.connect(lambda: self._viewer.layers.events.removed.disconnect(self._removed))
         dock.listen("slide", "shown", to=self._show)
         dock.hear(dock.bench.corrected, self._show)
+        dock.hear(dock.bench.verdicts.settled_down, self._warn)
 
     # --- painting
 
@@ -301,19 +304,21 @@ class CorrectPage(Page):
             return
         where = f"Zoom to where <b>{shown.label}</b> is wrong, then correct what you see."
         if not elsewhere:
-            self.what.setText(_HELP + self._rejected_here(slide, shown) if self.layer() is not None else where)
+            self.what.setText(_HELP if self.layer() is not None else where)
+        self._warn()
         self._refresh(slide, RunFolder(shown.run).corrections_path(slide.name))
 
-    def _rejected_here(self, slide: Slide, shown: Candidate) -> str:
+    def _warn(self) -> None:
         """Tell of rejected lesions in the field that is painted on: they are not seen, and give way to what is painted into them."""
-        layer = self.layer()
-        if layer is None:
-            return ""
+        layer, slide, shown = self.layer(), self._session.slide, self._session.shown
+        if layer is None or slide is None or shown is None or self._elsewhere:
+            self.warning.say(None)
+            return
         mpp, judged = slide.mpp or 1.0, self._dock.bench.verdicts.places(shown)
         places = np.asarray([layer.world_to_data((y * mpp, x * mpp)) for x, y, word in judged if word == "reject"]).reshape(-1, 2)
         count = int(((places >= 0) & (places < layer.data.shape)).all(1).sum())
         lie = f"{count} rejected lesions lie" if count > 1 else "A rejected lesion lies"
-        return f" <b>{lie} here:</b> tumour painted into one stays, and the rest of it becomes normal." if count else ""
+        self.warning.say(f"{lie} here: tumour painted into one stays, and the rest of it becomes normal." if count else None)
 
     def _buttons(self) -> None:
         painting, idle = self.layer() is not None, not self._busy

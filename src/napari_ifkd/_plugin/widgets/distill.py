@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from napari_ifkd.slides import Slide
 
 
+_LOOK = "Click a round to look at its prediction"
+
+
 class DistillDock(Dock):
     """Ask for a distillation run and follow it."""
 
@@ -94,7 +97,7 @@ class DistillDock(Dock):
         # what is told below what is clicked: it grows and shrinks
         sources = row(self.all_slides.native, self.use_drawn.native, QWidget(), stretch=(0, 0, 1))
         self.add(sources, self.patches.native, self.main.native, fold, self.run)
-        self.add(self.what, self.known, self.warning, self.offer, self.progress)
+        self.add(self.what, self.known, self.progress, self.warning, self.offer)  # what steers a run stays where it is
         self.whose = heading("Rounds")
         self.add(self.whose, self.table, self.reason, self.progress.warned, self.curve)
         self._at_work: Path | None = None  # the run that is
@@ -117,7 +120,7 @@ class DistillDock(Dock):
         self.listen("job", "slide", "candidates", "shown", "run", "accepted", "teacher", to=self._show_progress)
         self.listen("slide", "rounds", "run", "shown", "accepted", to=self._show_rounds)
         self.hear(self.taken_along.found, self._show_rounds)
-        self.listen("shown", "slide", "slides", "job", to=self._look_back)
+        self.listen("shown", "slide", "slides", "job", "given", to=self._look_back)
         self.bench.areas.look()
         self.listen("curve", to=self._show_curve)
         self.bench.viewer.events.theme.connect(self._show_theme)
@@ -239,7 +242,7 @@ class DistillDock(Dock):
     def _other_model(self) -> str:
         """Say so where the predictions of the slide are of another network than the one that is chosen now, "" where they are not."""
         teacher, here = self.session.teacher, self.session.here()
-        came_of_them = teacher is not None and any(teacher.path.is_relative_to(c.run) for c in here)
+        came_of_them = teacher is not None and any(teacher.path.is_relative_to(c.run) for c in self.session.comparable())
         by = next((c.model for c in here if c.round == 0 and c.model), "")
         if teacher is None or came_of_them or not by or by == teacher.card.name:
             return ""
@@ -270,6 +273,7 @@ class DistillDock(Dock):
         self.table.show_rounds(session.rounds, None if elsewhere else areas.mm2, areas.threshold, session.accepted, several_slides=several)
         index = shown.round if shown is not None and shown.act == "distill" and shown.run == session.run else None
         self.table.select_round(index)
+        self.table.setToolTip("Click a round to turn to its slide, and look at it there" if elsewhere else _LOOK)
         done = next((r for r in session.rounds if r.index == index), None)
         reason = decided(self.reason, done.decision.reason, self._why) if done is not None and done.decision is not None else ""
         said = shown is not None and self.bench.verdicts.rejected(shown) > 0

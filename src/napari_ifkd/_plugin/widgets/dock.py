@@ -37,13 +37,23 @@ from .parts import Notice, button
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-AT_WORK = "a run is at work; wait for it, or cancel it"
+    from napari_ifkd.session_records import Job
+
 _WIDTH = 322  # the names of six tabs
 _FIELDS = (QAbstractSpinBox, QComboBox, QAbstractSlider, QTabBar)
 _AS_HIGH = "QPushButton:disabled {padding: 3px;}"  # napari gives what is grey a border, and with it 2 px that move all below
 _FOCUS_MS = 50  # after which the next field has the focus
 _TELLS, _REFUSED, _TYPED = "tells its range", "refused a key", "typed"  # properties of a field for numbers
 TAKES = "takes"  # of one in which more can be typed: the least and the greatest number it takes
+
+
+def at_work(job: Job | None) -> str:
+    """Return why no run can begin while another is at work, "" where none is."""
+    if job is None or not job.alive:
+        return ""
+    if job.state in ("pausing", "paused"):
+        return f"{job.out.name} is paused: continue it in the Runs dock, or cancel it"
+    return "a run is at work; wait for it, or cancel it"
 
 
 class _Still(QObject):
@@ -228,7 +238,7 @@ class Dock(QScrollArea):
             return "the resolution of the slide is not known: give it in the Slide dock"
         if self.session.teacher is None:
             return "no model is chosen (Teacher dock)"
-        return AT_WORK if idle and job is not None and job.alive else ""
+        return at_work(job) if idle else ""
 
     def say_error(self, error: object) -> None:
         """Show an error of something that was asked for in this dock."""

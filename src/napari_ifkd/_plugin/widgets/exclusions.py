@@ -111,6 +111,8 @@ class Exclusions(QWidget):
                 said.append("To take one off, select their layer in the list, pick it with the arrow above it (key 5), and press Delete.")
         elif not said:
             clean = slide is not None and str(slide.path) in self._clean
-            nothing = "The check found nothing to exclude." if clean else "Nothing is excluded on this slide."
+            nothing = (
+                "The check found nothing to exclude; what it does not see, you may draw." if clean else "Nothing is excluded on this slide."
+            )
             said.append(nothing if slide is not None else "Open a slide first.")
         self.told.setText("<br>".join(said))

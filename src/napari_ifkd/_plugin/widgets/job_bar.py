@@ -97,7 +97,9 @@ class JobBar(QWidget):
         self.resume.setVisible(job.resumable and RunFolder(job.out).exists)  # it may have been refused before it was one
         self.log.setVisible(job.resumable)
         self._buttons.setVisible(job.state != "done")
-        elsewhere = job.act == "distill" and self.session.run != job.out  # what lies below is of another run
+        slide = self.session.slide
+        of_others = slide is not None and bool(job.slides) and slide.name not in job.slides
+        elsewhere = job.act == "distill" and (self.session.run != job.out or of_others)  # what lies around is of another run, or slide
         step = "%p% of this step" if job.act == "distill" else "%p%"
         self.bar.setFormat(f"{shortened(job.out.name.replace('%', '_'))}: {step}" if elsewhere else step)
         if job.total and job.alive and job.state != "cancelling":

@@ -347,12 +347,25 @@ def setting(dotted: str, label: str, *, leave_out: Sequence[str] = (), none: str
         return CheckBox(value=default, **options)
     low, high = _limits(field)
     if kind is int:
-        return SpinBox(value=default, min=int(low or 0), max=int(high or 100_000), **options)
+        made = SpinBox(value=default, min=int(low or 0), max=int(high or 100_000), **options)
+        _let_type(made.native)
+        return made
     step = 10.0 ** -_decimals(default)
     return FloatSpinBox(value=default, min=low or 0.0, max=1e6 if high is None else high, step=step, **options)
 
 
-def offer(box: ComboBox, choices: Sequence[tuple[str, Any]], value: Any, empty: str) -> None:
+def _let_type(field: Any) -> None:
+    """Take a whole number when it may be meant: superqt 0.9 raises the first digit to the least, and puts the next ones behind that."""
+    field.setKeyboardTracking(False)
+
+    def typed(text: str) -> None:
+        if text.isdecimal() and field.minimum() <= int(text) <= field.maximum():
+            field.setValue(int(text))
+
+    field.lineEdit().textEdited.connect(typed)
+
+
+def offer(box: ComboBox, choices: Sequence[tuple[str, Any]], value: Any, empty: str, room: int = _NAME) -> None:
     """Let a list offer things, without telling so; one that is chosen and not among them is none.
 
     Parameters
@@ -361,10 +374,11 @@ def offer(box: ComboBox, choices: Sequence[tuple[str, Any]], value: Any, empty: 
     choices : name and value of each
     value : the chosen one
     empty : what to show while nothing is chosen
+    room : for so many letters of a name
     """
     known = any(value == choice for _, choice in choices)
     names = [name for name, _ in choices]
-    short = [shortened(name) for name in names]
+    short = [shortened(name, room) for name in names]
     shown = short if len(set(short)) == len(short) else names  # two may be alike but for the middle
     with box.changed.blocked():
         wanted = [*([] if known else [(empty, None)]), *zip(shown, (choice for _, choice in choices), strict=True)]
@@ -378,9 +392,9 @@ def offer(box: ComboBox, choices: Sequence[tuple[str, Any]], value: Any, empty: 
     view.setMinimumWidth(view.sizeHintForColumn(0) + 2 * view.verticalScrollBar().sizeHint().width())
 
 
-def shortened(name: str) -> str:
+def shortened(name: str, room: int = _NAME) -> str:
     """Return a name that has room in a dock: Qt would cut its end off without a sign."""
-    return name if len(name) <= _NAME else f"{name[: _NAME // 2]}…{name[-_NAME // 2 + 1 :]}"
+    return name if len(name) <= room else f"{name[: room // 2]}…{name[-room // 2 + 1 :]}"
 
 
 def resolved(ref: str | Path) -> Resolved:

@@ -75,7 +75,7 @@ class ReviewDock(Dock):
         for label in (self.about, self.accepted):
             label.setTextInteractionFlags(Qt.TextInteractionFlag.TextBrowserInteraction)  # its link answers to keys too
             label.linkActivated.connect(self._follow)
-        self.reuse = button("Go on from it", "Make what was accepted the model: the next distillation takes it as teacher", self._reuse)
+        self.reuse = button("Go on", "Make what was accepted the model: the next distillation takes it as teacher", self._reuse)
         self.accept.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)  # however long it is, the dock stays as wide
         self.add(
             form(self.shown).native,
@@ -88,6 +88,7 @@ class ReviewDock(Dock):
         self.keys = {key: shortcut(self.content, key, partial(self._step, by)) for key, by in ((",", -1), (".", 1))}
         self.compare, self.count, self.lesions, self.correct = ComparePage(self), CountPage(self), LesionsPage(self), CorrectPage(self)
         self.correct.looked.connect(self.compare.know_corrections)
+        self.correct.looked.connect(self._show_round, max_args=0)
         self.compare.corrections_asked.connect(self.correct.look)
         self.pages = QTabWidget()
         self.pages.setToolTip("What to do with the prediction: compare it, count points, judge its lesions, correct it")
@@ -247,7 +248,8 @@ class ReviewDock(Dock):
         of_round = "The teacher before any round." if candidate.round == 0 else "" if done is not None else "It is not over yet."
         said = ended if reason else "A prediction, before any round." if candidate.act == "predict" else of_round
         growth = self.bench.areas.growth(candidate.round) if of_it else ""
-        counted = ", rejected lesions counted" if self.bench.verdicts.rejected(candidate) else ""
+        said_of = self.bench.verdicts.rejected(candidate) or self.compare.corrected
+        counted = ", without regard to corrections and rejections" if said_of else ""
         said += f" <b>{growth}{counted}.</b>" if growth else ""
         said += " It looked at a region of the slide only." if candidate.of_region else ""
         return f"<b>{escape(candidate.run.name)}</b>. {said}"
@@ -347,7 +349,7 @@ class ReviewDock(Dock):
             teacher, path = session.teacher, RunFolder(shown.run).model_path(accepted.round)
             chosen = teacher is not None and teacher.path == path
             self.reuse.setEnabled(not chosen)
-            self.reuse.setText("It is the model" if chosen else "Go on from it")
+            self.reuse.setText("It is the model" if chosen else f"Go on from {name_of(accepted.round)}")
         if accepted is not None:
             name = name_of(accepted.round)
             when = f"{datetime.fromisoformat(accepted.time).astimezone():%Y-%m-%d %H:%M}"

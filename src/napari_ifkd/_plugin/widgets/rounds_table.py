@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari_ifkd.runs.accepted import Accepted
 
 _COLUMNS = {
-    "Round": "0 is the first teacher, before any round; ✓ was accepted",
+    "#": "The round: 0 is the first teacher, before any round; ✓ was accepted",
     "Decision": "Whether the student of the round became the new teacher, or the teacher before was kept",
     "Agree": "F1 of the masks of student and teacher on tiles kept aside for checking; over the whole slide: the Review dock",
     "mm²": "Area of the mask on this slide, as the network says: lesions that were rejected count",
@@ -46,7 +46,6 @@ class RoundsTable(QTableWidget):
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.setToolTip("Click a round to look at its prediction")
         self.setFixedHeight(138)
         down.setDefaultSectionSize(24)
         self._rounds: list[int] = []

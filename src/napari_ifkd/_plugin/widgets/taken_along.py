@@ -51,6 +51,8 @@ class TakenAlong:
             self._tell_at_work(job.out)
             return
         finders = [(slide, memory.run_of(slide)) for slide in slides]
+        masks = [given for given in session.given if given.use == "reference" and given.slide in [slide.name for slide in slides]]
+        masks_choose = bool(masks) and (len(masks) > 1 or len(slides) == 1)
 
         def tell(known: str) -> None:
             if asked == self._looks:
@@ -71,7 +73,7 @@ class TakenAlong:
             self._looked_on = session.slide
             self._tell("")
         self._looking = True
-        self._dock.in_thread(lambda: _known(finders), tell, give_up)
+        self._dock.in_thread(lambda: _known(finders, masks_choose=masks_choose), tell, give_up)
 
     def _tell_at_work(self, run: Path) -> None:
         active = self._dock.session.slide
@@ -92,8 +94,14 @@ class TakenAlong:
         self.label.setVisible(bool(told))
 
 
-def _known(finders: Sequence[tuple[Slide, Callable[[], Path | None]]]) -> str:
-    """Look what there is in the runs of slides, each with what finds its run; slow enough to be done in a thread."""
+def _known(finders: Sequence[tuple[Slide, Callable[[], Path | None]]], *, masks_choose: bool) -> str:
+    """Look what there is in the runs of slides, each with what finds its run; slow enough to be done in a thread.
+
+    Parameters
+    ----------
+    finders : a slide, and what finds its run
+    masks_choose : whether reference masks do, which stand above points
+    """
     several, names = len(finders) > 1, [slide.name for slide, _ in finders]
     judged = [(slide, run) for slide, find in finders if (run := find()) is not None]
     told = [(slide.name, run.name, known_of(RunFolder(run), slide, names)) for slide, run in judged]
@@ -102,6 +110,8 @@ def _known(finders: Sequence[tuple[Slide, Callable[[], Path | None]]]) -> str:
     alone = several and any(known_of(RunFolder(run), slide, [slide.name]) != told[at][2] for at, (slide, run) in enumerate(judged))
     if alone:
         return f"{known or 'points'}. The points are of one slide, so they judge that one and do not choose for all"
+    if "answered point" in known and masks_choose:
+        return f"{known}. The reference mask chooses, and the points do not"
     if "answered point" in known:
         return f"{known}. Ten or more points choose its round and threshold; what was accepted by hand stays with its own run"
     return known

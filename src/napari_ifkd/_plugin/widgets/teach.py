@@ -15,7 +15,7 @@ from napari_ifkd.bags import count_patches, count_region_tiles
 from napari_ifkd.config import Config
 from napari_ifkd.slides import Slide, Tissue, find_tissue
 
-from .dock import AT_WORK
+from .dock import at_work
 from .job_bar import JobBar
 from .parts import Fold, allow, button, chosen_path, form, in_line, keep_room, patch_folder, row, setting, settings_of, text
 from .pen import PEN_HELP, Pen
@@ -206,13 +206,13 @@ class Teach(QWidget):
             lacking = "tiles of one kind are missing"
             lacking += ": draw larger and on tissue, or take smaller tiles" if all(counts.values()) else " in the patch folder: draw some"
         lacking = lacking or ("nothing can be learned from the patch folder, as told above" if self._unfit else "")
-        allow(self.train, lacking or (AT_WORK if job is not None and job.alive else ""))
+        allow(self.train, lacking or at_work(job))
         if any(counts.values()):
             names = [f"{count} with" if use == "tumour" else f"{count} without" for use, count in counts.items()]
             elsewhere = slides and session.slide is not None and not any(self._drawings.count(use, session.slide) for use in self.draw)
             on = f" on {slides} slides" if slides > 1 else ", none of them on this slide" if elsewhere else ""
             missing = "" if both else "<br>Both kinds are needed."
-            tiles = "" if self._tiles is None else f"<br>Tiles wholly inside: {self._tiles[0]} with and {self._tiles[1]} without."
+            tiles = "" if self._tiles is None else f"<br>Tiles inside: {self._tiles[0]} with and {self._tiles[1]} without."
             if self._tiles is not None and any(count and not held for count, held in zip(counts.values(), self._tiles, strict=True)):
                 tiles += " <b>Draw larger and on tissue, or take smaller tiles.</b>"
             elif self._tiles is not None and min(self._tiles) < _FEW:
