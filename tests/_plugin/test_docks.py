@@ -579,6 +579,21 @@ def test_the_table_of_rounds_tells_what_its_decisions_mean(window: Any) -> None:
         assert told in [table.horizontalHeaderItem(column).text() for column in range(table.columnCount())]
 
 
+def test_the_table_of_rounds_has_room_for_its_words_beside_f1(window: Any) -> None:
+    from napari_ifkd.events import Decision, RoundDone
+
+    window.front("Distill")
+    table = window.docks["Distill"].table
+    scores = {"agreement": 0.93, "reference_f1": 0.878}
+    window.session.rounds = (RoundDone(0, None, scores), RoundDone(1, Decision(False, "cautious", "", "Because."), scores))
+    window.session.look(threshold=0.355)
+    window.qtbot.wait(50)
+    assert not table.isColumnHidden(4)
+    for row in (0, 1):
+        item = table.item(row, 1)
+        assert table.fontMetrics().horizontalAdvance(item.text()) + 6 <= table.columnWidth(1), table.columnWidth(1)
+
+
 def test_the_rounds_of_the_run_before_are_called_so_until_there_are_others(window: Any, tmp_path: Path) -> None:
     session, whose = window.session, window.docks["Distill"].whose
     for name, told in (("one", "of one"), ("two", "of one, not the run at work")):
