@@ -68,11 +68,12 @@ class Viewing:
 
     def outdated(self, candidate: Candidate | None) -> str:
         """Say so where a prediction was made at another resolution than the slide has by now, "" elsewhere."""
-        made = None if candidate is None else candidate.found.slide.get("mpp")
-        now = None if self.slide is None else self.slide.mpp
+        if candidate is None or self.slide is None or candidate.slide != self.slide.name:
+            return ""
+        made, now = candidate.found.slide.get("mpp"), self.slide.mpp
         if not made or not now or abs(made - now) < SAME_MPP:
             return ""
-        return f"Made at {made:.4g} µm/px, and the slide has {now:.4g} now: its areas are those of then. Predict again."
+        return f"This prediction was made at {made:.4g} µm/px, and the slide has {now:.4g} now: its areas are those of then. Predict again."
 
     def former(self) -> Candidate | None:
         """Return the round that was in use of the distillation before on the active slide, None where there was none."""

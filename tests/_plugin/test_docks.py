@@ -594,6 +594,18 @@ def test_the_table_of_rounds_has_room_for_its_words_beside_f1(window: Any) -> No
         assert table.fontMetrics().horizontalAdvance(item.text()) + 6 <= table.columnWidth(1), table.columnWidth(1)
 
 
+def test_a_run_that_is_paused_is_called_so_where_it_hinders(window: Any, drawn_slide: Path, drawn_teacher: Path, tmp_path: Path) -> None:
+    session, distill, teacher = window.session, window.docks["Distill"], window.docks["Teacher"]
+    window.bench.open(drawn_slide)
+    teacher.choose(drawn_teacher)
+    window.wait(lambda: session.teacher is not None and session.teacher.path == drawn_teacher)
+    session.begin("distill", tmp_path / "one", [session.slide])
+    session.apply(Progress("training", 0, 2))
+    for state, told in (("pausing", "one is paused: continue it"), ("running", "a run is at work; wait for it")):
+        session.asked(state)
+        assert all(told in made.toolTip() for made in (distill.run, teacher.predict))
+
+
 def test_the_rounds_of_the_run_before_are_called_so_until_there_are_others(window: Any, tmp_path: Path) -> None:
     session, whose = window.session, window.docks["Distill"].whose
     for name, told in (("one", "of one"), ("two", "of one, not the run at work")):

@@ -29,7 +29,7 @@ _SLIDE = SimpleNamespace(name="TCGA-CR-7395-01A-01-TS1.svs", mpp=2.0, quick_hash
 def test_the_beginning_of_a_warning_warns(card: dict[str, Any], tells: str) -> None:
     (warning,) = warnings_of(ModelCard(**{"name": "m", "network": NetworkConfig(), "mpp": 2.0, "tile_px": 32, **card}), _SLIDE)  # type: ignore[arg-type]
     assert beginning(warning) == tells
-    assert beginning(f"{warning} (a.tif, b.tif)") == tells  # of several slides
+    assert beginning(f"{warning} (a.tif, b.tif)") == f"{tells[:-1]} (a.tif, b.tif)."  # of several slides
 
 
 @pytest.mark.parametrize(

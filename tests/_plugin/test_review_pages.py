@@ -1546,10 +1546,10 @@ def test_a_rejected_lesion_gives_way_to_what_is_painted_into_it(window: Any, rev
 def test_a_prediction_says_that_it_was_made_at_another_resolution(window: Any, reviewed: Any, tmp_path: Path) -> None:
     session, slide = window.session, window.docks["Slide"]
     made = session.slide.mpp
-    assert "Made at" not in reviewed.warning.text()
+    assert "was made at" not in reviewed.warning.text()
     slide.mpp.value = 2 * made
     window.click("Slide", slide.use_mpp)
-    told = f"Made at {made:g} µm/px, and the slide has {2 * made:g} now"
+    told = f"This prediction was made at {made:g} µm/px, and the slide has {2 * made:g} now"
     export, distill = window.docks["Export"], window.docks["Distill"]
     assert all(told in dock.warning.text() for dock in (reviewed, export, distill))
     window.front("Teacher")
@@ -1561,8 +1561,16 @@ def test_a_prediction_says_that_it_was_made_at_another_resolution(window: Any, r
     (warning,) = json.loads(provenance.read_text())["warnings"]
     assert warning.startswith(told)
     assert "The mask covers" in export.result.text()
+    other = tmp_path / "other.tif"
+    shutil.copy(session.slide.path, other)
+    window.bench.open(other)  # another slide, which has the resolution of the prediction
+    window.wait(lambda: session.slide.path == other)
+    assert all("was made at" not in dock.warning.text() for dock in (reviewed, export, distill))
+    window.bench.look_at(next(slide for slide in session.slides if slide.path != other))
+    window.wait(lambda: all(told in dock.warning.text() for dock in (reviewed, export, distill)))
     slide.mpp.value = made
     window.click("Slide", slide.use_mpp)
+    assert all("was made at" not in dock.warning.text() for dock in (reviewed, export, distill))
     window.click("Review", page(window, reviewed, "Correct").begin)
     window.wait(lambda: reviewed.correct.layer() is not None)
     slide.mpp.value = 2 * made

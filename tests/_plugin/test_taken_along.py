@@ -111,3 +111,17 @@ def test_points_of_one_slide_do_not_choose_for_several(dock: Dock, drawn_slide: 
     known.look(slides)
     dock.end()
     assert "do not choose for all" in known.label.text()
+
+
+def test_reference_masks_stand_above_points(dock: Dock, drawn_slide: Path, tmp_path: Path) -> None:
+    known, session = TakenAlong(dock), dock.session
+    slide = session.open(drawn_slide)
+    dock.runs[slide.name] = judged(tmp_path / "run", slide, points=12)
+    session.give("reference", tmp_path / "mask.tif", slide)
+    known.look([slide])
+    dock.end()
+    assert known.label.text().endswith("The reference mask chooses, and the points do not.")
+    session.give("reference", None, slide)
+    known.look([slide])
+    dock.end()
+    assert "Ten or more points choose" in known.label.text()

@@ -258,6 +258,8 @@ def test_verdicts_go_on_too_and_all_that_does_is_told(tmp_path: Path, run: RunFo
     write_points(run.points, batches)
     assert known_of(run, slides[1], ["b.tif"]) == "2 answered points"
     assert known_of(run, slides[1], names) == "1 answered point"  # the other was drawn on that slide alone
+    write_points(run.points, [*batches, Point("b.tif", 2, 2, "unsure", 0.1, "batch 2")])
+    assert known_of(run, slides[1], names) == "1 answered point (1 more unsure)"
     write_points(run.points, batches[:1])
     assert known_of(run, slides[1], names) == ""
     to = make_run(tmp_path / "to", slides)

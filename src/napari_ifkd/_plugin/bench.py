@@ -212,7 +212,7 @@ class Bench:
             slides = [slide, *(other for other in session.slides if other is not slide)] if all_slides else [slide]
             for other in slides:
                 other.require_mpp()
-            out = new_run(runs_folder(), [*(each.path for each in slides), *((patches,) if patches is not None else ())], "distill")
+            out = new_run(runs_folder(), [each.path for each in slides], "distill")
             card = session.teacher.card if session.teacher is not None else None  # its tiles: elsewhere its maps mean little
             tiles = {"tiles.size_px": card.tile_px, "tiles.mpp": card.mpp} if card is not None else {}
             asked = config.replaced(device=device(), **tiles)

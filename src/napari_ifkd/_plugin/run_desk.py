@@ -147,14 +147,14 @@ class RunDesk:
         self.session.offered(max(here or fit, key=lambda run: run.changed, default=None))
 
     def _read(self, path: Path, then: Callable[[RunStory], None], *, follows: bool) -> None:
-        if path in self._reading or (follows and not self._free_for(path)):
+        if path in self._reading or (follows and not self._free_for(path, resume=True)):
             return
         self._reading.add(path)
 
         def read(found: tuple[RunStory, list[Any]]) -> None:
             self._reading.discard(path)
             story, slides = found
-            if (follows or story.job.alive or self._stands_in_for_work(story)) and not self._free_for(path):
+            if (follows or story.job.alive or self._stands_in_for_work(story)) and not self._free_for(path, resume=follows):
                 return
             active = self.session.slide
             try:
@@ -192,11 +192,13 @@ class RunDesk:
         at_work = [c for c in self.session.candidates if job is not None and c.run == job.out]
         return story.job.act == "distill" and any(c.act == "distill" and c.slide in slides for c in at_work)
 
-    def _free_for(self, path: Path) -> bool:
+    def _free_for(self, path: Path, *, resume: bool) -> bool:
         job = self.session.job
         if self._other_at_work(path):
             cause = "is at work itself, or on a slide whose rounds are coming in: it cannot be opened while another run is at work"
-            say_error(InputError(path, cause, "Open it when that has ended, or cancel that"))
+            if resume:
+                cause = "cannot be resumed while another run is at work"
+            say_error(InputError(path, cause, f"{'Resume' if resume else 'Open'} it when that has ended, or cancel that"))
             self._refused = TROUBLE.message
         return job is None or not job.alive
 

@@ -168,6 +168,16 @@ class Verdicts(QObject):
         judged = self._now(candidate)
         return () if judged is None else judged.places
 
+    def rejected_in(self, candidate: Candidate, box: tuple[float, float, float, float]) -> int:
+        """Return how many rejected lesions of a prediction, as it is looked at, reach into a box: left, top, right, bottom, level-0 px."""
+        judged = self._now(candidate)
+        lesions = [] if judged is None else self._lesions.get(judged.mask, [])
+        if judged is None or not lesions:
+            return 0
+        scale_y, scale_x = candidate.found.scale_yx
+        here = shapely.box(box[0] / scale_x, box[1] / scale_y, box[2] / scale_x, box[3] / scale_y)
+        return sum(lesions[index].polygon.intersects(here) for index in judged.rejected)
+
     def rejected(self, candidate: Candidate) -> int:
         """Return how many lesions of a prediction are rejected, as it is looked at now."""
         return sum(word == "reject" for *_, word in self.places(candidate))

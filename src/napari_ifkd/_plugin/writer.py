@@ -58,7 +58,18 @@ def _write_mask(path: Path, format: str, known: dict[str, Any]) -> list[Path]:
     session = _session()
     settings = Config().inference  # what a reader without docks shows
     threshold, sigma_px = (settings.threshold, settings.sigma_px) if session is None else (session.threshold, session.sigma_px)
-    return export_run(known["path"], [format], path.parent, round=known.get("round"), threshold=threshold, sigma_px=sigma_px, to=path)
+    shown = None if session is None else next((c for c in session.candidates if str(c.path) == known["path"]), None)
+    old = "" if session is None else session.outdated(shown)
+    return export_run(
+        known["path"],
+        [format],
+        path.parent,
+        round=known.get("round"),
+        threshold=threshold,
+        sigma_px=sigma_px,
+        warnings=[old] if old else [],
+        to=path,
+    )
 
 
 def _image(array: Any, meta: dict[str, Any]) -> LabelImage:

@@ -133,8 +133,9 @@ def write_mask(
                 facts = {**facts, "corrections": {**facts["corrections"], "tumour_in_mask_mm2": round(mm2, 9)}}
             if needs_outlines or not marked_px:
                 facts = {**facts, "lesions": len(outlines)}
-            covered_px = sum(outline.area_px for outline in outlines) if needs_outlines else marked_px
-            facts = {**facts, "mask_mm2": round(covered_px * source.pixel_size_um_yx[0] * source.pixel_size_um_yx[1] / 1e6, 9)}
+            if kinds == {1: TUMOUR}:
+                covered_px = sum(outline.area_px for outline in outlines) if needs_outlines else marked_px
+                facts = {**facts, "mask_mm2": round(covered_px * source.pixel_size_um_yx[0] * source.pixel_size_um_yx[1] / 1e6, 9)}
             image = store
             if options.mpp is not None:
                 shape = _shape_at(source, options.mpp)

@@ -39,7 +39,7 @@ def domain_warning(card: ModelCard, slide: Slide) -> str | None:
 def chance_warning(card: ModelCard) -> str | None:
     """Return a warning if the network tells images with tumour from such without no better than a coin would, else None."""
     if card.told_apart is None or card.told_apart > _COIN:
-        if card.called_rightly is None or card.called_rightly >= _COIN:
+        if card.called_rightly is None or round(card.called_rightly, 2) >= _COIN:
             return None
         return (
             f"This teacher calls {card.called_rightly:.0%} of the images that were kept aside rightly, fewer than a coin would: "

@@ -130,7 +130,6 @@ class Rounds:
             trained_on=f"distilled from {card.name} ({card.trained_on})",
             learned_from=tuple(dict.fromkeys((*card.learned_from, *(s.quick_hash for s in self.slides)))) if card.learned_from else (),
             told_apart=card.told_apart,
-            called_rightly=card.called_rightly,
             domain=card.domain,  # what a phantom teacher taught is no better founded than the teacher
             licence=card.licence,
             notes=f"round {index} of {run}: mode {rounds.mode}, {structure_of(rounds)}, {rounds.epochs} epochs, seed {self.config.seed}",

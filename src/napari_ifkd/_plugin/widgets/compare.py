@@ -286,8 +286,10 @@ class ComparePage(Page):
                     f"{escape(one.label)} looked at a region only: what lies elsewhere does not count." for one in (a, b) if one.of_region
                 ]
                 said += [_numbers(found, in_field=field is not None, corrected=self._corrected)]
-                gone = [(one.label, unused) for one in dict.fromkeys((a, b)) if (unused := verdicts.unused(one))]
-                said += [f"{' and '.join(escape(label) for label, _ in gone)}: {lapsed(max(unused for _, unused in gone))}"] if gone else []
+                gone: dict[int, list[str]] = {}  # of both in one line, where as many are
+                for one in (a, b):
+                    gone.setdefault(verdicts.unused(one), []).append(escape(one.label))
+                said += [f"{' and '.join(labels)}: {lapsed(unused)}" for unused, labels in gone.items() if unused]
                 said += [_LOOKING] if any(map(verdicts.pending, (a, b))) else []
                 self.numbers.setText("<br>".join(said))
 

@@ -298,6 +298,7 @@ class CorrectPage(Page):
             if not elsewhere:
                 self.what.setText("No prediction on this slide yet." if slide is not None else "Open a slide first.")
             self.told.setText("")
+            self._warn()
             self.looked.emit(False)
             for layer in list(self._dock.bench.layers.ours("corrections")):  # of a run that was deleted
                 self._dock.bench.layers.remove(layer)
@@ -310,13 +311,13 @@ class CorrectPage(Page):
 
     def _warn(self) -> None:
         """Tell of rejected lesions in the field that is painted on: they are not seen, and give way to what is painted into them."""
-        layer, slide, shown = self.layer(), self._session.slide, self._session.shown
-        if layer is None or slide is None or shown is None or self._elsewhere:
+        layer, opened = self.layer(), self._dock.bench.painted_on
+        if layer is None or opened is None or self._elsewhere:
             self.warning.say(None)
             return
-        mpp, judged = slide.mpp or 1.0, self._dock.bench.verdicts.places(shown)
-        places = np.asarray([layer.world_to_data((y * mpp, x * mpp)) for x, y, word in judged if word == "reject"]).reshape(-1, 2)
-        count = int(((places >= 0) & (places < layer.data.shape)).all(1).sum())
+        slide, painted_on, *_ = opened
+        (top, left), (bottom, right) = np.asarray(layer.extent.world) / (slide.mpp or 1.0) + 0.5
+        count = self._dock.bench.verdicts.rejected_in(self._home(painted_on), (left, top, right, bottom))
         lie = f"{count} rejected lesions lie" if count > 1 else "A rejected lesion lies"
         self.warning.say(f"{lie} here: tumour painted into one stays, and the rest of it becomes normal." if count else None)
 

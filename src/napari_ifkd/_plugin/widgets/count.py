@@ -382,6 +382,11 @@ class CountPage(Page):
         return self._judgement.chosen if self._judgement is not None and self._judgement.decides else None
 
     @property
+    def judged(self) -> Path | None:
+        """The run of which it is known what its points say; None where nothing is."""
+        return None if self._judgement is None else self._run
+
+    @property
     def judging(self) -> bool:
         """Whether it is not known yet what the points of the run say."""
         return self._judging is not None and self._judging == (self._session.slide, self._session.run)

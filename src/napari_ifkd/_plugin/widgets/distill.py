@@ -100,7 +100,7 @@ class DistillDock(Dock):
         self.add(self.what, self.known, self.progress, self.warning, self.offer)  # what steers a run stays where it is
         self.whose = heading("Rounds")
         self.add(self.whose, self.table, self.reason, self.progress.warned, self.curve)
-        self._at_work: Path | None = None  # the run that is
+        self._at_work: tuple[Path, str] | None = None  # the run that is, and its state
         self.table.round_selected.connect(self._look_at_round)
         self.listen("offer", to=self.offer.update_offer)
         for box in (self.all_slides, self.use_drawn):
@@ -115,7 +115,7 @@ class DistillDock(Dock):
         self._recall()
         self.hear(self.bench.corrected, self._look_back)
         self.hear(self.bench.corrected, self._show_job)
-        self.listen("slide", "slides", "tissue", "candidates", "teacher", "given", "region", to=self._show_job)
+        self.listen("slide", "slides", "tissue", "candidates", "shown", "teacher", "given", "region", to=self._show_job)
         self.hear(self.bench.advised, self.progress.update_job)
         self.listen("job", "slide", "candidates", "shown", "run", "accepted", "teacher", to=self._show_progress)
         self.listen("slide", "rounds", "run", "shown", "accepted", to=self._show_rounds)
@@ -166,10 +166,11 @@ class DistillDock(Dock):
     def _show_progress(self) -> None:
         self.progress.update_job()
         job = self.session.job
-        at_work = job.out if job is not None and job.alive else None
+        at_work = (job.out, job.state) if job is not None and job.alive else None
         if at_work != self._at_work:  # not at every step of its progress
+            begins = at_work is not None and (self._at_work is None or self._at_work[0] != at_work[0])
             self._at_work = at_work
-            if job is not None and at_work is not None and job.act == "distill" and job.slides:
+            if job is not None and begins and job.act == "distill" and job.slides:
                 self.all_slides.value = len(job.slides) > 1  # also of a run that began before napari did
             self._show_job()
             self._show_rounds()

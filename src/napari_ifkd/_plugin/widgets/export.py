@@ -155,7 +155,7 @@ class ExportDock(Dock):
         told += "<br>As corrected." if self._corrected else ""
         self.what.setText(told)
         carried = [told for told in (session.outdated(shown), *shown.warnings[:1]) if told]
-        self.warning.say(*carried, "The files carry this warning." if carried else None)
+        self.warning.say(*carried, f"The files carry {'these warnings' if len(carried) > 1 else 'this warning'}." if carried else None)
         if str(self.folder.value) in ("", ".", str(self._own)) and session.slide is not None:
             self._own = _home_of(session.slide) / "masks" / shown.run.name  # so that no run writes over another's files
             with self.folder.changed.blocked():

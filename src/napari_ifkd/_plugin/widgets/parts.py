@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from html import escape
 from math import floor, log10
 from pathlib import Path
@@ -10,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 from annotated_types import Ge, Gt, Le, Lt
 from magicgui.types import FileDialogMode
 from magicgui.widgets import CheckBox, ComboBox, Container, FileEdit, FloatSpinBox, SpinBox
-from qtpy.QtCore import QEvent, QPoint, Qt, QTimer
-from qtpy.QtGui import QKeySequence, QShortcut  # type: ignore[attr-defined] # qtpy has it there for every Qt
+from qtpy.QtCore import QEvent, QPoint, QRegularExpression, Qt, QTimer
+from qtpy.QtGui import QKeySequence, QRegularExpressionValidator, QShortcut  # type: ignore[attr-defined] # qtpy has it there for every Qt
 from qtpy.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 _LAID_OUT_MS = 60  # after which what was hidden has its height
 _NAME = 28  # letters of a name that a list in a dock has room for
 _LEAST, _BRIEF = 25, 100  # letters of a notice that are told at least (names stand before colons too), and at most: three lines of a dock
+_OF_SLIDES = re.compile(r" \([^()]*\)$")  # the names of the slides that a warning is of
 _DOES = "does"  # property of a button: its tooltip where it can be pressed
 _NOTICES = {"note": NOTE, "warning": WARNING, "error": ERROR}
 
@@ -171,7 +173,8 @@ class Notice(QLabel):
 def beginning(message: str) -> str:
     """Return what a message says first, up to a colon or full stop, if it is longer than has room on three lines; what has none, whole."""
     end = max(message.rfind(stop, _LEAST, _BRIEF) for stop in (": ", ". "))
-    return f"{message[:end]}." if len(message) > _BRIEF and end > 0 else message
+    of = _OF_SLIDES.search(message)
+    return f"{message[:end]}{of[0] if of else ''}." if len(message) > _BRIEF and end > 0 else message
 
 
 def button(label: str, tooltip: str, clicked: Callable[[], object], *, main: bool = False) -> QPushButton:
@@ -359,9 +362,12 @@ def _let_type(field: Any) -> None:
     field.setKeyboardTracking(False)
 
     def typed(text: str) -> None:
-        if text.isdecimal() and field.minimum() <= int(text) <= field.maximum():
+        if text == text.lstrip("0") != "" and field.minimum() <= int(text) <= field.maximum():
             field.setValue(int(text))
 
+    field.lineEdit().setValidator(
+        QRegularExpressionValidator(QRegularExpression("[0-9]*"), field)
+    )  # its own lets a minus through, and fails
     field.lineEdit().textEdited.connect(typed)
 
 

@@ -212,7 +212,8 @@ class ReviewDock(Dock):
         advises = self.session.run, self.count.advised, self.count.advises, self.count.judging
         if advises != self._advised:
             self._advised = advises
-            self.bench.advise(self.session.run, f"Points recommend {self._advice()}" if self.count.advises else "")
+            if self.count.judged is not None:  # else it was forgotten, not taken back
+                self.bench.advise(self.count.judged, f"Points recommend {self._advice()}" if self.count.advises else "")
             self._show_round()
 
     def _advice(self) -> str:
@@ -245,8 +246,9 @@ class ReviewDock(Dock):
         done = next((r for r in self.session.rounds if of_it and r.index == candidate.round), None)
         reason = done.decision.reason if done is not None and done.decision is not None else ""
         ended = f"When round {candidate.round} ended: {decided(self.about, reason, 'why' in self._why)}"
-        of_round = "The teacher before any round." if candidate.round == 0 else "" if done is not None else "It is not over yet."
-        said = ended if reason else "A prediction, before any round." if candidate.act == "predict" else of_round
+        of_round = "The teacher before any round." if candidate.round == 0 else ""
+        of_round = of_round or ("It is not over yet." if done is None and self._at_work(candidate) else "")
+        said = ended if reason else "A prediction." if candidate.act == "predict" else of_round
         growth = self.bench.areas.growth(candidate.round) if of_it else ""
         said_of = self.bench.verdicts.rejected(candidate) or self.compare.corrected
         counted = ", without regard to corrections and rejections" if said_of else ""
@@ -301,7 +303,7 @@ class ReviewDock(Dock):
         if to == "back" and shown is not None:
             self._take_back(shown)
         elif to == "newest" and shown is not None:
-            self._pick_shown(max((c for c in self.session.here() if c.run == shown.run), key=lambda c: c.round))
+            self._step_to(max((c for c in self.session.here() if c.run == shown.run), key=lambda c: c.round, default=shown))
         elif to in ("why", "because"):
             self._why ^= {to}
             self._show_round()
@@ -319,6 +321,12 @@ class ReviewDock(Dock):
             self.count.leave()
         super().deafen()
 
+    def resizeEvent(self, event: Any) -> None:
+        """Keep the room that reasons take which are unfolded, at the width there is by now."""
+        super().resizeEvent(event)
+        if "why" in self._why:
+            self._show_round()
+
     def _show_theme(self, _: object) -> None:
         QTimer.singleShot(0, lambda: self._show_round() if isalive(self) else None)  # type: ignore[no-untyped-call] # it has its new colours by then
 
@@ -331,6 +339,7 @@ class ReviewDock(Dock):
             lacking = "No prediction on this slide yet: predict in the Teacher dock, or run rounds in the Distill dock."
             if session.slide is not None and self.bench.memory.waiting(session.slide):
                 lacking = "The runs of this slide come back when the run at work has ended."
+            keep_room(self.about, [])
             self.about.setText(lacking if session.slide is not None else "Open a slide first.")
             self.warning.say(None)
             self.accepted.setText("")

@@ -53,7 +53,7 @@ class RunsDock(Dock):
         self.table.picked.connect(self._show_picked)
         self.table.itemDoubleClicked.connect(lambda _: self._open())
         self.listen("offer", to=self.offer.update_offer)
-        self.listen("job", "kept_threshold", to=self._show_job)
+        self.listen("job", "kept_threshold", "slide", "run", to=self._show_job)
         self.listen("accepted", to=self.look)
         self.hear(self.bench.folder_changed, self.look)
         self._show_picked()

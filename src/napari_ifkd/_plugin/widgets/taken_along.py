@@ -52,7 +52,7 @@ class TakenAlong:
             return
         finders = [(slide, memory.run_of(slide)) for slide in slides]
         masks = [given for given in session.given if given.use == "reference" and given.slide in [slide.name for slide in slides]]
-        masks_choose = bool(masks) and (len(masks) > 1 or len(slides) == 1)
+        masks_choose = len(masks) if len(masks) > 1 or len(slides) == 1 else 0
 
         def tell(known: str) -> None:
             if asked == self._looks:
@@ -94,13 +94,13 @@ class TakenAlong:
         self.label.setVisible(bool(told))
 
 
-def _known(finders: Sequence[tuple[Slide, Callable[[], Path | None]]], *, masks_choose: bool) -> str:
+def _known(finders: Sequence[tuple[Slide, Callable[[], Path | None]]], *, masks_choose: int) -> str:
     """Look what there is in the runs of slides, each with what finds its run; slow enough to be done in a thread.
 
     Parameters
     ----------
     finders : a slide, and what finds its run
-    masks_choose : whether reference masks do, which stand above points
+    masks_choose : how many reference masks choose, which stand above points
     """
     several, names = len(finders) > 1, [slide.name for slide, _ in finders]
     judged = [(slide, run) for slide, find in finders if (run := find()) is not None]
@@ -111,7 +111,7 @@ def _known(finders: Sequence[tuple[Slide, Callable[[], Path | None]]], *, masks_
     if alone:
         return f"{known or 'points'}. The points are of one slide, so they judge that one and do not choose for all"
     if "answered point" in known and masks_choose:
-        return f"{known}. The reference mask chooses, and the points do not"
+        return f"{known}. The reference mask{'s choose' if masks_choose > 1 else ' chooses'}, and the points do not"
     if "answered point" in known:
         return f"{known}. Ten or more points choose its round and threshold; what was accepted by hand stays with its own run"
     return known
