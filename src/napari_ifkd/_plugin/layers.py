@@ -408,7 +408,8 @@ def style(layer: Any, look: dict[str, Any]) -> None:
 def named(candidate: Candidate, kind: str) -> str:
     """Return the name of a layer of a prediction, with a sign where there is a warning of it."""
     sign = "⚠ wrong tissue · " if candidate.found.domain_warning else "⚠ " if candidate.warnings else ""  # first: ends are cut off
-    return f"{sign}{candidate.label} · {kind}"
+    label = "Prediction" if candidate.act == "predict" else candidate.label  # a slide has one
+    return f"{sign}{label} · {kind}"
 
 
 def tagged(candidate: Candidate, kind: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ STUDENT = "#56B4E9"  # sky blue
 BOTH = "#009E73"  # bluish green
 SAID_TUMOUR = "#0072B2"  # blue: what a person says is tumour
 INK = "#000000"  # outlines of what another program says is tumour, seen on all masks
+UNSURE = "#00D9A0"  # the same, brighter: on eosin it would turn grey
 NORMAL = "#F0E442"  # yellow: what they say is none
 EDGE = "#FFFFFF"  # around either
 EXCLUSION = "#999999"
@@ -37,4 +38,4 @@ def heat_colours() -> NDArray[np.float32]:
 
 def unsure_colours() -> NDArray[np.float32]:
     """Return the colours of uncertainty, ``(5, 4)``: bluish green, and nearly nothing where one is half sure: tissue is to be seen."""
-    return np.stack([rgba(BOTH, alpha) for alpha in (0.0, 0.03, 0.15, 0.5, 1.0)])
+    return np.stack([rgba(UNSURE, alpha) for alpha in (0.0, 0.03, 0.15, 0.5, 1.0)])

@@ -16,7 +16,7 @@ from napari_ifkd._plugin.compared import file_candidate
 from napari_ifkd._plugin.layers import tag
 from napari_ifkd._plugin.look import field_px, go_to
 from napari_ifkd._plugin.measure import Agreement, agreement, disagreements, same_grid
-from napari_ifkd._plugin.palette import BOTH, STUDENT, TEACHER
+from napari_ifkd._plugin.palette import BOTH, STUDENT, TEACHER, UNSURE
 from napari_ifkd._plugin.settings import runs_folder
 from napari_ifkd._plugin.words import area, marks
 from napari_ifkd.config import Config
@@ -305,7 +305,7 @@ def _legend(session: Session) -> str:
     a, b, mode = session.a, session.b, session.compare
     if mode == "uncertainty" and session.unsure is not None:
         told = "marks what it marks: it is nowhere unsure" if session.unsure.act == "file" else "is unsure, the greener the more"
-        return _told(BOTH, f"{escape(session.unsure.label)} {told}")
+        return _told(UNSURE, f"{escape(session.unsure.label)} {told}")
     if a is None or b is None or mode == "off":
         return ""
     first, second = (TEACHER, escape(a.label)), (STUDENT, escape(b.label))

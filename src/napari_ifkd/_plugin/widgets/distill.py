@@ -99,7 +99,7 @@ class DistillDock(Dock):
         self.add(sources, self.patches.native, self.main.native, fold, self.run)
         self.add(self.what, self.known, self.progress, self.warning, self.offer)  # what steers a run stays where it is
         self.whose = heading("Rounds")
-        self.add(self.whose, self.table, self.reason, self.progress.warned, self.curve)
+        self.add(self.whose, self.table, self.reason, self.curve, self.progress.warned)  # notes last: the curve is to be in sight
         self._at_work: tuple[Path, str] | None = None  # the run that is, and its state
         self.table.round_selected.connect(self._look_at_round)
         self.listen("offer", to=self.offer.update_offer)
