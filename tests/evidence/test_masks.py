@@ -74,7 +74,7 @@ def test_blocks_that_agree_leave_no_doubt_and_blocks_that_do_not_leave_the_teach
     found = estimate_on_masks(_counts(200, 5, quality=(0.6, 0.6, 2.0)), "masks")
     choice = settle(_counts(200, 5), found, Incumbent(0, 0.5))
     assert (choice.candidate, choice.kept) == (2, False)
-    assert choice.reason.endswith("(masks).")
+    assert choice.reason.endswith(f"(masks). F1 there: {choice.f1.value:.2f}.")
     kept = 0
     for seed in range(20):
         alike = _counts(20, seed, quality=(1.0, 1.0, 1.0))

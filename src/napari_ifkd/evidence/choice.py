@@ -113,7 +113,7 @@ def _choice(among: Candidates, found: Estimates, pair: tuple[int, int], kept: bo
         area=found.area,
         marked=float(found.marked[pair]),
         kept=kept,
-        reason=f"{reason} ({found.evidence}).",
+        reason=f"{reason} ({found.evidence}). F1 there: {found.f1.at(*pair).value:.2f}.",
         estimates=found,
     )
 

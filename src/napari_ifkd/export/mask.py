@@ -99,7 +99,7 @@ class FinishedMask:
     @property
     def warning(self) -> str | None:
         """Why nobody should believe it, None if nothing speaks against it."""
-        return " ".join(self.facts.get("warnings") or ()) or None
+        return self.facts.get("warning")
 
     @property
     def pixel_size_um_yx(self) -> tuple[float, float]:
@@ -110,7 +110,7 @@ class FinishedMask:
     def name_of(self, label: int) -> str:
         """Return the name of an object of a label, with the warning if there is one."""
         name = self.kinds[label].name
-        return f"{name} ({NOT_VALID})" if self.facts.get("warning") else name
+        return f"{name} ({NOT_VALID})" if self.facts.get("out_of_domain") else name
 
 
 def labels_in(band: NDArray[np.integer]) -> list[int]:

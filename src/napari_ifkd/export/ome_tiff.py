@@ -42,13 +42,13 @@ def write_ome_tiff(
     check : called with the tile rows done and in all; raises to stop
     what, channel : what the image and its one channel are called
     """
-    warning = " ".join(provenance.get("warnings") or ())
+    warning = provenance.get("warning")
     description = (f"WARNING: {warning}\n" if warning else "") + json.dumps(provenance)
     slide = str(provenance.get("slide", {}).get("name", ""))
     metadata = {
         "axes": "YX",
         "UUID": str(uuid.uuid4()),  # tifffile's own would hold the network address of this machine
-        "Name": f"{what} of {slide}" + (f" ({NOT_VALID})" if provenance.get("warning") else ""),
+        "Name": f"{what} of {slide}" + (f" ({NOT_VALID})" if provenance.get("out_of_domain") else ""),
         "Description": description,
         "PhysicalSizeX": pixel_size_um_yx[1],
         "PhysicalSizeXUnit": "µm",

@@ -38,8 +38,10 @@ def provenance_of(source: ProbabilityMap, *, threshold: float, sigma_px: float, 
         "warnings": source.warnings,
         **{key: value for key, value in more.items() if value is not None},
     }
+    if facts["warnings"]:
+        facts["warning"] = " ".join(facts["warnings"])
     if source.domain_warning:
-        facts["warning"] = source.domain_warning
+        facts["out_of_domain"] = True
     return facts
 
 

@@ -25,7 +25,7 @@ Row = dict[str, Any]
 LESION_COLUMNS = (
     "slide", "id", "class", "area_mm2", "perimeter_mm", "mean_probability", "max_probability",
     "centroid_x_level0", "centroid_y_level0", "centroid_x_um", "centroid_y_um",
-    "left_level0", "top_level0", "right_level0", "bottom_level0",
+    "left_level0", "top_level0", "right_level0", "bottom_level0", "warning",
 )  # fmt: skip
 
 
@@ -53,6 +53,7 @@ def lesions(mask: FinishedMask) -> list[Row]:
             *(round(v, 2) for v in (centre.x * scale_x, centre.y * scale_y)),
             *(round(v, 3) for v in (centre.x * side_x, centre.y * side_y)),
             *(round(v, 2) for v in (left * scale_x, top * scale_y, right * scale_x, bottom * scale_y)),
+            mask.warning,
         )
         rows.append(dict(zip(LESION_COLUMNS, measured, strict=True)))
     return rows

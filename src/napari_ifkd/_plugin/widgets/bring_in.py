@@ -66,6 +66,7 @@ class BringIn(QWidget):
     def __init__(self, dock: Dock) -> None:
         super().__init__()
         self._dock, self._busy = dock, False
+        self._of: Path | None = None  # the slide that a file is brought to
         self.file = FileEdit(
             mode=FileDialogMode.EXISTING_FILE,
             filter=MASK_FILES,
@@ -111,7 +112,13 @@ class BringIn(QWidget):
 
     def _turn(self) -> None:
         """Take back what was said of another slide."""
+        slide = self._dock.session.slide
+        here = None if slide is None else slide.path
+        if here == self._of:
+            return
+        self._of = here
         self.rest.setChecked(False)
+        self.file.line_edit.value = ""
         if not self._busy:
             self.told.setText("")
 

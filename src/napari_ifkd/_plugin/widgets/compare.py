@@ -285,7 +285,8 @@ class ComparePage(Page):
                 said += [
                     f"{escape(one.label)} looked at a region only: what lies elsewhere does not count." for one in (a, b) if one.of_region
                 ]
-                said += [_numbers(found, in_field=field is not None, corrected=self._corrected)]
+                rejected = any(map(verdicts.rejected, (a, b)))
+                said += [_numbers(found, in_field=field is not None, corrected=self._corrected, rejected=rejected)]
                 gone: dict[int, list[str]] = {}  # of both in one line, where as many are
                 for one in (a, b):
                     gone.setdefault(verdicts.unused(one), []).append(escape(one.label))
@@ -323,9 +324,10 @@ def _told(colour: str, name: str) -> str:
     return f"<span style='color:{colour}'>■</span> {name}"
 
 
-def _numbers(found: Agreement, *, in_field: bool, corrected: bool) -> str:
+def _numbers(found: Agreement, *, in_field: bool, corrected: bool, rejected: bool) -> str:
     f1 = "both are empty" if found.f1 is None else f"<b>F1 {found.f1:.3f}</b>"
-    where, apart = " in the field" if in_field else " on the slide", ", corrections not regarded" if corrected else ""
+    where, apart = " in the field" if in_field else " on the slide", ", without rejected lesions" if rejected else ""
+    apart += ", corrections not regarded" if corrected else ""
     a, b = found.a_only_mm2 + found.both_mm2, found.b_only_mm2 + found.both_mm2
     more = f"; B {marks(b / a)}" if a > 0 else ""
     only = f"A only {area(found.a_only_mm2)}, B only {area(found.b_only_mm2)}<br>both {area(found.both_mm2)}{more}"

@@ -309,6 +309,9 @@ class CountPage(Page):
     def _judged(self, found: Found) -> None:
         self._busy, self._judging = False, None
         self._judgement, notes, self._answered = found
+        shown = self._session.shown
+        if shown is not None and self._dock.bench.verdicts.rejected(shown):  # what is accepted leaves them out
+            notes = [*notes, "Lesions were rejected: what is told here is of the masks with them."]
         self.card.setText(points_card(self._judgement, self._pair(), notes))
         self._show()
 

@@ -52,7 +52,7 @@ def at_work(job: Job | None) -> str:
     if job is None or not job.alive:
         return ""
     if job.state in ("pausing", "paused"):
-        return f"{job.out.name} is paused: continue it, here or in the Runs dock, or cancel it"
+        return f"{job.out.name} is paused: continue it in the Runs dock, or cancel it"
     return "a run is at work; wait for it, or cancel it"
 
 

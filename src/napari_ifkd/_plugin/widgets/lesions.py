@@ -16,6 +16,7 @@ from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QLabel, QTableView
 from napari_ifkd._plugin import layers as made
 from napari_ifkd._plugin.look import go_to
 from napari_ifkd._plugin.verdict_writer import Said, VerdictWriter
+from napari_ifkd._plugin.words import area
 from napari_ifkd.annotations.verdicts import Verdict, standing
 from napari_ifkd.export.lesions import verdicts_on
 from napari_ifkd.runs.folder import RunFolder
@@ -366,7 +367,8 @@ class LesionsPage(Page):
         hidden = f", {self.model.small_judged} of them smaller than is listed" if self.model.small_judged else ""
         said = f"{len(judged)} of these judged{hidden}." if judged else "None of these is judged yet."
         if rejected:
-            said += f" {len(rejected)} rejected: mask and exports leave {'them' if len(rejected) > 1 else 'it'} out."
+            lost = area(sum(lesion.area_mm2 for lesion in rejected))
+            said += f" {len(rejected)} rejected, {lost}: mask and exports leave {'them' if len(rejected) > 1 else 'it'} out."
         if self._unused:
             said += f" {lapsed(self._unused)}"
         said += self._news

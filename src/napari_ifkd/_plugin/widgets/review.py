@@ -140,7 +140,9 @@ class ReviewDock(Dock):
         here = self._in_order()
         if here:
             at = here.index(self.session.shown) if self.session.shown in here else 0
-            self._step_to(here[max(0, min(len(here) - 1, at + by))])
+            to = max(0, min(len(here) - 1, at + by))
+            if here[to] != self.session.shown:  # at the end: else the way of comparing would be forgotten
+                self._step_to(here[to])
 
     def _in_order(self) -> list[Candidate]:
         """Return the predictions from the teacher through the rounds, and then those that are of no distillation."""
