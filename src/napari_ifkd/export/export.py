@@ -133,7 +133,7 @@ def export_run(
     sigma_px : None is the run's or the map's setting
     slides : where slides lie, for formats that show them; a run knows where its own were
     exclude : files called like their slide, or folders of such, of which all regions are left out, besides what the run excluded
-    warnings : told in the provenance, besides those of the prediction
+    warnings : told in the provenance, and wherever a file tells of warnings, besides those of the prediction
 
     Returns
     -------

@@ -23,7 +23,7 @@ def write_geojson(path: Path, mask: FinishedMask) -> None:
     """Write a FeatureCollection, one annotation an object.
 
     Coordinates are (x, y) in level-0 px from the corner of the slide's scanned bounds, where QuPath begins to count. The member
-    ``napari_ifkd`` holds the provenance; its ``warning``, if any, also goes into the name of every object.
+    ``napari_ifkd`` holds the provenance; its ``warning``, if any, also goes into every object.
     """
     with path.open("w", encoding="utf-8") as file:
         _write(file, mask)

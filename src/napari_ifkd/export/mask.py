@@ -108,7 +108,7 @@ class FinishedMask:
         return sides[0] * own[0] / image[0], sides[1] * own[1] / image[1]
 
     def name_of(self, label: int) -> str:
-        """Return the name of an object of a label, with the warning if there is one."""
+        """Return the name of an object of a label, with a word where the network does not know the tissue."""
         name = self.kinds[label].name
         return f"{name} ({NOT_VALID})" if self.facts.get("out_of_domain") else name
 
