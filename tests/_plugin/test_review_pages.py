@@ -25,6 +25,7 @@ from napari_ifkd._plugin.look import field_px
 from napari_ifkd._plugin.side_by_side import divided_by
 from napari_ifkd._plugin.verdicts import Mask
 from napari_ifkd._plugin.widgets.parts import acceptance
+from napari_ifkd._plugin.words import area
 from napari_ifkd._plugin.worker import in_thread
 from napari_ifkd.annotations import Corrections
 from napari_ifkd.annotations.points import read_points, write_points
@@ -1490,6 +1491,25 @@ def test_the_brush_leaves_nothing_on_the_picture(window: Any, reviewed: Any) -> 
     assert np.array_equal(viewer.screenshot(canvas_only=True, flash=False), left)
 
 
+def test_it_is_told_how_much_a_rejected_lesion_grew(window: Any, reviewed: Any) -> None:
+    lesions, table = page(window, reviewed, "Lesions"), RunFolder(window.session.run).verdicts
+    window.click("Review", lesions.list)
+    window.wait(lambda: lesions.model.rowCount() == 3)
+    window.click("Review", lesions.next)
+    window.click("Review", lesions.reject)
+    window.wait(lambda: len(read_verdicts(table)) == 1 and window.bench.verdicts.settled)
+    assert "1 rejected" in lesions.told.text()
+    assert "more than when" not in lesions.told.text()
+    (verdict,) = read_verdicts(table)
+    write_verdicts(table, [replace(verdict, area_mm2=0.75 * verdict.area_mm2)])  # as if it had been at a higher threshold
+    window.session.look(threshold=0.49)
+    more = f"That is {area(0.25 * verdict.area_mm2)} more than when it was rejected"
+    window.wait(lambda: more in lesions.told.text())
+    window.click("Review", lesions.before)
+    window.click("Review", lesions.reject)
+    window.wait(lambda: "more than when" not in lesions.told.text())
+
+
 def test_a_rejected_lesion_gives_way_to_what_is_painted_into_it(window: Any, reviewed: Any, tmp_path: Path) -> None:
     from napari_ifkd.export import export_run
 
@@ -1518,6 +1538,10 @@ def test_a_rejected_lesion_gives_way_to_what_is_painted_into_it(window: Any, rev
     window.click("Review", correct.begin)
     window.wait(lambda: correct.layer() is not None)
     assert "A rejected lesion lies here" in correct.warning.text()
+    (outlined,) = window.ours("rejected")
+    (line,) = outlined.data
+    assert np.allclose([line.min(0), line.max(0)], [(9.5, 9.5), (59.5, 79.5)], atol=1)  # of the one that was rejected, not of its neighbour
+    assert window.viewer.layers.selection.active is correct.layer()
     stroke = np.zeros(before.shape, bool)
     stroke[50:90, 70:72], stroke[88:90, 70:104] = True, True  # from inside it to the lesion beside it
     correct.layer().data[stroke] = 2
@@ -1534,12 +1558,15 @@ def test_a_rejected_lesion_gives_way_to_what_is_painted_into_it(window: Any, rev
     window.wait(lambda: lesions.model.rowCount() == 2)
     assert not lesions.model.judged()
     page(window, reviewed, "Correct")
+    assert not window.ours("rejected")
     window.click("Review", correct.undo)
     window.wait(correct.redo.isEnabled)
+    window.wait(lambda: correct.told.text() == "No corrections on this slide. The lesion that had given way is rejected again.")
     assert np.array_equal(exported(), before)
     assert read_verdicts(run.verdicts) == known  # the last one counts
     window.click("Review", correct.redo)
     window.wait(correct.undo.isEnabled)
+    window.wait(lambda: "painted normal now around it" in correct.told.text())
     assert np.array_equal(exported(), wanted)
 
 

@@ -19,19 +19,19 @@ def test_the_last_act_on_these_corrections_is_taken_back_first(tmp_path: Path) -
     undos, back, here, there = Undos(), list[str](), tmp_path / "here", tmp_path / "there"
     for path, name in ((here, "first"), (there, "elsewhere"), (here, "second")):
         assert undos.act(path, lambda name=name: (name, lambda: back.append(name))) == name
-    undos.take_back(here)
-    undos.take_back(here)
+    assert undos.take_back(here) == "second"
+    assert undos.take_back(here) == "first"
     assert not undos.any_of(here)
     assert undos.any_of(there)
-    undos.take_back(here)  # nothing is left
+    assert undos.take_back(here) is None  # nothing is left
     assert undos.any_taken_back(here)
     assert not undos.any_taken_back(there)
     assert back == ["second", "first"]
-    undos.do_again(here)
+    assert undos.do_again(here) == "first"
     assert undos.any_of(here)
     undos.act(there, lambda: (None, lambda: None))
     undos.do_again(here)
-    undos.do_again(here)  # nothing is left
+    assert undos.do_again(here) is None  # nothing is left
     for _ in range(3):
         undos.take_back(here)
     assert back == ["second", "first", "second", "first"]

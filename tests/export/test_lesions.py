@@ -19,7 +19,7 @@ from napari_ifkd.config import Config
 from napari_ifkd.events import MapReady
 from napari_ifkd.export import export_map, export_run
 from napari_ifkd.export.give_way import give_way
-from napari_ifkd.export.lesions import lesions_of, verdicts_on
+from napari_ifkd.export.lesions import grown_mm2, lesions_of, verdicts_on
 from napari_ifkd.export.taken_back import taken_back
 from napari_ifkd.runs.folder import RunFolder
 from napari_ifkd.slides import open_slide
@@ -74,6 +74,9 @@ def test_a_verdict_is_not_of_what_its_lesion_flowed_into(make_map: Callable[...,
     values[100:140, 150:160] = 200  # both flow into one that is hardly larger
     together = lesions_of(make_map(values, scale=(2.0, 2.0)), 0.5, 0)
     assert verdicts_on(together, [one, other], found) == (["reject"], 0)
+    assert grown_mm2(apart, ["reject", "reject"], [one, other], found) == pytest.approx(0)
+    assert grown_mm2(together, ["reject"], [one, other], found) == pytest.approx((4000 - 3600) * px_mm2)
+    assert grown_mm2(together, ["reject"], [replace(one, area_mm2=None), other], found) == 0  # nobody knows
     assert verdicts_on(together, [one, replace(other, verdict="accept")], found)[0] == [None]
     large, speck = replace(one, verdict="accept", area_mm2=2500 * px_mm2), replace(other, area_mm2=40 * px_mm2)
     assert verdicts_on(together, [large, speck], found) == (["accept"], 1)  # what was said of a speck is not said of all

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 _DRAWN = ("drawn exclusion", "drawn region", "drawn tumour", "drawn normal")
-_SAID = ("brought", *_DRAWN, "corrections", "correcting", "verdicts", "lesion", "counting")
+_SAID = ("brought", *_DRAWN, "corrections", "correcting", "verdicts", "rejected", "lesion", "counting")
 _FOUND = ("mask", "heat", "disagreement", "uncertainty")
 """What a person or another program says, or is asked, lies above what networks say."""
 

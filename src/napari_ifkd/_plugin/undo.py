@@ -28,6 +28,7 @@ _Told = TypeVar("_Told")
 class _Act:
     path: Path
     change: Callable[[], tuple[object, Callable[[], object]]]
+    told: object
     back: Callable[[], object]
 
 
@@ -49,7 +50,7 @@ class Undos:
         """
         with self._lock:
             told, back = change()
-            self._done = [*self._done, _Act(path, change, back)][-_MOST:]
+            self._done = [*self._done, _Act(path, change, told, back)][-_MOST:]
             self._taken_back = [act for act in self._taken_back if act.path != path]
         return told
 
@@ -65,23 +66,27 @@ class Undos:
         """Return whether an act on these corrections that was taken back can be done again."""
         return _last(self._taken_back, path) is not None
 
-    def take_back(self, path: Path) -> None:
-        """Take the last act on these corrections back, if there was one; for a thread."""
+    def take_back(self, path: Path) -> object:
+        """Take the last act on these corrections back, if there was one, and return what it had told; for a thread."""
         with self._lock:
             last = _last(self._done, path)
-            if last is not None:
-                last.back()
-                self._done = [act for act in self._done if act is not last]
-                self._taken_back = [*self._taken_back, last][-_MOST:]
+            if last is None:
+                return None
+            last.back()
+            self._done = [act for act in self._done if act is not last]
+            self._taken_back = [*self._taken_back, last][-_MOST:]
+            return last.told
 
-    def do_again(self, path: Path) -> None:
-        """Do what was taken back last of these corrections once more; for a thread."""
+    def do_again(self, path: Path) -> object:
+        """Do what was taken back last of these corrections once more, and return what it tells now; for a thread."""
         with self._lock:
             last = _last(self._taken_back, path)
-            if last is not None:
-                _, back = last.change()
-                self._taken_back = [act for act in self._taken_back if act is not last]
-                self._done = [*self._done, _Act(path, last.change, back)][-_MOST:]
+            if last is None:
+                return None
+            told, back = last.change()
+            self._taken_back = [act for act in self._taken_back if act is not last]
+            self._done = [*self._done, _Act(path, last.change, told, back)][-_MOST:]
+            return told
 
 
 def _last(acts: list[_Act], path: Path) -> _Act | None:

@@ -6,17 +6,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .layers import KEY, tag
+from .layers import KEY, placement, tag
 from .palette import BOTH, ERROR
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from shapely.geometry import Polygon
+
+    from napari_ifkd.inference import ProbabilityMap
     from napari_ifkd.session import Session
 
     from .layer_view import LayerView
     from .verdicts import Verdicts
 
-_KIND = "verdicts"
+_KIND, _OUTLINES = "verdicts", "rejected"
 _SIZE_UM = 120.0
+_LINE_PX = 2.0  # width of outlines on the screen, as they are seen when they are drawn
 
 
 class VerdictMarks:
@@ -69,6 +75,27 @@ class VerdictMarks:
             layer.data = places
         layer.symbol = symbols
         layer.face_color = [BOTH if word == "accept" else ERROR for *_, word in said]
+
+    def outline(self, rejected: Sequence[Polygon], found: ProbabilityMap | None = None) -> None:
+        """Draw round lesions that were rejected, and round no others: who paints into one changes what is rejected.
+
+        Parameters
+        ----------
+        rejected : their outlines, (x, y) in px of the map; none takes the lines away
+        found : the map, None where none are drawn
+        """
+        layer, slide = next(iter(self.layers.ours(_OUTLINES)), None), self.session.slide
+        rings = [np.asarray(lesion.exterior.simplify(0.5).coords)[:, ::-1] - 0.5 for lesion in rejected]
+        drawn = [] if layer is None else layer.data
+        if len(rings) == len(drawn) and all(map(np.array_equal, rings, drawn)):
+            return
+        self._remove(layer)
+        if not rings or slide is None or found is None:
+            return
+        place, active = placement(slide.mpp, found.scale_yx), self.viewer.layers.selection.active
+        layer = self.viewer.add_shapes(ndim=2, name="Rejected", metadata={KEY: {"kind": _OUTLINES, "path": str(slide.path)}}, **place)
+        layer.add_paths(rings, edge_color=ERROR, edge_width=_LINE_PX / self.viewer.scene.camera.zoom / place["scale"][0])
+        self.viewer.layers.selection.active = active
 
     def _remove(self, layer: Any | None) -> None:
         if layer is not None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from shapely.geometry import Polygon
     from shapely.geometry.base import BaseGeometry
 
     from napari_ifkd.annotations.verdicts import Verdict, Word
@@ -48,6 +49,13 @@ def gave_way(lesions: int) -> str:
         return ""
     which, are = ("The rejected lesion", "is") if lesions == 1 else (f"{lesions} rejected lesions", "are")
     return f"{which} painted into {are} painted normal now around it, and no longer rejected."
+
+
+def stands_again(lesions: int) -> str:
+    """Say that lesions are rejected again, which had given way to what was taken back, "" if none had."""
+    if not lesions:
+        return ""
+    return "The lesion that had given way is rejected again." if lesions == 1 else f"{lesions} lesions that had given way are rejected again."
 
 
 @dataclass(frozen=True)
@@ -168,15 +176,25 @@ class Verdicts(QObject):
         judged = self._now(candidate)
         return () if judged is None else judged.places
 
-    def rejected_in(self, candidate: Candidate, box: tuple[float, float, float, float]) -> int:
-        """Return how many rejected lesions of a prediction, as it is looked at, reach into a box: left, top, right, bottom, level-0 px."""
+    def rejected_in(self, candidate: Candidate, box: tuple[float, float, float, float]) -> list[Polygon]:
+        """Return the rejected lesions of a prediction, as it is looked at now, that reach into a box.
+
+        Parameters
+        ----------
+        candidate : the prediction
+        box : left, top, right and bottom, level-0 px
+
+        Returns
+        -------
+        Their outlines, (x, y) in px of its map
+        """
         judged = self._now(candidate)
         lesions = [] if judged is None else self._lesions.get(judged.mask, [])
         if judged is None or not lesions:
-            return 0
+            return []
         scale_y, scale_x = candidate.found.scale_yx
         here = shapely.box(box[0] / scale_x, box[1] / scale_y, box[2] / scale_x, box[3] / scale_y)
-        return sum(lesions[index].polygon.intersects(here) for index in judged.rejected)
+        return [lesions[index].polygon for index in judged.rejected if lesions[index].polygon.intersects(here)]
 
     def rejected(self, candidate: Candidate) -> int:
         """Return how many lesions of a prediction are rejected, as it is looked at now."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import shapely
 
-from napari_ifkd.annotations.verdicts import INSIDE, read_verdicts
+from napari_ifkd.annotations.verdicts import INSIDE, read_verdicts, standing
 
 from .corrected import corrected
 from .excluded import cleared
@@ -109,6 +109,30 @@ def verdicts_on(outlines: Sequence[Outline], verdicts: Sequence[Verdict], source
         parts = [v for v in verdicts_here if v.verdict != word and v.area_mm2 is not None and v.area_mm2 < _PART * area]
         used |= {id(verdict) for verdict in verdicts_here} - {id(verdict) for verdict in parts}
     return said, len(places) - len(used)
+
+
+def grown_mm2(outlines: Sequence[Outline], words: Sequence[Word | None], verdicts: Sequence[Verdict], source: Source) -> float:
+    """Return how much larger the rejected lesions of a mask are than they were when they were rejected, mm²; 0 where they are not.
+
+    Parameters
+    ----------
+    outlines : (x, y) in px of the mask
+    words : what was said of each, see :func:`verdicts_on`
+    verdicts : of its slide, in order of time
+    source : what it is a mask of
+    """
+    rejected = [outline for outline, word in zip(outlines, words, strict=True) if word == "reject"]
+    then = [verdict for verdict in standing(verdicts) if verdict.verdict == "reject"]
+    if not rejected or not then:
+        return 0.0
+    (side_y, side_x), (scale_y, scale_x) = source.pixel_size_um_yx, source.scale_yx
+    tree = shapely.STRtree(shapely.points([(verdict.x / scale_x, verdict.y / scale_y) for verdict in then]))
+    more = 0.0
+    for outline in rejected:
+        held = [then[place].area_mm2 for place in tree.query(outline.polygon, predicate="intersects").tolist()]
+        if held and None not in held:
+            more += max(0.0, outline.area_px * side_y * side_x / 1e6 - sum(known for known in held if known is not None))
+    return more
 
 
 def _parts(

@@ -10,7 +10,7 @@ from psygnal import Signal
 from napari_ifkd._plugin import layers as made
 from napari_ifkd._plugin.look import field_px, leave_keyboard
 from napari_ifkd._plugin.palette import NORMAL, SAID_TUMOUR
-from napari_ifkd._plugin.verdicts import gave_way
+from napari_ifkd._plugin.verdicts import gave_way, stands_again
 from napari_ifkd._plugin.words import area
 from napari_ifkd.annotations import Corrections
 from napari_ifkd.annotations.corrections import TUMOUR
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from shapely.geometry import Polygon
 
     from napari_ifkd.session_records import Candidate
     from napari_ifkd.slides import Slide
@@ -246,17 +247,25 @@ class CorrectPage(Page):
         leave_keyboard(self)
 
     def _undo(self) -> None:
-        self._change(self._dock.bench.undos.take_back)
+        self._change(self._dock.bench.undos.take_back, stands_again)
 
     def _redo(self) -> None:
-        self._change(self._dock.bench.undos.do_again)
+        self._change(self._dock.bench.undos.do_again, gave_way)
 
-    def _change(self, act: Callable[[Path], None]) -> None:
+    def _change(self, act: Callable[[Path], object], say: Callable[[int], str]) -> None:
+        """Undo or redo, and say what became of lesions that were rejected."""
         path = self._path()
-        if path is not None:
-            self._busy, self._news = True, (None, "")
-            self._show()
-            self._dock.in_thread(lambda: act(path), lambda _: self._rested(), self._failed)
+        if path is None:
+            return
+
+        def changed(told: object) -> None:
+            lesions = told[1] if isinstance(told, tuple) else 0  # None where there was nothing to be done
+            self._news = path, say(lesions)
+            self._rested()
+
+        self._busy, self._news = True, (None, "")
+        self._show()
+        self._dock.in_thread(lambda: act(path), changed, self._failed)
 
     def _path(self) -> Path | None:
         """Return where the corrections of what is shown are kept."""
@@ -310,16 +319,18 @@ class CorrectPage(Page):
         self._refresh(slide, RunFolder(shown.run).corrections_path(slide.name))
 
     def _warn(self) -> None:
-        """Tell of rejected lesions in the field that is painted on: they are not seen, and give way to what is painted into them."""
-        layer, opened = self.layer(), self._dock.bench.painted_on
-        if layer is None or opened is None or self._elsewhere:
-            self.warning.say(None)
-            return
-        slide, painted_on, *_ = opened
-        (top, left), (bottom, right) = np.asarray(layer.extent.world) / (slide.mpp or 1.0) + 0.5
-        count = self._dock.bench.verdicts.rejected_in(self._home(painted_on), (left, top, right, bottom))
-        lie = f"{count} rejected lesions lie" if count > 1 else "A rejected lesion lies"
-        self.warning.say(f"{lie} here: tumour painted into one stays, and the rest of it becomes normal." if count else None)
+        """Tell of rejected lesions in the field that is painted on, and outline them: they give way to what is painted into them."""
+        layer, opened, bench = self.layer(), self._dock.bench.painted_on, self._dock.bench
+        rejected: list[Polygon] = []
+        found = None
+        if layer is not None and opened is not None and not self._elsewhere:
+            slide, home = opened[0], self._home(opened[1])
+            (top, left), (bottom, right) = np.asarray(layer.extent.world) / (slide.mpp or 1.0) + 0.5
+            rejected, found = bench.verdicts.rejected_in(home, (left, top, right, bottom)), home.found
+        lie = f"{len(rejected)} rejected lesions lie" if len(rejected) > 1 else "A rejected lesion lies"
+        told = f"{lie} here, outlined in red: tumour painted into one stays, and the rest of it becomes normal."
+        self.warning.say(told if rejected else None)
+        bench.marks.outline(rejected, found)
 
     def _buttons(self) -> None:
         painting, idle = self.layer() is not None, not self._busy
@@ -368,15 +379,16 @@ class CorrectPage(Page):
             if self._session.slide is not slide or painted != self._field(path):  # then they are looked for anew
                 return
             layers = list(self._dock.bench.layers.ours("corrections"))
+            of, news = self._news
+            news = news if of == path else ""
             if read is None:
-                self.told.setText("No corrections on this slide yet.")
+                self.told.setText(f"No corrections on this slide{f'. {news}' if news else ' yet.'}")
                 for layer in layers:
                     self._dock.bench.layers.remove(layer)
             else:
                 (data, options, _), tumour, normal = read
                 said = f"Corrected: {area(tumour)} tumour, {area(normal)} normal. Exports hold it, except in lesions rejected since."
-                of, news = self._news
-                self.told.setText(f"{said} {news}" if of == path else said)
+                self.told.setText(f"{said} {news}".strip())
                 same = next((layer for layer in layers if made.tag(layer)["path"] == str(path)), None)
                 for layer in layers:
                     if layer is not same:

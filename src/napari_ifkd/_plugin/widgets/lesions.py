@@ -18,7 +18,7 @@ from napari_ifkd._plugin.look import go_to
 from napari_ifkd._plugin.verdict_writer import Said, VerdictWriter
 from napari_ifkd._plugin.words import area
 from napari_ifkd.annotations.verdicts import Verdict, standing
-from napari_ifkd.export.lesions import verdicts_on
+from napari_ifkd.export.lesions import grown_mm2, verdicts_on
 from napari_ifkd.runs.folder import RunFolder
 
 from .lesion_table import COLUMNS, Lesion, LesionModel
@@ -45,6 +45,7 @@ _ROOM = 2.5  # how much more than the lesion is to be seen
 _LEAST_UM = 120.0
 _SETTLED_MS = 300  # a threshold that moves is waited for
 _USUAL = {"column": 0, "order": 1, "least": 0.0}  # the largest first, all of them
+_GROWN = 0.05  # share of what is rejected, from which it is told that it grew
 _OVERSHOT_S = 0.5  # who judges fast presses once more at the end of the list, and takes nothing back
 
 
@@ -55,6 +56,7 @@ class LesionsPage(Page):
         super().__init__(dock)
         self._of: Mask | None = None  # whose lesions are listed
         self._outlines: dict[Lesion, Outline] = {}  # px of the map
+        self._grown_mm2 = 0.0  # how much larger the rejected ones are than when they were rejected
         self._unused = 0  # places judged on another mask that hold for none of these lesions
         self._busy = False  # whether lesions are looked for
         self._asked = False  # whether the list was asked for: from then on it follows what is looked at
@@ -148,15 +150,16 @@ class LesionsPage(Page):
             return
         mask = verdicts.mask(shown)
 
-        def work() -> tuple[list[Outline], list[Lesion], list[Word | None], int, int]:
+        def work() -> tuple[list[Outline], list[Lesion], list[Word | None], int, int, float]:
             outlines, said = verdicts.lesions(mask), mask.verdicts()
-            return outlines, _measured(outlines, mask), *verdicts_on(outlines, said, shown.found), len(standing(said))
+            words, unused = verdicts_on(outlines, said, shown.found)
+            return outlines, _measured(outlines, mask), words, unused, len(standing(said)), grown_mm2(outlines, words, said, shown.found)
 
-        def listed(found: tuple[list[Outline], list[Lesion], list[Word | None], int, int]) -> None:
+        def listed(found: tuple[list[Outline], list[Lesion], list[Word | None], int, int, float]) -> None:
             self._busy = False
             if self._session.shown is shown and verdicts.mask(shown) == mask:  # else another is looked at by now
                 self._of = mask
-                outlines, lesions, words, self._unused, said = found
+                outlines, lesions, words, self._unused, said, self._grown_mm2 = found
                 parts = sum(word is not None for word in words) > said - self._unused
                 self._news = " Some are parts of larger ones that were judged: they are judged with them." if parts else ""
                 self._outlines = dict(zip(lesions, outlines, strict=True))
@@ -298,6 +301,8 @@ class LesionsPage(Page):
             place = round(lesion.x, 2), round(lesion.y, 2)
             verdict = Verdict(shown.slide, *place, word, shown.round, of.threshold, now, round(lesion.area_mm2, 9))
         self._stale |= back
+        if back:
+            self._grown_mm2 = 0.0  # it may have been the one that grew
         self._news = ""
         self.model.judge(lesion, None if back else word)
         if not back:
@@ -367,8 +372,10 @@ class LesionsPage(Page):
         hidden = f", {self.model.small_judged} of them smaller than is listed" if self.model.small_judged else ""
         said = f"{len(judged)} of these judged{hidden}." if judged else "None of these is judged yet."
         if rejected:
-            lost = area(sum(lesion.area_mm2 for lesion in rejected))
-            said += f" {len(rejected)} rejected, {lost}: mask and exports leave {'them' if len(rejected) > 1 else 'it'} out."
+            lost = sum(lesion.area_mm2 for lesion in rejected)
+            said += f" {len(rejected)} rejected, {area(lost)}: mask and exports leave {'them' if len(rejected) > 1 else 'it'} out."
+            if self._grown_mm2 > _GROWN * lost:
+                said += f" ⚠ That is {area(self._grown_mm2)} more than when it was rejected, at another threshold."
         if self._unused:
             said += f" {lapsed(self._unused)}"
         said += self._news
