@@ -164,6 +164,12 @@ class Session(Viewing):
             kept = tuple(given for given in self.given if (given.slide, given.use) != (name, use))
             self.given = kept if path is None else (*kept, Given(name, use, path))
 
+    def choosing_masks(self, slides: Sequence[Slide]) -> list[Given]:
+        """Return the reference masks that choose the round of a run on slides: of several slides, one mask judges its slide alone."""
+        names = [slide.name for slide in slides]
+        masks = [given for given in self.given if given.use == "reference" and given.slide in names]
+        return masks if len(masks) > 1 or len(slides) == 1 else []
+
     def given_here(self) -> dict[GivenUse, Path]:
         """Return what was given for the active slide."""
         return {given.use: given.path for given in self.given if self.slide is not None and given.slide == self.slide.name}

@@ -242,6 +242,14 @@ def test_the_folder_is_typed_chosen_and_opened(window: Any, dock: Any, tmp_path:
     window.click("Export", dock.open_folder)
     assert opened == [str(tmp_path / "typed")]
     assert list((tmp_path / "typed").glob("*.csv"))
+    slide = window.session.slide
+    window.session.open(shutil.copy(slide.path, tmp_path / "other.tif"))
+    assert dock.result.text() == ""  # nothing was written of that one
+    assert not dock.open_folder.isVisible()
+    window.session.activate(slide)
+    assert "Written" in dock.result.text()
+    window.click("Export", dock.open_folder)
+    assert opened == 2 * [str(tmp_path / "typed")]
 
 
 def test_what_to_bring_in_is_chosen_by_hand(window: Any, dock: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

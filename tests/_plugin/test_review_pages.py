@@ -794,6 +794,23 @@ def test_a_count_that_was_left_goes_on_where_it_was(window: Any, reviewed: Any) 
     assert not count.accept.isVisible()
 
 
+def test_a_slide_that_was_left_in_a_count_comes_back_as_it_was_looked_at_before(window: Any, reviewed: Any, tmp_path: Path) -> None:
+    count, camera, slide = page(window, reviewed, "Points"), window.viewer.scene.camera, window.session.slide
+    window.wait(lambda: window.bench.memory.settled)
+    camera.zoom, camera.center = 1.25, (0.0, 55.0, 66.0)
+    window.click("Review", count.start)
+    window.wait(lambda: count.asking.isVisible())
+    assert camera.zoom != 1.25
+    window.session.open(shutil.copy(slide.path, tmp_path / "other.tif"))
+    window.wait(lambda: window.bench.memory.settled)
+    assert not count.points
+    window.session.activate(slide)
+    window.wait(lambda: window.bench.memory.settled)
+    assert (camera.zoom, camera.center[-2:]) == (1.25, (55.0, 66.0))
+    window.wait(lambda: window.bench.memory.notes.rested)
+    assert window.bench.memory.notes.views[str(slide.path)].zoom == 1.25
+
+
 def test_lesions_are_listed_sorted_and_judged(window: Any, reviewed: Any, tmp_path: Path) -> None:
     from napari_ifkd.export import export_run
 

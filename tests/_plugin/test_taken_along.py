@@ -100,6 +100,22 @@ def test_a_run_at_work_keeps_what_it_took(dock: Dock, drawn_slide: Path, tmp_pat
     assert not dock.threads
 
 
+def test_a_run_that_is_followed_tells_what_it_took(dock: Dock, drawn_slide: Path, tmp_path: Path) -> None:
+    known, session = TakenAlong(dock), dock.session
+    slide = session.open(drawn_slide)
+    run = judged(tmp_path / "at work", slide, corrected=True, points=1)
+    session.begin("distill", run, [slide])
+    session.here = lambda: (SimpleNamespace(run=run),)
+    for _ in range(3):  # once: what it took stays
+        known.look([slide])
+    dock.end()
+    assert not dock.threads
+    assert known.label.text().startswith("Taken along: corrections and 1 answered point of at work.")
+    known.look([slide])
+    assert not dock.threads
+    assert known.label.text().startswith("Taken along: corrections and 1 answered point of at work.")
+
+
 def test_points_of_one_slide_do_not_choose_for_several(dock: Dock, drawn_slide: Path, tmp_path: Path) -> None:
     known, session = TakenAlong(dock), dock.session
     slides = [session.open(drawn_slide), session.open(shutil.copy(drawn_slide, tmp_path / "other.tif"))]

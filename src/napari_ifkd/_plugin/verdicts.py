@@ -55,7 +55,9 @@ def stands_again(lesions: int) -> str:
     """Say that lesions are rejected again, which had given way to what was taken back, "" if none had."""
     if not lesions:
         return ""
-    return "The lesion that had given way is rejected again." if lesions == 1 else f"{lesions} lesions that had given way are rejected again."
+    return (
+        "The lesion that had given way is rejected again." if lesions == 1 else f"{lesions} lesions that had given way are rejected again."
+    )
 
 
 @dataclass(frozen=True)

@@ -80,6 +80,19 @@ class ViewNotes(QObject):
         self._keep()
         self.followed = None
 
+    def recentre(self, slide: Slide, centre: tuple[float, ...], zoom: float) -> None:
+        """Let a slide that was left come back as it was looked at before: where it was left nobody went by themselves.
+
+        Parameters
+        ----------
+        slide : that was left
+        centre, zoom : of napari's camera, before; as in one picture
+        """
+        view = self.views.get(str(slide.path))
+        if view is not None and slide is not self.followed:
+            self._take(slide, replace(view, centre=(float(centre[-2]), float(centre[-1])), zoom=float(zoom)))
+            self._stay_last()
+
     def write(self, write: Callable[[], None]) -> None:
         """Write in a thread, one after the other, each what is known by then: of two the last has the last word."""
 

@@ -37,18 +37,18 @@ def domain_warning(card: ModelCard, slide: Slide) -> str | None:
 
 
 def chance_warning(card: ModelCard) -> str | None:
-    """Return a warning if the network tells images with tumour from such without no better than a coin would, else None."""
-    if card.told_apart is None or card.told_apart > _COIN:
-        if card.called_rightly is None or round(card.called_rightly, 2) >= _COIN:
-            return None
+    """Return a warning if a coin would rank, or call, the images that were kept aside as well as the network does, else None."""
+    if card.told_apart is not None and card.told_apart <= _COIN:
+        return (
+            "This teacher tells images with tumour from images without no better than chance: of pairs of those that were kept aside "
+            f"it puts {card.told_apart:.0%} in order. Train it longer, or on more."
+        )
+    if card.called_rightly is not None and round(card.called_rightly, 2) < _COIN:
         return (
             f"This teacher calls {card.called_rightly:.0%} of the images that were kept aside rightly, fewer than a coin would: "
             "it learnt too little, or marks far too much or too little. Train it longer, or on more of both kinds."
         )
-    return (
-        "This teacher tells images with tumour from images without no better than chance: of pairs of those that were kept aside "
-        f"it puts {card.told_apart:.0%} in order. Train it longer, or on more."
-    )
+    return None
 
 
 def resolution_warning(card: ModelCard, slide: Slide) -> str | None:

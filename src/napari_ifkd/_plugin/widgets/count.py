@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QProgressBar, QVBoxLayout, QWidget
 
 from napari_ifkd._plugin import layers as made
 from napari_ifkd._plugin.look import go_to
+from napari_ifkd._plugin.side_by_side import divided_by
 from napari_ifkd.annotations.points import read_points, write_points
 from napari_ifkd.runs.folder import RunFolder
 
@@ -66,7 +67,7 @@ class CountPage(Page):
         self._recalled: tuple[Slide | None, Path | None] = (None, None)
         self._judgement: Judgement | None = None
         self._judging: tuple[Slide | None, Path | None] | None = None  # whose answers are looked at
-        self._left: tuple[tuple[float, ...], float] | None = None  # where the camera was before
+        self._left: tuple[Slide, tuple[float, ...], float] | None = None  # where the camera was before
         self._begun = 0  # places answered of a count that was left
         self.what = text("What the count is for")
         self.start = button(
@@ -136,7 +137,7 @@ class CountPage(Page):
 
         self._busy, self._slide, self._run, self._judgement = True, slide, run, None
         camera = self._viewer.scene.camera
-        self._left = tuple(camera.center), float(camera.zoom)
+        self._left = slide, tuple(camera.center), float(camera.zoom) * divided_by(self._viewer)
         self.card.setText("Reading the maps and choosing places …")
         self._show()
         self._dock.in_thread(work, self._asked, self._failed)
@@ -299,8 +300,12 @@ class CountPage(Page):
             self._dock.bench.layers.hide_predictions(False)
         begun = self._next_place()
         self._begun = begun if begun < len(self.points) else 0
-        if self._left is not None and self._session.slide is self._slide:  # back to where it began
-            self._viewer.scene.camera.center, self._viewer.scene.camera.zoom = self._left
+        if self._left is not None:  # back to where it began
+            slide, centre, zoom = self._left
+            if self._session.slide is slide:
+                self._viewer.scene.camera.center, self._viewer.scene.camera.zoom = centre, zoom / divided_by(self._viewer)
+            else:  # once somebody turns to it again
+                self._dock.bench.memory.notes.recentre(slide, centre, zoom)
         self.points, self.at, self._left = [], 0, None
         for layer in list(self._dock.bench.layers.ours(_KIND)):
             self._viewer.layers.remove(layer)

@@ -230,9 +230,9 @@ class DistillDock(Dock):
             by = f"regions of {' and '.join(given['regions'])} and by "
         else:
             by = f"{drawn} drawn region{'s' * (drawn > 1)} and by " if drawn and self.use_drawn.value else ""
-        chooses = f" {' and '.join(masks)} choose{'s' * (len(masks) == 1)} the round." if masks else ""
-        if len(masks) == 1 and len(slides) > 1:
-            chooses = f" {masks[0]} judges its slide alone, and does not choose the round."
+        chooses = f" {masks[0]} judges its slide alone, and does not choose the round." if masks else ""
+        if self.session.choosing_masks(slides):
+            chooses = f" {' and '.join(masks)} choose{'s' * (len(masks) == 1)} the round."
         if self.session.region != "tissue":
             chooses += " All tissue counts: <i>Predict in</i> is for predictions."
         where = f"<b>{len(slides)} slides</b>" if self._several else f"<b>{slide.name}</b>"

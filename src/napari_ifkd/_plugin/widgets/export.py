@@ -80,7 +80,7 @@ class ExportDock(Dock):
         self._timer = QTimer(self)
         self._timer.setInterval(_TOLD_MS)
         self._timer.timeout.connect(self._show_progress)
-        self._written: Path | None = None
+        self._written: dict[Path, tuple[Path, str]] = {}  # of each prediction: into which folder, and what is told of it
         self._own: Path | None = None  # the folder that was proposed
         self.folder.changed.connect(self._show)
         self.formats.changed.connect(self._show)
@@ -90,7 +90,7 @@ class ExportDock(Dock):
         self.hear(self.bench.memory.recalled, self._recall)
         self._recall()
         self.listen("slide", "shown", "threshold", "sigma_px", "accepted", to=self._show)
-        self.listen("slide", "shown", to=self._forget)
+        self.listen("slide", "shown", to=self._show_written)
         self.hear(self.bench.verdicts.settled_down, self._show)
         self.listen("slide", "shown", to=self._look_for_corrections)
         self.hear(self.bench.corrected, self._look_for_corrections)
@@ -116,10 +116,12 @@ class ExportDock(Dock):
         if shown is not None:
             self.in_thread(lambda: is_corrected(RunFolder(shown.run), shown.slide), found, lambda _: None)
 
-    def _forget(self) -> None:
-        if not self._busy:  # what was written was of another slide
-            self.result.setText("")
-            self.open_folder.hide()
+    def _show_written(self) -> None:
+        """Tell what was written of the prediction that is looked at, if anything was."""
+        shown = self.session.shown
+        written = None if shown is None or self._busy else self._written.get(shown.path)
+        self.result.setText("" if written is None else written[1])
+        self.open_folder.setVisible(written is not None)
 
     def _show(self) -> None:
         session, shown = self.session, self.session.shown
@@ -193,6 +195,13 @@ class ExportDock(Dock):
 
         self.bench.memory.note_asked({"export": {"formats": formats, "options": asdict(options)}})
         self._begin()
+
+        def done(written: list[Path]) -> None:
+            folder = written[0].parent
+            lines = [f"Written to {escape(str(folder))} at {datetime.now():%H:%M:%S}:", *(f"• {path.name}" for path in written)]
+            self._written[shown.path] = folder, "<br>".join([*lines, *_of_person(written)])
+            self._end()
+
         self.in_thread(
             lambda: export_run(
                 shown.path,
@@ -208,7 +217,7 @@ class ExportDock(Dock):
                 should_stop=stop.is_set,
                 progress=tell,
             ),
-            self._done,
+            done,
             self._failed,
         )
 
@@ -245,27 +254,25 @@ class ExportDock(Dock):
         self._stop.set()
         self.cancel.setEnabled(False)
 
-    def _end(self, said: str) -> None:
+    def _end(self) -> None:
         self._busy = False
         self._timer.stop()
         self.at_work.hide()
-        self.result.setText(said)
+        self._show_written()
         self._show()
 
-    def _done(self, written: list[Path]) -> None:
-        self._written = written[0].parent
-        self.open_folder.show()
-        lines = [f"Written to {escape(str(self._written))} at {datetime.now():%H:%M:%S}:", *(f"• {path.name}" for path in written)]
-        self._end("<br>".join([*lines, *_of_person(written)]))
-
     def _failed(self, error: Exception) -> None:
-        self._end("Cancelled; nothing half is left." if isinstance(error, Cancelled) else "")
-        if not isinstance(error, Cancelled):
+        self._end()
+        if isinstance(error, Cancelled):
+            self.result.setText("Cancelled; nothing half is left.")
+        else:
             self.say_error(error)
 
     def _open_folder(self) -> None:
-        if self._written is not None and not QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._written))):
-            self.say_error(f"No file manager could be started. The files are in {self._written}")
+        shown = self.session.shown
+        written = None if shown is None else self._written.get(shown.path)
+        if written is not None and not QDesktopServices.openUrl(QUrl.fromLocalFile(str(written[0]))):
+            self.say_error(f"No file manager could be started. The files are in {written[0]}")
 
 
 _ROUNDING = 0.03  # of an area on one grid that is counted on another

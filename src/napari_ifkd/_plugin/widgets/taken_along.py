@@ -47,17 +47,19 @@ class TakenAlong:
         """Look what a run on these slides would take along, and tell it once it is found."""
         session, memory = self._dock.session, self._dock.bench.memory
         job = session.job
+        finders, followed = [(slide, memory.run_of(slide)) for slide in slides], False
         if job is not None and job.alive and (memory.began_here(job.out) or any(c.run == job.out for c in session.here())):
-            self._tell_at_work(job.out)
-            return
-        finders = [(slide, memory.run_of(slide)) for slide in slides]
-        masks = [given for given in session.given if given.use == "reference" and given.slide in [slide.name for slide in slides]]
-        masks_choose = len(masks) if len(masks) > 1 or len(slides) == 1 else 0
+            if memory.began_here(job.out) or self._at_work[0] == job.out:
+                self._tell_at_work(job.out)
+                return
+            run, followed = job.out, True  # it began before napari did: what it took lies in its folder
+            finders, self._at_work = [(slide, lambda: run) for slide in slides], (run, "")
+        masks_choose = len(session.choosing_masks(slides))
 
         def tell(known: str) -> None:
             if asked == self._looks:
                 self._looking = False
-                self._tell(f"The next run takes along: {escape(known)}." if known else "")
+                self._tell(f"{'Taken along' if followed else 'The next run takes along'}: {escape(known)}." if known else "")
                 job = session.job
                 if job is not None and job.alive and job.out == self._at_work[0]:
                     self._at_work = job.out, self._of_now()
