@@ -235,7 +235,7 @@ class Session(Viewing):
                 self._pair_up(best)
                 self.show(best)
             if self.accepted is not None:
-                self.look(threshold=self.accepted.threshold)
+                self.look_as(self.accepted)
 
     def show_round(self, index: int) -> None:
         """Look at a round of the run whose rounds are told, if its map of the active slide is there."""
@@ -292,20 +292,19 @@ class Session(Viewing):
         RunError
             If the run has no such round.
         """
-        accepted = RunFolder.open(candidate.run).accept(candidate.round, self.threshold, by, reason)
+        accepted = RunFolder.open(candidate.run).accept(candidate.round, self.threshold, by, reason, self.sigma_px)
         self._take_judgement(candidate.run, accepted)
         return accepted
 
     def take_back(self, candidate: Candidate) -> None:
-        """Let nothing be accepted of the run of a prediction.
+        """Let what was accepted before of the run of a prediction be accepted again, nothing where nothing was.
 
         Raises
         ------
         RunError
             If there is no such run any more.
         """
-        RunFolder.open(candidate.run).take_back()
-        self._take_judgement(candidate.run, None)
+        self._take_judgement(candidate.run, RunFolder.open(candidate.run).take_back())
 
     def _take_judgement(self, run: Path, accepted: Accepted | None) -> None:
         self._judged[run] = accepted
@@ -316,6 +315,22 @@ class Session(Viewing):
             self.accepted = accepted
         else:
             self.events.accepted.emit(self.accepted, self.accepted)
+
+    def look_as(self, accepted: Accepted) -> None:
+        """Look at threshold and smoothing of what was accepted."""
+        self.look(threshold=accepted.threshold, sigma_px=accepted.sigma_px)
+
+    def is_accepted(self, candidate: Candidate, threshold: float | None = None) -> bool:
+        """Return whether the mask of a prediction, at the smoothing that is set, is what was accepted of its run.
+
+        Parameters
+        ----------
+        candidate : the prediction
+        threshold : None is the one that is set
+        """
+        accepted = self.accepted_of(candidate)
+        at = self.threshold if threshold is None else threshold
+        return accepted is not None and accepted.is_mask(candidate.round, at, self.sigma_px)
 
     def accepted_of(self, candidate: Candidate) -> Accepted | None:
         """Return what was accepted of the run of a prediction, None if nothing."""

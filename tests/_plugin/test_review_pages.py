@@ -24,8 +24,7 @@ from napari_ifkd._plugin.layers import tag
 from napari_ifkd._plugin.look import field_px
 from napari_ifkd._plugin.side_by_side import divided_by
 from napari_ifkd._plugin.verdicts import Mask
-from napari_ifkd._plugin.widgets.parts import acceptance
-from napari_ifkd._plugin.words import area
+from napari_ifkd._plugin.words import acceptance, area
 from napari_ifkd._plugin.worker import in_thread
 from napari_ifkd.annotations import Corrections
 from napari_ifkd.annotations.points import read_points, write_points
@@ -240,7 +239,7 @@ def test_a_round_that_comes_does_not_take_the_place_of_what_is_judged(window: An
 
 def test_rounds_are_gone_through_accepted_and_used_again(window: Any, reviewed: Any, drawn_teacher: Path) -> None:
     session = window.session
-    assert not reviewed.reuse.isVisible()
+    assert "next teacher" not in reviewed.accepted.text()
 
     # the slider goes through the rounds
     assert reviewed.steps.maximum() == 1
@@ -292,9 +291,10 @@ def test_rounds_are_gone_through_accepted_and_used_again(window: Any, reviewed: 
     shutil.copyfile(drawn_teacher, RunFolder(session.run).model_path(1))
     window.choose("Review", reviewed.shown, 1)
     window.click("Review", reviewed.accept)
-    window.click("Review", reviewed.reuse)
+    assert "Take it as the next teacher" in reviewed.accepted.text()
+    reviewed.accepted.linkActivated.emit("further")
     window.wait(lambda: session.teacher is not None and session.teacher.path == RunFolder(session.run).model_path(1))
-    assert not reviewed.reuse.isEnabled()
+    assert "It is the model: the next distillation begins with it." in reviewed.accepted.text()
     assert session.teacher.label == "round 1 of run"
     assert window.docks["Teacher"].model.value == session.teacher.label
 
@@ -529,6 +529,20 @@ def test_what_was_accepted_is_taken_back(window: Any, reviewed: Any) -> None:
     assert RunFolder(session.run).accepted is None
     assert (session.accepted, session.accepted_of(session.shown)) == (None, None)
     assert reviewed.accepted.text() == "Nothing accepted yet."
+    run = RunFolder(session.run)
+    session._take_judgement(run.path, run.accept(0, 0.05, "reference", "It is best.", 3.0))
+    assert "Accepted by reference masks: the teacher at 0.05, smoothing 3 px." in reviewed.accepted.text()
+    window.click("Review", reviewed.accept)
+    session.look(threshold=0.6)
+    window.click("Review", reviewed.accept)
+    assert "Accepted: round 1 at 0.6." in reviewed.accepted.text()
+    for told in ("Accepted: round 1 at 0.5", "Accepted by reference masks: the teacher at 0.05"):  # one after the other comes back
+        reviewed.accepted.linkActivated.emit("back")
+        assert told in reviewed.accepted.text()
+    reviewed.accepted.linkActivated.emit("accepted")
+    assert (session.shown.round, session.threshold, session.sigma_px) == (0, 0.05, 3)
+    session.show_round(1)
+    reviewed.accepted.linkActivated.emit("back")
     assert reviewed.accept.isEnabled()
     assert "✓" not in window.docks["Distill"].table.item(1, 0).text()
 
@@ -716,7 +730,7 @@ def test_thirty_points_say_which_round(window: Any, reviewed: Any) -> None:
         session.show(session.here()[index])
         assert f"Points recommend {words} at {count.advised.threshold.value:.3g}." in reviewed.about.text()
     session.accept(session.show_round(1 - advised) or session.shown)  # before the last answer, as it were
-    count._answered = time.time() + 60
+    count._found = count._found._replace(answered=time.time() + 60)
     count._show()
     assert count.advises
     reviewed.pages.setCurrentWidget(reviewed.correct)  # wherever one is: they speak against what is accepted
@@ -724,8 +738,11 @@ def test_thirty_points_say_which_round(window: Any, reviewed: Any) -> None:
     bar = window.docks["Distill"].progress.line
     assert bar.text().startswith(f"Done. Points recommend {('the teacher', 'round 1')[advised]} at ")
     reviewed.pages.setCurrentWidget(count)
-    count._answered = 0.0
+    count._found = count._found._replace(answered=0.0)
+    assert "Masks at smoothing 3 px, as in the run: to accept one sets it." in count.card.text()
     window.click("Review", count.accept)
+    assert session.sigma_px == session.accepted.sigma_px == 3
+    assert "Masks at smoothing" not in count.card.text()
     assert "is accepted by points" in bar.text()
     assert "Points recommend" not in reviewed.about.text()
     assert session.accepted is not None
@@ -758,6 +775,24 @@ def test_thirty_points_say_which_round(window: Any, reviewed: Any) -> None:
     session.activate(slide)
     window.wait(lambda: count.card.text() == said)
     assert not count.advises  # for good
+
+
+def test_points_do_not_speak_against_reference_masks(window: Any, reviewed: Any) -> None:
+    session, run = window.session, RunFolder(window.session.run)
+    session._take_judgement(run.path, run.accept(1, 0.05, "reference", "It is best.", 3.0))
+    count = page(window, reviewed, "Points")
+    assert "Reference masks chose the round." in count.what.text()
+    window.click("Review", count.start)
+    window.wait(lambda: count.asking.isVisible())
+    while count.points:
+        window.click("Review", count.answers["normal" if count.at % 2 else "tumour"])
+    window.wait(lambda: "F1" in count.card.text())
+    assert "Reference masks have chosen round 1 at 0.05, smoothing 3 px, and stand above points." in count.card.text()
+    assert not count.advises
+    assert "bold" not in count.accept.styleSheet()
+    assert run.accepted.by == "reference"
+    distill = window.docks["Distill"]
+    assert "is accepted by reference" in distill.progress.line.text()
 
 
 def test_a_count_that_was_left_goes_on_where_it_was(window: Any, reviewed: Any) -> None:

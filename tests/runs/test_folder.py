@@ -187,6 +187,27 @@ def test_accept(run: RunFolder) -> None:
     accepted = run.accept(1, 0.4, "user")
     assert RunFolder(run.path).accepted == accepted
     assert (accepted.round, accepted.threshold, accepted.by) == (1, 0.4, "user")
+    assert accepted.is_mask(1, 0.4, 7.0)  # nobody noted at which smoothing
+    assert run.take_back() is None
+    assert run.accepted is None
+    by_points = run.accept(1, 0.3, "points", "better", 3.0)
+    assert (by_points.is_mask(1, 0.3, 3.0), by_points.is_mask(1, 0.3, 0.0), by_points.is_mask(1, 0.4, 3.0)) == (True, False, False)
+    for _ in range(2):  # once more is no other word
+        run.accept(1, 0.6, "user", sigma_px=1.0)
+    assert "before" not in run.accept(1, 0.7, "user").record()
+    assert RunFolder(run.path).take_back().threshold == 0.6  # type: ignore[union-attr]
+    assert RunFolder(run.path).take_back() == by_points == run.accepted
+    for n in range(30):
+        run.accept(1, n / 100)
+    count = 0
+    while run.take_back() is not None:
+        count += 1
+    assert count == 19  # of very many the last ones
+    (run.path / "accepted.json").write_text('{"round": 1, "threshold": 0.5, "by": "user", "time": "t", "reason": ""}')  # as earlier versions
+    assert run.accepted is not None
+    (run.path / "accepted.json").write_text('{"round": 1, "threshold": 0.5, "by": "user", "time": "t", "before": 3}')
+    assert run.accepted is not None
+    assert run.accepted.before is None
 
 
 def test_recommended_round_is_the_last_switched_in(run: RunFolder) -> None:

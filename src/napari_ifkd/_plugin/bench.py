@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
     from napari_ifkd.config import Config
+    from napari_ifkd.runs.accepted import Accepted
     from napari_ifkd.session_records import Candidate
     from napari_ifkd.slides import Slide, Tissue
 
@@ -168,8 +169,8 @@ class Bench:
             self.viewer.layers.selection.active = layer
         self.session.activate(slide)
 
-    def _stay(self, slide: Slide, threshold: float | None) -> None:
-        self.memory.stay(slide, run=True, threshold=threshold)
+    def _stay(self, slide: Slide, accepted: Accepted | None) -> None:
+        self.memory.stay(slide, run=True, accepted=accepted)
 
     def dropped(self, path: Path) -> None:
         """Open what was dropped onto a dock, as if it had been dropped onto the picture."""

@@ -129,14 +129,14 @@ class Memory(QObject):
         """Return whether runs of a slide come back when the run at work has ended."""
         return str(slide.path) in self.notes.pending
 
-    def stay(self, slide: Slide, *, run: bool = False, threshold: float | None = None) -> None:
+    def stay(self, slide: Slide, *, run: bool = False, accepted: Accepted | None = None) -> None:
         """Let what is shown of the active slide stay, whatever comes back of it: somebody has asked for it just now.
 
         Parameters
         ----------
         slide : the active one
         run : whether a run was asked for, not one of its rounds: if it is the one that was looked at last, all comes back as it was
-        threshold : that stays too; None is that of the last time
+        accepted : whose threshold and smoothing stay too; None leaves those of the last time
         """
         known, session, pending = str(slide.path), self.session, self.notes.pending
         shown, a, b = map(known_by, (session.shown, session.a, session.b))
@@ -144,8 +144,9 @@ class Memory(QObject):
         def asked(view: View) -> View:
             if run and shown is not None and view.shown is not None and view.shown[0] == shown[0]:
                 return view
-            kept = view.threshold if threshold is None else threshold
-            return replace(view, shown=shown, a=a, b=b, compare="off", threshold=kept, at_work=None)
+            kept = view.threshold if accepted is None else accepted.threshold
+            smoothed = view.sigma_px if accepted is None or accepted.sigma_px is None else accepted.sigma_px
+            return replace(view, shown=shown, a=a, b=b, compare="off", threshold=kept, sigma_px=smoothed, at_work=None)
 
         if slide is not self.notes.followed:  # it is still to come back
             self._asked_for[known] = asked
@@ -209,7 +210,8 @@ class Memory(QObject):
         session = self.session
         self._go_to(slide, view)
         session.set_region(view.region)
-        session.look(threshold=self._now(slide, view).threshold, sigma_px=view.sigma_px, heat=view.heat)
+        now = self._now(slide, view)
+        session.look(threshold=now.threshold, sigma_px=now.sigma_px, heat=now.heat)
         self._bring_back(slide, view)
 
     def _bring_back(self, slide: Slide, view: View) -> None:
@@ -323,7 +325,7 @@ class Memory(QObject):
         of_it = [c for c in self.session.here() if str(c.run) == view.at_work and self.session.recommended(c) is not None]
         accepted = self.session.accepted_of(of_it[0]) if of_it else None
         if accepted is not None:
-            self.session.look(threshold=accepted.threshold)
+            self.session.look_as(accepted)
         return bool(of_it)
 
     def _pair(self) -> list[object]:

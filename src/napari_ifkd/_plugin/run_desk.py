@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
+    from napari_ifkd.runs.accepted import Accepted
     from napari_ifkd.session import Session
     from napari_ifkd.session_records import Job
     from napari_ifkd.slides import Slide
@@ -36,11 +37,11 @@ class RunDesk:
     session : shows the run that is looked at
     runner : follows it while it is at work
     look_at : makes an open slide the active one
-    stay : lets what is shown of the active slide, and a threshold if one is given, stay whatever comes back of it
+    stay : lets what is shown of the active slide, and how what is accepted is looked at, stay whatever comes back of it
     """
 
     def __init__(
-        self, session: Session, runner: Runner, look_at: Callable[[Slide], None], stay: Callable[[Slide, float | None], None]
+        self, session: Session, runner: Runner, look_at: Callable[[Slide], None], stay: Callable[[Slide, Accepted | None], None]
     ) -> None:
         self.session, self.runner, self._look_at_slide, self._stay = session, runner, look_at, stay
         self._reading: set[Path] = set()
@@ -170,7 +171,7 @@ class RunDesk:
                 then(story)
                 if of_run is not None:
                     ended = story.accepted if not (follows or story.job.alive) else None
-                    self._stay(of_run, None if ended is None else ended.threshold)
+                    self._stay(of_run, ended)
             except (InputError, OSError) as error:
                 say_error(error)
 
@@ -213,7 +214,7 @@ class RunDesk:
         if story.job.alive:
             self.runner.attach(story)
         elif story.accepted is not None:
-            self.session.look(threshold=story.accepted.threshold)
+            self.session.look_as(story.accepted)
 
 
 def _at_work(folder: Path) -> list[RunSummary]:

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from napari_ifkd.runs.judgement import name_of
+
+if TYPE_CHECKING:
+    from napari_ifkd.runs.accepted import Accepted
+
 WORDS = {
     " (--out)": "",
     " (--forever)": "",
@@ -47,3 +54,23 @@ def area(mm2: float) -> str:
     if 0 < mm2 < 1e-4:
         return f"{1e6 * mm2:.3g} µm²"
     return f"{mm2:.3g} mm²" if mm2 < 999.5 else f"{mm2:,.0f} mm²"
+
+
+def acceptance(index: int, threshold: float, what: str = "") -> str:
+    """Return what a button says that accepts a round at a threshold."""
+    return f"Accept {what}{f'round {index}' if index else 'teacher'} at {threshold:.3g}"
+
+
+def accepted_mask(accepted: Accepted, sigma_px: float) -> str:
+    """Tell what was accepted, and its smoothing where that is another than the one that is set."""
+    told = f"{name_of(accepted.round)} at {accepted.threshold:.3g}"
+    if accepted.is_mask(accepted.round, accepted.threshold, sigma_px):
+        return told
+    return f"{told}, smoothing {accepted.sigma_px:.3g} px"
+
+
+def lapsed(places: int) -> str:
+    """Say that verdicts hold no more at this threshold, or on this prediction."""
+    if places == 1:
+        return "1 verdict does not count on this mask: its lesion is gone here, or part of a much larger one, which stays."
+    return f"{places} verdicts do not count on this mask: their lesions are gone here, or part of a much larger one, which stays."

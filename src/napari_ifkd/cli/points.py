@@ -85,7 +85,7 @@ def _judge(evidence: PointEvidence, table: Path, as_json: bool) -> None:
                 "run": str(evidence.folder.path),
                 "taken": asdict(taken),
                 "judgement": None if judgement is None else judgement.record(),
-                "accepted": None if accepted is None else asdict(accepted),
+                "accepted": None if accepted is None else accepted.record(),
                 "notes": notes,
             }
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -130,7 +129,7 @@ def export_run(
     formats, out_dir, options, should_stop, progress, to : as in :func:`export_map`
     round : None is the accepted round, else the last that was switched in, else the teacher (0)
     threshold : None is the accepted one, else the run's or the map's setting
-    sigma_px : None is the run's or the map's setting
+    sigma_px : None is that of the accepted mask where its threshold is taken, else the run's or the map's setting
     slides : where slides lie, for formats that show them; a run knows where its own were
     exclude : files called like their slide, or folders of such, of which all regions are left out, besides what the run excluded
     warnings : told in the provenance, and wherever a file tells of warnings, besides those of the prediction
@@ -158,6 +157,7 @@ def export_run(
         round = _round(run, round)
         if threshold is None and accepted is not None and accepted.round == round:
             threshold = accepted.threshold
+            sigma_px = accepted.sigma_px if sigma_px is None else sigma_px
         settings = run.config.inference.model_dump()
         more = {"act": run.act, "config": run.config.model_dump(mode="json"), "seed": run.config.seed}
         maps = [open_map(path) for path in run.maps(round).values()]
@@ -170,7 +170,7 @@ def export_run(
         run = _run_of(found.path)
     if run is not None:
         finder.look_in(run)
-        more["accepted"] = None if run.accepted is None else asdict(run.accepted)
+        more["accepted"] = None if run.accepted is None else run.accepted.record()
     threshold = float(settings.get("threshold", 0.5)) if threshold is None else threshold
     sigma_px = float(settings.get("sigma_px", 0.0)) if sigma_px is None else sigma_px
     files: list[Path] = []

@@ -26,7 +26,7 @@ from napari_ifkd.files import cannot_write, is_aside, read_json, write_aside
 
 from . import lock
 from .about import read_about, write_about
-from .accepted import Accepted, read_accepted, write_accepted
+from .accepted import Accepted, read_accepted, take_back, write_accepted
 from .checkpoint import load_checkpoint, save_checkpoint
 from .journal import Journal
 from .status import Status, status_of
@@ -294,8 +294,12 @@ class RunFolder:
         """The round and threshold the user accepted, or evidence chose; None if none was."""
         return read_accepted(self.path / "accepted.json")
 
-    def accept(self, round: int, threshold: float, by: str = "user", reason: str = "") -> Accepted:
-        """Write accepted.json.
+    def accept(self, round: int, threshold: float, by: str = "user", reason: str = "", sigma_px: float | None = None) -> Accepted:
+        """Write accepted.json; what it held before can be had again by :meth:`take_back`.
+
+        Parameters
+        ----------
+        round, threshold, by, reason, sigma_px : see :class:`~napari_ifkd.runs.accepted.Accepted`
 
         Raises
         ------
@@ -304,11 +308,14 @@ class RunFolder:
         """
         if round not in self.rounds():
             raise RunError(self.path, f"has no round {round}", f"It has {', '.join(map(str, self.rounds())) or 'none yet'}")
-        return write_accepted(self.path / "accepted.json", round, threshold, by, reason)
+        there = self.accepted
+        again = there is not None and (there.round, there.threshold, there.by, there.sigma_px) == (round, threshold, by, sigma_px)
+        before = there.before if there is not None and again else there
+        return write_accepted(self.path / "accepted.json", round, threshold, by, reason, sigma_px, before)
 
-    def take_back(self) -> None:
-        """Let nothing be accepted."""
-        (self.path / "accepted.json").unlink(missing_ok=True)
+    def take_back(self) -> Accepted | None:
+        """Let what was accepted before be accepted again, and return it; None where nothing was: then nothing is."""
+        return take_back(self.path / "accepted.json")
 
     def __repr__(self) -> str:
         """Name the folder."""

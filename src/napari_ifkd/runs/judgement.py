@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .folder import RunFolder
 
 By = Literal["points", "reference"]
-_RANK = {"points": 1, "reference": 2}  # whoever else accepted something, such as the user, stands above both
+_RANK = {"points": 1, "reference": 2}
 TOLD_BY: dict[str, str] = {"points": "points", "reference": "reference masks"}
 _INSTEAD: dict[By, str] = {"points": "Answer more points, or take another teacher.", "reference": "Take another teacher."}
 _NEARLY_ALL = 0.9  # share of the tissue
@@ -178,6 +178,12 @@ def name_of(round: int) -> str:
     return f"round {round}" if round else "the teacher"
 
 
+def stands_above(one: str, other: str) -> bool:
+    """Return whether what is accepted by one kind of evidence stays where another would choose otherwise; a person stands above all."""
+    first, second = (_RANK.get(by, len(_RANK) + 1) for by in (one, other))
+    return first > second
+
+
 def put_down(folder: RunFolder, judgement: Judgement) -> bool:
     """Write what the evidence chose into accepted.json, unless it does not decide or stands below what is there.
 
@@ -188,9 +194,10 @@ def put_down(folder: RunFolder, judgement: Judgement) -> bool:
     whether it was written
     """
     there = folder.accepted
-    if not judgement.decides or (there is not None and _RANK.get(there.by, len(_RANK) + 1) > _RANK[judgement.by]):
+    if not judgement.decides or (there is not None and stands_above(there.by, judgement.by)):
         return False
-    folder.accept(judgement.chosen.round, judgement.chosen.threshold.value, by=judgement.by, reason=judgement.reason)
+    sigma_px = folder.config.inference.sigma_px  # at which evidence is judged
+    folder.accept(judgement.chosen.round, judgement.chosen.threshold.value, judgement.by, judgement.reason, sigma_px)
     return True
 
 

@@ -18,14 +18,14 @@ from napari_ifkd._plugin.look import field_px, go_to
 from napari_ifkd._plugin.measure import Agreement, agreement, disagreements, same_grid
 from napari_ifkd._plugin.palette import BOTH, STUDENT, TEACHER, UNSURE
 from napari_ifkd._plugin.settings import runs_folder
-from napari_ifkd._plugin.words import area, marks
+from napari_ifkd._plugin.words import area, lapsed, marks
 from napari_ifkd.config import Config
 
 from .flicker import Flicker
 from .look_sliders import LookSliders
 from .modes import MODES, Modes
 from .page import Page
-from .parts import button, form, lapsed, offer, row, shortcut, text
+from .parts import button, form, offer, row, shortcut, text
 
 if TYPE_CHECKING:
     from collections.abc import Collection

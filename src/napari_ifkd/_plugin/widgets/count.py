@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from psygnal import Signal
 from qtpy.QtWidgets import QProgressBar, QVBoxLayout, QWidget
@@ -13,32 +13,43 @@ from qtpy.QtWidgets import QProgressBar, QVBoxLayout, QWidget
 from napari_ifkd._plugin import layers as made
 from napari_ifkd._plugin.look import go_to
 from napari_ifkd._plugin.side_by_side import divided_by
+from napari_ifkd._plugin.words import acceptance, accepted_mask
 from napari_ifkd.annotations.points import read_points, write_points
 from napari_ifkd.runs.folder import RunFolder
+from napari_ifkd.runs.judgement import TOLD_BY, stands_above
 
 from .page import Page
-from .parts import acceptance, button, emphasise, keep_room, row, shortcut, text
-from .points_card import points_card
+from .parts import button, emphasise, keep_room, row, shortcut, text
+from .points_card import is_loose, points_card
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from napari_ifkd.annotations.points import Answer, Point
+    from napari_ifkd.runs.accepted import Accepted
     from napari_ifkd.runs.judgement import Judgement, RoundFigures
     from napari_ifkd.runs.points import PointEvidence
     from napari_ifkd.slides import Slide
 
     from .dock import Dock
 
-    Found = tuple[Judgement | None, list[str], float]
-
 COUNT = 30
 ACROSS_UM = 250.0
 TABLE = "points-asked.csv"
 ANSWERS: dict[Answer, tuple[str, str]] = {"tumour": ("Tumour", "T"), "normal": ("Not tumour", "N"), "unsure": ("Unsure", "U")}
 _KIND = "counting"
+_SAME_SIGMA = 0.005  # px: as it is told
 _RING, _RING_PX = 0.08, 34  # width of the ring's line, of its size; and its size on the screen
+
+
+class _Found(NamedTuple):
+    """What the answers say of a run; `notes` to know of it, when the last of them was `answered`, and the smoothing of its masks."""
+
+    judgement: Judgement | None
+    notes: list[str]
+    answered: float
+    sigma_px: float
 
 
 class CountPage(Page):
@@ -60,12 +71,11 @@ class CountPage(Page):
         super().__init__(dock)
         self.points: list[Point] = []
         self.advises = False
-        self._answered = 0.0  # when the points that were judged were written down, s since 1970
         self.at, self._busy, self._writing, self._unwritten = 0, False, False, False
         self._slide: Slide | None = None
         self._run: Path | None = None
         self._recalled: tuple[Slide | None, Path | None] = (None, None)
-        self._judgement: Judgement | None = None
+        self._found: _Found | None = None
         self._judging: tuple[Slide | None, Path | None] | None = None  # whose answers are looked at
         self._left: tuple[Slide, tuple[float, ...], float] | None = None  # where the camera was before
         self._begun = 0  # places answered of a count that was left
@@ -98,7 +108,8 @@ class CountPage(Page):
         self.fill(self.what, self.start, self.asking, self.accept, self.card)
         acts: dict[str, Callable[[], object]] = {key: partial(self._answer, answer) for answer, (_, key) in ANSWERS.items()}
         self.keys = {key: shortcut(self.asking, key, act) for key, act in {**acts, "B": self._back, "Backspace": self._back}.items()}
-        dock.listen("slide", "run", "shown", "accepted", to=self._show)
+        dock.listen("slide", "run", "shown", "accepted", "sigma_px", to=self._show)
+        dock.hear(dock.bench.verdicts.settled_down, self._show)
         dock.listen("slide", "run", "job", to=self.recall)
 
     def showEvent(self, event: Any) -> None:
@@ -135,7 +146,7 @@ class CountPage(Page):
                 ask(evidence.folder, asked, table)
                 return asked
 
-        self._busy, self._slide, self._run, self._judgement = True, slide, run, None
+        self._busy, self._slide, self._run, self._found = True, slide, run, None
         camera = self._viewer.scene.camera
         self._left = slide, tuple(camera.center), float(camera.zoom) * divided_by(self._viewer)
         self.card.setText("Reading the maps and choosing places …")
@@ -228,16 +239,16 @@ class CountPage(Page):
             self._stop()
             return
 
-        def work() -> Found:
+        def work() -> _Found:
             from napari_ifkd.runs.answers import take_answers
             from napari_ifkd.runs.points import opened_evidence
 
             with opened_evidence(run, slide.path) as evidence:
                 write_points(run / TABLE, points)
                 take_answers(evidence.folder, evidence.slides, run / TABLE)
-                return _judgement(evidence)
+                return _judged_by(evidence)
 
-        def judged(found: Found) -> None:
+        def judged(found: _Found) -> None:
             self._judged(found)
             self._dock.bench.judged.emit()
 
@@ -249,7 +260,7 @@ class CountPage(Page):
         session = self._session
         slide, run, job = session.slide, session.run, session.job
         here = slide, run
-        if here == self._recalled or self._busy or self.points or not self._dock.seen or (job is not None and job.alive):
+        if here == self._recalled or self._busy or self.points or (job is not None and job.alive):
             return
         self._recalled, self._begun = here, 0
         if slide is not None and run is not None:
@@ -264,16 +275,16 @@ class CountPage(Page):
         if slide is None or run is None or not RunFolder(run).points.is_file():
             return
 
-        def work() -> Found | None:
+        def work() -> _Found | None:
             from napari_ifkd.runs.points import opened_evidence
 
             if not any(point.slide == slide.name for point in read_points(RunFolder(run).points)):
                 return None
             with opened_evidence(run, slide.path) as evidence:
-                return _judgement(evidence)
+                return _judged_by(evidence)
 
         def recalled(found: object) -> None:  # an error too: nobody asked
-            if isinstance(found, tuple) and here == (session.slide, session.run):
+            if isinstance(found, _Found) and here == (session.slide, session.run):
                 self._judged(found)
             else:
                 self._busy, self._judging = False, None
@@ -311,26 +322,32 @@ class CountPage(Page):
             self._viewer.layers.remove(layer)
         self._show()
 
-    def _judged(self, found: Found) -> None:
-        self._busy, self._judging = False, None
-        self._judgement, notes, self._answered = found
-        shown = self._session.shown
+    def _judged(self, found: _Found) -> None:
+        self._busy, self._judging, self._found = False, None, found
+        self._show()
+
+    def _card(self, found: _Found) -> str:
+        """Return the card of what the answers say, with what to know of it now."""
+        shown, accepted, notes = self._session.shown, self._accepted, found.notes
+        if self._outranked and accepted is not None:
+            chosen = accepted_mask(accepted, self._session.sigma_px)
+            notes = [*notes, f"{TOLD_BY[accepted.by].capitalize()} have chosen {chosen}, and stand above points."]
         if shown is not None and self._dock.bench.verdicts.rejected(shown):  # what is accepted leaves them out
             notes = [*notes, "Lesions were rejected: what is told here is of the masks with them."]
-        self.card.setText(points_card(self._judgement, self._pair(), notes))
-        self._show()
+        other = abs(found.sigma_px - self._session.sigma_px) >= _SAME_SIGMA
+        return points_card(found.judgement, self._pair(), notes, found.sigma_px if other else None)
 
     def _pair(self) -> tuple[int, ...]:
         """Return the rounds of A and B."""
         return tuple(dict.fromkeys(c.round for c in (self._session.a, self._session.b) if c is not None and c.act == "distill"))
 
     def _accept(self) -> None:
-        judgement, session = self._judgement, self._session
-        if judgement is None:
+        found, judgement, session = self._found, self._judgement, self._session
+        if found is None or judgement is None:
             return
         chosen = next((c for c in session.here() if c.act == "distill" and c.round == judgement.chosen.round), None)
         if chosen is not None:
-            session.look(threshold=judgement.chosen.threshold.value)
+            session.look(threshold=judgement.chosen.threshold.value, sigma_px=found.sigma_px)
             session.show(chosen)
             session.accept(chosen, judgement.by, judgement.reason)
 
@@ -345,7 +362,7 @@ class CountPage(Page):
     def _show(self) -> None:
         session = self._session
         if self._slide is not None and (session.slide, session.run) != (self._slide, self._run) and not self._busy:
-            self._slide = self._run = self._judgement = None
+            self._slide = self._run = self._found = None
             self._recalled = None, None
             self.card.setText("")
             self._stop()
@@ -363,26 +380,46 @@ class CountPage(Page):
         self.bar.setValue(sum(bool(point.answer) for point in self.points))
         advised = self.advised
         self.accept.setVisible(advised is not None)
-        emphasise(self.start, advised is None)
         accepted = advised is not None and self._is_accepted(advised)
         self.advises = advised is not None and not accepted and not self._is_overruled()
-        emphasise(self.accept, self.advises)
+        unsure = self.advises and advised is not None and is_loose(advised)  # then more points come before any advice
+        emphasise(self.start, advised is None or unsure)
+        emphasise(self.accept, self.advises and not unsure)
         self.told.emit()
         if advised is not None:
             self.accept.setEnabled(not accepted)
             self.accept.setText(
                 "The advice is accepted" if accepted else acceptance(advised.round, advised.threshold.value, "the advice: ")
             )
+        if self._found is not None and not self._busy and not self.points:
+            self.card.setText(self._card(self._found))
         if counting:
             asked = "Is the middle of the ring <b>tumour</b>? Predictions are hidden on this page.<br>"
             keep_room(self.what, [f"{asked}Place 30, you said: <b>not tumour</b>. An answer here leads on to place 30."])  # buttons stay
             self.what.setText(f"{asked}{self._said()}")
         elif ready and self._judgement is not None:
             self.what.setText("What the points say so far; more of them make the intervals narrower.")
+        elif ready and self._outranked:
+            self.what.setText(f"{COUNT} places, a key each: how good are the masks? {TOLD_BY['reference'].capitalize()} chose the round.")
         elif ready:
             self.what.setText(f"{COUNT} places, a key each: a minute says which round to accept, and how good it is.")
         else:
             self.what.setText("Distil first: points judge the rounds of a run.")
+
+    @property
+    def _judgement(self) -> Judgement | None:
+        return None if self._found is None else self._found.judgement
+
+    @property
+    def _accepted(self) -> Accepted | None:
+        """What is accepted of the run that was judged, or is looked at."""
+        return self._session.accepted if self._run in (None, self._session.run) else None
+
+    @property
+    def _outranked(self) -> bool:
+        """Whether evidence has chosen that stands above points."""
+        accepted = self._accepted
+        return accepted is not None and accepted.by in TOLD_BY and stands_above(accepted.by, "points")
 
     @property
     def advised(self) -> RoundFigures | None:
@@ -400,13 +437,14 @@ class CountPage(Page):
         return self._judging is not None and self._judging == (self._session.slide, self._session.run)
 
     def _is_accepted(self, advised: RoundFigures) -> bool:
-        accepted = self._session.accepted if self._session.run == self._run else None
-        return accepted is not None and (accepted.round, accepted.threshold) == (advised.round, advised.threshold.value)
+        accepted, found = self._accepted, self._found
+        return accepted is not None and found is not None and accepted.is_mask(advised.round, advised.threshold.value, found.sigma_px)
 
     def _is_overruled(self) -> bool:
-        """Return whether somebody accepted something of their own since the last answer."""
-        accepted = self._session.accepted if self._session.run == self._run else None
-        return accepted is not None and accepted.by == "user" and datetime.fromisoformat(accepted.time).timestamp() >= int(self._answered)
+        """Return whether somebody accepted something of their own since the last answer, or better evidence has chosen."""
+        accepted, answered = self._accepted, 0.0 if self._found is None else self._found.answered
+        by_user = accepted is not None and accepted.by == "user" and datetime.fromisoformat(accepted.time).timestamp() >= int(answered)
+        return by_user or self._outranked
 
     def _said(self) -> str:
         """Tell which place it is and the answer there, where one was given before; else that at the place before."""
@@ -417,10 +455,11 @@ class CountPage(Page):
         return f"Place {at}." + (f" At place {at - 1} you said: {ANSWERS[before][0].lower()}." if before else "")
 
 
-def _judgement(evidence: PointEvidence) -> Found:
-    """Judge the rounds of a run by its points; also what to know of it, and when the last of them was answered."""
+def _judged_by(evidence: PointEvidence) -> _Found:
+    """Judge the rounds of a run by its points."""
     judgement, path = evidence.judgement(), evidence.folder.points
-    return judgement, list(evidence.notes), path.stat().st_mtime if path.is_file() else 0.0
+    answered = path.stat().st_mtime if path.is_file() else 0.0
+    return _Found(judgement, list(evidence.notes), answered, evidence.config.inference.sigma_px)
 
 
 def _first_open(points: Sequence[Point]) -> int:

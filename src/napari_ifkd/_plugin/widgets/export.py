@@ -18,7 +18,7 @@ from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QProgressBar
 
 from napari_ifkd._plugin.settings import cache_folder
-from napari_ifkd._plugin.words import area
+from napari_ifkd._plugin.words import accepted_mask, area, lapsed
 from napari_ifkd.errors import Cancelled, ExportError, InputError
 from napari_ifkd.export import ExportOptions
 from napari_ifkd.files import read_json
@@ -29,7 +29,7 @@ from napari_ifkd.runs.judgement import name_of
 from .bring_in import BringIn
 from .dock import Dock
 from .export_options import FormatChoice, OptionsForm
-from .parts import Fold, Notice, allow, button, heading, lapsed, row, text
+from .parts import Fold, Notice, allow, button, heading, row, text
 
 if TYPE_CHECKING:
     from napari_ifkd.session_records import Candidate
@@ -139,8 +139,8 @@ class ExportDock(Dock):
         run = f", {shown.run.name}" if shown.act == "distill" else ""
         told = f"<b>{shown.label}</b>{escape(run)}, of {shown.slide}{part}<br>threshold {threshold:.3g}, smoothing {session.sigma_px:g} px"
         accepted = session.accepted_of(shown)
-        if accepted is not None and (accepted.round, accepted.threshold) != (shown.round, threshold):
-            told += f"<br>Accepted is another: {name_of(accepted.round)} at {accepted.threshold:.3g}."
+        if accepted is not None and not session.is_accepted(shown, threshold):
+            told += f"<br>Accepted is another: {accepted_mask(accepted, session.sigma_px)}."
         elif accepted is not None:
             told += "<br>This is what was accepted."
         else:

@@ -16,14 +16,14 @@ from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QLabel, QTableView
 from napari_ifkd._plugin import layers as made
 from napari_ifkd._plugin.look import go_to
 from napari_ifkd._plugin.verdict_writer import Said, VerdictWriter
-from napari_ifkd._plugin.words import area
+from napari_ifkd._plugin.words import area, lapsed
 from napari_ifkd.annotations.verdicts import Verdict, standing
 from napari_ifkd.export.lesions import grown_mm2, verdicts_on
 from napari_ifkd.runs.folder import RunFolder
 
 from .lesion_table import COLUMNS, Lesion, LesionModel
 from .page import Page
-from .parts import allow, button, lapsed, row, shortcut, spin, text
+from .parts import allow, button, row, shortcut, spin, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -214,18 +214,6 @@ def allow(made: QWidget, why_not: str = "") -> None:
     made.setToolTip(f"{does}.\n\nNot now: {why_not}" if why_not else does)
 
 
-def acceptance(index: int, threshold: float, what: str = "") -> str:
-    """Return what a button says that accepts a round at a threshold."""
-    return f"Accept {what}{f'round {index}' if index else 'teacher'} at {threshold:.3g}"
-
-
-def lapsed(places: int) -> str:
-    """Say that verdicts hold no more at this threshold, or on this prediction."""
-    if places == 1:
-        return "1 verdict does not count on this mask: its lesion is gone here, or part of a much larger one, which stays."
-    return f"{places} verdicts do not count on this mask: their lesions are gone here, or part of a much larger one, which stays."
-
-
 def column(*parts: QWidget, lines: int) -> QWidget:
     """Return parts one below the other, with room for so many lines of text: up to that, what lies below does not move."""
     made = QWidget()

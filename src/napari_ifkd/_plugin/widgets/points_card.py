@@ -12,7 +12,7 @@ _LOOSE = 0.4  # width of an interval of F1 from which it tells little
 _COLUMNS = 3  # rounds that the card has room for
 
 
-def points_card(judgement: Judgement | None, pair: tuple[int, ...], notes: list[str]) -> str:
+def points_card(judgement: Judgement | None, pair: tuple[int, ...], notes: list[str], sigma_px: float | None = None) -> str:
     """Return the card, as rich text.
 
     Parameters
@@ -20,6 +20,7 @@ def points_card(judgement: Judgement | None, pair: tuple[int, ...], notes: list[
     judgement : None where nothing can judge
     pair : rounds of A and B, which are told of where there is no room for all
     notes : warnings to begin with
+    sigma_px : smoothing of the masks that are judged, px of the map; None where it is the one that is set
     """
     from napari_ifkd.runs.judgement import TOLD_BY, about
 
@@ -48,7 +49,8 @@ def points_card(judgement: Judgement | None, pair: tuple[int, ...], notes: list[
             f"<span style='color:#E69F00'>⚠</span> {note}" for note in (_no_better(judgement), _loose(judgement), _off(judgement)) if note
         ]
     note = f"{'' if judgement.decides else 'Each at the threshold that suits it best so far. '}In small figures: 95 % intervals."
-    figures = f"<table>{table}</table>{note}{truly}"
+    at = "" if sigma_px is None else f" Masks at smoothing {sigma_px:.3g} px, as in the run: to accept one sets it."
+    figures = f"<table>{table}</table>{note}{at}{truly}"
     # the figures before the reason, which is long: else they would lie below what is seen; where nothing is decided that is the answer
     told = [*said, figures, judgement.reason] if judgement.decides else [judgement.reason, *said, figures]
     return "<br>".join([f"{head}, by {by}.", *told])
@@ -61,10 +63,15 @@ def _no_better(judgement: Judgement) -> str:
     return f"Marking all tissue would score as well (F1 {judgement.f1_of_all:.2f})."
 
 
+def is_loose(figures: RoundFigures) -> bool:
+    """Return whether the answers hardly tell how good a mask is."""
+    return figures.f1.high - figures.f1.low > _LOOSE
+
+
 def _loose(judgement: Judgement) -> str:
     """Say so where the answers hardly tell how good what is advised is."""
     f1 = judgement.chosen.f1
-    if f1.high - f1.low <= _LOOSE:
+    if not is_loose(judgement.chosen):
         return ""
     return f"These points hardly tell how good it is: F1 may be anything from {f1.low:.2f} to {f1.high:.2f}. Count more."
 

@@ -13,6 +13,7 @@ from qtpy.QtCore import QSignalBlocker, Qt, QTimer
 from qtpy.QtWidgets import QSizePolicy, QSlider, QTabWidget
 
 from napari_ifkd._plugin.measure import same_grid
+from napari_ifkd._plugin.words import acceptance, accepted_mask
 from napari_ifkd.errors import InputError
 from napari_ifkd.runs.folder import RunFolder
 from napari_ifkd.runs.judgement import TOLD_BY, name_of
@@ -23,23 +24,7 @@ from .count import CountPage
 from .dock import Dock
 from .lesions import LesionsPage
 from .look_sliders import LookSliders
-from .parts import (
-    Notice,
-    acceptance,
-    allow,
-    button,
-    column,
-    decided,
-    emphasise,
-    form,
-    keep_room,
-    link,
-    offer,
-    resolved,
-    row,
-    shortcut,
-    text,
-)
+from .parts import Notice, allow, button, column, decided, emphasise, form, keep_room, link, offer, resolved, shortcut, text
 
 if TYPE_CHECKING:
     from napari_ifkd.runs.accepted import Accepted
@@ -47,6 +32,7 @@ if TYPE_CHECKING:
 
 
 _LINES = 11  # of what is usually told of a prediction at most: there is room for so many, and what lies below stays
+_FURTHER = "Take it as the next teacher"
 
 
 class ReviewDock(Dock):
@@ -75,13 +61,12 @@ class ReviewDock(Dock):
         for label in (self.about, self.accepted):
             label.setTextInteractionFlags(Qt.TextInteractionFlag.TextBrowserInteraction)  # its link answers to keys too
             label.linkActivated.connect(self._follow)
-        self.reuse = button("Go on", "Make what was accepted the model: the next distillation takes it as teacher", self._reuse)
         self.accept.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)  # however long it is, the dock stays as wide
         self.add(
             form(self.shown).native,
             self.steps,
             form(self.threshold).native,
-            row(self.accept, self.reuse, stretch=(1, 0)),  # side by side: where the second comes, nothing below moves
+            self.accept,
         )
         told = column(self.about, self.accepted, self.warning, lines=_LINES)  # below: reasons may be unfolded
         self.column.addWidget(told, 0, Qt.AlignmentFlag.AlignTop)  # the pages take what room is left
@@ -291,9 +276,10 @@ class ReviewDock(Dock):
 
         Parameters
         ----------
-        to : "because" of what is accepted; "accepted", "beside", "newest", "former" for what to look at; "back" to accept nothing
+        to : "because" of what is accepted; "accepted", "beside", "newest", "former" for what to look at; "back" to accept what was accepted
+            before; "further" to make it the model
         """
-        words = {"accepted": "Show it", "beside": "Show it", "newest": "Show it", "former": "Open it", "back": "Undo"}
+        words = {"accepted": "Show it", "beside": "Show it", "newest": "Show it", "former": "Open it", "back": "Undo", "further": _FURTHER}
         word = words.get(to) or ("Less" if to in self._why else "Why?")
         return link(self.accepted, to, word)
 
@@ -306,6 +292,8 @@ class ReviewDock(Dock):
             self._take_back(shown)
         elif to == "newest" and shown is not None:
             self._step_to(max((c for c in self.session.here() if c.run == shown.run), key=lambda c: c.round, default=shown))
+        elif to == "further":
+            self._reuse()
         elif to in ("why", "because"):
             self._why ^= {to}
             self._show_round()
@@ -314,7 +302,7 @@ class ReviewDock(Dock):
             if former is not None:
                 self.bench.runs.open(former.run)
         elif shown is not None and accepted is not None:
-            self.session.look(threshold=accepted.threshold)
+            self.session.look_as(accepted)
             self._pick_shown(next((c for c in self.session.here() if (c.run, c.round) == (shown.run, accepted.round)), None))
 
     def deafen(self) -> None:
@@ -345,36 +333,37 @@ class ReviewDock(Dock):
             self.about.setText(lacking if session.slide is not None else "Open a slide first.")
             self.warning.say(None)
             self.accepted.setText("")
-            self.reuse.hide()
             return
         self.about.setText(self._told_of(shown) + self._news(shown))
         # whose reasons are unfolded goes from one round to the next, and nothing moves
         keep_room(self.about, [self._told_of(c) + self._news(c) for c in session.here()] if "why" in self._why else [])
         self.warning.say(session.outdated(shown), *shown.warnings[:1])
         accepted = session.accepted_of(shown)
-        same = accepted is not None and (accepted.round, accepted.threshold) == (shown.round, session.threshold)
+        same = session.is_accepted(shown)
         allow(self.accept, "it is what is accepted" if same else "")
         self.accept.setText("✓ Accepted" if same else acceptance(shown.round, session.threshold))
-        self.reuse.setVisible(accepted is not None and shown.act == "distill")
         if accepted is not None:
-            teacher, path = session.teacher, RunFolder(shown.run).model_path(accepted.round)
-            chosen = teacher is not None and teacher.path == path
-            self.reuse.setEnabled(not chosen)
-            self.reuse.setText("It is the model" if chosen else f"Go on from {name_of(accepted.round)}")
-        if accepted is not None:
-            name = name_of(accepted.round)
             when = f"{datetime.fromisoformat(accepted.time).astimezone():%Y-%m-%d %H:%M}"
             self.accepted.setToolTip(f"What was accepted, {when}")
-            told = f"✓ Accepted{_by(accepted)}: {name} at {accepted.threshold:.3g}"
+            told = f"✓ Accepted{_by(accepted)}: {accepted_mask(accepted, session.sigma_px)}"
             shown_below = f"<br>{escape(accepted.reason)}" if "because" in self._why else ""
             because = f" {self._link('because')}{shown_below}" if accepted.reason else ""
             there, back = f". {self._link('accepted')}", f" {self._link('back')}"
             before = "" if accepted.by == "user" else self._accepted_before()
-            self.accepted.setText(told + ("." if same else there) + back + because + before)
+            self.accepted.setText(told + ("." if same else there) + back + because + self._further(shown, accepted) + before)
         else:
             self.accepted.setToolTip("What was accepted")
             told = f"Nothing accepted yet.{self._accepted_before()}"
             self.accepted.setText(told)
+
+    def _further(self, shown: Candidate, accepted: Accepted) -> str:
+        """Offer what was accepted as the teacher of the next distillation."""
+        if shown.act != "distill":
+            return ""
+        teacher = self.session.teacher
+        if teacher is not None and teacher.path == RunFolder(shown.run).model_path(accepted.round):
+            return "<br>It is the model: the next distillation begins with it."
+        return f"<br>{self._link('further')}"
 
     def _accepted_before(self) -> str:
         """Tell what was accepted of the rounds beside a prediction, or else of the distillation before, which is no longer open."""
