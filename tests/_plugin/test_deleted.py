@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import shapely
 
 from napari_ifkd._plugin import layers as made
+from napari_ifkd._plugin.brought import brought_layer, lay
 from napari_ifkd.runs.folder import RunFolder
+from napari_ifkd.runs.regions import write_regions
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture
@@ -45,3 +51,19 @@ def test_corrections_are_told_of_where_they_are_of_what_is_shown(scene: Any, tol
         metadata = {made.KEY: {"kind": "corrections", "path": str(run.corrections_path(name))}}
         viewer.layers.remove(viewer.add_labels(np.zeros((9, 9), np.uint8), metadata=metadata))
     assert [said.partition(",")[0] for said in told] == ["Corrections are kept"]
+
+
+def test_a_reference_goes_on_choosing(window: Any, drawn_slide: Path, tmp_path: Path, told: list[str]) -> None:
+    window.bench.open(drawn_slide)
+    session, slide = window.session, window.session.slide
+    write_regions(tmp_path / "mask.geojson", {"Tumor": shapely.box(10, 10, 90, 90)}, slide)
+    for _ in range(2):
+        lay(window.viewer, brought_layer(tmp_path / "mask.geojson", slide), "reference")
+        session.give("reference", tmp_path / "mask.geojson")
+    window.qtbot.wait(50)
+    assert not told  # the second took the place of the first
+    (layer,) = window.ours("brought")
+    window.viewer.layers.remove(layer)
+    window.wait(lambda: bool(told))
+    assert told == ["mask.geojson goes on choosing the round, only its layer is gone: Forget, in Export, Bring in, takes it back."]
+    assert session.given_here() == {"reference": tmp_path / "mask.geojson"}

@@ -108,16 +108,37 @@ def test_outlines_are_as_wide_on_the_screen_at_every_zoom(opened: Any) -> None:
         opened.wait(lambda: np.allclose(px(), usual, rtol=0.2))
 
 
-def test_a_layer_that_is_thrown_away_excludes_nothing(opened: Any) -> None:
-    drawings, slide, told = opened.bench.drawings, opened.session.slide, []
+def test_what_is_drawn_on_a_layer_that_is_deleted_holds_and_comes_back(opened: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawings, slide, told = opened.bench.drawings, opened.session.slide, list[str]()
+    monkeypatch.setattr("napari_ifkd._plugin.deleted.show_info", told.append)
     drawings.add("exclusion", slide, [("pen", PEN)])
     assert drawings.excluded().equals(PEN)
     layer = drawings.layer("exclusion", slide)
     layer.translate = (10, 20)  # by napari's own tool
     assert drawings.excluded().bounds == tuple(v + by for v, by in zip(PEN.bounds, (20, 10, 20, 10), strict=True))
-    drawings.changed.connect(lambda: told.append(drawings.excluded()))
+    excluded = drawings.excluded()
     opened.viewer.layers.remove(layer)
-    assert told == [None]
+    opened.wait(lambda: bool(told))
+    assert told[0].startswith("What is excluded stays so")
+    assert drawings.excluded().equals(excluded)
+    assert "1 region" in opened.docks["Slide"].exclusions.told.text()
+    assert read_regions(drawings.keeper(slide)(), slide).exclusion.equals_exact(excluded, 0.01)
+    drawings.begin("exclusion")
+    assert layer in opened.viewer.layers
+    assert drawings.drawing == "exclusion"
+    assert drawings.excluded().equals(excluded)
+    draw(opened, (200, 60, 240, 90))
+    opened.wait(lambda: drawings.count("exclusion", slide) == 2)
+    drawings.put_down()
+    both = drawings.excluded().bounds
+    opened.viewer.layers.remove(layer)
+    opened.session.override_mpp(2 * slide.mpp)  # what is not seen follows too
+    assert drawings.count("exclusion", opened.session.slide) == 2
+    assert np.allclose(drawings.excluded().bounds, both, atol=1)
+    opened.click("Slide", opened.docks["Slide"].exclusions_fold.button)
+    opened.click("Slide", opened.docks["Slide"].exclusions.clear)
+    assert drawings.excluded() is None
+    opened.wait(lambda: not drawings.file("exclusion", opened.session.slide).exists())
 
 
 def test_what_was_excluded_yesterday_holds_before_it_is_seen(window: Any, drawn_slide: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,9 +157,6 @@ def test_what_was_excluded_yesterday_holds_before_it_is_seen(window: Any, drawn_
     assert file.is_file()
     type(drawings)._restore(drawings, slide, drawings._read(slide))
     assert drawings.count("exclusion", slide) == 1
-    window.viewer.layers.remove(drawings.layer("exclusion", slide))
-    assert drawings.keeper(slide)() is None
-    assert file.is_file()  # thrown away by mistake perhaps: it is there again tomorrow
 
 
 def test_the_quality_check_suggests_and_the_user_removes(window: Any, drawn_slide: Path, tmp_path: Path) -> None:

@@ -203,7 +203,9 @@ def test_accept(run: RunFolder) -> None:
     while run.take_back() is not None:
         count += 1
     assert count == 19  # of very many the last ones
-    (run.path / "accepted.json").write_text('{"round": 1, "threshold": 0.5, "by": "user", "time": "t", "reason": ""}')  # as earlier versions
+    (run.path / "accepted.json").write_text(
+        '{"round": 1, "threshold": 0.5, "by": "user", "time": "t", "reason": ""}'
+    )  # as earlier versions
     assert run.accepted is not None
     (run.path / "accepted.json").write_text('{"round": 1, "threshold": 0.5, "by": "user", "time": "t", "before": 3}')
     assert run.accepted is not None

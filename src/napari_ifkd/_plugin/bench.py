@@ -23,7 +23,7 @@ from napari_ifkd.slides import find_tissue
 from napari_ifkd.slides.dicom import is_dicom
 
 from .areas import Areas
-from .brought import laid, merge
+from .brought import merge
 from .closing import CloseWatch
 from .commands import distill_command, new_run, predict_command, train_command
 from .dock_shelf import DockShelf
@@ -349,10 +349,6 @@ class Bench:
             for slide in self.session.slides:
                 if str(slide.path) == known["path"]:
                     self.session.close(slide)
-        if known.get("kind") == "brought" and known.get("use") in ("reference", "regions"):  # what nobody sees is not given
-            for slide in self.session.slides:
-                if str(slide.path) == known.get("of") and not laid(self.viewer, slide, known["use"]):
-                    self.session.give(known["use"], None, slide)
         self._tell_shapes()
 
     def _picked(self) -> None:

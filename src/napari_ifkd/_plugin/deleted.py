@@ -1,4 +1,4 @@
-"""Layers of ours that somebody deletes in napari's list: what they showed is kept, and comes back by the next act."""
+"""Layers of ours that somebody deletes in napari's list: what they showed is kept, and how it comes back is told."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from napari.utils.notifications import show_info
 
 from napari_ifkd.runs.folder import RunFolder
 
+from .brought import called
 from .layers import tag
 
 if TYPE_CHECKING:
@@ -19,8 +20,17 @@ if TYPE_CHECKING:
     from .layer_view import LayerView
 
 
+_DRAWN = {
+    "drawn exclusion": "What is excluded stays so, only the layer is gone: Draw, in Slide, Exclusions, brings it back, Clear ends it.",
+    "drawn region": "The region is kept, only its layer is gone: Draw the region, in Slide, brings it back.",
+    "drawn tumour": "Regions are kept, only their layer is gone: Contains tumour, in Teacher, Teach it yourself, brings it back.",
+    "drawn normal": "Regions are kept, only their layer is gone: No tumour, in Teacher, Teach it yourself, brings it back.",
+}
+_GIVEN = {"reference": "goes on choosing the round", "regions": "goes on labelling tiles"}
+
+
 class DeletedLayers:
-    """Say what becomes of a mask that was looked at, or of corrections, and let masks come back.
+    """Say what becomes of what a layer showed that is deleted, and let masks come back.
 
     Parameters
     ----------
@@ -36,9 +46,13 @@ class DeletedLayers:
 
     def tell(self, layer: Any) -> None:
         """Tell what becomes of what a deleted layer showed, if that is looked at still."""
-        known = tag(layer)
+        known, use = tag(layer), tag(layer).get("use")
         if known.get("kind") in ("mask", "corrections"):
             self._later(partial(self._tell, known["kind"], known["path"]))  # its slide may go with it
+        elif known.get("kind") in _DRAWN and len(layer.data):
+            self._later(partial(self._tell_drawn, known["kind"], known["path"]))
+        elif known.get("kind") == "brought" and use in _GIVEN:
+            self._later(partial(self._tell_given, use, known["of"]))
 
     def _tell(self, kind: str, path: str) -> None:
         shown = self.session.shown
@@ -49,6 +63,18 @@ class DeletedLayers:
                 show_info("Corrections are kept, only their layer is gone: Show corrections, in Review, Compare, brings it back.")
         elif (candidate := next((c for c in self.layers.masked() if str(c.path) == path), None)) is not None:
             show_info(f"{candidate.label} is kept, only its layer is gone: choose it, or move its threshold, to see it again.")
+
+    def _tell_drawn(self, kind: str, path: str) -> None:
+        if self.layers.find(kind, path) is None and any(str(slide.path) == path for slide in self.session.slides):
+            show_info(_DRAWN[kind])
+
+    def _tell_given(self, use: str, of: str) -> None:
+        if any((tag(layer).get("use"), tag(layer)["of"]) == (use, of) for layer in self.layers.ours("brought")):
+            return  # another has taken its place
+        name = next((slide.name for slide in self.session.slides if str(slide.path) == of), "")
+        given = next((given for given in self.session.given if (given.slide, given.use) == (name, use)), None)
+        if given is not None:
+            show_info(f"{called(given.path)} {_GIVEN[use]}, only its layer is gone: Forget, in Export, Bring in, takes it back.")
 
     def _bring_back(self) -> None:
         """Show masks again that have no layer any more; what was set of those that are there stays."""

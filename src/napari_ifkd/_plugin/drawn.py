@@ -78,12 +78,14 @@ class Drawings(QObject):
         viewer.layers.selection.events.active.connect(self._picked_up)
         viewer.layers.events.removed.connect(self._removed)
         self._unions: WeakKeyDictionary[Any, BaseGeometry | None] = WeakKeyDictionary()  # what is drawn on layers
+        self._deleted: dict[tuple[Use, str], Any] = {}  # of those deleted in napari's list: what is drawn on them holds
+        session.events.slides.connect(self._forget_deleted, max_args=0)
 
     # --- layers
 
     def layer(self, use: Use, slide: Slide) -> Any | None:
-        """Return the layer of a slide, None if nothing was drawn yet."""
-        return self.layers.find(f"drawn {use}", slide.path)
+        """Return the layer of a slide, None if nothing was drawn yet; it may have been deleted in napari's list."""
+        return self.layers.find(f"drawn {use}", slide.path) or self._deleted.get((use, str(slide.path)))
 
     @property
     def drawing(self) -> Use | None:
@@ -102,7 +104,7 @@ class Drawings(QObject):
             layer.mode, layer.selected_data = "pan_zoom", set()  # napari's frame round the last one would look like another colour
             self._show_region()
             return
-        layer = self.layer(use, slide) or self._add_layer(use, slide)
+        layer = self._seen_layer(use, slide)
         layer.visible = True
         self.viewer.layers.selection.active = layer
         layer.mode = "add_polygon"
@@ -120,7 +122,7 @@ class Drawings(QObject):
         use, slide : which layer
         geometries : name, and (x, y) in level-0 px; holes are filled
         """
-        layer = self.layer(use, slide) or self._add_layer(use, slide)
+        layer = self._seen_layer(use, slide)
         mpp = slide.mpp or 1.0
         for name, geometry in geometries:
             for part in shapely.get_parts(geometry):
@@ -160,6 +162,13 @@ class Drawings(QObject):
         layer = self.layer("exclusion", slide)
         found = [] if layer is None else [kind for kind in layer.features["kind"] if kind]
         return {kind: found.count(kind) for kind in dict.fromkeys(found)}
+
+    def _seen_layer(self, use: Use, slide: Slide) -> Any:
+        """Return the layer of a slide, which is in napari's list: made if need be, or put there again."""
+        deleted = self._deleted.pop((use, str(slide.path)), None)
+        if deleted is not None:
+            self.viewer.add_layer(deleted)
+        return self.layer(use, slide) or self._add_layer(use, slide)
 
     def _add_layer(self, use: Use, slide: Slide) -> Any:
         name, _, colour = USES[use]
@@ -207,15 +216,12 @@ class Drawings(QObject):
     def keeper(self, slide: Slide) -> Callable[[], Path | None]:
         """Return what writes the exclusions of a slide as they are now, and returns the file, None if there are none; for a thread."""
         layer, geometry = self.layer("exclusion", slide), self.geometry("exclusion", slide)
-        reading = str(slide.path) not in self._restored
         self._stale.discard(("exclusion", str(slide.path)))
 
         def keep() -> Path | None:
             file = self.file("exclusion", slide)
             if layer is not None:
                 _write(file, geometry, USES["exclusion"][1], slide)
-            elif not reading:  # a layer that was thrown away excludes nothing, but its file stays
-                return None
             return file if file.is_file() else None
 
         return keep
@@ -224,8 +230,17 @@ class Drawings(QObject):
         self.pen.emit()
 
     def _removed(self, event: Any) -> None:
-        if str(tag(event.value).get("kind", "")).startswith("drawn "):  # it counts no more
+        known, layer = tag(event.value), event.value
+        use: Use | None = next((use for use in USES if known.get("kind") == f"drawn {use}"), None)
+        if use is not None and len(layer.data):
+            self._deleted[(use, known["path"])] = layer
+        if use is not None:
+            layer.mode = "pan_zoom"
             self.changed.emit()
+
+    def _forget_deleted(self) -> None:
+        there = {str(slide.path) for slide in self.session.slides}
+        self._deleted = {(use, path): layer for (use, path), layer in self._deleted.items() if path in there}
 
     def _touched(self, layer: Any, use: Use, path: str) -> None:
         self._unions.pop(layer, None)
@@ -244,7 +259,8 @@ class Drawings(QObject):
 
     def _slide_changed(self, slide: Slide | None) -> None:
         for use in USES:
-            for layer in self.layers.ours(f"drawn {use}"):
+            deleted = [layer for (of, _), layer in self._deleted.items() if of == use]
+            for layer in (*self.layers.ours(f"drawn {use}"), *deleted):
                 layer.visible = here = slide is not None and tag(layer)["path"] == str(slide.path)
                 if slide is not None and here and tag(layer)["mpp"] != slide.mpp:
                     follow_mpp(layer, slide)

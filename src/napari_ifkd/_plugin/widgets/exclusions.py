@@ -36,7 +36,7 @@ class Exclusions(QWidget):
         self.check = button("Check quality", "Look for pen, folds and blur, and suggest to exclude them; remove what is wrong", self._check)
         self.draw = Pen(dock, "exclusion", "Draw", "Draw polygons round what nobody is to look at; Delete removes the selected one")
         self.clear = button("Clear", "Exclude nothing on this slide", self._clear)
-        self.told = text("What is left out of bags, maps, areas and exports")
+        self.told = text("What is left out of bags, maps, areas and exports; its area counts glass too")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 0, 0, 0)
         layout.setSpacing(4)
@@ -105,7 +105,7 @@ class Exclusions(QWidget):
             geometry = self._drawings.geometry("exclusion", slide)
             size = f", {area(0.0 if geometry is None else geometry.area * (slide.mpp or 1.0) ** 2 / 1e6)}" if slide.mpp is not None else ""
             kinds = ", ".join(f"{number} {kind}" for kind, number in self._drawings.kinds(slide).items())
-            what = f"{count} region{'s' * (count > 1)}{f' ({kinds})' if kinds else ''}{size}{' with the glass in it,' * bool(size)}"
+            what = f"{count} region{'s' * (count > 1)}{f' ({kinds})' if kinds else ''}{size}"
             said.append(f"<b>{what}</b> left out of the next prediction, distillation and export.")
             if not drawing:
                 said.append("To take one off, select their layer in the list, pick it with the arrow above it (key 5), and press Delete.")
