@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import shapely
+import tifffile
 
 from napari_ifkd._plugin.measure import area_mm2
 
@@ -35,11 +36,37 @@ def test_areas_follow_threshold_and_exclusions_and_are_of_the_active_slide(
     window.wait(lambda: areas.mm2 == {})
 
 
+def test_f1_against_the_reference_mask_is_of_the_threshold_that_is_set(window: Any, reviewed: Any, tmp_path: Path) -> None:
+    session, areas, here = window.session, window.bench.areas, window.session.here()
+    table, truth = window.docks["Distill"].table, np.zeros(session.slide.shape_level0, np.uint8)
+    truth[20:160, 20:140] = 255
+    tifffile.imwrite(tmp_path / "tiny_mask.tif", truth)
+    assert table.isColumnHidden(4)
+    session.give("reference", tmp_path / "tiny_mask.tif")
+    coarse = truth[1::2, 1::2] > 0  # the map has half as many pixels a side
+    for at in (0.5, 0.7):
+        session.look(threshold=at)
+        masks = [np.asarray(candidate.found.levels[0]) >= 255 * at for candidate in here]
+        wanted = {index: 2 * (mask & coarse).sum() / (mask.sum() + coarse.sum()) for index, mask in enumerate(masks)}
+        window.wait(lambda wanted=wanted: areas.f1 == pytest.approx(wanted, abs=0.01))
+        assert not table.isColumnHidden(4)
+        assert [table.item(row, 4).text() for row in (0, 1)] == [f"{areas.f1[row]:.3f}" for row in (0, 1)]
+        assert table.horizontalHeaderItem(4).text() == f"F1\nat {at:g}"
+        assert "against its reference mask" in table.horizontalHeaderItem(4).toolTip()
+    height, width = session.slide.shape_level0
+    window.bench.drawings.add("exclusion", session.slide, [("pen", shapely.box(0, 0, width, height))])
+    window.wait(lambda: areas.f1 == {})  # nothing is left to be known
+    window.bench.drawings.clear("exclusion", session.slide)
+    window.wait(lambda: set(areas.f1) == {0, 1})
+    session.give("reference", None)
+    window.wait(lambda: areas.f1 == {} and table.isColumnHidden(4))
+
+
 def test_a_round_that_marks_much_more_than_the_teacher_says_so_where_it_is_accepted(window: Any, reviewed: Any) -> None:
     session, areas = window.session, window.bench.areas
     window.wait(lambda: set(areas.mm2) == {0, 1})
     grown = areas.mm2[1] / areas.mm2[0] - 1
-    told = f"Round 1 marks {grown:.0%} more than the first teacher"
+    told = f"Round 1 marks {grown:.0%} more than the first teacher at 0.5"
     assert grown > 0.15
     assert areas.growth(1) == told
     assert areas.growth(0) == ""

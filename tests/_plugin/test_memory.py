@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +24,9 @@ from napari_ifkd._plugin.views import View, read_view, recent_slides
 from napari_ifkd.annotations import Corrections
 from napari_ifkd.config import Config
 from napari_ifkd.events import MapReady, RoundDone, RunCancelled, RunDone
+from napari_ifkd.models import read_card
 from napari_ifkd.runs.folder import RunFolder
+from napari_ifkd.runs.resolve import Resolved
 from napari_ifkd.session_story import RunStory
 from napari_ifkd.slides import open_slide
 
@@ -994,3 +996,29 @@ def test_the_model_of_the_last_time_comes_back_though_one_turns_away_at_once(
     later.bench.open(tmp_path / "other.tif")
     later.bench.look_at(later.session.slides[0])
     later.wait(lambda: later.session.teacher is not None and later.session.teacher.path == drawn_teacher)
+
+
+def test_a_threshold_of_a_round_is_not_that_of_another_model_on_another_slide(
+    window: Any, run: RunFolder, drawn_teacher: Path, drawn_slide: Path, tmp_path: Path
+) -> None:
+    """Of a round it stays where that is the model; of a prediction it stays, for that is of the model."""
+    session, others = window.session, iter(range(9))
+    window.bench.open(run.path)
+    window.wait(lambda: window.bench.memory.settled and len(session.here()) == 3)
+    here = session.slide
+
+    def threshold_elsewhere(round: int) -> float:
+        session.activate(here)
+        window.wait(lambda: window.bench.memory.settled)
+        session.show_round(round)
+        session.look(threshold=0.05)
+        session.open(shutil.copy(drawn_slide, tmp_path / f"other{next(others)}.tif"))
+        window.wait(lambda: window.bench.memory.settled)
+        return float(session.threshold)
+
+    session.choose_teacher(Resolved(drawn_teacher, read_card(drawn_teacher), "drawn"))
+    assert threshold_elsewhere(2) == 0.5
+    assert threshold_elsewhere(0) == 0.05
+    session.choose_teacher(replace(session.teacher, path=run.model_path(2)))
+    assert threshold_elsewhere(2) == 0.05
+    assert threshold_elsewhere(1) == 0.5

@@ -335,3 +335,13 @@ def test_what_is_no_better_than_all_tissue(
 @pytest.mark.parametrize(("mm2", "said"), [(0.0587, "0.059"), (2.449, "2.4"), (123.4, "120"), (1234.0, "1,200")])
 def test_areas_known_from_a_sample_have_two_digits(mm2: float, said: str) -> None:
     assert about(mm2) == said
+
+
+def test_who_was_unsure_is_told_of_too(run: RunFolder, drawn_slide: Path) -> None:
+    _answer(run, drawn_slide, 20)
+    first, second, *others = read_points(run.points)
+    write_points(run.points, [replace(first, answer="unsure"), replace(second, answer="unsure"), *others])
+    judgement, _ = _judgement(run, drawn_slide)
+    assert judgement is not None
+    assert judgement.decides
+    assert "(18 answered points, and 2 unsure)" in judgement.reason

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from psygnal import Signal
 from qtpy.QtCore import QObject, QTimer
 
+from napari_ifkd.config import Config
 from napari_ifkd.errors import InputError
 from napari_ifkd.runs.folder import RunFolder
 from napari_ifkd.runs.hints import is_told_of
@@ -85,6 +86,7 @@ class Memory(QObject):
         self.asked: dict[str, Any] = {}
         self._asked_for: dict[str, Callable[[View], View]] = {}  # makes of the last view of a slide that of what was asked for meanwhile
         self._met: set[str] = set()  # slides that came back once
+        self._suits = True  # whether the threshold that is set was chosen for the model, and not for a round that is none
         self._turns = 0  # how often another slide became the active one: what was to come back of it then does not once it is left
         session.events.job.connect(self._see_end)
         session.events.slide.connect(self._turn)
@@ -176,6 +178,7 @@ class Memory(QObject):
         if notes.followed is not None and slide is not None and notes.followed.path == slide.path:  # only its resolution was set
             notes.follow(slide)
             return
+        self._suits = self._is_of_model(self.session.shown)
         notes.leave()
         there = {str(one.path) for one in self.session.slides}
         self._asked_for = {path: asked for path, asked in self._asked_for.items() if path in there}
@@ -190,6 +193,13 @@ class Memory(QObject):
         else:
             in_thread(lambda: read_view(slide), lambda view: self._restore(slide, view, turn), lambda _: self._restore(slide, None, turn))
 
+    def _is_of_model(self, shown: Candidate | None) -> bool:
+        """Return whether a prediction is of the model that is chosen: its threshold suits what that predicts elsewhere."""
+        teacher = self.session.teacher
+        if shown is None or shown.act != "distill" or shown.round == 0 or teacher is None:
+            return True
+        return teacher.path == RunFolder(shown.run).model_path(shown.round)
+
     def _restore(self, slide: Slide, view: View | None, turn: int) -> None:
         self.notes.views.setdefault(str(slide.path), view)
         if turn != self._turns:
@@ -201,6 +211,8 @@ class Memory(QObject):
         if view is None:
             if len(self.notes.views) > 1:  # what was chosen on another slide is of that
                 self.session.set_region("tissue")
+                if not self._suits:
+                    self.session.look(threshold=Config().inference.threshold)
             self._go_to(slide, None)  # again: controls of the first slide make napari's picture smaller
             self._follow(slide)
             return

@@ -67,8 +67,8 @@ def decide(
         else f"the first teacher marks {wanted:.0%}; up to {settings.max_area_shift:.0%} more or less than that is allowed"
     )
     reason = (
-        f"The student becomes the teacher: of the tumour tiles kept aside for checking it marks {student['positive_area']:.0%} ({near}), "
-        "and it tells tiles with tumour from tiles without no worse than the teacher."
+        f"The student becomes the teacher: of the tumour tiles kept aside for checking it marks {student['positive_area']:.0%} at 0.5 "
+        f"({near}), and it tells tiles with tumour from tiles without no worse than the teacher."
     )
     return Decision(True, criterion, evidence, reason)
 
@@ -98,7 +98,7 @@ def _area(settings: AcceptanceConfig, first: Scores, teacher: Scores, student: S
     grown = "more" if shift > 0 else "less"
     of = "the known tumour share" if settings.area_prior is not None else "the first teacher, centred" if centred else "the first teacher"
     return (
-        f"of the tumour tiles kept aside for checking the student marks {abs(shift):.0%} {grown} than {of} "
+        f"of the tumour tiles kept aside for checking the student marks at 0.5 {abs(shift):.0%} {grown} than {of} "
         f"({area:.1%} against {wanted:.1%}), beyond the {settings.max_area_shift:.0%} allowed"
     )
 

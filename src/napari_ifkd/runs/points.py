@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -133,6 +134,8 @@ class PointEvidence:
         if not few and all(point.answer != "tumour" for point in points):
             few = f"None of {len(points)} points that can judge is tumour, so nobody knows what the rounds miss. Answer more points."
         found = estimate(self.frame, self._answers(points))
+        if self._unsure:
+            found = replace(found, evidence=f"{found.evidence}, and {self._unsure} unsure")
         return judge("points", self.rounds, self.frame, found, self.config.inference.threshold, self.area_um2, few)
 
     def _too_few(self, judging: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,12 +14,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from numpy.typing import NDArray
     from shapely.geometry.base import BaseGeometry
 
     from napari_ifkd.config import Config
+    from napari_ifkd.inference import ProbabilityMap
     from napari_ifkd.slides import Slide
 
-    from .reference import References
+    from .reference import OnGrid, References
 
 _WINDOW_PX = 2048  # of a map, read at once
 
@@ -67,17 +70,48 @@ class ReferenceF1:
         hit = said = tumour = 0
         for slide in self.slides:
             pmap = open_map(maps[slide.name])
-            height, width = pmap.shape
             with self.references.of_slide(slide) as reference:
                 grid = reference.on_grid(pmap.scale_yx, self.exclusions.get(slide.name))
-                for y in range(0, height, _WINDOW_PX):
-                    for x in range(0, width, _WINDOW_PX):
-                        if self.should_stop():
-                            raise Cancelled
-                        h, w = min(_WINDOW_PX, height - y), min(_WINDOW_PX, width - x)
-                        there, known = grid.read(y, x, h, w)
-                        marked = known & (pmap.smoothed(y, x, h, w, self.config.inference.sigma_px) >= self.config.inference.threshold)
-                        hit += int(np.count_nonzero(marked & there))
-                        said += int(np.count_nonzero(marked))
-                        tumour += int(np.count_nonzero(there))
+                here = held_against(grid, pmap.shape, partial(self._marked, pmap), self.should_stop)
+                hit, said, tumour = hit + here[0], said + here[1], tumour + here[2]
         return {"reference_f1": 2 * hit / (said + tumour)} if said + tumour else {}
+
+    def _marked(self, pmap: ProbabilityMap, y: int, x: int, height: int, width: int) -> NDArray[np.bool_]:
+        smoothed = pmap.smoothed(y, x, height, width, self.config.inference.sigma_px)
+        marked: NDArray[np.bool_] = smoothed >= self.config.inference.threshold
+        return marked
+
+
+def held_against(
+    grid: OnGrid, shape: tuple[int, int], read: Callable[[int, int, int, int], NDArray[np.bool_]], should_stop: Callable[[], bool]
+) -> tuple[int, int, int]:
+    """Hold a mask against a reference.
+
+    Parameters
+    ----------
+    grid : the reference, on the mask's grid
+    shape : rows and columns of the grid
+    read : reads a window of the mask: row, column, height and width, px
+    should_stop : asked for each window
+
+    Returns
+    -------
+    How many pixels are tumour in both, in the mask, and in the reference, of those that are known
+
+    Raises
+    ------
+    Cancelled
+        If ``should_stop`` says so.
+    """
+    hit = said = tumour = 0
+    for y in range(0, shape[0], _WINDOW_PX):
+        for x in range(0, shape[1], _WINDOW_PX):
+            if should_stop():
+                raise Cancelled
+            window = y, x, min(_WINDOW_PX, shape[0] - y), min(_WINDOW_PX, shape[1] - x)
+            there, known = grid.read(*window)
+            marked = known & read(*window)
+            hit += int(np.count_nonzero(marked & there))
+            said += int(np.count_nonzero(marked))
+            tumour += int(np.count_nonzero(there))
+    return hit, said, tumour

@@ -387,7 +387,10 @@ class CorrectPage(Page):
                     self._dock.bench.layers.remove(layer)
             else:
                 (data, options, _), tumour, normal = read
-                said = f"Corrected: {area(tumour)} tumour, {area(normal)} normal. Exports hold it, except in lesions rejected since."
+                excluded = " and in what is excluded" if self._dock.bench.drawings.excluded() is not None else ""
+                said = (
+                    f"Corrected: {area(tumour)} tumour, {area(normal)} normal. Exports hold it, except in lesions rejected since{excluded}."
+                )
                 self.told.setText(f"{said} {news}".strip())
                 same = next((layer for layer in layers if made.tag(layer)["path"] == str(path)), None)
                 for layer in layers:

@@ -271,7 +271,8 @@ class DistillDock(Dock):
         whose = f" of {escape(session.run.name)}{before or (', on another slide' if elsewhere else '')}" if session.run is not None else ""
         self.whose.setText(f"<b>Rounds</b>{whose}")
         several = len(session.slides_of_run) > 1
-        self.table.show_rounds(session.rounds, None if elsewhere else areas.mm2, areas.threshold, session.accepted, several_slides=several)
+        mm2, f1 = (None, None) if elsewhere else (areas.mm2, areas.f1)
+        self.table.show_rounds(session.rounds, mm2, areas.threshold, session.accepted, several_slides=several, f1=f1)
         index = shown.round if shown is not None and shown.act == "distill" and shown.run == session.run else None
         self.table.select_round(index)
         self.table.setToolTip("Click a round to turn to its slide, and look at it there" if elsewhere else _LOOK)

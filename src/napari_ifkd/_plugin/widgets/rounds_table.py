@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 _COLUMNS = {
     "#": "The round: 0 is the first teacher, before any round; ✓ was accepted",
     "Decision": "Whether the student of the round became the new teacher, or the teacher before was kept",
-    "Agree": "F1 of the masks of student and teacher on tiles kept aside for checking; over the whole slide: the Review dock",
+    "Agree": "F1 of the masks of the student and of its teacher, the last one that was chosen, both at 0.5, on tumour tiles kept aside for "
+    "checking; the curve tells it before the student's output is moved to hold the area. Over the whole slide: the Review dock",
     "mm²": "Area of the mask on this slide, as the network says: lesions that were rejected count",
     "F1": "Masks against the reference masks of the run, of whichever slides; where they choose the round too, they flatter it",
 }
+_F1_HERE = "Masks of this slide, as the network says, against its reference mask; where that chooses the round too, it flatters it"
 
 
 class RoundsTable(QTableWidget):
@@ -59,6 +61,7 @@ class RoundsTable(QTableWidget):
         accepted: Accepted | None = None,
         *,
         several_slides: bool = False,
+        f1: Mapping[int, float] | None = None,
     ) -> None:
         """Fill the table.
 
@@ -67,38 +70,42 @@ class RoundsTable(QTableWidget):
         rounds : what is known of each
         areas, threshold : mm² of its mask on the active slide, from which probability on; None where it is of another slide
         accepted : what was accepted, which is marked
-        several_slides : whether F1 is of more than the active slide
+        several_slides : whether F1 of the run is of more than the active slide
+        f1 : against the reference mask of the active slide, at the threshold of the areas; None or empty tells that of the run
         """
         self._rounds = [r.index for r in rounds]
         self.setColumnHidden(3, areas is None)
-        areas = areas or {}
-        for column, at in ((3, threshold), (4, Config().inference.threshold)):
+        areas, own = areas or {}, dict(f1 or {})
+        for column, at in ((3, threshold), (4, threshold if own else Config().inference.threshold)):
             title = self.horizontalHeaderItem(column)
             assert title is not None
             name = list(_COLUMNS)[column]
-            of_all = several_slides and name == "F1"
+            of_all = several_slides and name == "F1" and not own
             title.setText("F1 of\nthe run" if of_all else f"{name}\nat {at:.3g}")
-            whose = "the threshold that distillation itself goes by" if name == "F1" else "the threshold that is set"
+            of_run = name == "F1" and not own
+            whose = "the threshold that distillation itself goes by" if of_run else "the threshold that is set"
             all_slides = ", of all slides of the run that have reference masks; areas are of this one" if of_all else ""
-            title.setToolTip(f"{_COLUMNS[name]}.\n\nAt {at:.3g}, {whose}{all_slides}")
+            does = _F1_HERE if name == "F1" and own else _COLUMNS[name]
+            title.setToolTip(f"{does}.\n\nAt {at:.3g}, {whose}{all_slides}")
         self.blockSignals(True)
         self.setRowCount(len(rounds))
         for row, done in enumerate(rounds):
-            agreement, f1, area = done.scores.get("agreement"), _f1(done), areas.get(done.index)
+            agreement, area = done.scores.get("agreement"), areas.get(done.index)
+            against = own.get(done.index) if own else _f1(done)
             chosen = accepted if accepted is not None and done.index == accepted.round else None
             values = (
                 str(done.index) if chosen is None else f"{done.index} ✓",
                 _decision(done, chosen),
                 _number(agreement, ".2f"),
                 _number(area, "#.3g" if area is not None and area < 99.95 else ",.0f"),
-                _number(f1, ".3f"),
+                _number(against, ".3f"),
             )
             reason = done.decision.reason if done.decision is not None else "The first teacher, before any round"
             for column, value in enumerate(values):
                 item = QTableWidgetItem(value)
                 item.setToolTip(f"{_means(done, chosen)}\n{reason}".strip() if column == 1 else reason)
                 self.setItem(row, column, item)
-        self.setColumnHidden(len(_COLUMNS) - 1, all(_f1(done) is None for done in rounds))
+        self.setColumnHidden(len(_COLUMNS) - 1, not own and all(_f1(done) is None for done in rounds))
         self.blockSignals(False)
 
     def select_round(self, index: int | None) -> None:
