@@ -135,7 +135,7 @@ class Previewer(QObject):
         """Make pictures of what the process answers; in a thread, to the end of the process."""
         assert child.stdout is not None
         last, picture = 0, None
-        with suppress(RuntimeError):  # the window is gone
+        with suppress(RuntimeError), child.stdout:  # the window is gone
             with suppress(ValueError):  # killed amid an answer
                 for number, said in answers(child.stdout):
                     told: object = said
