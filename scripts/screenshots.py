@@ -52,6 +52,7 @@ def main() -> int:
 
 def _take(arguments: argparse.Namespace, scratch: Path) -> None:
     from napari.settings import get_plugin_settings, get_settings
+    from qtpy.QtCore import QThreadPool
 
     from napari_ifkd._plugin.__main__ import build
     from napari_ifkd._plugin.sample_data import phantom_path
@@ -133,6 +134,7 @@ def _take(arguments: argparse.Namespace, scratch: Path) -> None:
     runs.where.setText("~/.local/share/napari-ifkd/runs")  # where it is by default, not the scratch folder
     camera.take("Runs", "runs")
     viewer.close()
+    QThreadPool.globalInstance().waitForDone()  # what is still read would never end once the interpreter does
     get_settings().reset()
 
 

@@ -280,7 +280,7 @@ class Session(Viewing):
         self.offer = run
 
     def accept(self, candidate: Candidate, by: str = "user", reason: str = "") -> Accepted:
-        """Write down that the user accepts a round at the present threshold.
+        """Write down that the user accepts a round at the present threshold and smoothing.
 
         Parameters
         ----------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 from pathlib import Path
@@ -58,8 +59,16 @@ def test_f1_against_the_reference_mask_is_of_the_threshold_that_is_set(window: A
     window.wait(lambda: areas.f1 == {})  # nothing is left to be known
     window.bench.drawings.clear("exclusion", session.slide)
     window.wait(lambda: set(areas.f1) == {0, 1})
+    before = dict(areas.f1)
+    tifffile.imwrite(tmp_path / "tiny_mask.tif", 255 - truth)  # another one of the same name
+    os.utime(tmp_path / "tiny_mask.tif", (1, 1))
+    areas.look()
+    window.wait(lambda: set(areas.f1) == {0, 1} and areas.f1 != before)
+    (tmp_path / "tiny_mask.tif").unlink()
+    session.look(threshold=0.6)
+    window.wait(lambda: areas.threshold == 0.6 and areas.f1 == {} and set(areas.mm2) == {0, 1})  # areas need none
     session.give("reference", None)
-    window.wait(lambda: areas.f1 == {} and table.isColumnHidden(4))
+    window.wait(lambda: table.isColumnHidden(4))
 
 
 def test_a_round_that_marks_much_more_than_the_teacher_says_so_where_it_is_accepted(window: Any, reviewed: Any) -> None:

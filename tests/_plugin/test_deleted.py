@@ -67,3 +67,9 @@ def test_a_reference_goes_on_choosing(window: Any, drawn_slide: Path, tmp_path: 
     window.wait(lambda: bool(told))
     assert told == ["mask.geojson goes on choosing the round, only its layer is gone: Forget, in Export, Bring in, takes it back."]
     assert session.given_here() == {"reference": tmp_path / "mask.geojson"}
+    window.wait(lambda: window.bench.memory.settled and window.bench.memory.notes.rested)
+    window.viewer.layers.remove(window.bench.layers.find("slide", slide.path))
+    assert not session.slides
+    window.bench.open(drawn_slide)
+    window.wait(lambda: len(window.ours("brought")) == 1)  # what chooses is to be seen
+    assert session.given_here() == {"reference": tmp_path / "mask.geojson"}

@@ -13,6 +13,7 @@ from napari_ifkd._plugin.drawn import USES
 from napari_ifkd.annotations import read_regions
 from napari_ifkd.runs.folder import RunFolder
 from napari_ifkd.runs.regions import write_regions
+from napari_ifkd.slides import open_slide
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -139,6 +140,50 @@ def test_what_is_drawn_on_a_layer_that_is_deleted_holds_and_comes_back(opened: A
     opened.click("Slide", opened.docks["Slide"].exclusions.clear)
     assert drawings.excluded() is None
     opened.wait(lambda: not drawings.file("exclusion", opened.session.slide).exists())
+
+
+@pytest.mark.parametrize("first", ["exclusion", "slide"])
+def test_what_was_excluded_comes_back_with_a_slide_that_was_closed(opened: Any, first: str) -> None:
+    drawings, slide, layers = opened.bench.drawings, opened.session.slide, opened.viewer.layers
+    drawings.add("exclusion", slide, [("pen", PEN)])
+    opened.wait(lambda: drawings.file("exclusion", slide).is_file())
+    gone = [drawings.layer("exclusion", slide), opened.bench.layers.find("slide", slide.path)]
+    for layer in gone if first == "exclusion" else gone[::-1]:
+        layers.remove(layer)
+    assert not opened.session.slides
+    opened.bench.open(slide.path)
+    opened.wait(lambda: bool(opened.ours("drawn exclusion")))
+    assert drawings.excluded().equals_exact(PEN, 0.01)
+    assert drawings.keeper(opened.session.slide)() is not None
+
+
+def test_a_layer_that_comes_back_has_lines_as_wide_as_ever_and_a_copy_does_not(opened: Any) -> None:
+    drawings, slide, layers = opened.bench.drawings, opened.session.slide, opened.viewer.layers
+    drawings.begin("exclusion")
+    draw(opened, PEN.bounds)
+    layer = drawings.layer("exclusion", slide)
+    usual = float(layer.edge_width[0]) * opened.viewer.scene.camera.zoom
+    layers.remove(layer)
+    opened.viewer.scene.camera.zoom *= 10
+    opened.qtbot.wait(250)
+    drawings.begin("exclusion")
+    assert float(layer.edge_width[0]) * opened.viewer.scene.camera.zoom == pytest.approx(usual, rel=0.2)
+    layers.append(type(layer)(layer.data, shape_type=layer.shape_type, ndim=2, metadata=layer.metadata, name="a copy"))
+    layers.remove("a copy")
+    drawings.begin("exclusion")
+    assert len(opened.ours("drawn exclusion")) == 1
+
+
+def test_a_file_that_cannot_be_read_excludes_nothing(window: Any, drawn_slide: Path) -> None:
+    drawings = window.bench.drawings
+    with open_slide(drawn_slide) as slide:
+        file = drawings.file("exclusion", slide)
+    file.parent.mkdir(parents=True)
+    file.write_text("nonsense")
+    window.bench.open(drawn_slide)
+    window.wait(lambda: str(window.session.slide.path) in drawings._restored)
+    assert drawings.excluded() is None
+    assert drawings.keeper(window.session.slide)() is None
 
 
 def test_what_was_excluded_yesterday_holds_before_it_is_seen(window: Any, drawn_slide: Path, monkeypatch: pytest.MonkeyPatch) -> None:

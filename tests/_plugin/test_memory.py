@@ -1019,6 +1019,14 @@ def test_a_threshold_of_a_round_is_not_that_of_another_model_on_another_slide(
     session.choose_teacher(Resolved(drawn_teacher, read_card(drawn_teacher), "drawn"))
     assert threshold_elsewhere(2) == 0.5
     assert threshold_elsewhere(0) == 0.05
+    session.activate(here)
+    window.wait(lambda: window.bench.memory.settled)
+    session.show_round(2)
+    session.look(threshold=0.05, sigma_px=1)
+    for _ in range(2):  # two at once
+        session.open(shutil.copy(drawn_slide, tmp_path / f"other{next(others)}.tif"))
+    window.wait(lambda: window.bench.memory.settled)
+    assert (session.threshold, session.sigma_px) == (0.5, 3)
     session.choose_teacher(replace(session.teacher, path=run.model_path(2)))
     assert threshold_elsewhere(2) == 0.05
     assert threshold_elsewhere(1) == 0.5

@@ -542,7 +542,14 @@ def test_what_was_accepted_is_taken_back(window: Any, reviewed: Any) -> None:
     reviewed.accepted.linkActivated.emit("accepted")
     assert (session.shown.round, session.threshold, session.sigma_px) == (0, 0.05, 3)
     session.show_round(1)
-    reviewed.accepted.linkActivated.emit("back")
+    session._take_judgement(run.path, run.accept(1, 0.05, "reference", "It is best.", 12.0))
+    session.look_as(session.accepted)  # more than the slider takes as a rule
+    assert session.sigma_px == window.docks["Teacher"].smoothing.value == 12
+    assert reviewed.accept.text() == "✓ Accepted"
+    session.look(sigma_px=3.0)
+    assert reviewed.accept.text() == "Accept round 1 at 0.05"
+    for _ in range(2):
+        reviewed.accepted.linkActivated.emit("back")
     assert reviewed.accept.isEnabled()
     assert "✓" not in window.docks["Distill"].table.item(1, 0).text()
 
@@ -1594,6 +1601,21 @@ def test_a_rejected_lesion_gives_way_to_what_is_painted_into_it(window: Any, rev
     (line,) = outlined.data
     assert np.allclose([line.min(0), line.max(0)], [(9.5, 9.5), (59.5, 79.5)], atol=1)  # of the one that was rejected, not of its neighbour
     assert window.viewer.layers.selection.active is correct.layer()
+    window.bench.layers.hide_predictions(True)
+    assert not outlined.visible
+    window.bench.layers.hide_predictions(False)
+    assert outlined.visible
+    window.viewer.layers.selection = {correct.layer(), outlined}
+    window.viewer.layers.remove_selected()  # both at once, and nothing was painted
+    window.wait(lambda: correct.begin.isEnabled())
+    assert not window.ours("rejected")
+    window.click("Review", correct.begin)
+    window.wait(lambda: bool(window.ours("rejected")))
+    slide = session.slide
+    session.open(shutil.copy(slide.path, tmp_path / "other.tif"))
+    assert not window.ours("rejected")
+    session.activate(slide)
+    window.wait(lambda: bool(window.ours("rejected")) and window.bench.memory.settled)
     stroke = np.zeros(before.shape, bool)
     stroke[50:90, 70:72], stroke[88:90, 70:104] = True, True  # from inside it to the lesion beside it
     correct.layer().data[stroke] = 2

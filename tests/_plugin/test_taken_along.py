@@ -116,6 +116,27 @@ def test_a_run_that_is_followed_tells_what_it_took(dock: Dock, drawn_slide: Path
     assert known.label.text().startswith("Taken along: corrections and 1 answered point of at work.")
 
 
+def test_another_slide_does_not_speak_for_the_run_at_work(dock: Dock, drawn_slide: Path, tmp_path: Path) -> None:
+    known, session = TakenAlong(dock), dock.session
+    slide, other = session.open(drawn_slide), session.open(shutil.copy(drawn_slide, tmp_path / "other.tif"))
+    dock.runs = {each.name: judged(tmp_path / f"of {each.name}", each, corrected=True) for each in (slide, other)}
+    session.activate(slide)
+    known.look([slide])
+    dock.end()
+    dock.began = tmp_path / "at work"
+    session.begin("distill", dock.began)
+    known.look([slide])
+    session.activate(other)
+    dock.began = None  # not on this one
+    known.look([other])
+    dock.end()
+    assert known.label.text() == "The next run takes along: corrections of of other.tif."
+    session.activate(slide)
+    dock.began = tmp_path / "at work"
+    known.look([slide])
+    assert known.label.text() == "Taken along: corrections of of tiny.tif."
+
+
 def test_points_of_one_slide_do_not_choose_for_several(dock: Dock, drawn_slide: Path, tmp_path: Path) -> None:
     known, session = TakenAlong(dock), dock.session
     slides = [session.open(drawn_slide), session.open(shutil.copy(drawn_slide, tmp_path / "other.tif"))]

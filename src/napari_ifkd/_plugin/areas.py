@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING, Any
 from psygnal import Signal
 
 from napari_ifkd.config import Config
+from napari_ifkd.errors import Cancelled, InputError
+from napari_ifkd.runs.reference import ReferenceMask
 
 from .measure import area_mm2, f1_against
 from .words import marks
 from .worker import in_thread, say_error
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from shapely.geometry.base import BaseGeometry
 
     from napari_ifkd.session import Session
@@ -58,7 +62,7 @@ class Areas:
             return
         rounds, look = {c.round: c for c in self.session.here() if c.act == "distill"}, self._look()
         slide, reference = self.session.slide, self.session.given_here().get("reference")
-        asked = slide, tuple(rounds.values()), look, reference
+        asked = slide, tuple(rounds.values()), look, reference, _changed(reference)
         if asked == self._asked:
             return
         self._asked = asked
@@ -67,19 +71,30 @@ class Areas:
             self._of = of
             self._take({}, {}, look)
 
+        def outdated() -> bool:
+            return asked is not self._asked
+
         def work() -> tuple[dict[int, float], dict[int, float]]:
-            mm2 = {index: area_mm2(c.found, *look) for index, c in rounds.items()}
+            mm2: dict[int, float] = {}
+            for index, candidate in rounds.items():
+                if outdated():
+                    raise Cancelled
+                mm2[index] = area_mm2(candidate.found, *look)
             if slide is None or reference is None:
                 return mm2, {}
-            f1 = {index: f1_against(reference, slide, c.found, look, lambda: asked != self._asked) for index, c in rounds.items()}
+            try:
+                with ReferenceMask(reference, slide) as mask:
+                    f1 = {index: f1_against(mask, c.found, look, outdated) for index, c in rounds.items()}
+            except InputError:  # whoever distils with it is told
+                return mm2, {}
             return mm2, {index: value for index, value in f1.items() if value is not None}
 
         def measured(found: tuple[dict[int, float], dict[int, float]]) -> None:
-            if asked == self._asked:  # else a later call is under way
+            if not outdated():  # else a later call is under way
                 self._take(*found, look)
 
         def failed(error: Exception) -> None:
-            if asked == self._asked and len(self.changed):
+            if not outdated() and len(self.changed):
                 self._asked = None  # the next one tries again
                 self._take({}, {}, look)
                 say_error(error)
@@ -102,3 +117,11 @@ class Areas:
     def _take(self, mm2: dict[int, float], f1: dict[int, float], look: _Look) -> None:
         self.mm2, self.f1, self._at, self.threshold = mm2, f1, look, look[0]
         self.changed.emit()
+
+
+def _changed(path: Path | None) -> float:
+    """Return when a file changed last, 0 where there is none."""
+    try:
+        return 0.0 if path is None else path.stat().st_mtime
+    except OSError:
+        return 0.0

@@ -52,7 +52,7 @@ class DeletedLayers:
         elif known.get("kind") in _DRAWN and len(layer.data):
             self._later(partial(self._tell_drawn, known["kind"], known["path"]))
         elif known.get("kind") == "brought" and use in _GIVEN:
-            self._later(partial(self._tell_given, use, known["of"]))
+            self._later(partial(self._tell_given, use, str(known.get("of"))))
 
     def _tell(self, kind: str, path: str) -> None:
         shown = self.session.shown
@@ -69,7 +69,7 @@ class DeletedLayers:
             show_info(_DRAWN[kind])
 
     def _tell_given(self, use: str, of: str) -> None:
-        if any((tag(layer).get("use"), tag(layer)["of"]) == (use, of) for layer in self.layers.ours("brought")):
+        if any((tag(layer).get("use"), tag(layer).get("of")) == (use, of) for layer in self.layers.ours("brought")):
             return  # another has taken its place
         name = next((slide.name for slide in self.session.slides if str(slide.path) == of), "")
         given = next((given for given in self.session.given if (given.slide, given.use) == (name, use)), None)

@@ -79,7 +79,7 @@ class Drawings(QObject):
         viewer.layers.events.removed.connect(self._removed)
         self._unions: WeakKeyDictionary[Any, BaseGeometry | None] = WeakKeyDictionary()  # what is drawn on layers
         self._deleted: dict[tuple[Use, str], Any] = {}  # of those deleted in napari's list: what is drawn on them holds
-        session.events.slides.connect(self._forget_deleted, max_args=0)
+        session.events.slides.connect(self._forget_closed, max_args=0)
 
     # --- layers
 
@@ -168,6 +168,7 @@ class Drawings(QObject):
         deleted = self._deleted.pop((use, str(slide.path)), None)
         if deleted is not None:
             self.viewer.add_layer(deleted)
+            self._draw_lines()
         return self.layer(use, slide) or self._add_layer(use, slide)
 
     def _add_layer(self, use: Use, slide: Slide) -> Any:
@@ -216,12 +217,15 @@ class Drawings(QObject):
     def keeper(self, slide: Slide) -> Callable[[], Path | None]:
         """Return what writes the exclusions of a slide as they are now, and returns the file, None if there are none; for a thread."""
         layer, geometry = self.layer("exclusion", slide), self.geometry("exclusion", slide)
+        reading = str(slide.path) not in self._restored
         self._stale.discard(("exclusion", str(slide.path)))
 
         def keep() -> Path | None:
             file = self.file("exclusion", slide)
             if layer is not None:
                 _write(file, geometry, USES["exclusion"][1], slide)
+            elif not reading:  # a file that could not be read excludes nothing
+                return None
             return file if file.is_file() else None
 
         return keep
@@ -232,15 +236,19 @@ class Drawings(QObject):
     def _removed(self, event: Any) -> None:
         known, layer = tag(event.value), event.value
         use: Use | None = next((use for use in USES if known.get("kind") == f"drawn {use}"), None)
-        if use is not None and len(layer.data):
+        there = any(str(slide.path) == known.get("path") for slide in self.session.slides)
+        if use is not None and there and len(layer.data) and self.layers.find(known["kind"], known["path"]) is None:
             self._deleted[(use, known["path"])] = layer
         if use is not None:
             layer.mode = "pan_zoom"
             self.changed.emit()
 
-    def _forget_deleted(self) -> None:
+    def _forget_closed(self) -> None:
+        """Forget slides that were closed: once they are opened again their files are read, as far as no layer of theirs is there."""
         there = {str(slide.path) for slide in self.session.slides}
         self._deleted = {(use, path): layer for (use, path), layer in self._deleted.items() if path in there}
+        self._asked &= there
+        self._restored &= there
 
     def _touched(self, layer: Any, use: Use, path: str) -> None:
         self._unions.pop(layer, None)

@@ -200,7 +200,7 @@ class LayerView:
     def hide_predictions(self, hidden: bool) -> None:
         """Hide all predictions, so that whoever judges the tissue does not see what they say, or show them again."""
         if hidden:
-            said = "corrections", "verdicts", "brought", "drawn tumour", "drawn normal"  # nor what a person said of it
+            said = "corrections", "verdicts", "rejected", "brought", "drawn tumour", "drawn normal"  # nor what a person said of it
             seen = [layer for layer in self.ours(*said, "preview heat", "preview mask") if layer.visible]
             self._hidden += seen
         else:

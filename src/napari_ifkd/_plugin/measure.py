@@ -8,20 +8,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_ifkd.annotations import rasterize
-from napari_ifkd.runs.reference import ReferenceMask
 from napari_ifkd.runs.reference_f1 import held_against
 
 from .layers import computed, da
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
     from shapely.geometry.base import BaseGeometry
 
     from napari_ifkd.inference import ProbabilityMap
-    from napari_ifkd.slides import Slide
+    from napari_ifkd.runs.reference import ReferenceMask
 
 _PLACE_UM = 200.0
 _MOST_PIXELS = 64_000_000  # beyond, a coarser level is measured
@@ -45,13 +43,13 @@ def area_mm2(found: ProbabilityMap, threshold: float, sigma_px: float, exclusion
 
 
 def f1_against(
-    path: Path, slide: Slide, found: ProbabilityMap, look: tuple[float, float, BaseGeometry | None], should_stop: Callable[[], bool]
+    reference: ReferenceMask, found: ProbabilityMap, look: tuple[float, float, BaseGeometry | None], should_stop: Callable[[], bool]
 ) -> float | None:
     """Return F1 of a mask against a reference mask; None where neither marks anything.
 
     Parameters
     ----------
-    path, slide : the reference, and what it is of
+    reference : the mask
     found : the map
     look : threshold, smoothing, px of the map, and what is excluded, (x, y) in level-0 px
     should_stop : asked now and then
@@ -59,7 +57,7 @@ def f1_against(
     Raises
     ------
     AnnotationError
-        If the reference cannot be read.
+        If the reference is damaged.
     Cancelled
         If ``should_stop`` says so.
     """
@@ -70,8 +68,7 @@ def f1_against(
         window: NDArray[np.bool_] = computed(mask[y : y + height, x : x + width]) > 0
         return window
 
-    with ReferenceMask(path, slide) as reference:
-        hit, said, tumour = held_against(reference.on_grid(_step(found, level), exclusion), mask.shape, read, should_stop)
+    hit, said, tumour = held_against(reference.on_grid(_step(found, level), exclusion), mask.shape, read, should_stop)
     return 2 * hit / (said + tumour) if said + tumour else None
 
 

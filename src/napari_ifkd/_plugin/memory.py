@@ -19,8 +19,9 @@ from napari_ifkd.session_story import RunStory
 from napari_ifkd.slides.resolution import SAME_MPP
 
 from .brought import brought_layer, lay
+from .brought import laid as laid_for
 from .compared import kept_candidate
-from .layers import prepare
+from .layers import prepare, tag
 from .look import show_whole
 from .settings import cache_folder
 from .side_by_side import divided_by
@@ -86,6 +87,8 @@ class Memory(QObject):
         self.asked: dict[str, Any] = {}
         self._asked_for: dict[str, Callable[[View], View]] = {}  # makes of the last view of a slide that of what was asked for meanwhile
         self._met: set[str] = set()  # slides that came back once
+        self._closed: set[str] = set()  # slides that were closed, and not opened again
+        session.events.slides.connect(self._see_closed)
         self._suits = True  # whether the threshold that is set was chosen for the model, and not for a round that is none
         self._turns = 0  # how often another slide became the active one: what was to come back of it then does not once it is left
         session.events.job.connect(self._see_end)
@@ -178,7 +181,8 @@ class Memory(QObject):
         if notes.followed is not None and slide is not None and notes.followed.path == slide.path:  # only its resolution was set
             notes.follow(slide)
             return
-        self._suits = self._is_of_model(self.session.shown)
+        if self.session.shown is not None:  # else what was set before stays to be looked at
+            self._suits = self._is_of_model(self.session.shown)
         notes.leave()
         there = {str(one.path) for one in self.session.slides}
         self._asked_for = {path: asked for path, asked in self._asked_for.items() if path in there}
@@ -193,10 +197,10 @@ class Memory(QObject):
         else:
             in_thread(lambda: read_view(slide), lambda view: self._restore(slide, view, turn), lambda _: self._restore(slide, None, turn))
 
-    def _is_of_model(self, shown: Candidate | None) -> bool:
+    def _is_of_model(self, shown: Candidate) -> bool:
         """Return whether a prediction is of the model that is chosen: its threshold suits what that predicts elsewhere."""
         teacher = self.session.teacher
-        if shown is None or shown.act != "distill" or shown.round == 0 or teacher is None:
+        if shown.act != "distill" or shown.round == 0 or teacher is None:
             return True
         return teacher.path == RunFolder(shown.run).model_path(shown.round)
 
@@ -212,7 +216,8 @@ class Memory(QObject):
             if len(self.notes.views) > 1:  # what was chosen on another slide is of that
                 self.session.set_region("tissue")
                 if not self._suits:
-                    self.session.look(threshold=Config().inference.threshold)
+                    self._suits, usual = True, Config().inference
+                    self.session.look(threshold=usual.threshold, sigma_px=usual.sigma_px)
             self._go_to(slide, None)  # again: controls of the first slide make napari's picture smaller
             self._follow(slide)
             return
@@ -224,6 +229,7 @@ class Memory(QObject):
         session.set_region(view.region)
         now = self._now(slide, view)
         session.look(threshold=now.threshold, sigma_px=now.sigma_px, heat=now.heat)
+        self._suits = True
         self._bring_back(slide, view)
 
     def _bring_back(self, slide: Slide, view: View) -> None:
@@ -266,6 +272,9 @@ class Memory(QObject):
         there = {known_by(candidate) for candidate in self.session.comparable()}
         folders = [Path(pair[0]) for pair in (view.a, view.b) if pair is not None and pair not in there]
         laid = [known[:2] for known in self.notes.brought(slide)]
+        if str(slide.path) in self._closed:  # what is given of it may have lost its layer with it
+            self._closed.discard(str(slide.path))
+            laid = [(use, path) for use, path in laid if any(tag(one)["path"] == path for one in laid_for(self.viewer, slide, use))]
         lost = [one for one in view.brought if one[:2] not in laid]
         former = None if view.former is None or view.former in there else view.former
         if folders or lost or former:
@@ -286,6 +295,9 @@ class Memory(QObject):
         """Return a view of a slide with what was asked for since."""
         asked = self._asked_for.get(str(slide.path))
         return view if asked is None else asked(view)
+
+    def _see_closed(self, now: Collection[Slide], before: Collection[Slide]) -> None:
+        self._closed |= {str(slide.path) for slide in before} - {str(slide.path) for slide in now}
 
     def _see_end(self, job: Job | None) -> None:
         if self.notes.pending and (job is None or not job.alive):

@@ -40,6 +40,7 @@ class VerdictMarks:
         self.viewer, self.session, self.layers, self.verdicts = viewer, session, layers, verdicts
         for name in ("slide", "shown", "threshold", "sigma_px"):  # another mask: its lesions are others
             session.events[name].connect(self.update, max_args=0)
+        session.events.slide.connect(self.outline, max_args=0)
         verdicts.settled_down.connect(self.update)
         layers.seen_again.connect(self.update)
 
@@ -76,7 +77,7 @@ class VerdictMarks:
         layer.symbol = symbols
         layer.face_color = [BOTH if word == "accept" else ERROR for *_, word in said]
 
-    def outline(self, rejected: Sequence[Polygon], found: ProbabilityMap | None = None) -> None:
+    def outline(self, rejected: Sequence[Polygon] = (), found: ProbabilityMap | None = None) -> None:
         """Draw round lesions that were rejected, and round no others: who paints into one changes what is rejected.
 
         Parameters
@@ -85,6 +86,8 @@ class VerdictMarks:
         found : the map, None where none are drawn
         """
         layer, slide = next(iter(self.layers.ours(_OUTLINES)), None), self.session.slide
+        if self.layers.blind:
+            rejected = ()
         rings = [np.asarray(lesion.exterior.simplify(0.5).coords)[:, ::-1] - 0.5 for lesion in rejected]
         drawn = [] if layer is None else layer.data
         if len(rings) == len(drawn) and all(map(np.array_equal, rings, drawn)):

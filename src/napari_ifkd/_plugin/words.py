@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from napari_ifkd.runs.accepted import same_smoothing
 from napari_ifkd.runs.judgement import name_of
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def acceptance(index: int, threshold: float, what: str = "") -> str:
 def accepted_mask(accepted: Accepted, sigma_px: float) -> str:
     """Tell what was accepted, and its smoothing where that is another than the one that is set."""
     told = f"{name_of(accepted.round)} at {accepted.threshold:.3g}"
-    if accepted.is_mask(accepted.round, accepted.threshold, sigma_px):
+    if same_smoothing(accepted.sigma_px, sigma_px):
         return told
     return f"{told}, smoothing {accepted.sigma_px:.3g} px"
 

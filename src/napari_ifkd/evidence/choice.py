@@ -88,20 +88,22 @@ def settle(among: Candidates, found: Estimates, incumbent: Incumbent | None = No
         which = "the most promising of the others, " if len(among.names) > 2 else ""
         stays = f"{name} stays: {which}{_told(among, best)}{',' if which else ''} {better}"
     else:
-        stays = f"{name} stays: {_no_better(among, found, tuned)}"
+        stays = ""
     gain, sure = found.compare(tuned, own)
-    if tuned != own and sure >= _SURE:
+    moves = tuned != own and sure >= _SURE
+    stays = stays or f"{name} stays: {_no_better(among, found, tuned if moves else own)}"
+    if moves:
         better = f"{name} is better at {_threshold(among, tuned)} than at {_threshold(among, own)}, the usual threshold, by {gain:.3f} F1"
         reason = f"{stays}; {better}, with a probability of {_sure(sure)}"
         return _choice(among, found, tuned, True, reason)
     return _choice(among, found, own, True, f"{stays}; nothing speaks for a threshold other than {_threshold(among, own)}")
 
 
-def _no_better(among: Candidates, found: Estimates, tuned: tuple[int, int]) -> str:
-    """Tell that no other candidate is better; where one has the higher figure all the same, that this is chance."""
-    shown = [candidate for candidate in range(len(among.names)) if candidate != tuned[0]]
+def _no_better(among: Candidates, found: Estimates, chosen: tuple[int, int]) -> str:
+    """Tell that no other candidate is better than what is chosen; where one has the higher figure all the same, that this is chance."""
+    shown = [candidate for candidate in range(len(among.names)) if candidate != chosen[0]]
     figures = [found.f1.at(each, int(found.merit[each].argmax())).value for each in shown]
-    higher = max(figures, default=0.0) - found.f1.at(*tuned).value
+    higher = max(figures, default=0.0) - found.f1.at(*chosen).value
     if higher < _ANY:
         return "no other has a higher estimated F1"
     return f"that {among.names[shown[figures.index(max(figures))]]} has {higher:.3f} F1 more here is no more than chance"

@@ -41,12 +41,16 @@ class Accepted:
 
     def is_mask(self, round: int, threshold: float, sigma_px: float) -> bool:
         """Return whether it is the mask of a round, at a threshold and smoothing."""
-        smoothed_so = self.sigma_px is None or abs(self.sigma_px - sigma_px) < _SAME_SIGMA
-        return (self.round, self.threshold) == (round, threshold) and smoothed_so
+        return (self.round, self.threshold) == (round, threshold) and same_smoothing(self.sigma_px, sigma_px)
 
     def record(self) -> dict[str, Any]:
         """Return it ready for JSON, without what was accepted before."""
         return {name: value for name, value in asdict(self).items() if name != "before"}
+
+
+def same_smoothing(one: float | None, other: float) -> bool:
+    """Return whether two masks are smoothed alike, px of the map, as far as it is told; None is whichever."""
+    return one is None or abs(one - other) < _SAME_SIGMA
 
 
 def read_accepted(path: Path) -> Accepted | None:

@@ -220,6 +220,7 @@ class BringIn(QWidget):
             if former != path:
                 said += f"<br>It takes the place of {called(former)}."
             self._dock.session.give(kind, path, slide)  # type: ignore[arg-type] # one of the two
+            self._dock.bench.areas.look()  # the same file may say something else by now
             other: GivenUse = "regions" if kind == "reference" else "reference"
             source = layer[1]["metadata"][KEY]["path"]
             if any(tag(one)["path"] == source for one in laid(self._dock.bench.viewer, slide, other)):

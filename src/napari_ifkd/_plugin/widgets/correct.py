@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from psygnal import Signal
+from qtpy.compat import isalive
+from qtpy.QtCore import QTimer
 
 from napari_ifkd._plugin import layers as made
 from napari_ifkd._plugin.look import field_px, leave_keyboard
@@ -285,6 +287,10 @@ class CorrectPage(Page):
     def _removed(self, event: Any) -> None:
         if made.tag(event.value).get("kind") == _KIND:
             self._dock.bench.painted_on = None
+            QTimer.singleShot(0, self._show_again)  # others that are deleted with it are still to go
+
+    def _show_again(self) -> None:
+        if isalive(self):  # type: ignore[no-untyped-call]
             self._show()
             self._show_brush()
 

@@ -15,6 +15,7 @@ from napari_ifkd._plugin.look import go_to
 from napari_ifkd._plugin.side_by_side import divided_by
 from napari_ifkd._plugin.words import acceptance, accepted_mask
 from napari_ifkd.annotations.points import read_points, write_points
+from napari_ifkd.runs.accepted import same_smoothing
 from napari_ifkd.runs.folder import RunFolder
 from napari_ifkd.runs.judgement import TOLD_BY, stands_above
 
@@ -39,7 +40,6 @@ ACROSS_UM = 250.0
 TABLE = "points-asked.csv"
 ANSWERS: dict[Answer, tuple[str, str]] = {"tumour": ("Tumour", "T"), "normal": ("Not tumour", "N"), "unsure": ("Unsure", "U")}
 _KIND = "counting"
-_SAME_SIGMA = 0.005  # px: as it is told
 _RING, _RING_PX = 0.08, 34  # width of the ring's line, of its size; and its size on the screen
 
 
@@ -157,6 +157,7 @@ class CountPage(Page):
         self._busy, self.points = False, points
         if not points:
             self.card.setText("There is no tissue on which all rounds looked.")
+            self._left = None
         else:
             self.card.setText("")
         self.at = self._next_place()
@@ -334,8 +335,8 @@ class CountPage(Page):
             notes = [*notes, f"{TOLD_BY[accepted.by].capitalize()} have chosen {chosen}, and stand above points."]
         if shown is not None and self._dock.bench.verdicts.rejected(shown):  # what is accepted leaves them out
             notes = [*notes, "Lesions were rejected: what is told here is of the masks with them."]
-        other = abs(found.sigma_px - self._session.sigma_px) >= _SAME_SIGMA
-        return points_card(found.judgement, self._pair(), notes, found.sigma_px if other else None)
+        same = same_smoothing(found.sigma_px, self._session.sigma_px)
+        return points_card(found.judgement, self._pair(), notes, None if same else found.sigma_px)
 
     def _pair(self) -> tuple[int, ...]:
         """Return the rounds of A and B."""
@@ -380,7 +381,7 @@ class CountPage(Page):
         self.bar.setValue(sum(bool(point.answer) for point in self.points))
         advised = self.advised
         self.accept.setVisible(advised is not None)
-        accepted = advised is not None and self._is_accepted(advised)
+        accepted = self.advice_is_accepted
         self.advises = advised is not None and not accepted and not self._is_overruled()
         unsure = self.advises and advised is not None and is_loose(advised)  # then more points come before any advice
         emphasise(self.start, advised is None or unsure)
@@ -436,9 +437,20 @@ class CountPage(Page):
         """Whether it is not known yet what the points of the run say."""
         return self._judging is not None and self._judging == (self._session.slide, self._session.run)
 
-    def _is_accepted(self, advised: RoundFigures) -> bool:
-        accepted, found = self._accepted, self._found
-        return accepted is not None and found is not None and accepted.is_mask(advised.round, advised.threshold.value, found.sigma_px)
+    @property
+    def advice_is_accepted(self) -> bool:
+        """Whether what the points advise is what is accepted."""
+        advised, accepted, found = self.advised, self._accepted, self._found
+        if advised is None or accepted is None or found is None:
+            return False
+        return accepted.is_mask(advised.round, advised.threshold.value, found.sigma_px)
+
+    def is_advised(self, round: int, threshold: float, sigma_px: float) -> bool:
+        """Return whether the points advise the mask of a round, at a threshold and smoothing."""
+        advised, found = self.advised, self._found
+        if advised is None or found is None:
+            return False
+        return (round, threshold) == (advised.round, advised.threshold.value) and same_smoothing(found.sigma_px, sigma_px)
 
     def _is_overruled(self) -> bool:
         """Return whether somebody accepted something of their own since the last answer, or better evidence has chosen."""

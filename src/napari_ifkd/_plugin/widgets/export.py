@@ -194,6 +194,7 @@ class ExportDock(Dock):
             self._told = (done, total)
 
         self.bench.memory.note_asked({"export": {"formats": formats, "options": asdict(options)}})
+        self._written.pop(shown.path, None)
         self._begin()
 
         def done(written: list[Path]) -> None:
@@ -201,6 +202,13 @@ class ExportDock(Dock):
             lines = [f"Written to {escape(str(folder))} at {datetime.now():%H:%M:%S}:", *(f"• {path.name}" for path in written)]
             self._written[shown.path] = folder, "<br>".join([*lines, *_of_person(written)])
             self._end()
+
+        def failed(error: Exception) -> None:
+            self._end()
+            if not isinstance(error, Cancelled):
+                self.say_error(error)
+            elif self.session.shown == shown:
+                self.result.setText("Cancelled; nothing half is left.")
 
         self.in_thread(
             lambda: export_run(
@@ -218,7 +226,7 @@ class ExportDock(Dock):
                 progress=tell,
             ),
             done,
-            self._failed,
+            failed,
         )
 
     def _may_replace(self, shown: Candidate, folder: Path) -> bool:
@@ -260,13 +268,6 @@ class ExportDock(Dock):
         self.at_work.hide()
         self._show_written()
         self._show()
-
-    def _failed(self, error: Exception) -> None:
-        self._end()
-        if isinstance(error, Cancelled):
-            self.result.setText("Cancelled; nothing half is left.")
-        else:
-            self.say_error(error)
 
     def _open_folder(self) -> None:
         shown = self.session.shown

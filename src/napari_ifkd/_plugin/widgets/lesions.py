@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
     from .dock import Dock
 
-    _Now = tuple[Mask, list[Word | None], int]  # what is said of the lesions of a mask, and how many verdicts hold for none of them
+    # what is said of the lesions of a mask, how many verdicts hold for none of them, and how much larger the rejected ones are by now
+    _Now = tuple[Mask, list[Word | None], int, float]
 
 _OUTLINE = "lesion"
 _MARK_PX = 44
@@ -301,8 +302,6 @@ class LesionsPage(Page):
             place = round(lesion.x, 2), round(lesion.y, 2)
             verdict = Verdict(shown.slide, *place, word, shown.round, of.threshold, now, round(lesion.area_mm2, 9))
         self._stale |= back
-        if back:
-            self._grown_mm2 = 0.0  # it may have been the one that grew
         self._news = ""
         self.model.judge(lesion, None if back else word)
         if not back:
@@ -316,7 +315,13 @@ class LesionsPage(Page):
         of, outlines = self._of, list(self._outlines.values())
         if not self._stale or of is None:
             return None
-        return lambda: (of, *verdicts_on(outlines, of.verdicts(), of.of.found))
+
+        def look() -> _Now:
+            said, found = of.verdicts(), of.of.found
+            words, unused = verdicts_on(outlines, said, found)
+            return of, words, unused, grown_mm2(outlines, words, said, found)
+
+        return look
 
     def _written(self, now: _Now | None) -> None:
         if now is not None and self._writer.last and isalive(self) and self._of == now[0]:  # type: ignore[no-untyped-call]
@@ -328,7 +333,7 @@ class LesionsPage(Page):
         if isalive(self) and self._of is not None:  # type: ignore[no-untyped-call] # as it is on disk
             self._find()
 
-    def _take(self, words: list[Word | None], unused: int) -> None:
+    def _take(self, words: list[Word | None], unused: int, grown_mm2: float) -> None:
         """Show what is said of the lesions after one verdict was taken back: it may have been that on others too."""
         before = dict(self.model.judged())
         now = dict(zip(self._outlines, words, strict=True))
@@ -336,7 +341,7 @@ class LesionsPage(Page):
         for lesion in {**before, **{lesion: word for lesion, word in now.items() if word is not None}}:
             if before.get(lesion) != now[lesion]:
                 self.model.judge(lesion, now[lesion])
-        self._stale, self._unused = False, unused
+        self._stale, self._unused, self._grown_mm2 = False, unused, grown_mm2
         self._news = f" It was said of a larger lesion: taken back on {gone} other part{'s' * (gone > 1)} of it too." if gone else ""
         self._show()
 
@@ -375,7 +380,8 @@ class LesionsPage(Page):
             lost = sum(lesion.area_mm2 for lesion in rejected)
             said += f" {len(rejected)} rejected, {area(lost)}: mask and exports leave {'them' if len(rejected) > 1 else 'it'} out."
             if self._grown_mm2 > _GROWN * lost:
-                said += f" ⚠ That is {area(self._grown_mm2)} more than when it was rejected, at another threshold."
+                were = "they were" if len(rejected) > 1 else "it was"
+                said += f" ⚠ That is {area(self._grown_mm2)} more than when {were} rejected, on another mask."
         if self._unused:
             said += f" {lapsed(self._unused)}"
         said += self._news

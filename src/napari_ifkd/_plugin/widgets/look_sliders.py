@@ -75,5 +75,7 @@ class LookSliders(QObject):
 
     def _show(self) -> None:
         for name, slider in self.sliders.items():
+            value = getattr(self._session, name)
             with slider.changed.blocked():
-                slider.value = getattr(self._session, name)
+                slider.max = max(_SLIDERS[name]["max"], value)  # a run may have been asked for more
+                slider.value = value

@@ -30,7 +30,7 @@ def points_card(judgement: Judgement | None, pair: tuple[int, ...], notes: list[
     told_of = judgement.rounds if len(judgement.rounds) <= _COLUMNS else [f for f in judgement.rounds if f.round in (pair or (0,))]
     shown = list(told_of if judgement.chosen in told_of else [*told_of, judgement.chosen])
     rows = [
-        ("", *(f"<b>{'Teacher' if f.round == 0 else f'Round {f.round}'}</b>" for f in shown)),
+        ("", *(f"<b>{'Teacher' if f.round == 0 else f'Round&nbsp;{f.round}'}</b>" for f in shown)),
         ("F1", *(_interval(f.f1) for f in shown)),
         ("Precision", *(_interval(f.precision) for f in shown)),
         ("Recall", *(_interval(f.recall) for f in shown)),
@@ -49,7 +49,7 @@ def points_card(judgement: Judgement | None, pair: tuple[int, ...], notes: list[
             f"<span style='color:#E69F00'>⚠</span> {note}" for note in (_no_better(judgement), _loose(judgement), _off(judgement)) if note
         ]
     note = f"{'' if judgement.decides else 'Each at the threshold that suits it best so far. '}In small figures: 95 % intervals."
-    at = "" if sigma_px is None else f" Masks at smoothing {sigma_px:.3g} px, as in the run: to accept one sets it."
+    at = "" if sigma_px is None else f" Masks at smoothing {sigma_px:.3g} px, as in the run{': to accept one sets it' * judgement.decides}."
     figures = f"<table>{table}</table>{note}{at}{truly}"
     # the figures before the reason, which is long: else they would lie below what is seen; where nothing is decided that is the answer
     told = [*said, figures, judgement.reason] if judgement.decides else [judgement.reason, *said, figures]

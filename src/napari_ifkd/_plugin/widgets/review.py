@@ -101,7 +101,7 @@ class ReviewDock(Dock):
         self.steps.valueChanged.connect(self._slide_to)
         self.shown.changed.connect(self._pick_shown)
         self.listen("candidates", "slide", "shown", to=self._show_choices)
-        self.listen("shown", "slide", "rounds", "candidates", "files", "accepted", "threshold", "teacher", to=self._show_round)
+        self.listen("shown", "slide", "rounds", "candidates", "files", "accepted", "threshold", "sigma_px", "teacher", to=self._show_round)
         self._at_work_now = False, False  # whether the run of what is shown is, and whether any is
         self.listen("job", to=self._show_end)
         self.hear(self.bench.memory.waits, self._show_round)
@@ -208,9 +208,8 @@ class ReviewDock(Dock):
         return "" if advised is None else f"{name_of(advised.round)} at {advised.threshold.value:.3g}"
 
     def _emphasise(self) -> None:
-        advised, shown = self.count.advised, self.session.shown
-        looked_at = None if shown is None else (shown.round, self.session.threshold)
-        is_advised = advised is not None and looked_at == (advised.round, advised.threshold.value)
+        session, shown = self.session, self.session.shown
+        is_advised = shown is not None and self.count.is_advised(shown.round, session.threshold, session.sigma_px)
         emphasise(self.accept, not self.count.advises or (is_advised and self.pages.currentWidget() is not self.count))
 
     def _reuse(self) -> None:
@@ -251,7 +250,7 @@ class ReviewDock(Dock):
             best, by, at = advised.round, "Points recommend", f" at {advised.threshold.value:.3g}"
         accepted = self.session.accepted_of(candidate)
         undecided = accepted is None or (candidate.run == self.session.run and self.count.advises)
-        overruled = advised is not None and accepted is not None and (accepted.round, accepted.threshold) != (best, advised.threshold.value)
+        overruled = advised is not None and accepted is not None and not self.count.advice_is_accepted
         if best is not None and not self._at_work(candidate) and not (candidate.run == self.session.run and self.count.judging):
             here = candidate.act == "distill" and candidate.round == best
             told = f"{by} {'it' if here else f'round {best}' if best else 'the teacher'}{at}."

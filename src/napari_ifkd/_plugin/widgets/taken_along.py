@@ -39,6 +39,7 @@ class TakenAlong:
         self._dock = dock
         self.label = text("Corrections teach the next rounds, answered points choose among them, verdicts on lesions hold for their masks")
         self._at_work: tuple[Path | None, str] = None, ""  # the run that is, and how it was told when it began
+        self._begun_on: Slide | None = None  # the slide that was active when it was
         self._looked_on: Slide | None = None  # the slide that was active then
         self._looking = False
         self._looks = 0  # how often it was looked; the last one counts
@@ -53,15 +54,15 @@ class TakenAlong:
                 self._tell_at_work(job.out)
                 return
             run, followed = job.out, True  # it began before napari did: what it took lies in its folder
-            finders, self._at_work = [(slide, lambda: run) for slide in slides], (run, "")
-        masks_choose = len(session.choosing_masks(slides))
+            finders, self._at_work, self._begun_on = [(slide, lambda: run) for slide in slides], (run, ""), session.slide
+        masks, active = len(session.choosing_masks(slides)), session.slide
 
         def tell(known: str) -> None:
             if asked == self._looks:
                 self._looking = False
                 self._tell(f"{'Taken along' if followed else 'The next run takes along'}: {escape(known)}." if known else "")
                 job = session.job
-                if job is not None and job.alive and job.out == self._at_work[0]:
+                if job is not None and job.alive and job.out == self._at_work[0] and active is self._begun_on:
                     self._at_work = job.out, self._of_now()
                 self.found.emit()
 
@@ -75,12 +76,17 @@ class TakenAlong:
             self._looked_on = session.slide
             self._tell("")
         self._looking = True
-        self._dock.in_thread(lambda: _known(finders, masks_choose=masks_choose), tell, give_up)
+
+        def work() -> str:
+            given = len(RunFolder(run).asked.get("reference", [])) if followed else masks
+            return _known(finders, masks_choose=given)
+
+        self._dock.in_thread(work, tell, give_up)
 
     def _tell_at_work(self, run: Path) -> None:
         active = self._dock.session.slide
         if self._at_work[0] != run:  # what was told when it began holds for it
-            self._at_work = run, "" if self.label.isHidden() else self._of_now()
+            self._at_work, self._begun_on = (run, "" if self.label.isHidden() else self._of_now()), active
         if self._looking and self._looked_on is active:
             return  # and what is found still
         self._looked_on, self._looking = active, False
