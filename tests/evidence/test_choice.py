@@ -53,7 +53,7 @@ def test_no_reason_speaks_against_the_figures() -> None:
     told = set()
     alike = draw_population(2000, [0.8, 0.8, 0.8], [0.0, 0.0, 0.0], seed=5)  # no better, and not the same
     worse = draw_population(2000, [0.8, 3.0, 3.0], [0.0, 0.0, 0.0], seed=5)
-    for population, seed in product((alike, worse), range(20)):
+    for population, seed in product((alike, worse), range(40)):
         choice = choose(population.frame, population.ask(12, seed), Incumbent(0, 0.5))
         others = max(choice.estimates.f1.at(each, int(choice.estimates.merit[each].argmax())).value for each in (1, 2))
         if "no other has a higher estimated F1" in choice.reason:
