@@ -1526,7 +1526,7 @@ def test_the_brush_is_in_the_hand_again_when_one_comes_back_to_what_is_painted(w
     correct.write.click()
     assert not correct.discard.isEnabled()  # meanwhile
     layers.remove(correct.layer())  # as napari's bin does
-    assert not correct.tumour.isChecked()
+    window.wait(lambda: not correct.tumour.isChecked())
     window.wait(lambda: correct.begin.isEnabled())
     assert window._has_keyboard()
 
