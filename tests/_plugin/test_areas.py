@@ -14,6 +14,7 @@ import shapely
 import tifffile
 
 from napari_ifkd._plugin.measure import area_mm2
+from napari_ifkd.runs.folder import RunFolder
 
 
 def test_areas_follow_threshold_and_exclusions_and_are_of_the_active_slide(
@@ -80,10 +81,15 @@ def test_a_round_that_marks_much_more_than_the_teacher_says_so_where_it_is_accep
     assert areas.growth(1) == told
     assert areas.growth(0) == ""
     session.show_round(1)
-    window.wait(lambda: told in reviewed.about.text())
+    window.wait(lambda: told in reviewed.growth.text())
     assert told in window.docks["Distill"].reason.text()
     session.show_round(0)
-    window.wait(lambda: told not in reviewed.about.text())
+    window.wait(lambda: told not in reviewed.growth.text())
+    session.show_round(1)
+    window.wait(lambda: told in reviewed.growth.text())
+    run = RunFolder(session.run)
+    session._take_judgement(run.path, run.accept(1, 0.5, "reference", "It is best.", session.sigma_px))
+    assert reviewed.growth.text() == ""  # who knows what is tumour has chosen it
 
 
 def test_compare_tells_how_much_more_b_marks(window: Any, reviewed: Any) -> None:
@@ -117,7 +123,7 @@ def test_areas_that_could_not_be_measured_are_measured_anew(
 def test_growth_is_not_told_at_a_threshold_that_was_not_measured(window: Any, reviewed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     session, areas, begun, go = window.session, window.bench.areas, threading.Event(), threading.Event()
     session.show_round(1)
-    window.wait(lambda: "more than the first teacher" in reviewed.about.text())
+    window.wait(lambda: "more than the first teacher" in reviewed.growth.text())
     measure = area_mm2
 
     def slowly(*of: Any) -> float:
@@ -128,11 +134,11 @@ def test_growth_is_not_told_at_a_threshold_that_was_not_measured(window: Any, re
     monkeypatch.setattr("napari_ifkd._plugin.areas.area_mm2", slowly)
     session.look(threshold=0.7)
     window.wait(begun.is_set)
-    told, offered = reviewed.about.text(), reviewed.accept.text()
+    told, offered = reviewed.growth.text(), reviewed.accept.text()
     go.set()
     assert "than the first teacher" not in told
     assert "at 0.7" in offered
-    window.wait(lambda: "more than the first teacher" in reviewed.about.text())
+    window.wait(lambda: "more than the first teacher" in reviewed.growth.text())
     assert areas.threshold == 0.7
 
 

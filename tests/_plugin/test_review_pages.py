@@ -33,6 +33,7 @@ from napari_ifkd.events import Decision, MapReady, Progress, RoundDone, RunDone
 from napari_ifkd.inference import ProbabilityMap
 from napari_ifkd.runs.folder import RunFolder
 from napari_ifkd.session_records import Job
+from napari_ifkd.session_story import RunStory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -440,7 +441,7 @@ def test_what_was_deleted_in_the_list_of_layers_comes_back_by_the_next_act(
     for act in (lambda: window.click("Review", compare.mode.buttons["off"]), lambda: session.look(threshold=0.4)):
         layers.remove(next(layer for layer in window.ours("mask") if layer.visible))
         assert not any(layer.visible for layer in window.ours("mask"))
-        window.wait(lambda: told == [f"{session.shown.label} is kept, only its layer is gone: {_SEEN_AGAIN}"])
+        window.wait(lambda: told == [f"{session.shown.label} is kept: {_SEEN_AGAIN}"])
         told.clear()
         act()
         window.wait(lambda: [layer.visible for layer in window.ours("mask")].count(True) == 1)
@@ -532,6 +533,7 @@ def test_what_was_accepted_is_taken_back(window: Any, reviewed: Any) -> None:
     run = RunFolder(session.run)
     session._take_judgement(run.path, run.accept(0, 0.05, "reference", "It is best.", 3.0))
     assert "Accepted by reference masks: the teacher at 0.05, smoothing 3 px." in reviewed.accepted.text()
+    assert ">Undo</a>" not in reviewed.accepted.text()  # nobody clicked for that
     window.click("Review", reviewed.accept)
     session.look(threshold=0.6)
     window.click("Review", reviewed.accept)
@@ -732,20 +734,21 @@ def test_thirty_points_say_which_round(window: Any, reviewed: Any) -> None:
     window.viewer.layers.remove(window.ours("corrections")[0])
     reviewed.correct.look()  # as when one turns to another slide
     window.wait(lambda: [layer.visible for layer in window.ours("corrections")] == [True])
-    advised = count.advised.round
+    judging = window.bench.judging
+    advised = judging.advised.round
     for index, words in ((advised, "it"), (1 - advised, ("the teacher", "round 1")[advised])):
         session.show(session.here()[index])
-        assert f"Points recommend {words} at {count.advised.threshold.value:.3g}." in reviewed.about.text()
+        assert f"Points recommend {words} at {judging.advised.threshold.value:.3g}." in reviewed.about.text()
     session.accept(session.show_round(1 - advised) or session.shown)  # before the last answer, as it were
-    count._found = count._found._replace(answered=time.time() + 60)
-    count._show()
-    assert count.advises
+    judging.found = judging.found._replace(answered=time.time() + 60)
+    judging.changed.emit()
+    assert judging.advises
     reviewed.pages.setCurrentWidget(reviewed.correct)  # wherever one is: they speak against what is accepted
     assert "Points recommend" in reviewed.about.text()
     bar = window.docks["Distill"].progress.line
     assert bar.text().startswith(f"Done. Points recommend {('the teacher', 'round 1')[advised]} at ")
     reviewed.pages.setCurrentWidget(count)
-    count._found = count._found._replace(answered=0.0)
+    judging.found = judging.found._replace(answered=0.0)
     assert "Masks at smoothing 3 px, as in the run: to accept one sets it." in count.card.text()
     window.click("Review", count.accept)
     assert session.sigma_px == session.accepted.sigma_px == 3
@@ -753,10 +756,10 @@ def test_thirty_points_say_which_round(window: Any, reviewed: Any) -> None:
     assert "is accepted by points" in bar.text()
     assert "Points recommend" not in reviewed.about.text()
     assert session.accepted is not None
-    assert session.accepted.round == count._judgement.chosen.round
-    assert session.accepted.threshold == count._judgement.chosen.threshold.value
+    assert session.accepted.round == judging.judgement.chosen.round
+    assert session.accepted.threshold == judging.judgement.chosen.threshold.value
     assert session.accepted.by == "points"
-    assert session.accepted.reason == count._judgement.reason
+    assert session.accepted.reason == judging.judgement.reason
     assert "Accepted by points" in reviewed.accepted.text()
     assert session.accepted.reason not in reviewed.accepted.text()  # the card beside it says why
     assert (count.accept.isEnabled(), count.accept.text()) == (False, "The advice is accepted")
@@ -772,7 +775,7 @@ def test_thirty_points_say_which_round(window: Any, reviewed: Any) -> None:
     session.accept(session.shown)
     assert count.accept.isEnabled()
     assert "Accept the advice" in count.accept.text()
-    assert not count.advises  # it was overruled: another button stands out
+    assert not judging.advises  # it was overruled: another button stands out
     assert "Points recommend" in reviewed.about.text()  # which is told still
     assert "<b>The points" not in reviewed.about.text()
     assert "bold" not in count.accept.styleSheet()
@@ -780,8 +783,30 @@ def test_thirty_points_say_which_round(window: Any, reviewed: Any) -> None:
     reviewed.pages.setCurrentWidget(reviewed.correct)  # whichever page is in front: what the points advise is told above it
     session.activate(None)
     session.activate(slide)
-    window.wait(lambda: count.card.text() == said)
-    assert not count.advises  # for good
+    window.wait(lambda: "that stands unless you accept the advice" in count.card.text())
+    assert not judging.advises  # for good
+
+
+def test_points_are_judged_anew_when_a_run_goes_on(window: Any, reviewed: Any, write_map: Callable[..., None]) -> None:
+    session, run = window.session, RunFolder(window.session.run)
+    count = page(window, reviewed, "Points")
+    window.click("Review", count.start)
+    window.wait(lambda: count.asking.isVisible())
+    while count.points:
+        window.click("Review", count.answers["normal" if count.at % 2 else "tumour"])
+    window.wait(lambda: "F1" in count.card.text())
+    assert "Round&nbsp;2" not in count.card.text()
+    session.accept(session.shown)
+    if window.bench.judging.advised is not None:
+        assert "that stands unless you accept the advice" in count.card.text()
+    session.begin("distill", run.path, [session.slide])
+    assert count.card.text() == ""  # more rounds come than it is of
+    write_map(run.map_path(2, session.slide.path), session.slide)
+    run.model_path(2).write_bytes(b"")
+    for event in (MapReady(2, session.slide.name, run.map_path(2, session.slide.path).relative_to(run.path).as_posix()), RunDone(2, "x")):
+        run.append(event)
+    session.take_run(RunStory.read(run.path))
+    window.wait(lambda: "Round&nbsp;2" in count.card.text())
 
 
 def test_points_do_not_speak_against_reference_masks(window: Any, reviewed: Any) -> None:
@@ -795,7 +820,7 @@ def test_points_do_not_speak_against_reference_masks(window: Any, reviewed: Any)
         window.click("Review", count.answers["normal" if count.at % 2 else "tumour"])
     window.wait(lambda: "F1" in count.card.text())
     assert "Reference masks have chosen round 1 at 0.05, smoothing 3 px, and stand above points." in count.card.text()
-    assert not count.advises
+    assert not window.bench.judging.advises
     assert "bold" not in count.accept.styleSheet()
     assert run.accepted.by == "reference"
     distill = window.docks["Distill"]
@@ -812,8 +837,7 @@ def test_a_count_that_was_left_goes_on_where_it_was(window: Any, reviewed: Any) 
     count._stop()  # as when the window goes
     assert count.start.text() == "Go on counting at place 4"
     count.start.setText("")
-    count._recalled = (None, None)  # as when it is opened again
-    count.recall()
+    count._look_for_begun()  # as when it is opened again
     window.wait(lambda: count.start.text() == "Go on counting at place 4")
     window.click("Review", count.start)
     window.wait(lambda: count.asking.isVisible())
@@ -822,8 +846,7 @@ def test_a_count_that_was_left_goes_on_where_it_was(window: Any, reviewed: Any) 
     table = run.path / "points-asked.csv"
     asked = read_points(table, unanswered=True)
     write_points(table, [replace(point, answer="normal" if at in (0, 2, 5) else "") for at, point in enumerate(asked)])  # by hand
-    count._recalled = (None, None)
-    count.recall()
+    count._look_for_begun()
     window.wait(lambda: count.start.text() == "Go on counting at place 2")
     window.click("Review", count.start)
     window.wait(lambda: count.asking.isVisible())

@@ -28,6 +28,7 @@ from .closing import CloseWatch
 from .commands import distill_command, new_run, predict_command, train_command
 from .dock_shelf import DockShelf
 from .drawn import USES, Drawings, Use
+from .judging import Judging
 from .layer_view import LayerView
 from .layers import KEY, is_spare, tag
 from .look import keep_on_screen, show_whole
@@ -93,7 +94,6 @@ class Bench:
     folder_changed = Signal()  # in Preferences
     corrected = Signal()  # the corrections of a slide changed
     judged = Signal()  # a person answered points, or judged lesions
-    advised = Signal()  # what points say of a run, or that they say nothing any more
     shapes_drawn = Signal()  # on a layer that is none of ours
 
     def __init__(self, viewer: Any) -> None:
@@ -104,6 +104,7 @@ class Bench:
         self.drawings = Drawings(viewer, self.session, self.layers)
         self.verdicts = Verdicts(self.session, self.layers.masks, self.drawings)
         self.areas = Areas(self.session, self.drawings)
+        self.judging = Judging(self.session)
         self.marks = VerdictMarks(viewer, self.session, self.layers, self.verdicts)
         self.previewer = Previewer(viewer, self.session, self.layers, self.drawings)
         self.runner = Runner(self.session)
@@ -112,7 +113,6 @@ class Bench:
         self.closing = CloseWatch(self.runner, self.unwritten)
         self.strangers = Strangers(viewer)
         self._unpainted = _Unpainted()
-        self.advice: tuple[Path | None, str] = None, ""  # what the points of a run recommend, and nobody has accepted or overruled
         self._picks_another = False  # whether napari picks another layer in place of one that is removed
         self._window: Callable[[], QWidget | None] = lambda: None
         self.painted_on: tuple[Slide, Candidate, int, int] | None = None  # a prediction whose field is corrected, and the corner of it
@@ -272,11 +272,6 @@ class Bench:
         """Raise InputError where something is painted that does not count yet."""
         if slide := self.unwritten():
             raise InputError("Review, Correct", f"what is painted on {slide} is not written back", "Press Write back or Discard there")
-
-    def advise(self, run: Path | None, told: str) -> None:
-        """Take note of what the points of a run recommend; "" is nothing."""
-        self.advice = run, told
-        self.advised.emit()
 
     def unwritten(self) -> str:
         """Return the name of the slide on which something is painted that is not written back, "" if nothing is."""

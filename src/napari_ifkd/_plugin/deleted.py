@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 
 
 _DRAWN = {
-    "drawn exclusion": "What is excluded stays so, only the layer is gone: Draw, in Slide, Exclusions, brings it back, Clear ends it.",
-    "drawn region": "The region is kept, only its layer is gone: Draw the region, in Slide, brings it back.",
-    "drawn tumour": "Regions are kept, only their layer is gone: Contains tumour, in Teacher, Teach it yourself, brings it back.",
-    "drawn normal": "Regions are kept, only their layer is gone: No tumour, in Teacher, Teach it yourself, brings it back.",
+    "drawn exclusion": "Still excluded: Draw brings the layer back, Clear ends it (Slide, Exclusions).",
+    "drawn region": "The region is kept: Draw the region brings its layer back (Slide).",
+    "drawn tumour": "Regions are kept: Contains tumour brings the layer back (Teacher, Teach it yourself).",
+    "drawn normal": "Regions are kept: No tumour brings the layer back (Teacher, Teach it yourself).",
 }
-_GIVEN = {"reference": "goes on choosing the round", "regions": "goes on labelling tiles"}
+_GIVEN = {"reference": "chooses the round", "regions": "labels tiles"}
+"""What is told is short, and begins with what matters: napari shows one line of it."""
 
 
 class DeletedLayers:
@@ -60,9 +61,9 @@ class DeletedLayers:
             return
         if kind == "corrections":
             if shown is not None and path == str(RunFolder(shown.run).corrections_path(shown.slide)):
-                show_info("Corrections are kept, only their layer is gone: Show corrections, in Review, Compare, brings it back.")
+                show_info("Corrections are kept: Show corrections brings the layer back (Review, Compare).")
         elif (candidate := next((c for c in self.layers.masked() if str(c.path) == path), None)) is not None:
-            show_info(f"{candidate.label} is kept, only its layer is gone: choose it, or move its threshold, to see it again.")
+            show_info(f"{candidate.label} is kept: choose it, or move its threshold, to see it again.")
 
     def _tell_drawn(self, kind: str, path: str) -> None:
         if self.layers.find(kind, path) is None and any(str(slide.path) == path for slide in self.session.slides):
@@ -74,7 +75,8 @@ class DeletedLayers:
         name = next((slide.name for slide in self.session.slides if str(slide.path) == of), "")
         given = next((given for given in self.session.given if (given.slide, given.use) == (name, use)), None)
         if given is not None:
-            show_info(f"{called(given.path)} {_GIVEN[use]}, only its layer is gone: Forget, in Export, Bring in, takes it back.")
+            name = called(given.path)
+            show_info(f"It still {_GIVEN[use]}: Forget ends that, Bring in shows it again (Export, Bring in; {name}).")
 
     def _bring_back(self) -> None:
         """Show masks again that have no layer any more; what was set of those that are there stays."""

@@ -87,6 +87,10 @@ class Drawings(QObject):
         """Return the layer of a slide, None if nothing was drawn yet; it may have been deleted in napari's list."""
         return self.layers.find(f"drawn {use}", slide.path) or self._deleted.get((use, str(slide.path)))
 
+    def is_deleted(self, use: Use, slide: Slide) -> bool:
+        """Return whether the layer of a slide was deleted in napari's list: what is drawn on it holds all the same."""
+        return (use, str(slide.path)) in self._deleted
+
     @property
     def drawing(self) -> Use | None:
         """What a click in the picture draws now, None if it draws nothing of ours."""

@@ -82,7 +82,8 @@ def settle(among: Candidates, found: Estimates, incumbent: Incumbent | None = No
     if best[0] != own[0]:
         gain, sure = found.compare(best, tuned)
         if sure >= _SURE:
-            reason = f"{_told(among, best)} is better than {_told(among, tuned)} by {gain:.3f} F1, with a probability of {_sure(sure)}"
+            better = f"{_told(among, best)} is better than {_told(among, tuned)}, each at its best threshold, by {gain:.3f} F1"
+            reason = f"{better}, with a probability of {_sure(sure)}"
             return _choice(among, found, best, False, reason)
         better = f"is better by {gain:.3f} F1 with a probability of only {sure:.0%}" if gain >= _ANY else "is as good"
         which = "the most promising of the others, " if len(among.names) > 2 else ""

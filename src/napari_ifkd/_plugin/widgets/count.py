@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from psygnal import Signal
 from qtpy.QtWidgets import QProgressBar, QVBoxLayout, QWidget
 
 from napari_ifkd._plugin import layers as made
+from napari_ifkd._plugin.judging import TABLE
 from napari_ifkd._plugin.look import go_to
 from napari_ifkd._plugin.side_by_side import divided_by
 from napari_ifkd._plugin.words import acceptance, accepted_mask
 from napari_ifkd.annotations.points import read_points, write_points
 from napari_ifkd.runs.accepted import same_smoothing
-from napari_ifkd.runs.folder import RunFolder
-from napari_ifkd.runs.judgement import TOLD_BY, stands_above
+from napari_ifkd.runs.judgement import TOLD_BY
 
 from .page import Page
 from .parts import button, emphasise, keep_room, row, shortcut, text
@@ -27,33 +25,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from napari_ifkd._plugin.judging import Judged
     from napari_ifkd.annotations.points import Answer, Point
-    from napari_ifkd.runs.accepted import Accepted
-    from napari_ifkd.runs.judgement import Judgement, RoundFigures
-    from napari_ifkd.runs.points import PointEvidence
     from napari_ifkd.slides import Slide
 
     from .dock import Dock
 
 COUNT = 30
 ACROSS_UM = 250.0
-TABLE = "points-asked.csv"
 ANSWERS: dict[Answer, tuple[str, str]] = {"tumour": ("Tumour", "T"), "normal": ("Not tumour", "N"), "unsure": ("Unsure", "U")}
 _KIND = "counting"
 _RING, _RING_PX = 0.08, 34  # width of the ring's line, of its size; and its size on the screen
 
 
-class _Found(NamedTuple):
-    """What the answers say of a run; `notes` to know of it, when the last of them was `answered`, and the smoothing of its masks."""
-
-    judgement: Judgement | None
-    notes: list[str]
-    answered: float
-    sigma_px: float
-
-
 class CountPage(Page):
-    """Ask about places, one after the other; judge the rounds by the answers.
+    """Ask about places, one after the other, and tell what the answers say.
 
     Parameters
     ----------
@@ -62,21 +48,17 @@ class CountPage(Page):
     Attributes
     ----------
     points, at : the places asked about, none while nothing is counted, and which of them is next
-    advises : whether there is advice that was neither accepted nor overruled; `told` says that it may have changed
     """
-
-    told = Signal()
 
     def __init__(self, dock: Dock) -> None:
         super().__init__(dock)
+        self._judging = dock.bench.judging
         self.points: list[Point] = []
-        self.advises = False
-        self.at, self._busy, self._writing, self._unwritten = 0, False, False, False
-        self._slide: Slide | None = None
+        self.at, self._choosing, self._writing = 0, False, False
+        self._unwritten: tuple[Path, list[Point]] | None = None  # answers that wait for the write before
+        self._slide: Slide | None = None  # that is counted on
         self._run: Path | None = None
-        self._recalled: tuple[Slide | None, Path | None] = (None, None)
-        self._found: _Found | None = None
-        self._judging: tuple[Slide | None, Path | None] | None = None  # whose answers are looked at
+        self._lacking = ""  # why nothing could be asked
         self._left: tuple[Slide, tuple[float, ...], float] | None = None  # where the camera was before
         self._begun = 0  # places answered of a count that was left
         self.what = text("What the count is for")
@@ -110,14 +92,14 @@ class CountPage(Page):
         self.keys = {key: shortcut(self.asking, key, act) for key, act in {**acts, "B": self._back, "Backspace": self._back}.items()}
         dock.listen("slide", "run", "shown", "accepted", "sigma_px", to=self._show)
         dock.hear(dock.bench.verdicts.settled_down, self._show)
-        dock.listen("slide", "run", "job", to=self.recall)
+        dock.hear(self._judging.changed, self._show)
+        dock.listen("slide", "run", to=self._look_for_begun)
 
     def showEvent(self, event: Any) -> None:
         """Hide what predictions say, while places are asked about."""
         super().showEvent(event)
         if self.points:
             self._dock.bench.layers.hide_predictions(True)
-        self.recall()
 
     def hideEvent(self, event: Any) -> None:
         """Show them to who looks at something else meanwhile."""
@@ -146,20 +128,16 @@ class CountPage(Page):
                 ask(evidence.folder, asked, table)
                 return asked
 
-        self._busy, self._slide, self._run, self._found = True, slide, run, None
+        self._choosing, self._slide, self._run, self._lacking = True, slide, run, ""
         camera = self._viewer.scene.camera
         self._left = slide, tuple(camera.center), float(camera.zoom) * divided_by(self._viewer)
-        self.card.setText("Reading the maps and choosing places …")
         self._show()
         self._dock.in_thread(work, self._asked, self._failed)
 
     def _asked(self, points: list[Point]) -> None:
-        self._busy, self.points = False, points
+        self._choosing, self.points = False, points
         if not points:
-            self.card.setText("There is no tissue on which all rounds looked.")
-            self._left = None
-        else:
-            self.card.setText("")
+            self._lacking, self._left = "There is no tissue on which all rounds looked.", None
         self.at = self._next_place()
         self._next()
 
@@ -200,7 +178,7 @@ class CountPage(Page):
             ring.data = [place]
 
     def _answer(self, answer: Answer) -> None:
-        if self._busy or self.at >= len(self.points) or self._run is None:
+        if self.at >= len(self.points) or self._run is None:
             return
         self.points[self.at] = replace(self.points[self.at], answer=answer)
         self.at = self._next_place()  # who went back to mend one goes on where it was
@@ -208,22 +186,21 @@ class CountPage(Page):
         self._next()
 
     def _back(self) -> None:
-        if not self._busy and self.points and self.at > 0:
+        if self.points and self.at > 0:
             self.at -= 1
             self._next()
 
     def _keep(self) -> None:
         """Write the answers down in a thread, one write after the other: not one is lost if anything ends."""
-        if self._writing:
-            self._unwritten = True
+        if self._run is not None:
+            self._unwritten = self._run, list(self.points)
+        if self._writing or self._unwritten is None:
             return
-        run, points = self._run, list(self.points)
-        assert run is not None  # there are points
-        self._writing, self._unwritten = True, False
+        (run, points), self._unwritten, self._writing = self._unwritten, None, True
 
         def written(_: object) -> None:
             self._writing = False
-            if self._unwritten and self.points:
+            if self._unwritten is not None:
                 self._keep()
 
         def failed(error: Exception) -> None:
@@ -232,75 +209,11 @@ class CountPage(Page):
 
         self._dock.in_thread(lambda: write_points(run / TABLE, points), written, failed)
 
-    # --- judging
-
     def _finish(self) -> None:
         slide, run, points = self._slide, self._run, list(self.points)
-        if slide is None or run is None or not any(point.answer for point in points):
-            self._stop()
-            return
-
-        def work() -> _Found:
-            from napari_ifkd.runs.answers import take_answers
-            from napari_ifkd.runs.points import opened_evidence
-
-            with opened_evidence(run, slide.path) as evidence:
-                write_points(run / TABLE, points)
-                take_answers(evidence.folder, evidence.slides, run / TABLE)
-                return _judged_by(evidence)
-
-        def judged(found: _Found) -> None:
-            self._judged(found)
-            self._dock.bench.judged.emit()
-
         self._stop()
-        self._judge(work, judged)
-
-    def recall(self) -> None:
-        """Show again what was answered of this run before, once it has ended: its maps are read for it."""
-        session = self._session
-        slide, run, job = session.slide, session.run, session.job
-        here = slide, run
-        if here == self._recalled or self._busy or self.points or (job is not None and job.alive):
-            return
-        self._recalled, self._begun = here, 0
-        if slide is not None and run is not None:
-            table, name = run / TABLE, slide.name
-
-            def begun(answered: int) -> None:
-                if here == (session.slide, session.run) and not self.points:
-                    self._begun = answered
-                    self._show()
-
-            self._dock.in_thread(lambda: _first_open(_unfinished(table, name)), begun, lambda _: None)
-        if slide is None or run is None or not RunFolder(run).points.is_file():
-            return
-
-        def work() -> _Found | None:
-            from napari_ifkd.runs.points import opened_evidence
-
-            if not any(point.slide == slide.name for point in read_points(RunFolder(run).points)):
-                return None
-            with opened_evidence(run, slide.path) as evidence:
-                return _judged_by(evidence)
-
-        def recalled(found: object) -> None:  # an error too: nobody asked
-            if isinstance(found, _Found) and here == (session.slide, session.run):
-                self._judged(found)
-            else:
-                self._busy, self._judging = False, None
-                self.card.setText("")
-                self._show()
-            self.recall()  # another may be looked at by now
-
-        self._slide, self._run = here
-        self._judge(work, recalled, recalled)
-
-    def _judge(self, work: Callable[[], Any], judged: Callable[[Any], None], failed: Callable[[Exception], None] | None = None) -> None:
-        self._busy, self._judging = True, (self._slide, self._run)
-        self.card.setText("Judging the rounds by the answers …")
-        self._show()
-        self._dock.in_thread(work, judged, failed or self._failed)
+        if slide is not None and run is not None and any(point.answer for point in points):
+            self._judging.judge(slide, run, points, self._dock.bench.judged.emit)
 
     def leave(self) -> None:
         """End the count; what was answered is kept, and the next count goes on where it was."""
@@ -318,145 +231,113 @@ class CountPage(Page):
                 self._viewer.scene.camera.center, self._viewer.scene.camera.zoom = centre, zoom / divided_by(self._viewer)
             else:  # once somebody turns to it again
                 self._dock.bench.memory.notes.recentre(slide, centre, zoom)
-        self.points, self.at, self._left = [], 0, None
+        self.points, self.at, self._left, self._slide, self._run = [], 0, None, None, None
         for layer in list(self._dock.bench.layers.ours(_KIND)):
             self._viewer.layers.remove(layer)
         self._show()
 
-    def _judged(self, found: _Found) -> None:
-        self._busy, self._judging, self._found = False, None, found
-        self._show()
+    def _look_for_begun(self) -> None:
+        """Look, in a thread, for a count that was left on the slide."""
+        if self.points:
+            return
+        slide, run = here = self._session.slide, self._session.run
+        self._begun, self._lacking = 0, ""
+        if slide is None or run is None:
+            return
+        table, name = run / TABLE, slide.name
 
-    def _card(self, found: _Found) -> str:
+        def begun(answered: int) -> None:
+            if here == (self._session.slide, self._session.run) and not self.points:
+                self._begun = answered
+                self._show()
+
+        self._dock.in_thread(lambda: _first_open(_unfinished(table, name)), begun, lambda _: None)
+
+    def _failed(self, error: Exception) -> None:
+        self._choosing = False
+        self._stop()
+        self._dock.say_error(error)
+
+    # --- what is advised
+
+    def _accept(self) -> None:
+        found, advised, session = self._judging.found, self._judging.advised, self._session
+        if found is None or advised is None or found.judgement is None:
+            return
+        chosen = next((c for c in session.here() if c.act == "distill" and c.round == advised.round), None)
+        if chosen is not None:
+            session.look(threshold=advised.threshold.value, sigma_px=found.sigma_px)
+            session.show(chosen)
+            session.accept(chosen, found.judgement.by, found.judgement.reason)
+
+    def _card(self, found: Judged) -> str:
         """Return the card of what the answers say, with what to know of it now."""
-        shown, accepted, notes = self._session.shown, self._accepted, found.notes
-        if self._outranked and accepted is not None:
-            chosen = accepted_mask(accepted, self._session.sigma_px)
+        session, accepted, notes = self._session, self._session.accepted, found.notes
+        if self._judging.outranked and accepted is not None:
+            chosen = accepted_mask(accepted, session.sigma_px)
             notes = [*notes, f"{TOLD_BY[accepted.by].capitalize()} have chosen {chosen}, and stand above points."]
-        if shown is not None and self._dock.bench.verdicts.rejected(shown):  # what is accepted leaves them out
+        elif accepted is not None and accepted.by == "user" and self._judging.advised is not None and not self._judging.is_accepted:
+            notes = [*notes, f"You accepted {accepted_mask(accepted, session.sigma_px)}: that stands unless you accept the advice."]
+        elif accepted is None and "reference" in session.given_here():
+            notes = [*notes, "The reference mask of this slide has not judged these rounds: the next distillation's it will, above points."]
+        if session.shown is not None and self._dock.bench.verdicts.rejected(session.shown):  # what is accepted leaves them out
             notes = [*notes, "Lesions were rejected: what is told here is of the masks with them."]
-        same = same_smoothing(found.sigma_px, self._session.sigma_px)
+        same = same_smoothing(found.sigma_px, session.sigma_px)
         return points_card(found.judgement, self._pair(), notes, None if same else found.sigma_px)
 
     def _pair(self) -> tuple[int, ...]:
         """Return the rounds of A and B."""
         return tuple(dict.fromkeys(c.round for c in (self._session.a, self._session.b) if c is not None and c.act == "distill"))
 
-    def _accept(self) -> None:
-        found, judgement, session = self._found, self._judgement, self._session
-        if found is None or judgement is None:
-            return
-        chosen = next((c for c in session.here() if c.act == "distill" and c.round == judgement.chosen.round), None)
-        if chosen is not None:
-            session.look(threshold=judgement.chosen.threshold.value, sigma_px=found.sigma_px)
-            session.show(chosen)
-            session.accept(chosen, judgement.by, judgement.reason)
-
-    def _failed(self, error: Exception) -> None:
-        self._busy, self._judging = False, None
-        self.card.setText("")
-        self._stop()
-        self._dock.say_error(error)
-
     # --- showing
 
     def _show(self) -> None:
-        session = self._session
-        if self._slide is not None and (session.slide, session.run) != (self._slide, self._run) and not self._busy:
-            self._slide = self._run = self._found = None
-            self._recalled = None, None
-            self.card.setText("")
+        session, judging = self._session, self._judging
+        if self.points and (session.slide, session.run) != (self._slide, self._run):
             self._stop()
             return
         counting = bool(self.points) and self.at < len(self.points)
         keep_room(self.what, [])
         ready = any(c.act == "distill" and c.run == session.run for c in session.here())  # and not on another slide alone
         self.start.setVisible(not counting)
-        more = f"Count {COUNT} points" if self._judgement is None else "Count more points"
+        more = f"Count {COUNT} points" if judging.judgement is None else "Count more points"
         self.start.setText(f"Go on counting at place {self._begun + 1}" if self._begun else more)
-        self.start.setEnabled(ready and not self._busy)
+        self.start.setEnabled(ready and not self._choosing and not judging.under_way)
         self.asking.setVisible(counting)
         self.back.setEnabled(self.at > 0)
         self.bar.setRange(0, max(1, len(self.points)))
         self.bar.setValue(sum(bool(point.answer) for point in self.points))
-        advised = self.advised
-        self.accept.setVisible(advised is not None)
-        accepted = self.advice_is_accepted
-        self.advises = advised is not None and not accepted and not self._is_overruled()
-        unsure = self.advises and advised is not None and is_loose(advised)  # then more points come before any advice
+        advised, accepted = judging.advised, judging.is_accepted
+        self.accept.setVisible(advised is not None and not counting)
+        unsure = judging.advises and advised is not None and is_loose(advised)  # then more points come before any advice
         emphasise(self.start, advised is None or unsure)
-        emphasise(self.accept, self.advises and not unsure)
-        self.told.emit()
+        emphasise(self.accept, judging.advises and not unsure)
         if advised is not None:
             self.accept.setEnabled(not accepted)
             self.accept.setText(
                 "The advice is accepted" if accepted else acceptance(advised.round, advised.threshold.value, "the advice: ")
             )
-        if self._found is not None and not self._busy and not self.points:
-            self.card.setText(self._card(self._found))
+        self.card.setText("" if counting else self._told())
         if counting:
             asked = "Is the middle of the ring <b>tumour</b>? Predictions are hidden on this page.<br>"
             keep_room(self.what, [f"{asked}Place 30, you said: <b>not tumour</b>. An answer here leads on to place 30."])  # buttons stay
             self.what.setText(f"{asked}{self._said()}")
-        elif ready and self._judgement is not None:
+        elif ready and judging.judgement is not None:
             self.what.setText("What the points say so far; more of them make the intervals narrower.")
-        elif ready and self._outranked:
+        elif ready and judging.outranked:
             self.what.setText(f"{COUNT} places, a key each: how good are the masks? {TOLD_BY['reference'].capitalize()} chose the round.")
         elif ready:
             self.what.setText(f"{COUNT} places, a key each: a minute says which round to accept, and how good it is.")
         else:
             self.what.setText("Distil first: points judge the rounds of a run.")
 
-    @property
-    def _judgement(self) -> Judgement | None:
-        return None if self._found is None else self._found.judgement
-
-    @property
-    def _accepted(self) -> Accepted | None:
-        """What is accepted of the run that was judged, or is looked at."""
-        return self._session.accepted if self._run in (None, self._session.run) else None
-
-    @property
-    def _outranked(self) -> bool:
-        """Whether evidence has chosen that stands above points."""
-        accepted = self._accepted
-        return accepted is not None and accepted.by in TOLD_BY and stands_above(accepted.by, "points")
-
-    @property
-    def advised(self) -> RoundFigures | None:
-        """The round that the points advise, None where they advise none."""
-        return self._judgement.chosen if self._judgement is not None and self._judgement.decides else None
-
-    @property
-    def judged(self) -> Path | None:
-        """The run of which it is known what its points say; None where nothing is."""
-        return None if self._judgement is None else self._run
-
-    @property
-    def judging(self) -> bool:
-        """Whether it is not known yet what the points of the run say."""
-        return self._judging is not None and self._judging == (self._session.slide, self._session.run)
-
-    @property
-    def advice_is_accepted(self) -> bool:
-        """Whether what the points advise is what is accepted."""
-        advised, accepted, found = self.advised, self._accepted, self._found
-        if advised is None or accepted is None or found is None:
-            return False
-        return accepted.is_mask(advised.round, advised.threshold.value, found.sigma_px)
-
-    def is_advised(self, round: int, threshold: float, sigma_px: float) -> bool:
-        """Return whether the points advise the mask of a round, at a threshold and smoothing."""
-        advised, found = self.advised, self._found
-        if advised is None or found is None:
-            return False
-        return (round, threshold) == (advised.round, advised.threshold.value) and same_smoothing(found.sigma_px, sigma_px)
-
-    def _is_overruled(self) -> bool:
-        """Return whether somebody accepted something of their own since the last answer, or better evidence has chosen."""
-        accepted, answered = self._accepted, 0.0 if self._found is None else self._found.answered
-        by_user = accepted is not None and accepted.by == "user" and datetime.fromisoformat(accepted.time).timestamp() >= int(answered)
-        return by_user or self._outranked
+    def _told(self) -> str:
+        """Return what is told below the buttons while nothing is asked."""
+        if self._choosing:
+            return "Reading the maps and choosing places …"
+        if self._judging.under_way:
+            return "Judging the rounds by the answers …"
+        return self._lacking if self._judging.found is None else self._card(self._judging.found)
 
     def _said(self) -> str:
         """Tell which place it is and the answer there, where one was given before; else that at the place before."""
@@ -465,13 +346,6 @@ class CountPage(Page):
             return f"Place {at}, you said: <b>{ANSWERS[here][0].lower()}</b>. An answer here leads on to place {self._next_place() + 1}."
         before = self.points[self.at - 1].answer if self.at else ""
         return f"Place {at}." + (f" At place {at - 1} you said: {ANSWERS[before][0].lower()}." if before else "")
-
-
-def _judged_by(evidence: PointEvidence) -> _Found:
-    """Judge the rounds of a run by its points."""
-    judgement, path = evidence.judgement(), evidence.folder.points
-    answered = path.stat().st_mtime if path.is_file() else 0.0
-    return _Found(judgement, list(evidence.notes), answered, evidence.config.inference.sigma_px)
 
 
 def _first_open(points: Sequence[Point]) -> int:

@@ -116,7 +116,7 @@ class DistillDock(Dock):
         self.hear(self.bench.corrected, self._look_back)
         self.hear(self.bench.corrected, self._show_job)
         self.listen("slide", "slides", "tissue", "candidates", "shown", "teacher", "given", "region", to=self._show_job)
-        self.hear(self.bench.advised, self.progress.update_job)
+        self.hear(self.bench.judging.changed, self.progress.update_job)
         self.listen("job", "slide", "candidates", "shown", "run", "accepted", "teacher", to=self._show_progress)
         self.listen("slide", "rounds", "run", "shown", "accepted", to=self._show_rounds)
         self.hear(self.taken_along.found, self._show_rounds)

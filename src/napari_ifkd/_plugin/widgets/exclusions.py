@@ -107,7 +107,9 @@ class Exclusions(QWidget):
             kinds = ", ".join(f"{number} {kind}" for kind, number in self._drawings.kinds(slide).items())
             what = f"{count} region{'s' * (count > 1)}{f' ({kinds})' if kinds else ''}{size}"
             said.append(f"<b>{what}</b> left out of the next prediction, distillation and export.")
-            if not drawing:
+            if not drawing and self._drawings.is_deleted("exclusion", slide):
+                said.append("Their layer was deleted in napari's list: Draw brings it back, Clear ends them.")
+            elif not drawing:
                 said.append("To take one off, select their layer in the list, pick it with the arrow above it (key 5), and press Delete.")
         elif not said:
             clean = slide is not None and str(slide.path) in self._clean

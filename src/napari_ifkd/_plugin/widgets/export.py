@@ -92,6 +92,7 @@ class ExportDock(Dock):
         self.listen("slide", "shown", "threshold", "sigma_px", "accepted", to=self._show)
         self.listen("slide", "shown", to=self._show_written)
         self.hear(self.bench.verdicts.settled_down, self._show)
+        self.hear(self.bench.drawings.changed, self._show)
         self.listen("slide", "shown", to=self._look_for_corrections)
         self.hear(self.bench.corrected, self._look_for_corrections)
         self.listen("slide", to=lambda: self.formats.suit(self.session.slide))
@@ -155,6 +156,8 @@ class ExportDock(Dock):
         unused = self.bench.verdicts.unused(shown)
         told += f"<br>{lapsed(unused)}" if unused else ""
         told += "<br>As corrected." if self._corrected else ""
+        left = 0 if session.slide is None else self.bench.drawings.count("exclusion", session.slide)
+        told += f"<br>Without {left} excluded region{'s' * (left > 1)}." if left else ""
         self.what.setText(told)
         carried = [told for told in (session.outdated(shown), *shown.warnings[:1]) if told]
         self.warning.say(*carried, f"The files carry {'these warnings' if len(carried) > 1 else 'this warning'}." if carried else None)

@@ -114,7 +114,9 @@ class JobBar(QWidget):
             self._room = steered
             keep_room(self.line, [_WORDS + "\nx" * named] if steered else [])
         accepted = self.session.accepted if self.session.run == job.out else None
-        advice = self.bench.advice[1] if self.bench.advice[0] == job.out else ""
+        judging, advice = self.bench.judging, ""
+        if self.session.run == job.out:
+            advice = "Its points are being judged" if judging.under_way and accepted is None else judging.advice()
         told = job_line(job, accepted, advice) if self._is_here(job) else f"{job.out.name} is done, on another slide."
         shown = self.session.shown
         other = shown is not None and shown.run != job.out and any(c.run == job.out for c in self.session.here())

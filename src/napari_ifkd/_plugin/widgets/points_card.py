@@ -41,8 +41,11 @@ def points_card(judgement: Judgement | None, pair: tuple[int, ...], notes: list[
     tumour = judgement.tumour_mm2
     areas = None if tumour is None else [about(area) for area in (tumour.value, tumour.low, tumour.high)]
     truly = f"<br>Tumour by the points: ≈ {areas[0]} mm² ({areas[1]} to {areas[2]})" if areas is not None else ""
-    advice = "Keep the teacher" if judgement.kept else f"Accept {judgement.chosen.name}"
-    head = f"<b>{advice}</b> at threshold {judgement.chosen.threshold.value:.3g}" if judgement.decides else "<b>Not decided</b>"
+    head = (
+        f"<b>Accept {judgement.chosen.name}</b> at threshold {judgement.chosen.threshold.value:.3g}"
+        if judgement.decides
+        else "<b>Not decided</b>"
+    )
     by = TOLD_BY[judgement.by]
     if judgement.decides:
         said += [

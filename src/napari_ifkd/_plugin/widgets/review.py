@@ -68,7 +68,8 @@ class ReviewDock(Dock):
             form(self.threshold).native,
             self.accept,
         )
-        told = column(self.about, self.accepted, self.warning, lines=_LINES)  # below: reasons may be unfolded
+        self.growth = text("How much of the slide the round marks, beside the first teacher")
+        told = column(self.about, self.accepted, self.growth, self.warning, lines=_LINES)  # below: reasons may be unfolded
         self.column.addWidget(told, 0, Qt.AlignmentFlag.AlignTop)  # the pages take what room is left
         self.keys = {key: shortcut(self.content, key, partial(self._step, by)) for key, by in ((",", -1), (".", 1))}
         self.compare, self.count, self.lesions, self.correct = ComparePage(self), CountPage(self), LesionsPage(self), CorrectPage(self)
@@ -96,8 +97,6 @@ class ReviewDock(Dock):
         self.listen("shown", to=self._forget_step)
         self.compare.mode.picked.connect(self._forget_step)
         self.pages.currentChanged.connect(self._turn)
-        self._advised: object = None  # what the points advise, and whether that is neither accepted nor overruled
-        self.count.told.connect(self._weigh)
         self.steps.valueChanged.connect(self._slide_to)
         self.shown.changed.connect(self._pick_shown)
         self.listen("candidates", "slide", "shown", to=self._show_choices)
@@ -106,13 +105,10 @@ class ReviewDock(Dock):
         self.listen("job", to=self._show_end)
         self.hear(self.bench.memory.waits, self._show_round)
         self.hear(self.bench.areas.changed, self._show_round)
+        self.hear(self.bench.judging.changed, self._show_round)
         self.hear(self.bench.verdicts.settled_down, self._show_round)  # whether lesions are rejected is told too
         self.bench.areas.look()
         self.bench.viewer.events.theme.connect(self._show_theme)
-
-    def came(self) -> None:
-        """Look what was answered before of the run that is looked at by now."""
-        self.count.recall()
 
     # --- picking
 
@@ -191,26 +187,13 @@ class ReviewDock(Dock):
         """Compare again as before, where a page has looked at the one prediction meanwhile."""
         if self.pages.currentWidget() is self.compare and self.session.compare == "off":
             self.session.set_compare(self._compared)
-        self._weigh()
-
-    def _weigh(self) -> None:
-        """Let one button stand out: where points advise something, theirs."""
         self._emphasise()
-        advises = self.session.run, self.count.advised, self.count.advises, self.count.judging
-        if advises != self._advised:
-            self._advised = advises
-            if self.count.judged is not None:  # else it was forgotten, not taken back
-                self.bench.advise(self.count.judged, f"Points recommend {self._advice()}" if self.count.advises else "")
-            self._show_round()
-
-    def _advice(self) -> str:
-        advised = self.count.advised
-        return "" if advised is None else f"{name_of(advised.round)} at {advised.threshold.value:.3g}"
 
     def _emphasise(self) -> None:
-        session, shown = self.session, self.session.shown
-        is_advised = shown is not None and self.count.is_advised(shown.round, session.threshold, session.sigma_px)
-        emphasise(self.accept, not self.count.advises or (is_advised and self.pages.currentWidget() is not self.count))
+        """Let one button stand out: where points advise something, theirs."""
+        session, shown, judging = self.session, self.session.shown, self.bench.judging
+        is_advised = shown is not None and judging.is_advised(shown.round, session.threshold, session.sigma_px)
+        emphasise(self.accept, not judging.advises or (is_advised and self.pages.currentWidget() is not self.count))
 
     def _reuse(self) -> None:
         shown = self.session.shown
@@ -235,23 +218,31 @@ class ReviewDock(Dock):
         of_round = "The teacher before any round." if candidate.round == 0 else ""
         of_round = of_round or ("It is not over yet." if done is None and self._at_work(candidate) else "")
         said = ended if reason else "A prediction." if candidate.act == "predict" else of_round
-        growth = self.bench.areas.growth(candidate.round) if of_it else ""
-        said_of = self.bench.verdicts.rejected(candidate) or self.compare.corrected
-        counted = ", without regard to corrections and rejections" if said_of else ""
-        said += f" <b>{growth}{counted}.</b>" if growth else ""
         said += " It looked at a region of the slide only." if candidate.of_region else ""
         return f"<b>{escape(candidate.run.name)}</b>. {said}"
 
+    def _growth(self, candidate: Candidate) -> str:
+        """Say so where a round marks much more or less than the first teacher; not of what reference masks or points have chosen."""
+        accepted = self.session.accepted_of(candidate)
+        chosen = accepted is not None and accepted.by in TOLD_BY and self.session.is_accepted(candidate)
+        if candidate.act != "distill" or candidate.run != self.session.run or chosen:
+            return ""
+        growth = self.bench.areas.growth(candidate.round)
+        said_of = self.bench.verdicts.rejected(candidate) or self.compare.corrected
+        counted = ", without regard to corrections and rejections" if said_of else ""
+        return f"<b>{growth}{counted}.</b>" if growth else ""
+
     def _news(self, candidate: Candidate) -> str:
         """Tell of a later round of the run at work: it does not take the place of what is shown; at its end, which it recommends."""
+        judging = self.bench.judging
         best, by, at = self.session.recommended(candidate), "The run recommends", ""
-        advised = self.count.advised if candidate.run == self.session.run else None
+        advised = judging.advised if candidate.run == self.session.run else None
         if advised is not None:  # who looked knows more than the rule
             best, by, at = advised.round, "Points recommend", f" at {advised.threshold.value:.3g}"
         accepted = self.session.accepted_of(candidate)
-        undecided = accepted is None or (candidate.run == self.session.run and self.count.advises)
-        overruled = advised is not None and accepted is not None and not self.count.advice_is_accepted
-        if best is not None and not self._at_work(candidate) and not (candidate.run == self.session.run and self.count.judging):
+        undecided = accepted is None or (candidate.run == self.session.run and judging.advises)
+        overruled = advised is not None and accepted is not None and not judging.is_accepted
+        if best is not None and not self._at_work(candidate) and not (candidate.run == self.session.run and judging.under_way):
             here = candidate.act == "distill" and candidate.round == best
             told = f"{by} {'it' if here else f'round {best}' if best else 'the teacher'}{at}."
             return f"<br><b>{told}</b>" if undecided else f"<br>{told}" if overruled else ""
@@ -332,10 +323,13 @@ class ReviewDock(Dock):
             self.about.setText(lacking if session.slide is not None else "Open a slide first.")
             self.warning.say(None)
             self.accepted.setText("")
+            self.growth.setText("")
             return
         self.about.setText(self._told_of(shown) + self._news(shown))
         # whose reasons are unfolded goes from one round to the next, and nothing moves
         keep_room(self.about, [self._told_of(c) + self._news(c) for c in session.here()] if "why" in self._why else [])
+        self.growth.setText(self._growth(shown))
+        self.growth.setVisible(bool(self.growth.text()))
         self.warning.say(session.outdated(shown), *shown.warnings[:1])
         accepted = session.accepted_of(shown)
         same = session.is_accepted(shown)
@@ -347,7 +341,8 @@ class ReviewDock(Dock):
             told = f"✓ Accepted{_by(accepted)}: {accepted_mask(accepted, session.sigma_px)}"
             shown_below = f"<br>{escape(accepted.reason)}" if "because" in self._why else ""
             because = f" {self._link('because')}{shown_below}" if accepted.reason else ""
-            there, back = f". {self._link('accepted')}", f" {self._link('back')}"
+            there = f". {self._link('accepted')}"
+            back = "" if accepted.by == "reference" else f" {self._link('back')}"  # that was nobody's click
             before = "" if accepted.by == "user" else self._accepted_before()
             self.accepted.setText(told + ("." if same else there) + back + because + self._further(shown, accepted) + before)
         else:

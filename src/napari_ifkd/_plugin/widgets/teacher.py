@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import CheckBox, ComboBox
+from qtpy.compat import isalive
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFileDialog, QInputDialog
 
 from napari_ifkd._plugin.measure import marked_mm2
@@ -213,6 +215,11 @@ class TeacherDock(Dock):
     def _predict(self) -> None:
         self._news = ""
         self.bench.predict(Config())
+        QTimer.singleShot(0, self._look_on)
+
+    def _look_on(self) -> None:
+        if isalive(self):  # type: ignore[no-untyped-call]
+            self.ensureWidgetVisible(self.marked)  # on a low screen, with a fold open
 
     def _preview(self) -> None:
         self._news = ""
