@@ -286,7 +286,7 @@ class DistillDock(Dock):
         if accepted is not None and accepted.by in TOLD_BY:
             what, by = f"Round {index}" if index else "The teacher", TOLD_BY[accepted.by]
             chosen = f"<b>{what} was accepted by {by}</b>, which stand above the rule. {escape(accepted.reason)}"
-        growth = areas.growth(index or 0)
+        growth = "" if chosen else areas.growth(index or 0)
         growth = f"<b>{growth}</b>: look whether that is right." if growth else ""
         self.reason.setText("<br>".join(part for part in (" ".join(filter(None, (growth, reason, chosen))), apart) if part))
 

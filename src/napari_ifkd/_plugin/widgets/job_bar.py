@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from napari_ifkd.session_records import Job
 
 _WORDS = "x\nx\nx"  # as many lines as are said of a run at work
+_ROOM = "Its progress, Pause and Cancel come here."  # of room that is kept, and would look as if something were missing
 
 
 class JobBar(QWidget):
@@ -68,8 +69,10 @@ class JobBar(QWidget):
         job = self.session.job
         if job is None or job.act not in self.acts:
             self.setVisible(self._steady)
-            for part in (self.bar, self.line, self._buttons):
+            for part in (self.bar, self._buttons):
                 part.hide()
+            self.line.setText(_ROOM)
+            self.line.setVisible(self._steady)
             for told in (self.error, self.warned):
                 told.say(None)
             return

@@ -24,7 +24,7 @@ from .count import CountPage
 from .dock import Dock
 from .lesions import LesionsPage
 from .look_sliders import LookSliders
-from .parts import Notice, allow, button, column, decided, emphasise, form, keep_room, link, offer, resolved, shortcut, text
+from .parts import Notice, allow, button, column, decided, emphasise, form, keep_room, link, offer, resolved, room_for, shortcut, text
 
 if TYPE_CHECKING:
     from napari_ifkd.runs.accepted import Accepted
@@ -323,13 +323,16 @@ class ReviewDock(Dock):
             self.about.setText(lacking if session.slide is not None else "Open a slide first.")
             self.warning.say(None)
             self.accepted.setText("")
-            self.growth.setText("")
+            self.growth.hide()
             return
         self.about.setText(self._told_of(shown) + self._news(shown))
         # whose reasons are unfolded goes from one round to the next, and nothing moves
-        keep_room(self.about, [self._told_of(c) + self._news(c) for c in session.here()] if "why" in self._why else [])
+        stepped = session.here() if "why" in self._why else ()
+        keep_room(self.about, [self._told_of(c) + self._news(c) for c in stepped])
+        growths = [told for c in stepped if (told := self._growth(c))]
+        self.growth.setMinimumHeight(room_for(self.about, growths))  # as wide, also while it is hidden
         self.growth.setText(self._growth(shown))
-        self.growth.setVisible(bool(self.growth.text()))
+        self.growth.setVisible(bool(self.growth.text() or growths))
         self.warning.say(session.outdated(shown), *shown.warnings[:1])
         accepted = session.accepted_of(shown)
         same = session.is_accepted(shown)
