@@ -800,7 +800,7 @@ def test_points_are_judged_anew_when_a_run_goes_on(window: Any, reviewed: Any, w
     if window.bench.judging.advised is not None:
         assert "that stands unless you accept the advice" in count.card.text()
     session.begin("distill", run.path, [session.slide])
-    assert count.card.text() == ""  # more rounds come than it is of
+    assert "F1" in count.card.text()  # it holds for the rounds there are
     write_map(run.map_path(2, session.slide.path), session.slide)
     run.model_path(2).write_bytes(b"")
     for event in (MapReady(2, session.slide.name, run.map_path(2, session.slide.path).relative_to(run.path).as_posix()), RunDone(2, "x")):

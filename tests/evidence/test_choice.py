@@ -59,9 +59,9 @@ def test_no_reason_speaks_against_the_figures() -> None:
         if "no other has a higher estimated F1" in choice.reason:
             told.add("none")
             assert others < choice.f1.value + 0.0005
-        elif "more here is no more than chance" in choice.reason:
+        elif "F1 more, and is better with a probability of" in choice.reason:
             told.add("chance")
-            assert f"has {others - choice.f1.value:.3f} F1 more here" in choice.reason
+            assert f"has {others - choice.f1.value:.3f} F1 more" in choice.reason
     assert told == {"none", "chance"}
 
 

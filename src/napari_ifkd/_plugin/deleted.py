@@ -75,8 +75,7 @@ class DeletedLayers:
         name = next((slide.name for slide in self.session.slides if str(slide.path) == of), "")
         given = next((given for given in self.session.given if (given.slide, given.use) == (name, use)), None)
         if given is not None:
-            name = called(given.path)
-            show_info(f"It still {_GIVEN[use]}: Forget ends that, Bring in shows it again (Export, Bring in; {name}).")
+            show_info(f"It still {_GIVEN[use]}: Forget ends that, Bring in shows it again (Export, Bring in; {called(given.path)}).")
 
     def _bring_back(self) -> None:
         """Show masks again that have no layer any more; what was set of those that are there stays."""

@@ -304,10 +304,10 @@ class Drawings(QObject):
         return found
 
     def _restore(self, slide: Slide, found: dict[Use, list[tuple[str, BaseGeometry]]]) -> None:
-        self._restored.add(str(slide.path))
         here = next((other for other in self.session.slides if other.path == slide.path), None)  # with a resolution by now, perhaps
         if here is None:
             return
+        self._restored.add(str(slide.path))
         active = self.viewer.layers.selection.active
         for use, shapes in found.items():
             layer = self.layer(use, here)

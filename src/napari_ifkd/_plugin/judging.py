@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from psygnal import Signal
 
-from napari_ifkd.annotations.points import read_points, write_points
+from napari_ifkd.annotations.points import read_points
 from napari_ifkd.runs.accepted import same_smoothing
 from napari_ifkd.runs.folder import RunFolder
 from napari_ifkd.runs.judgement import TOLD_BY, name_of, stands_above
 
+from .answer_writer import AnswerWriter
 from .worker import in_thread, say_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
-    from napari_ifkd.annotations.points import Point
     from napari_ifkd.runs.judgement import Judgement, RoundFigures
     from napari_ifkd.runs.points import PointEvidence
     from napari_ifkd.session import Session
@@ -30,18 +30,35 @@ TABLE = "points-asked.csv"
 
 
 class Judged(NamedTuple):
-    """What the answers say of a run; `notes` to know of it, when the last of them was `answered`, and the smoothing of its masks."""
+    """What the answers say of a run.
+
+    Attributes
+    ----------
+    judgement : None where no answer can judge
+    notes : to know of it
+    answered : when the last answer was given, seconds since 1970
+    sigma_px : smoothing of the masks that are judged, px of the map
+    by_masks : whether reference masks judged the run too
+    """
 
     judgement: Judgement | None
     notes: list[str]
     answered: float
     sigma_px: float
+    by_masks: bool
 
 
 class _Of(NamedTuple):
     slide: Slide | None = None
     run: Path | None = None
     rounds: tuple[int, ...] = ()
+
+
+class _Task(NamedTuple):
+    of: _Of
+    work: Callable[[], Judged]
+    asked: bool  # for by a person: else what fails is not told
+    done: Callable[[], object]
 
 
 class Judging:
@@ -54,26 +71,27 @@ class Judging:
     Attributes
     ----------
     found : None where no points were answered, or it is not known yet what they say
+    answers : writes them down
     """
 
-    changed = Signal()  # what is found, or whether it is known
+    changed = Signal()  # what is found, or whether it is known, or whether all answers are written
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self.answers = AnswerWriter(self.changed.emit)
         self.found: Judged | None = None
         self._of = _Of()  # `found` is of, even where that is None
-        self._under_way: _Of | None = None
+        self._tasks: list[_Task] = []  # the first is under way
         for name in ("slide", "run", "candidates", "job"):
             session.events[name].connect(self.recall, max_args=0)
 
-    def judge(self, slide: Slide, run: Path, points: Sequence[Point], done: Callable[[], object]) -> None:
-        """Take the answers of a count into a run, and judge by them; an error is told to the user.
+    def judge(self, slide: Slide, run: Path, done: Callable[[], object]) -> None:
+        """Take the answers of a count, as they are written, into a run, and judge by them; an error is told to the user.
 
         Parameters
         ----------
         slide, run : that were counted on
-        points : of the count, answered or not
-        done : called once they are kept
+        done : called once the answers are the run's
         """
 
         def work() -> Judged:
@@ -81,61 +99,73 @@ class Judging:
             from napari_ifkd.runs.points import opened_evidence
 
             with opened_evidence(run, slide.path) as evidence:
-                write_points(run / TABLE, points)
                 take_answers(evidence.folder, evidence.slides, run / TABLE)
                 return _judged_by(evidence)
 
-        def judged(of: _Of, found: Judged) -> None:
-            self._take(of, found)
-            done()
-
-        def failed(of: _Of, error: Exception) -> None:
-            self._take(of, None)
-            say_error(error, "Review")
-
-        self._begin(_Of(slide, run, self._rounds()), work, judged, failed)
+        self._begin(_Task(_Of(slide, run, self._rounds()), work, True, done))
 
     def recall(self) -> None:
-        """Judge by what was answered before, once the run has ended: its maps are read for it."""
+        """Judge by what was answered before; while the run itself is at work that waits for its end."""
         session = self._session
         slide, run, job = session.slide, session.run, session.job
         of = _Of(slide, run, self._rounds())
-        at_work = job is not None and job.alive
-        if of[:2] != self._of[:2] or (at_work and job is not None and job.out == run):  # more rounds come than it is of
-            self._of = _Of()
+        grows = job is not None and job.alive and job.out == run
+        if of[:2] != self._of[:2] or (grows and of != self._of):  # another is looked at, or there are more rounds than it is of
+            self._of = _Of(slide, run)
             if self.found is not None:
                 self.found = None
                 self.changed.emit()
-        if of == self._of or self._under_way is not None or at_work:
+        if of == self._of or grows or slide is None or run is None or not of.rounds:
             return
         self._of = of
-        if slide is None or run is None or not RunFolder(run).points.is_file():
+        table, name = RunFolder(run).points, slide.name
+        if not table.is_file():
             return
-        path, name = run, slide
 
-        def work() -> Judged | None:
+        def work() -> Judged:
             from napari_ifkd.runs.points import opened_evidence
 
-            if not any(point.slide == name.name for point in read_points(RunFolder(path).points)):
-                return None
-            with opened_evidence(path, name.path) as evidence:
+            with opened_evidence(run, slide.path) as evidence:
                 return _judged_by(evidence)
 
-        self._begin(of, work, self._take, lambda of, _: self._take(of, None))  # an error is not told: nobody asked
+        def looked(answered: bool) -> None:
+            if answered and of == self._of:
+                self._begin(_Task(of, work, False, lambda: None))
 
-    def _begin(
-        self, of: _Of, work: Callable[[], object], done: Callable[[_Of, Judged], None], failed: Callable[[_Of, Exception], None]
-    ) -> None:
-        self._under_way, self._of, self.found = of, of, None
+        in_thread(lambda: any(point.slide == name for point in read_points(table)), looked, lambda _: None)
+
+    def _begin(self, task: _Task) -> None:
+        self._tasks.append(task)
+        self._of, self.found = task.of, None
         self.changed.emit()
-        in_thread(work, partial(done, of), partial(failed, of))
+        if len(self._tasks) == 1:
+            self._work()
 
-    def _take(self, of: _Of, found: Judged | None) -> None:
-        self._under_way = None
-        if of[:2] == (self._session.slide, self._session.run):
+    def _work(self) -> None:
+        task = self._tasks[0]
+        in_thread(task.work, partial(self._judged, task), partial(self._failed, task))
+
+    def _judged(self, task: _Task, found: Judged) -> None:
+        if task.of == self._of:
             self.found = found
+        task.done()
+        self._go_on()
+
+    def _failed(self, task: _Task, error: Exception) -> None:
+        if task.asked:
+            say_error(error, "Review")
+            if task.of == self._of:
+                self._of = _Of(*task.of[:2])  # what was answered before holds
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Begin what waits, but for what nobody looks at any more and nobody asked for."""
+        here = self._session.slide, self._session.run
+        self._tasks = [task for task in self._tasks[1:] if task.asked or task.of[:2] == here]
+        if self._tasks:
+            self._work()
         self.changed.emit()
-        self.recall()  # another may be looked at by now, or there are more rounds
+        self.recall()
 
     def _rounds(self) -> tuple[int, ...]:
         return tuple(c.round for c in self._session.here() if c.act == "distill" and c.run == self._session.run)
@@ -145,7 +175,7 @@ class Judging:
     @property
     def under_way(self) -> bool:
         """Whether it is not known yet what the points of the run say on the slide."""
-        return self._under_way is not None and self._under_way[:2] == (self._session.slide, self._session.run)
+        return any(task.of[:2] == (self._session.slide, self._session.run) for task in self._tasks)
 
     @property
     def judgement(self) -> Judgement | None:
@@ -184,7 +214,7 @@ class Judging:
         return by_user or self.outranked
 
     def is_advised(self, round: int, threshold: float, sigma_px: float) -> bool:
-        """Return whether the points advise the mask of a round, at a threshold and smoothing."""
+        """Return whether the points advise the mask of a round of the run, at a threshold and smoothing."""
         advised, found = self.advised, self.found
         if advised is None or found is None:
             return False
@@ -200,4 +230,5 @@ def _judged_by(evidence: PointEvidence) -> Judged:
     """Judge the rounds of a run by its points."""
     judgement, path = evidence.judgement(), evidence.folder.points
     answered = path.stat().st_mtime if path.is_file() else 0.0
-    return Judged(judgement, list(evidence.notes), answered, evidence.config.inference.sigma_px)
+    by_masks = bool(evidence.folder.asked.get("reference"))
+    return Judged(judgement, list(evidence.notes), answered, evidence.config.inference.sigma_px, by_masks)

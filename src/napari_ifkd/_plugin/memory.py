@@ -21,7 +21,7 @@ from napari_ifkd.slides.resolution import SAME_MPP
 from .brought import brought_layer, lay
 from .brought import laid as laid_for
 from .compared import kept_candidate
-from .layers import prepare, tag
+from .layers import prepare
 from .look import show_whole
 from .settings import cache_folder
 from .side_by_side import divided_by
@@ -274,7 +274,7 @@ class Memory(QObject):
         laid = [known[:2] for known in self.notes.brought(slide)]
         if str(slide.path) in self._closed:  # what is given of it may have lost its layer with it
             self._closed.discard(str(slide.path))
-            laid = [(use, path) for use, path in laid if any(tag(one)["path"] == path for one in laid_for(self.viewer, slide, use))]
+            laid = [(use, path) for use, path in laid if laid_for(self.viewer, slide, use)]
         lost = [one for one in view.brought if one[:2] not in laid]
         former = None if view.former is None or view.former in there else view.former
         if folders or lost or former:

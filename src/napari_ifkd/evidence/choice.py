@@ -101,13 +101,14 @@ def settle(among: Candidates, found: Estimates, incumbent: Incumbent | None = No
 
 
 def _no_better(among: Candidates, found: Estimates, chosen: tuple[int, int]) -> str:
-    """Tell that no other candidate is better than what is chosen; where one has the higher figure all the same, that this is chance."""
-    shown = [candidate for candidate in range(len(among.names)) if candidate != chosen[0]]
-    figures = [found.f1.at(each, int(found.merit[each].argmax())).value for each in shown]
+    """Tell that no other candidate is better than what is chosen; where one has the higher figure all the same, how little that says."""
+    others = [(each, int(found.merit[each].argmax())) for each in range(len(among.names)) if each != chosen[0]]
+    figures = [found.f1.at(*pair).value for pair in others]
     higher = max(figures, default=0.0) - found.f1.at(*chosen).value
     if higher < _ANY:
         return "no other has a higher estimated F1"
-    return f"that {among.names[shown[figures.index(max(figures))]]} has {higher:.3f} F1 more here is no more than chance"
+    best = others[figures.index(max(figures))]
+    return f"{_told(among, best)} has {higher:.3f} F1 more, and is better with a probability of {found.compare(best, chosen)[1]:.0%}"
 
 
 def _best(f1: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> tuple[int, int]:

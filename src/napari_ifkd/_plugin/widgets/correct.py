@@ -100,6 +100,7 @@ class CorrectPage(Page):
         dock.listen("slide", "shown", to=self._show)
         dock.hear(dock.bench.corrected, self._show)
         dock.hear(dock.bench.verdicts.settled_down, self._warn)
+        dock.hear(dock.bench.layers.seen_again, self._warn)  # outlines are not drawn while nobody sees them
 
     # --- painting
 

@@ -13,7 +13,7 @@ from napari_ifkd._plugin.judging import TABLE
 from napari_ifkd._plugin.look import go_to
 from napari_ifkd._plugin.side_by_side import divided_by
 from napari_ifkd._plugin.words import acceptance, accepted_mask
-from napari_ifkd.annotations.points import read_points, write_points
+from napari_ifkd.annotations.points import read_points
 from napari_ifkd.runs.accepted import same_smoothing
 from napari_ifkd.runs.judgement import TOLD_BY
 
@@ -54,8 +54,8 @@ class CountPage(Page):
         super().__init__(dock)
         self._judging = dock.bench.judging
         self.points: list[Point] = []
-        self.at, self._choosing, self._writing = 0, False, False
-        self._unwritten: tuple[Path, list[Point]] | None = None  # answers that wait for the write before
+        self.at = 0
+        self._choosing: tuple[Slide, Path] | None = None  # what places are chosen on
         self._slide: Slide | None = None  # that is counted on
         self._run: Path | None = None
         self._lacking = ""  # why nothing could be asked
@@ -90,7 +90,7 @@ class CountPage(Page):
         self.fill(self.what, self.start, self.asking, self.accept, self.card)
         acts: dict[str, Callable[[], object]] = {key: partial(self._answer, answer) for answer, (_, key) in ANSWERS.items()}
         self.keys = {key: shortcut(self.asking, key, act) for key, act in {**acts, "B": self._back, "Backspace": self._back}.items()}
-        dock.listen("slide", "run", "shown", "accepted", "sigma_px", to=self._show)
+        dock.listen("slide", "run", "shown", "accepted", "sigma_px", "given", to=self._show)
         dock.hear(dock.bench.verdicts.settled_down, self._show)
         dock.hear(self._judging.changed, self._show)
         dock.listen("slide", "run", to=self._look_for_begun)
@@ -128,16 +128,24 @@ class CountPage(Page):
                 ask(evidence.folder, asked, table)
                 return asked
 
-        self._choosing, self._slide, self._run, self._lacking = True, slide, run, ""
-        camera = self._viewer.scene.camera
-        self._left = slide, tuple(camera.center), float(camera.zoom) * divided_by(self._viewer)
+        of = self._choosing = slide, run
+        self._lacking = ""
         self._show()
-        self._dock.in_thread(work, self._asked, self._failed)
+        self._dock.in_thread(work, partial(self._asked, of), partial(self._failed, of))
 
-    def _asked(self, points: list[Point]) -> None:
-        self._choosing, self.points = False, points
-        if not points:
-            self._lacking, self._left = "There is no tissue on which all rounds looked.", None
+    def _asked(self, of: tuple[Slide, Path], points: list[Point]) -> None:
+        if of != self._choosing:
+            return
+        self._choosing = None
+        if of != (self._session.slide, self._session.run):  # nobody waits for them any more
+            self._show()
+            return
+        if points:
+            camera = self._viewer.scene.camera
+            self._left = of[0], tuple(camera.center), float(camera.zoom) * divided_by(self._viewer)
+            (self._slide, self._run), self.points = of, points
+        else:
+            self._lacking = "There is no tissue on which all rounds looked."
         self.at = self._next_place()
         self._next()
 
@@ -182,7 +190,7 @@ class CountPage(Page):
             return
         self.points[self.at] = replace(self.points[self.at], answer=answer)
         self.at = self._next_place()  # who went back to mend one goes on where it was
-        self._keep()
+        self._judging.answers.write(self._run / TABLE, self.points)
         self._next()
 
     def _back(self) -> None:
@@ -190,30 +198,12 @@ class CountPage(Page):
             self.at -= 1
             self._next()
 
-    def _keep(self) -> None:
-        """Write the answers down in a thread, one write after the other: not one is lost if anything ends."""
-        if self._run is not None:
-            self._unwritten = self._run, list(self.points)
-        if self._writing or self._unwritten is None:
-            return
-        (run, points), self._unwritten, self._writing = self._unwritten, None, True
-
-        def written(_: object) -> None:
-            self._writing = False
-            if self._unwritten is not None:
-                self._keep()
-
-        def failed(error: Exception) -> None:
-            self._writing = False
-            self._failed(error)
-
-        self._dock.in_thread(lambda: write_points(run / TABLE, points), written, failed)
-
     def _finish(self) -> None:
-        slide, run, points = self._slide, self._run, list(self.points)
+        """End the count, and judge once all is written."""
+        slide, run, points, judging = self._slide, self._run, list(self.points), self._judging
         self._stop()
         if slide is not None and run is not None and any(point.answer for point in points):
-            self._judging.judge(slide, run, points, self._dock.bench.judged.emit)
+            judging.answers.write(run / TABLE, points, partial(judging.judge, slide, run, self._dock.bench.judged.emit))
 
     def leave(self) -> None:
         """End the count; what was answered is kept, and the next count goes on where it was."""
@@ -253,10 +243,11 @@ class CountPage(Page):
 
         self._dock.in_thread(lambda: _first_open(_unfinished(table, name)), begun, lambda _: None)
 
-    def _failed(self, error: Exception) -> None:
-        self._choosing = False
-        self._stop()
-        self._dock.say_error(error)
+    def _failed(self, of: tuple[Slide, Path], error: Exception) -> None:
+        if of == self._choosing:
+            self._choosing = None
+            self._show()
+            self._dock.say_error(error)
 
     # --- what is advised
 
@@ -278,8 +269,8 @@ class CountPage(Page):
             notes = [*notes, f"{TOLD_BY[accepted.by].capitalize()} have chosen {chosen}, and stand above points."]
         elif accepted is not None and accepted.by == "user" and self._judging.advised is not None and not self._judging.is_accepted:
             notes = [*notes, f"You accepted {accepted_mask(accepted, session.sigma_px)}: that stands unless you accept the advice."]
-        elif accepted is None and "reference" in session.given_here():
-            notes = [*notes, "The reference mask of this slide has not judged these rounds: the next distillation's it will, above points."]
+        elif accepted is None and not found.by_masks and "reference" in session.given_here():
+            notes = [*notes, "The reference mask of this slide came after these rounds: it has not judged them."]
         if session.shown is not None and self._dock.bench.verdicts.rejected(session.shown):  # what is accepted leaves them out
             notes = [*notes, "Lesions were rejected: what is told here is of the masks with them."]
         same = same_smoothing(found.sigma_px, session.sigma_px)
@@ -302,7 +293,8 @@ class CountPage(Page):
         self.start.setVisible(not counting)
         more = f"Count {COUNT} points" if judging.judgement is None else "Count more points"
         self.start.setText(f"Go on counting at place {self._begun + 1}" if self._begun else more)
-        self.start.setEnabled(ready and not self._choosing and not judging.under_way)
+        choosing = self._choosing is not None and self._choosing == (session.slide, session.run)
+        self.start.setEnabled(ready and not choosing and not judging.under_way and judging.answers.idle)
         self.asking.setVisible(counting)
         self.back.setEnabled(self.at > 0)
         self.bar.setRange(0, max(1, len(self.points)))
@@ -333,7 +325,7 @@ class CountPage(Page):
 
     def _told(self) -> str:
         """Return what is told below the buttons while nothing is asked."""
-        if self._choosing:
+        if self._choosing is not None and self._choosing == (self._session.slide, self._session.run):
             return "Reading the maps and choosing places …"
         if self._judging.under_way:
             return "Judging the rounds by the answers …"

@@ -75,7 +75,7 @@ class LookSliders(QObject):
 
     def _show(self) -> None:
         for name, slider in self.sliders.items():
-            value = getattr(self._session, name)
+            value, usual = getattr(self._session, name), _SLIDERS[name]["max"]
             with slider.changed.blocked():
-                slider.max = max(_SLIDERS[name]["max"], value)  # a run may have been asked for more
+                slider.max = usual if value <= usual else max(slider.max, value)  # a run may have been asked for more
                 slider.value = value

@@ -192,7 +192,7 @@ class ReviewDock(Dock):
     def _emphasise(self) -> None:
         """Let one button stand out: where points advise something, theirs."""
         session, shown, judging = self.session, self.session.shown, self.bench.judging
-        is_advised = shown is not None and judging.is_advised(shown.round, session.threshold, session.sigma_px)
+        is_advised = shown is not None and shown.run == session.run and judging.is_advised(shown.round, session.threshold, session.sigma_px)
         emphasise(self.accept, not judging.advises or (is_advised and self.pages.currentWidget() is not self.count))
 
     def _reuse(self) -> None:
