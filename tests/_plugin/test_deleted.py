@@ -29,7 +29,7 @@ def test_a_mask_that_is_looked_at_is_told_of_and_comes_back(scene: Any, told: li
     viewer, session, view = scene
     for threshold in (0.4, 0.3):
         viewer.layers.remove(view.find("mask", session.shown.path))
-        assert [said.partition(":")[0] for said in told] == ["Round 1 is kept"]
+        assert [said.partition(": ")[2] for said in told] == ["Round 1 is kept."]
         session.look(threshold=threshold)
         assert view.find("mask", session.shown.path).visible
         told.clear()
@@ -50,7 +50,7 @@ def test_corrections_are_told_of_where_they_are_of_what_is_shown(scene: Any, tol
         assert not told
         metadata = {made.KEY: {"kind": "corrections", "path": str(run.corrections_path(name))}}
         viewer.layers.remove(viewer.add_labels(np.zeros((9, 9), np.uint8), metadata=metadata))
-    assert [said.partition(":")[0] for said in told] == ["Corrections are kept"]
+    assert [said.partition(":")[0] for said in told] == ["Show corrections brings them back (Review, Compare)"]
 
 
 def test_a_reference_goes_on_choosing(window: Any, drawn_slide: Path, tmp_path: Path, told: list[str]) -> None:
@@ -65,7 +65,7 @@ def test_a_reference_goes_on_choosing(window: Any, drawn_slide: Path, tmp_path: 
     (layer,) = window.ours("brought")
     window.viewer.layers.remove(layer)
     window.wait(lambda: bool(told))
-    assert told == ["It still chooses the round: Forget ends that, Bring in shows it again (Export, Bring in; mask.geojson)."]
+    assert told == ["Bring in, in Export, shows it again: mask.geojson still chooses the round, and Forget ends that."]
     assert session.given_here() == {"reference": tmp_path / "mask.geojson"}
     window.wait(lambda: window.bench.memory.settled and window.bench.memory.notes.rested)
     window.viewer.layers.remove(window.bench.layers.find("slide", slide.path))

@@ -120,7 +120,7 @@ def test_what_is_drawn_on_a_layer_that_is_deleted_holds_and_comes_back(opened: A
     excluded = drawings.excluded()
     opened.viewer.layers.remove(layer)
     opened.wait(lambda: bool(told))
-    assert told[0].startswith("Still excluded: Draw brings the layer back")
+    assert told[0].startswith("Draw brings it back")
     assert drawings.excluded().equals(excluded)
     assert "1 region" in opened.docks["Slide"].exclusions.told.text()
     assert "Their layer was deleted" in opened.docks["Slide"].exclusions.told.text()

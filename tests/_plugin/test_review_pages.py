@@ -418,9 +418,6 @@ def test_the_table_of_rounds_tells_the_reason_when_it_is_asked_for(window: Any, 
         window.qtbot.keyClick(reason, Qt.Key.Key_Return)
 
 
-_SEEN_AGAIN = "choose it, or move its threshold, to see it again."
-
-
 def test_what_was_deleted_in_the_list_of_layers_comes_back_by_the_next_act(
     window: Any, reviewed: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -438,10 +435,16 @@ def test_what_was_deleted_in_the_list_of_layers_comes_back_by_the_next_act(
     window.qtbot.wait(100)
     assert not mask.visible
     mask.visible = True
-    for act in (lambda: window.click("Review", compare.mode.buttons["off"]), lambda: session.look(threshold=0.4)):
+    again = reviewed.shown.native
+    acts = (
+        lambda: window.click("Review", compare.mode.buttons["off"]),
+        lambda: session.look(threshold=0.4),
+        lambda: again.activated.emit(again.currentIndex()),
+    )
+    for act in acts:
         layers.remove(next(layer for layer in window.ours("mask") if layer.visible))
         assert not any(layer.visible for layer in window.ours("mask"))
-        window.wait(lambda: told == [f"{session.shown.label} is kept: {_SEEN_AGAIN}"])
+        window.wait(lambda: told == [f"Move the threshold to see it again: {session.shown.label} is kept."])
         told.clear()
         act()
         window.wait(lambda: [layer.visible for layer in window.ours("mask")].count(True) == 1)
@@ -449,7 +452,7 @@ def test_what_was_deleted_in_the_list_of_layers_comes_back_by_the_next_act(
     assert compare.corrections.isVisible()
     assert not compare.corrections.isChecked()
     window.wait(lambda: bool(told))
-    assert told[0].startswith("Corrections are kept: Show corrections")
+    assert told[0].startswith("Show corrections brings them back")
     told.clear()
     window.click("Review", compare.corrections)
     window.wait(lambda: [layer.visible for layer in window.ours("corrections")] == [True])
@@ -573,7 +576,8 @@ def test_what_is_told_of_a_round_is_of_that_round(window: Any, reviewed: Any, wr
 def test_pages_are_as_high_as_the_one_that_is_seen(window: Any, reviewed: Any) -> None:
     window.viewer.window.resize(1280, 800)
     count = page(window, reviewed, "Points")
-    count.card.setText("<br>".join(map(str, range(80))))
+    count._lacking = "<br>".join(map(str, range(80)))
+    count._show()
     window.wait(lambda: reviewed.content.height() > 1300)
     correct = page(window, reviewed, "Correct")
     window.wait(lambda: reviewed.content.height() <= max(reviewed.viewport().height(), reviewed.content.minimumSizeHint().height()))
@@ -1280,7 +1284,7 @@ def test_the_card_says_so_where_the_advice_marks_more_or_less_than_the_points_al
     figures = RoundFigures(0, "the teacher", Interval(0.23, 0.2, 0.3), 0.9, marked, near, near, near)
     tumour = Interval(2.8, 1.4, 4.2)
     judgement = Judgement("points", "30 points", (figures,), figures, True, True, "It is best.", near, tumour)
-    assert (f"It marks {marked:g} mm²; the points say 2.8 mm²." in points_card(judgement, (0,), [])) == bool(said)
+    assert (f"The teacher marks {marked:g} mm² there; the points say 2.8 mm²." in points_card(judgement, (0,), [])) == bool(said)
     assert said in points_card(judgement, (0,), [])
 
 
@@ -1435,7 +1439,7 @@ def test_painted_corrections_are_written_shown_and_taken_back(window: Any, revie
     taken_back.paint(0, 0, np.zeros((4, 4), np.uint8))  # stored, and nothing is said
     correct.told.setText("")
     window.bench.corrected.emit()
-    window.wait(lambda: correct.told.text() == "No corrections on this slide yet.")
+    window.wait(lambda: correct.told.text() == "No corrections are written on this slide yet.")
     assert not window.ours("corrections")
 
 
@@ -1658,7 +1662,7 @@ def test_a_rejected_lesion_gives_way_to_what_is_painted_into_it(window: Any, rev
     assert not window.ours("rejected")
     window.click("Review", correct.undo)
     window.wait(correct.redo.isEnabled)
-    window.wait(lambda: correct.told.text() == "No corrections on this slide. The lesion that had given way is rejected again.")
+    window.wait(lambda: correct.told.text() == "No corrections are written on this slide. The lesion that had given way is rejected again.")
     assert np.array_equal(exported(), before)
     assert read_verdicts(run.verdicts) == known  # the last one counts
     window.click("Review", correct.redo)

@@ -305,7 +305,7 @@ def test_a_mask_no_better_than_all_tissue_is_no_advice(run: RunFolder, drawn_sli
     assert judgement is not None
     assert judgement.chosen.marked > 0.9
     assert not judgement.decides
-    assert judgement.reason.startswith("No better than marking all tissue as tumour: the best, ")
+    assert judgement.reason.startswith("No better than marking all tissue as tumour: what would be chosen, ")
     assert not put_down(run, judgement)
 
 

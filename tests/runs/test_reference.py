@@ -245,7 +245,7 @@ def test_a_mask_that_marks_everything_is_not_chosen(
     judgement, _ = judged(run, drawn_slide, drawn(tmp_path / "a.geojson", Tumor=(160, 32, 240, 112)))
     assert judgement is not None
     assert not judgement.decides
-    assert judgement.reason.startswith("No better than marking all tissue as tumour: the best, ")
+    assert judgement.reason.startswith("No better than marking all tissue as tumour: what would be chosen, ")
     assert judgement.reason.endswith("Take another teacher.")
 
 

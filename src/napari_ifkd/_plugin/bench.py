@@ -352,7 +352,7 @@ class Bench:
     def _selected(self, event: Any) -> None:
         known = tag(event.value) if event.value is not None else {}
         if known.get("kind") == "slide" and self._picks_another:
-            self._point_at(self.session.slide)
+            QTimer.singleShot(0, lambda: self._point_at(self.session.slide))  # at once its list would show both as picked
         elif known.get("kind") == "slide":
             for slide in self.session.slides:
                 if str(slide.path) == known["path"]:

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 
 _DRAWN = {
-    "drawn exclusion": "Still excluded: Draw brings the layer back, Clear ends it (Slide, Exclusions).",
-    "drawn region": "The region is kept: Draw the region brings its layer back (Slide).",
-    "drawn tumour": "Regions are kept: Contains tumour brings the layer back (Teacher, Teach it yourself).",
-    "drawn normal": "Regions are kept: No tumour brings the layer back (Teacher, Teach it yourself).",
+    "drawn exclusion": "Draw brings it back (Slide, Exclusions): what is excluded stays so, and Clear ends that.",
+    "drawn region": "Draw the region brings it back (Slide): the region is kept.",
+    "drawn tumour": "Contains tumour brings it back (Teacher, Teach it yourself): the regions are kept.",
+    "drawn normal": "No tumour brings it back (Teacher, Teach it yourself): the regions are kept.",
 }
 _GIVEN = {"reference": "chooses the round", "regions": "labels tiles"}
-"""What is told is short, and begins with what matters: napari shows one line of it."""
+"""What is told begins with what brings it back: napari shows one line of it."""
 
 
 class DeletedLayers:
@@ -48,7 +48,7 @@ class DeletedLayers:
     def tell(self, layer: Any) -> None:
         """Tell what becomes of what a deleted layer showed, if that is looked at still."""
         known, use = tag(layer), tag(layer).get("use")
-        if known.get("kind") in ("mask", "corrections"):
+        if known.get("kind") in ("mask", "corrections", "verdicts"):
             self._later(partial(self._tell, known["kind"], known["path"]))  # its slide may go with it
         elif known.get("kind") in _DRAWN and len(layer.data):
             self._later(partial(self._tell_drawn, known["kind"], known["path"]))
@@ -59,11 +59,13 @@ class DeletedLayers:
         shown = self.session.shown
         if self.layers.find(kind, path) is not None:
             return
-        if kind == "corrections":
+        if kind == "verdicts":
+            show_info("Lesions, in Review, brings them back: what was said of lesions is kept.")
+        elif kind == "corrections":
             if shown is not None and path == str(RunFolder(shown.run).corrections_path(shown.slide)):
-                show_info("Corrections are kept: Show corrections brings the layer back (Review, Compare).")
+                show_info("Show corrections brings them back (Review, Compare): they are kept.")
         elif (candidate := next((c for c in self.layers.masked() if str(c.path) == path), None)) is not None:
-            show_info(f"{candidate.label} is kept: choose it, or move its threshold, to see it again.")
+            show_info(f"Move the threshold to see it again: {candidate.label} is kept.")
 
     def _tell_drawn(self, kind: str, path: str) -> None:
         if self.layers.find(kind, path) is None and any(str(slide.path) == path for slide in self.session.slides):
@@ -75,7 +77,7 @@ class DeletedLayers:
         name = next((slide.name for slide in self.session.slides if str(slide.path) == of), "")
         given = next((given for given in self.session.given if (given.slide, given.use) == (name, use)), None)
         if given is not None:
-            show_info(f"It still {_GIVEN[use]}: Forget ends that, Bring in shows it again (Export, Bring in; {called(given.path)}).")
+            show_info(f"Bring in, in Export, shows it again: {called(given.path)} still {_GIVEN[use]}, and Forget ends that.")
 
     def _bring_back(self) -> None:
         """Show masks again that have no layer any more; what was set of those that are there stays."""

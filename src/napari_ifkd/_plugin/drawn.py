@@ -23,7 +23,7 @@ from .settings import slide_folder
 from .worker import in_thread, say_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
     from pathlib import Path
 
     from shapely.geometry.base import BaseGeometry
@@ -79,7 +79,7 @@ class Drawings(QObject):
         viewer.layers.events.removed.connect(self._removed)
         self._unions: WeakKeyDictionary[Any, BaseGeometry | None] = WeakKeyDictionary()  # what is drawn on layers
         self._deleted: dict[tuple[Use, str], Any] = {}  # of those deleted in napari's list: what is drawn on them holds
-        session.events.slides.connect(self._forget_closed, max_args=0)
+        session.events.slides.connect(self._forget_closed)
 
     # --- layers
 
@@ -247,12 +247,21 @@ class Drawings(QObject):
             layer.mode = "pan_zoom"
             self.changed.emit()
 
-    def _forget_closed(self) -> None:
-        """Forget slides that were closed: once they are opened again their files are read, as far as no layer of theirs is there."""
-        there = {str(slide.path) for slide in self.session.slides}
+    def _forget_closed(self, now: Collection[Slide], before: Collection[Slide]) -> None:
+        """Forget slides that were closed: once they are opened again their files are read."""
+        there = {str(slide.path) for slide in now}
+        for slide in before:
+            if str(slide.path) not in there:
+                self._write_stale(slide)
         self._deleted = {(use, path): layer for (use, path), layer in self._deleted.items() if path in there}
         self._asked &= there
         self._restored &= there
+        QTimer.singleShot(0, self._remove_closed)  # napari is removing layers now
+
+    def _remove_closed(self) -> None:
+        there = {str(slide.path) for slide in self.session.slides}
+        for layer in [one for one in self.layers.ours(*(f"drawn {use}" for use in USES)) if tag(one)["path"] not in there]:
+            self.layers.remove(layer)
 
     def _touched(self, layer: Any, use: Use, path: str) -> None:
         self._unions.pop(layer, None)
@@ -260,14 +269,17 @@ class Drawings(QObject):
         self._timer.start()
 
     def _rested(self) -> None:
-        slides = {str(slide.path): slide for slide in self.session.slides}
-        for use, path in list(self._stale):
-            self._stale.discard((use, path))
-            slide = slides.get(path)
-            if slide is not None:
-                geometry, file = self.geometry(use, slide), self.file(use, slide)
-                in_thread(partial(_write, file, geometry, USES[use][1], slide), lambda _: None)
+        for slide in self.session.slides:
+            self._write_stale(slide)
+        self._stale.clear()
         self.changed.emit()
+
+    def _write_stale(self, slide: Slide) -> None:
+        """Write what is not on disk as it is drawn on a slide."""
+        for use, path in [one for one in self._stale if one[1] == str(slide.path)]:
+            self._stale.discard((use, path))
+            geometry, file = self.geometry(use, slide), self.file(use, slide)
+            in_thread(partial(_write, file, geometry, USES[use][1], slide), lambda _: None)
 
     def _slide_changed(self, slide: Slide | None) -> None:
         for use in USES:

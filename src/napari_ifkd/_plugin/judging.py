@@ -38,7 +38,8 @@ class Judged(NamedTuple):
     notes : to know of it
     answered : when the last answer was given, seconds since 1970
     sigma_px : smoothing of the masks that are judged, px of the map
-    by_masks : whether reference masks judged the run too
+    by_masks : whether the run was given reference masks too
+    places : how many were answered
     """
 
     judgement: Judgement | None
@@ -46,6 +47,7 @@ class Judged(NamedTuple):
     answered: float
     sigma_px: float
     by_masks: bool
+    places: int
 
 
 class _Of(NamedTuple):
@@ -71,6 +73,7 @@ class Judging:
     Attributes
     ----------
     found : None where no points were answered, or it is not known yet what they say
+    waits : whether there are answers, and they are judged once the run has ended
     answers : writes them down
     """
 
@@ -80,6 +83,7 @@ class Judging:
         self._session = session
         self.answers = AnswerWriter(self.changed.emit)
         self.found: Judged | None = None
+        self.waits = False
         self._of = _Of()  # `found` is of, even where that is None
         self._tasks: list[_Task] = []  # the first is under way
         for name in ("slide", "run", "candidates", "job"):
@@ -110,14 +114,15 @@ class Judging:
         slide, run, job = session.slide, session.run, session.job
         of = _Of(slide, run, self._rounds())
         grows = job is not None and job.alive and job.out == run
-        if of[:2] != self._of[:2] or (grows and of != self._of):  # another is looked at, or there are more rounds than it is of
+        if of[:2] != self._of[:2] or (grows and of.rounds not in ((), self._of.rounds)):  # another is looked at, or it has more rounds
             self._of = _Of(slide, run)
-            if self.found is not None:
-                self.found = None
+            waits = grows and run is not None and RunFolder(run).points.is_file()
+            if self.found is not None or waits != self.waits:
+                self.found, self.waits = None, waits
                 self.changed.emit()
         if of == self._of or grows or slide is None or run is None or not of.rounds:
             return
-        self._of = of
+        self._of, self.waits = of, False
         table, name = RunFolder(run).points, slide.name
         if not table.is_file():
             return
@@ -136,7 +141,7 @@ class Judging:
 
     def _begin(self, task: _Task) -> None:
         self._tasks.append(task)
-        self._of, self.found = task.of, None
+        self._of, self.found, self.waits = task.of, None, False
         self.changed.emit()
         if len(self._tasks) == 1:
             self._work()
@@ -230,5 +235,12 @@ def _judged_by(evidence: PointEvidence) -> Judged:
     """Judge the rounds of a run by its points."""
     judgement, path = evidence.judgement(), evidence.folder.points
     answered = path.stat().st_mtime if path.is_file() else 0.0
-    by_masks = bool(evidence.folder.asked.get("reference"))
-    return Judged(judgement, list(evidence.notes), answered, evidence.config.inference.sigma_px, by_masks)
+    names, points = {slide.name for slide in evidence.slides}, read_points(path) if path.is_file() else []
+    return Judged(
+        judgement,
+        list(evidence.notes),
+        answered,
+        evidence.config.inference.sigma_px,
+        bool(evidence.folder.asked.get("reference")),
+        len({(point.slide, point.x, point.y) for point in points if point.slide in names}),
+    )

@@ -102,4 +102,4 @@ class VerdictMarks:
 
     def _remove(self, layer: Any | None) -> None:
         if layer is not None:
-            self.viewer.layers.remove(layer)
+            self.layers.remove(layer)

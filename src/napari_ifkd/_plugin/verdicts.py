@@ -170,8 +170,12 @@ class Verdicts(QObject):
 
     def pending(self, candidate: Candidate) -> bool:
         """Return whether rejected lesions of a prediction are still looked for, as it is looked at now."""
+        if self.settled:
+            return False
         judged = self._judged.get(str(candidate.path))
-        return not self.settled and judged is not None and bool(judged.rejected) and judged.mask != self.mask(candidate)
+        if judged is None:  # just opened
+            return RunFolder(candidate.run).verdicts.is_file()
+        return bool(judged.rejected) and judged.mask != self.mask(candidate)
 
     def places(self, candidate: Candidate) -> Sequence[tuple[float, float, Word]]:
         """Return where something was said of a lesion of a prediction, as it is looked at now: x and y in level-0 px, and what."""

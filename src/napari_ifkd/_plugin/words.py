@@ -10,6 +10,8 @@ from napari_ifkd.runs.judgement import name_of
 if TYPE_CHECKING:
     from napari_ifkd.runs.accepted import Accepted
 
+LOOKING = "Lesions that were rejected are looked for …"
+
 WORDS = {
     " (--out)": "",
     " (--forever)": "",

@@ -80,34 +80,43 @@ def settle(among: Candidates, found: Estimates, incumbent: Incumbent | None = No
     tuned = own[0], int(f1[own[0]].argmax())
     name = among.names[own[0]]
     if best[0] != own[0]:
-        gain, sure = found.compare(best, tuned)
+        sure = found.compare(best, tuned)[1]
         if sure >= _SURE:
-            better = f"{_told(among, best)} is better than {_told(among, tuned)}, each at its best threshold, by {gain:.3f} F1"
-            reason = f"{better}, with a probability of {_sure(sure)}"
+            better = f"{_told(among, best)} is better than {_told(among, tuned)}, each at its best threshold{_by(found, best, tuned)}"
+            more = _higher(among, found, best)
+            reason = f"{better}, with a probability of {_sure(sure)}{more and f'; {more}'}"
             return _choice(among, found, best, False, reason)
-        better = f"is better by {gain:.3f} F1 with a probability of only {sure:.0%}" if gain >= _ANY else "is as good"
+        by = _by(found, best, tuned)
+        better = f"is better{by.replace(',', '')} with a probability of only {sure:.0%}" if by else "is as good"
         which = "the most promising of the others, " if len(among.names) > 2 else ""
         stays = f"{name} stays: {which}{_told(among, best)}{',' if which else ''} {better}"
     else:
         stays = ""
-    gain, sure = found.compare(tuned, own)
+    sure = found.compare(tuned, own)[1]
     moves = tuned != own and sure >= _SURE
-    stays = stays or f"{name} stays: {_no_better(among, found, tuned if moves else own)}"
+    stays = stays or f"{name} stays: {_higher(among, found, tuned if moves else own) or 'no other has a higher estimated F1'}"
     if moves:
-        better = f"{name} is better at {_threshold(among, tuned)} than at {_threshold(among, own)}, the usual threshold, by {gain:.3f} F1"
+        better = (
+            f"{name} is better at {_threshold(among, tuned)} than at {_threshold(among, own)}, the usual threshold{_by(found, tuned, own)}"
+        )
         reason = f"{stays}; {better}, with a probability of {_sure(sure)}"
         return _choice(among, found, tuned, True, reason)
     return _choice(among, found, own, True, f"{stays}; nothing speaks for a threshold other than {_threshold(among, own)}")
 
 
-def _no_better(among: Candidates, found: Estimates, chosen: tuple[int, int]) -> str:
-    """Tell that no other candidate is better than what is chosen; where one has the higher figure all the same, how little that says."""
+def _by(found: Estimates, pair: tuple[int, int], other: tuple[int, int]) -> str:
+    """Tell how much higher the F1 of a pair is, as the figures that are told of both say; "" where it is not."""
+    gain = found.f1.at(*pair).value - found.f1.at(*other).value
+    return f", by {gain:.3f} F1" if gain >= _ANY else ""
+
+
+def _higher(among: Candidates, found: Estimates, chosen: tuple[int, int]) -> str:
+    """Tell of the candidate that has a higher figure than what is chosen all the same, and how little that says; "" where none has."""
     others = [(each, int(found.merit[each].argmax())) for each in range(len(among.names)) if each != chosen[0]]
-    figures = [found.f1.at(*pair).value for pair in others]
-    higher = max(figures, default=0.0) - found.f1.at(*chosen).value
+    best = max(others, key=lambda pair: found.f1.at(*pair).value, default=chosen)
+    higher = found.f1.at(*best).value - found.f1.at(*chosen).value
     if higher < _ANY:
-        return "no other has a higher estimated F1"
-    best = others[figures.index(max(figures))]
+        return ""
     return f"{_told(among, best)} has {higher:.3f} F1 more, and is better with a probability of {found.compare(best, chosen)[1]:.0%}"
 
 

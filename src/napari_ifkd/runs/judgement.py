@@ -152,8 +152,8 @@ def judge(
     )
     if too_little or not _no_better(judgement):
         return judgement
-    best = f"{chosen.name} at {chosen.threshold.value:g}, marks {chosen.marked:.0%} of it"
-    return replace(judgement, decides=False, reason=f"No better than marking all tissue as tumour: the best, {best}. {_INSTEAD[by]}")
+    best = f"what would be chosen, {chosen.name} at {chosen.threshold.value:g}, marks {chosen.marked:.0%} of it"
+    return replace(judgement, decides=False, reason=f"No better than marking all tissue as tumour: {best}. {_INSTEAD[by]}")
 
 
 def _no_better(judgement: Judgement) -> bool:

@@ -192,8 +192,8 @@ class BringIn(QWidget):
                 if all(region.meaning == "other" for region in regions):
                     raise InputError(path, "has no region of a known class", "Classify its regions as Tumor, Normal or Exclusion")
                 note = "<br>This program made it: the rounds learn what a network said, as if a person had." if ours else ""
-                return layer, f"The next distillation of this slide learns from it; it is a layer too.{note}{left_out}", drawn
-            chooses = "It chooses round and threshold of the next distillation of this slide alone; it is a layer too."
+                return layer, f"The next distillation of this slide learns from it.{note}{left_out}", drawn
+            chooses = "It chooses round and threshold of the next distillation of this slide alone."
             chooses += "<br>This program made it: the rounds are held against what a network said." if ours else ""
             if kind == "reference":
                 return layer, f"{chooses}{left_out}", path

@@ -18,7 +18,7 @@ from napari_ifkd._plugin.look import field_px, go_to
 from napari_ifkd._plugin.measure import Agreement, agreement, disagreements, same_grid
 from napari_ifkd._plugin.palette import BOTH, STUDENT, TEACHER, UNSURE
 from napari_ifkd._plugin.settings import runs_folder
-from napari_ifkd._plugin.words import area, lapsed, marks
+from napari_ifkd._plugin.words import LOOKING, area, lapsed, marks
 from napari_ifkd.config import Config
 
 from .flicker import Flicker
@@ -39,7 +39,6 @@ _ROOM = 20  # letters of a name beside the button of files
 _RESTED_MS = 400  # after the view moved
 _ACROSS_UM = 300.0
 _DIFFERS = "Where they differ"
-_LOOKING = "Lesions that were rejected are looked for …"
 
 
 class ComparePage(Page):
@@ -196,7 +195,7 @@ class ComparePage(Page):
             self._look_again()
 
     def _found_rejected(self) -> None:
-        if _LOOKING in self.numbers.text():
+        if LOOKING in self.numbers.text():
             self._measure()
 
     def _look_again(self) -> None:
@@ -291,7 +290,7 @@ class ComparePage(Page):
                 for one in (a, b):
                     gone.setdefault(verdicts.unused(one), []).append(escape(one.label))
                 said += [f"{' and '.join(labels)}: {lapsed(unused)}" for unused, labels in gone.items() if unused]
-                said += [_LOOKING] if any(map(verdicts.pending, (a, b))) else []
+                said += [LOOKING] if any(map(verdicts.pending, (a, b))) else []
                 self.numbers.setText("<br>".join(said))
 
         if same_grid(a.found, b.found):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.utils.notifications import show_info
 from psygnal import Signal
 from qtpy.compat import isalive
 from qtpy.QtCore import QTimer
@@ -286,9 +288,20 @@ class CorrectPage(Page):
         self._dock.say_error(error)
 
     def _removed(self, event: Any) -> None:
-        if made.tag(event.value).get("kind") == _KIND:
+        layer, opened = event.value, self._dock.bench.painted_on
+        if made.tag(layer).get("kind") == _KIND:
             self._dock.bench.painted_on = None
+            if opened is not None and not np.array_equal(np.asarray(layer.data), made.tag(layer)["before"]):
+                QTimer.singleShot(0, partial(self._put_back, layer, opened))
             QTimer.singleShot(0, self._show_again)  # others that are deleted with it are still to go
+
+    def _put_back(self, layer: Any, opened: tuple[Slide, Candidate, int, int]) -> None:
+        """Put a layer back that somebody deleted in napari's list, and that holds what is not written back, unless its slide went too."""
+        if isalive(self) and opened[0] in self._session.slides and self.layer() is None:  # type: ignore[no-untyped-call]
+            self._dock.bench.painted_on = opened
+            self._viewer.add_layer(layer)
+            show_info("Write back, or Discard (Review, Correct): what is painted is not written back.")
+            self._show()
 
     def _show_again(self) -> None:
         if isalive(self):  # type: ignore[no-untyped-call]
@@ -389,7 +402,7 @@ class CorrectPage(Page):
             of, news = self._news
             news = news if of == path else ""
             if read is None:
-                self.told.setText(f"No corrections on this slide{f'. {news}' if news else ' yet.'}")
+                self.told.setText(f"No corrections are written on this slide{f'. {news}' if news else ' yet.'}")
                 for layer in layers:
                     self._dock.bench.layers.remove(layer)
             else:

@@ -22,7 +22,7 @@ from .parts import button, emphasise, keep_room, row, shortcut, text
 from .points_card import is_loose, points_card
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from napari_ifkd._plugin.judging import Judged
@@ -61,6 +61,8 @@ class CountPage(Page):
         self._lacking = ""  # why nothing could be asked
         self._left: tuple[Slide, tuple[float, ...], float] | None = None  # where the camera was before
         self._begun = 0  # places answered of a count that was left
+        self._late = False  # whether it is still to be looked for such a count
+        self._ended: tuple[Slide, Path, list[Point]] | None = None  # the last count that came to its end
         self.what = text("What the count is for")
         self.start = button(
             f"Count {COUNT} points",
@@ -75,6 +77,7 @@ class CountPage(Page):
             for answer, (title, key) in ANSWERS.items()
         }
         self.back = button("Back (B)", "Return to the place before. Key B", self._back)
+        self.mend = button("Back to the last place (B)", "Mend the last answer; what it says is judged anew. Key B", self._back)
         self.finish = button("Finish now", "Judge by the answers so far", self._finish)
         self.bar = QProgressBar()
         self.bar.setToolTip("Places answered")
@@ -87,12 +90,12 @@ class CountPage(Page):
         inside.addWidget(row(*self.answers.values()))
         inside.addWidget(row(self.back, self.finish))
         inside.addWidget(self.bar)
-        self.fill(self.what, self.start, self.asking, self.accept, self.card)
-        acts: dict[str, Callable[[], object]] = {key: partial(self._answer, answer) for answer, (_, key) in ANSWERS.items()}
-        self.keys = {key: shortcut(self.asking, key, act) for key, act in {**acts, "B": self._back, "Backspace": self._back}.items()}
+        self.fill(self.what, self.start, self.asking, self.accept, self.card, self.mend)
+        self.keys = {key: shortcut(self.asking, key, partial(self._answer, answer)) for answer, (_, key) in ANSWERS.items()}
+        self.keys |= {key: shortcut(self, key, self._back) for key in ("B", "Backspace")}
         dock.listen("slide", "run", "shown", "accepted", "sigma_px", "given", to=self._show)
         dock.hear(dock.bench.verdicts.settled_down, self._show)
-        dock.hear(self._judging.changed, self._show)
+        dock.hear(self._judging.changed, self._hear)
         dock.listen("slide", "run", to=self._look_for_begun)
 
     def showEvent(self, event: Any) -> None:
@@ -100,12 +103,18 @@ class CountPage(Page):
         super().showEvent(event)
         if self.points:
             self._dock.bench.layers.hide_predictions(True)
+            self._show_ring(True)
 
     def hideEvent(self, event: Any) -> None:
         """Show them to who looks at something else meanwhile."""
         super().hideEvent(event)
         if self.points:
             self._dock.bench.layers.hide_predictions(False)
+            self._show_ring(False)  # who sees what is predicted there would not answer freely
+
+    def _show_ring(self, seen: bool) -> None:
+        for ring in self._dock.bench.layers.ours(_KIND):
+            ring.visible = seen
 
     # --- asking
 
@@ -141,13 +150,16 @@ class CountPage(Page):
             self._show()
             return
         if points:
-            camera = self._viewer.scene.camera
-            self._left = of[0], tuple(camera.center), float(camera.zoom) * divided_by(self._viewer)
-            (self._slide, self._run), self.points = of, points
+            self._go_through(*of, points)
+            self.at = self._next_place()
         else:
             self._lacking = "There is no tissue on which all rounds looked."
-        self.at = self._next_place()
         self._next()
+
+    def _go_through(self, slide: Slide, run: Path, points: list[Point]) -> None:
+        camera = self._viewer.scene.camera
+        self._left = slide, tuple(camera.center), float(camera.zoom) * divided_by(self._viewer)
+        self._slide, self._run, self.points, self._ended = slide, run, points, None
 
     def _next_place(self) -> int:
         return _first_open(self.points)
@@ -194,15 +206,25 @@ class CountPage(Page):
         self._next()
 
     def _back(self) -> None:
+        if not self.points and self._may_mend and self._ended is not None:  # the last answer ended the count
+            self._go_through(*self._ended)
+            self.at = len(self.points)
         if self.points and self.at > 0:
             self.at -= 1
             self._next()
+
+    @property
+    def _may_mend(self) -> bool:
+        """Whether the last count on the slide came to its end, and was judged."""
+        ended = None if self._ended is None else self._ended[:2]
+        return ended == (self._session.slide, self._session.run) and self._judging.found is not None and self._judging.answers.idle
 
     def _finish(self) -> None:
         """End the count, and judge once all is written."""
         slide, run, points, judging = self._slide, self._run, list(self.points), self._judging
         self._stop()
         if slide is not None and run is not None and any(point.answer for point in points):
+            self._ended = None if self._begun else (slide, run, points)
             judging.answers.write(run / TABLE, points, partial(judging.judge, slide, run, self._dock.bench.judged.emit))
 
     def leave(self) -> None:
@@ -226,9 +248,15 @@ class CountPage(Page):
             self._viewer.layers.remove(layer)
         self._show()
 
+    def _hear(self) -> None:
+        if self._late:
+            self._look_for_begun()
+        self._show()
+
     def _look_for_begun(self) -> None:
-        """Look, in a thread, for a count that was left on the slide."""
-        if self.points:
+        """Look, in a thread, for a count that was left on the slide, once all is written."""
+        self._late = not self._judging.answers.idle
+        if self.points or self._late:
             return
         slide, run = here = self._session.slide, self._session.run
         self._begun, self._lacking = 0, ""
@@ -291,7 +319,7 @@ class CountPage(Page):
         keep_room(self.what, [])
         ready = any(c.act == "distill" and c.run == session.run for c in session.here())  # and not on another slide alone
         self.start.setVisible(not counting)
-        more = f"Count {COUNT} points" if judging.judgement is None else "Count more points"
+        more = f"Count {COUNT} points" if judging.found is None and not judging.under_way and not judging.waits else "Count more points"
         self.start.setText(f"Go on counting at place {self._begun + 1}" if self._begun else more)
         choosing = self._choosing is not None and self._choosing == (session.slide, session.run)
         self.start.setEnabled(ready and not choosing and not judging.under_way and judging.answers.idle)
@@ -299,6 +327,8 @@ class CountPage(Page):
         self.back.setEnabled(self.at > 0)
         self.bar.setRange(0, max(1, len(self.points)))
         self.bar.setValue(sum(bool(point.answer) for point in self.points))
+        before = 0 if judging.found is None else judging.found.places
+        self.bar.setFormat(f"%v of %m answered{f', {before} before' if before else ''}")
         advised, accepted = judging.advised, judging.is_accepted
         self.accept.setVisible(advised is not None and not counting)
         unsure = judging.advises and advised is not None and is_loose(advised)  # then more points come before any advice
@@ -310,6 +340,7 @@ class CountPage(Page):
                 "The advice is accepted" if accepted else acceptance(advised.round, advised.threshold.value, "the advice: ")
             )
         self.card.setText("" if counting else self._told())
+        self.mend.setVisible(not counting and self._may_mend)
         if counting:
             asked = "Is the middle of the ring <b>tumour</b>? Predictions are hidden on this page.<br>"
             keep_room(self.what, [f"{asked}Place 30, you said: <b>not tumour</b>. An answer here leads on to place 30."])  # buttons stay
@@ -327,15 +358,18 @@ class CountPage(Page):
         """Return what is told below the buttons while nothing is asked."""
         if self._choosing is not None and self._choosing == (self._session.slide, self._session.run):
             return "Reading the maps and choosing places …"
-        if self._judging.under_way:
+        if self._judging.under_way or not self._judging.answers.idle:
             return "Judging the rounds by the answers …"
+        if self._judging.waits:
+            return "What was answered is judged once the run has ended."
         return self._lacking if self._judging.found is None else self._card(self._judging.found)
 
     def _said(self) -> str:
         """Tell which place it is and the answer there, where one was given before; else that at the place before."""
         at, here = self.at + 1, self.points[self.at].answer
         if here:
-            return f"Place {at}, you said: <b>{ANSWERS[here][0].lower()}</b>. An answer here leads on to place {self._next_place() + 1}."
+            on = f"leads on to place {self._next_place() + 1}" if self._next_place() < len(self.points) else "ends the count"
+            return f"Place {at}, you said: <b>{ANSWERS[here][0].lower()}</b>. An answer here {on}."
         before = self.points[self.at - 1].answer if self.at else ""
         return f"Place {at}." + (f" At place {at - 1} you said: {ANSWERS[before][0].lower()}." if before else "")
 

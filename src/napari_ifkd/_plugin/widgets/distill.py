@@ -117,6 +117,7 @@ class DistillDock(Dock):
         self.hear(self.bench.corrected, self._show_job)
         self.listen("slide", "slides", "tissue", "candidates", "shown", "teacher", "given", "region", to=self._show_job)
         self.hear(self.bench.judging.changed, self.progress.update_job)
+        self.hear(self.bench.judging.changed, self._show_rounds)
         self.listen("job", "slide", "candidates", "shown", "run", "accepted", "teacher", to=self._show_progress)
         self.listen("slide", "rounds", "run", "shown", "accepted", to=self._show_rounds)
         self.hear(self.taken_along.found, self._show_rounds)
@@ -191,7 +192,8 @@ class DistillDock(Dock):
         allow(self.all_slides.native, "" if len(self.session.slides) > 1 else "one slide is open, or none")
         given = self._given()
         by_others = "weak regions that were brought in label the tiles" if "regions" in given else ""
-        allow(self.use_drawn.native, by_others or ("" if self._drawn else "none are drawn"))
+        allow(self.use_drawn.native, by_others)
+        self.use_drawn.native.setVisible(self._drawn > 0)  # ticked, and nothing that it could mean
         teacher = self.session.teacher
         if slide is None:
             self.what.setText("Open a slide first.")
@@ -286,9 +288,11 @@ class DistillDock(Dock):
         if accepted is not None and accepted.by in TOLD_BY:
             what, by = f"Round {index}" if index else "The teacher", TOLD_BY[accepted.by]
             chosen = f"<b>{what} was accepted by {by}</b>, which stand above the rule. {escape(accepted.reason)}"
+        advice = self.bench.judging.advice() if not elsewhere else ""
+        advice = f"<b>{advice}</b>: Review, Points, tells why." if advice else ""
         growth = "" if chosen else areas.growth(index or 0)
         growth = f"<b>{growth}</b>: look whether that is right." if growth else ""
-        self.reason.setText("<br>".join(part for part in (" ".join(filter(None, (growth, reason, chosen))), apart) if part))
+        self.reason.setText("<br>".join(part for part in (" ".join(filter(None, (advice, growth, reason, chosen))), apart) if part))
 
     def _tell_why(self, _: str) -> None:
         self._why = not self._why

@@ -18,7 +18,7 @@ from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QProgressBar
 
 from napari_ifkd._plugin.settings import cache_folder
-from napari_ifkd._plugin.words import accepted_mask, area, lapsed
+from napari_ifkd._plugin.words import LOOKING, accepted_mask, area, lapsed
 from napari_ifkd.errors import Cancelled, ExportError, InputError
 from napari_ifkd.export import ExportOptions
 from napari_ifkd.files import read_json
@@ -93,6 +93,7 @@ class ExportDock(Dock):
         self.listen("slide", "shown", to=self._show_written)
         self.hear(self.bench.verdicts.settled_down, self._show)
         self.hear(self.bench.drawings.changed, self._show)
+        self.hear(self.bench.judging.changed, self._show)
         self.listen("slide", "shown", to=self._look_for_corrections)
         self.hear(self.bench.corrected, self._look_for_corrections)
         self.listen("slide", to=lambda: self.formats.suit(self.session.slide))
@@ -139,13 +140,16 @@ class ExportDock(Dock):
         threshold, part = self.options.threshold_or(session.threshold), ", a region of it" if shown.of_region else ""
         run = f", {shown.run.name}" if shown.act == "distill" else ""
         told = f"<b>{shown.label}</b>{escape(run)}, of {shown.slide}{part}<br>threshold {threshold:.3g}, smoothing {session.sigma_px:g} px"
-        accepted = session.accepted_of(shown)
+        accepted, judging, of_it = session.accepted_of(shown), self.bench.judging, shown.run == session.run
+        advice, under_way = judging.advice() if of_it else "", of_it and judging.under_way
+        told += "<br>Judging the rounds by the answers …" if under_way else ""
+        told += f"<br><b>{advice}.</b>" if advice and not judging.is_advised(shown.round, threshold, session.sigma_px) else ""
         if accepted is not None and not session.is_accepted(shown, threshold):
             told += f"<br>Accepted is another: {accepted_mask(accepted, session.sigma_px)}."
         elif accepted is not None:
             told += "<br>This is what was accepted."
         else:
-            best = session.recommended(shown)
+            best = None if advice or under_way else session.recommended(shown)
             other = best is not None and shown.act == "distill" and best != shown.round
             told += f"<br><b>The run recommends another: {name_of(best or 0)}.</b>" if other else ""
             before = session.accepted_before()
@@ -155,6 +159,7 @@ class ExportDock(Dock):
         told += f"<br>Without {rejected} rejected lesion{'s' * (rejected > 1)}." if rejected else ""
         unused = self.bench.verdicts.unused(shown)
         told += f"<br>{lapsed(unused)}" if unused else ""
+        told += f"<br>{LOOKING}" if self.bench.verdicts.pending(shown) else ""
         told += "<br>As corrected." if self._corrected else ""
         left = 0 if session.slide is None else self.bench.drawings.count("exclusion", session.slide)
         told += f"<br>Without {left} excluded region{'s' * (left > 1)}." if left else ""

@@ -242,6 +242,7 @@ class LesionsPage(Page):
         """List what is looked at by now, and outline the lesion that is picked."""
         super().showEvent(event)
         self._show()
+        self._dock.bench.marks.update()  # somebody may have deleted them in napari's list
 
     def hideEvent(self, event: Any) -> None:
         """Take the outline away: who looks at something else has no use for it, nor wants to go to a lesion."""

@@ -76,7 +76,7 @@ def _loose(judgement: Judgement) -> str:
     f1 = judgement.chosen.f1
     if not is_loose(judgement.chosen):
         return ""
-    return f"These points hardly tell how good it is: F1 may be anything from {f1.low:.2f} to {f1.high:.2f}. Count more."
+    return f"These points hardly tell how good that is: F1 may be anything from {f1.low:.2f} to {f1.high:.2f}. Count more."
 
 
 def _off(judgement: Judgement) -> str:
@@ -86,8 +86,10 @@ def _off(judgement: Judgement) -> str:
     tumour, marked = judgement.tumour_mm2, judgement.chosen.marked_mm2
     if tumour is None or marked is None or tumour.low <= marked <= tumour.high:
         return ""
+    name = judgement.chosen.name[0].upper() + judgement.chosen.name[1:]
     other = "higher" if marked > tumour.high else "lower"
-    return f"It marks {about(marked)} mm²; the points say {about(tumour.value)} mm². If the area matters, choose a {other} threshold."
+    said = f"{name} marks {about(marked)} mm² there; the points say {about(tumour.value)} mm²."
+    return f"{said} If the area matters, choose a {other} threshold."
 
 
 def _interval(value: Interval) -> str:

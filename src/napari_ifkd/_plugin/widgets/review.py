@@ -28,6 +28,7 @@ from .parts import Notice, allow, button, column, decided, emphasise, form, keep
 
 if TYPE_CHECKING:
     from napari_ifkd.runs.accepted import Accepted
+    from napari_ifkd.runs.judgement import Judgement
     from napari_ifkd.session_records import Candidate, Compare
 
 
@@ -99,6 +100,7 @@ class ReviewDock(Dock):
         self.pages.currentChanged.connect(self._turn)
         self.steps.valueChanged.connect(self._slide_to)
         self.shown.changed.connect(self._pick_shown)
+        self.shown.native.activated.connect(lambda _: self.bench.layers.refresh())  # the one there is: its layer may have been deleted
         self.listen("candidates", "slide", "shown", to=self._show_choices)
         self.listen("shown", "slide", "rounds", "candidates", "files", "accepted", "threshold", "sigma_px", "teacher", to=self._show_round)
         self._at_work_now = False, False  # whether the run of what is shown is, and whether any is
@@ -234,17 +236,21 @@ class ReviewDock(Dock):
 
     def _news(self, candidate: Candidate) -> str:
         """Tell of a later round of the run at work: it does not take the place of what is shown; at its end, which it recommends."""
-        judging = self.bench.judging
+        judging, here = self.bench.judging, candidate.run == self.session.run
         best, by, at = self.session.recommended(candidate), "The run recommends", ""
-        advised = judging.advised if candidate.run == self.session.run else None
+        advised = judging.advised if here else None
         if advised is not None:  # who looked knows more than the rule
             best, by, at = advised.round, "Points recommend", f" at {advised.threshold.value:.3g}"
         accepted = self.session.accepted_of(candidate)
-        undecided = accepted is None or (candidate.run == self.session.run and judging.advises)
+        undecided = accepted is None or (here and judging.advises)
+        if here and judging.under_way and not self._at_work(candidate):
+            return "<br>Judging the rounds by the answers …"
         overruled = advised is not None and accepted is not None and not judging.is_accepted
-        if best is not None and not self._at_work(candidate) and not (candidate.run == self.session.run and judging.under_way):
-            here = candidate.act == "distill" and candidate.round == best
-            told = f"{by} {'it' if here else f'round {best}' if best else 'the teacher'}{at}."
+        if best is not None and not self._at_work(candidate):
+            it = candidate.act == "distill" and candidate.round == best
+            told = f"{by} {'it' if it else f'round {best}' if best else 'the teacher'}{at}."
+            if here and judging.judgement is not None and advised is None:
+                return f"<br>{told} {_undecided(judging.judgement, best)}"
             return f"<br><b>{told}</b>" if undecided else f"<br>{told}" if overruled else ""
         last = max((c.round for c in self.session.here() if c.run == candidate.run), default=0)
         return f"<br><b>Round {last} has come in.</b> {self._link('newest')}" if last > candidate.round and self._at_work(candidate) else ""
@@ -344,10 +350,11 @@ class ReviewDock(Dock):
             told = f"✓ Accepted{_by(accepted)}: {accepted_mask(accepted, session.sigma_px)}"
             shown_below = f"<br>{escape(accepted.reason)}" if "because" in self._why else ""
             because = f" {self._link('because')}{shown_below}" if accepted.reason else ""
-            there = f". {self._link('accepted')}"
+            there = f" {self._link('accepted')}"
             back = "" if accepted.by == "reference" else f" {self._link('back')}"  # that was nobody's click
             before = "" if accepted.by == "user" else self._accepted_before()
-            self.accepted.setText(told + ("." if same else there) + back + because + self._further(shown, accepted) + before)
+            # Undo first: it stays under the mouse of who goes back more than one step
+            self.accepted.setText(f"{told}.{back}{'' if same else there}{because}{self._further(shown, accepted)}{before}")
         else:
             self.accepted.setToolTip("What was accepted")
             told = f"Nothing accepted yet.{self._accepted_before()}"
@@ -376,6 +383,14 @@ class ReviewDock(Dock):
         in_the_way = job is not None and job.alive and any(c.run == job.out and c.act == "distill" for c in self.session.here())
         how = "It can be opened once the run at work has ended." if in_the_way else self._link("former")
         return f"<br>Of {escape(before[0].run.name)}, the run before, {name_of(before[1].round)} is accepted{_by(before[1])}. {how}"
+
+
+def _undecided(judgement: Judgement, best: int) -> str:
+    """Tell that points do not decide, and what they say so far against the round that the run recommends."""
+    most = max(judgement.rounds, key=lambda figures: figures.f1.value)
+    own = next((figures.f1.value for figures in judgement.rounds if figures.round == best), None)
+    against = "" if own is None or most.round == best else f": F1 {own:.2f} there so far, {name_of(most.round)} {most.f1.value:.2f}"
+    return f"Points do not decide{against}."
 
 
 def _by(accepted: Accepted) -> str:

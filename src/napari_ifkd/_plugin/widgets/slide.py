@@ -114,6 +114,7 @@ class SlideDock(Dock):
         )
         self.exclusions = Exclusions(self)
         self.exclusions_fold = Fold("Exclusions", "Pen, folds, blur: what nobody is to look at", self.exclusions)
+        self.hear(self.bench.drawings.changed, self._count_exclusions)
         self.shapes = text("Which shapes are the region")
         self.draw = Pen(self, "region", "Draw the region", "Draw polygons to predict in; they are kept with the slide")
         self.add(heading("Predict in"), self.region.native, self.draw, self.shapes, self.exclusions_fold)
@@ -122,6 +123,7 @@ class SlideDock(Dock):
         self.region.value = self.session.region
         self.region.changed.connect(self._look_in)
         self.mpp.changed.connect(self._show_use)
+        self.listen("slide", to=self._count_exclusions)
         self.listen("region", "slide", to=self._show_shapes)
         self.hear(self.bench.shapes_drawn, self._show_shapes)
         self.hear(self.bench.drawings.pen, self._show_shapes)
@@ -198,6 +200,12 @@ class SlideDock(Dock):
     def came(self) -> None:
         """Forget what was told: who comes back has seen the other docks."""
         self.ended.say(None)
+
+    def _count_exclusions(self) -> None:
+        """Tell how many there are while they are folded away."""
+        slide = self.session.slide
+        count = 0 if slide is None else self.bench.drawings.count("exclusion", slide)
+        self.exclusions_fold.button.setText(f"Exclusions ({count})" if count else "Exclusions")
 
     def _tell_end(self) -> None:
         job = self.session.job

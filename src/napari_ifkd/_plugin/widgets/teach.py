@@ -87,7 +87,7 @@ class Teach(QWidget):
         self.patches.changed.connect(lambda _: self._look_into_folder())
         self.patches.line_edit.native.returnPressed.connect(self.look_again)
         dock.listen("job", to=self._show)
-        dock.listen("kept_threshold", to=self.progress.update_job)
+        dock.listen("kept_threshold", "teacher", to=self.progress.update_job)
         dock.listen("slide", "slides", to=self._drawn)
         self.form["tiles.size_px"].changed.connect(lambda _: self._drawn())
         self.form["tiles.mpp"].changed.connect(lambda _: self._drawn())
@@ -106,7 +106,7 @@ class Teach(QWidget):
     def _train(self) -> None:
         self._drawings.put_down()
         self._dock.bench.train(self._asked(), chosen_path(self.patches))
-        QTimer.singleShot(0, lambda: self._dock.ensureWidgetVisible(self.progress))  # Pause and Cancel too, on a low screen
+        QTimer.singleShot(0, lambda: self._dock.ensureWidgetVisible(self.progress, 0, 0))  # Pause and Cancel too, on a low screen
 
     def _asked(self) -> Config:
         return Config().replaced(**settings_of(self.epochs, self.form))

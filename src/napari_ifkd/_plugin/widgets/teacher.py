@@ -219,7 +219,7 @@ class TeacherDock(Dock):
 
     def _look_on(self) -> None:
         if isalive(self):  # type: ignore[no-untyped-call]
-            self.ensureWidgetVisible(self.marked)  # on a low screen, with a fold open
+            self.ensureWidgetVisible(self.progress, 0, 0)  # on a low screen, with a fold open; else nothing moves
 
     def _preview(self) -> None:
         self._news = ""
