@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -73,3 +74,75 @@ def test_a_reference_goes_on_choosing(window: Any, drawn_slide: Path, tmp_path: 
     window.bench.open(drawn_slide)
     window.wait(lambda: len(window.ours("brought")) == 1)  # what chooses is to be seen
     assert session.given_here() == {"reference": tmp_path / "mask.geojson"}
+
+
+def test_what_is_painted_comes_back_where_its_layer_is_deleted(window: Any, reviewed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr("napari_ifkd._plugin.widgets.correct.show_info", said.append)
+    correct, layers = reviewed.correct, window.viewer.layers
+    reviewed.pages.setCurrentWidget(correct)
+    window.viewer.reset_view()
+    window.click("Review", correct.begin)
+    window.wait(lambda: correct.layer() is not None)
+    layers.remove(correct.layer())  # of which nothing was painted
+    window.qtbot.wait(50)
+    assert (correct.layer(), window.bench.painted_on) == (None, None)
+    window.click("Review", correct.begin)
+    window.wait(lambda: correct.layer() is not None)
+    correct.layer().paint((30, 40), 2)
+    painted = np.array(correct.layer().data)
+    layers.selection.select_only(correct.layer())
+    layers.remove_selected()
+    window.wait(lambda: correct.layer() is not None)
+    assert np.array_equal(correct.layer().data, painted)
+    assert said == ["Write back, or Discard (Review, Correct): what is painted is not written back."]
+    window.click("Review", correct.write)
+    window.wait(lambda: correct.layer() is None and "Corrected:" in correct.told.text())
+    assert len(said) == 1
+
+
+def test_one_layer_is_picked_in_the_list_after_one_was_deleted(window: Any, reviewed: Any, drawn_slide: Path, tmp_path: Path) -> None:
+    session, layers = window.session, window.viewer.layers
+    first = session.slide
+    shutil.copy(drawn_slide, tmp_path / "other.tif")
+    window.bench.open(tmp_path / "other.tif")
+    window.wait(lambda: len(window.ours("slide")) == 2)
+    window.bench.look_at(first)
+    window.wait(lambda: window.bench.layers.settled and session.slide is first)
+    mask = next(layer for layer in window.ours("mask") if layer.visible)
+    layers.selection.select_only(mask)
+    layers.move(layers.index(mask), 1 + max(layers.index(layer) for layer in window.ours("slide")))
+    layers.remove_selected()
+    window.qtbot.wait(100)
+    picked = window.viewer.window._qt_viewer.layers.selectionModel().selectedIndexes()
+    assert len(picked) == len(layers.selection) == 1
+    assert session.slide is first
+
+
+def test_marks_on_lesions_come_back_on_their_page(window: Any, reviewed: Any, told: list[str]) -> None:
+    lesions = reviewed.lesions
+    reviewed.pages.setCurrentWidget(lesions)
+    window.click("Review", lesions.list)
+    window.wait(lambda: lesions.model.rowCount() > 0)
+    window.key("J")
+    window.key("A")
+    window.wait(lambda: bool(window.ours("verdicts")))
+    told.clear()
+    window.viewer.layers.remove(window.ours("verdicts")[0])
+    window.wait(lambda: told == ["Lesions, in Review, brings them back: what was said of lesions is kept."])
+    reviewed.pages.setCurrentWidget(reviewed.compare)
+    reviewed.pages.setCurrentWidget(lesions)
+    window.wait(lambda: bool(window.ours("verdicts")))
+
+
+def test_what_was_drawn_on_a_slide_goes_and_comes_with_it(window: Any, drawn_slide: Path) -> None:
+    window.bench.open(drawn_slide)
+    session, drawings = window.session, window.bench.drawings
+    window.wait(lambda: session.tissue is not None)
+    drawings.add("exclusion", session.slide, [("", shapely.box(10, 10, 60, 60))])
+    window.viewer.layers.remove(window.ours("slide")[0])  # at once: it is not on disk yet
+    window.wait(lambda: not session.slides and not window.ours("drawn exclusion"))
+    window.qtbot.wait(300)
+    window.bench.open(drawn_slide)
+    window.wait(lambda: session.slide is not None and drawings.count("exclusion", session.slide) == 1)
+    window.wait(lambda: window.docks["Slide"].exclusions_fold.button.text() == "Exclusions (1)")

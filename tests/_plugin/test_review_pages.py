@@ -1630,7 +1630,9 @@ def test_a_rejected_lesion_gives_way_to_what_is_painted_into_it(window: Any, rev
     assert window.viewer.layers.selection.active is correct.layer()
     window.bench.layers.hide_predictions(True)
     assert not outlined.visible
+    window.bench.verdicts.settled_down.emit()  # as when the threshold moves meanwhile
     window.bench.layers.hide_predictions(False)
+    (outlined,) = window.ours("rejected")
     assert outlined.visible
     window.viewer.layers.selection = {correct.layer(), outlined}
     window.viewer.layers.remove_selected()  # both at once, and nothing was painted
