@@ -73,6 +73,7 @@ class Judging:
     Attributes
     ----------
     found : None where no points were answered, or it is not known yet what they say
+    grows : whether the run is at work, and may have more rounds to come
     waits : whether there are answers, and they are judged once the run has ended
     answers : writes them down
     """
@@ -83,7 +84,7 @@ class Judging:
         self._session = session
         self.answers = AnswerWriter(self.changed.emit)
         self.found: Judged | None = None
-        self.waits = False
+        self.grows = self.waits = False
         self._of = _Of()  # `found` is of, even where that is None
         self._tasks: list[_Task] = []  # the first is under way
         for name in ("slide", "run", "candidates", "job"):
@@ -114,6 +115,9 @@ class Judging:
         slide, run, job = session.slide, session.run, session.job
         of = _Of(slide, run, self._rounds())
         grows = job is not None and job.alive and job.out == run
+        if grows != self.grows:
+            self.grows = grows
+            self.changed.emit()
         if of[:2] != self._of[:2] or (grows and of.rounds not in ((), self._of.rounds)):  # another is looked at, or it has more rounds
             self._of = _Of(slide, run)
             waits = grows and run is not None and RunFolder(run).points.is_file()

@@ -77,6 +77,11 @@ class VerdictMarks:
         layer.symbol = symbols
         layer.face_color = [BOTH if word == "accept" else ERROR for *_, word in said]
 
+    def bring_back(self) -> None:
+        """Show the marks where somebody deleted their layer in napari's list."""
+        if not list(self.layers.ours(_KIND)):
+            self.update()
+
     def outline(self, rejected: Sequence[Polygon] = (), found: ProbabilityMap | None = None) -> None:
         """Draw round lesions that were rejected, and round no others: who paints into one changes what is rejected.
 

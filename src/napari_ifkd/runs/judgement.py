@@ -106,7 +106,7 @@ def judge(
 ) -> Judgement:
     """Choose among the teacher and the rounds; the teacher at the threshold in use stays unless something speaks against it.
 
-    Where the best of them is no better than marking all tissue, the evidence decides nothing.
+    Where what would be chosen is no better than marking all tissue, the evidence decides nothing.
 
     Parameters
     ----------
@@ -157,15 +157,14 @@ def judge(
 
 
 def _no_better(judgement: Judgement) -> bool:
-    """Tell whether no mask is better than all tissue, and the one chosen marks more of it than can be tumour.
+    """Tell whether the mask that is chosen is no better than all tissue, and marks more of it than can be tumour.
 
     Of a share m of the tissue, at most the share tumour / m can be tumour: where m is nearly 1, no such mask is much more precise than all.
     """
     chosen, tumour = judgement.chosen, judgement.tumour
     if chosen.marked <= tumour.high:
         return False
-    none_better = all(figures.f1.value <= judgement.f1_of_all for figures in judgement.rounds)
-    return none_better or (chosen.marked >= _NEARLY_ALL and chosen.precision.low <= tumour.value)
+    return chosen.f1.value <= judgement.f1_of_all or (chosen.marked >= _NEARLY_ALL and chosen.precision.low <= tumour.value)
 
 
 def about(mm2: float) -> str:

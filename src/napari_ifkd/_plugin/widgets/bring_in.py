@@ -199,7 +199,7 @@ class BringIn(QWidget):
                 return layer, f"{chooses}{left_out}", path
             if not any(map(np.any, layer[0])):  # of its levels, or rows
                 return None, "It marks nothing: no layer was made.", path
-            return layer, f"On the slide as a layer.{left_out}", path
+            return layer, f"Laid on the slide as a layer: who deletes that is rid of it.{left_out}", path
 
         self._busy = True
         self.told.setText("Reading …")

@@ -292,6 +292,8 @@ class CountPage(Page):
     def _card(self, found: Judged) -> str:
         """Return the card of what the answers say, with what to know of it now."""
         session, accepted, notes = self._session, self._session.accepted, found.notes
+        if self._judging.grows:
+            notes = [*notes, "The run is at work: its further rounds are judged once it has ended."]
         if self._judging.outranked and accepted is not None:
             chosen = accepted_mask(accepted, session.sigma_px)
             notes = [*notes, f"{TOLD_BY[accepted.by].capitalize()} have chosen {chosen}, and stand above points."]
@@ -330,7 +332,7 @@ class CountPage(Page):
         before = 0 if judging.found is None else judging.found.places
         self.bar.setFormat(f"%v of %m answered{f', {before} before' if before else ''}")
         advised, accepted = judging.advised, judging.is_accepted
-        self.accept.setVisible(advised is not None and not counting)
+        self.accept.setVisible(advised is not None and not counting and not judging.grows)
         unsure = judging.advises and advised is not None and is_loose(advised)  # then more points come before any advice
         emphasise(self.start, advised is None or unsure)
         emphasise(self.accept, judging.advises and not unsure)
@@ -350,7 +352,8 @@ class CountPage(Page):
         elif ready and judging.outranked:
             self.what.setText(f"{COUNT} places, a key each: how good are the masks? {TOLD_BY['reference'].capitalize()} chose the round.")
         elif ready:
-            self.what.setText(f"{COUNT} places, a key each: a minute says which round to accept, and how good it is.")
+            told = f"{COUNT} places, a key each: a minute says which round to accept, and how good it is."
+            self.what.setText(told + " The run is at work: all its rounds are judged once it has ended." * judging.grows)
         else:
             self.what.setText("Distil first: points judge the rounds of a run.")
 

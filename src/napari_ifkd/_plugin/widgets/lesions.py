@@ -242,7 +242,7 @@ class LesionsPage(Page):
         """List what is looked at by now, and outline the lesion that is picked."""
         super().showEvent(event)
         self._show()
-        self._dock.bench.marks.update()  # somebody may have deleted them in napari's list
+        self._dock.bench.marks.bring_back()
 
     def hideEvent(self, event: Any) -> None:
         """Take the outline away: who looks at something else has no use for it, nor wants to go to a lesion."""
@@ -266,6 +266,7 @@ class LesionsPage(Page):
         slide = self._session.slide
         if slide is None or not 0 <= at < self.model.rowCount():
             return
+        self._dock.bench.marks.bring_back()
         self._fresh = True
         QTimer.singleShot(0, self._seen)  # after all keys that were pressed before it could be drawn
         if not self._still and self._of is not None:

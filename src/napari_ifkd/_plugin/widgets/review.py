@@ -389,7 +389,9 @@ def _undecided(judgement: Judgement, best: int) -> str:
     """Tell that points do not decide, and what they say so far against the round that the run recommends."""
     most = max(judgement.rounds, key=lambda figures: figures.f1.value)
     own = next((figures.f1.value for figures in judgement.rounds if figures.round == best), None)
-    against = "" if own is None or most.round == best else f": F1 {own:.2f} there so far, {name_of(most.round)} {most.f1.value:.2f}"
+    against = (
+        "" if own is None or most.round == best else f": its F1 is {own:.2f} so far, that of {name_of(most.round)} {most.f1.value:.2f}"
+    )
     return f"Points do not decide{against}."
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import CheckBox, ComboBox
 from qtpy.compat import isalive
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import QPoint, QTimer
 from qtpy.QtWidgets import QFileDialog, QInputDialog
 
 from napari_ifkd._plugin.measure import marked_mm2
@@ -218,8 +218,9 @@ class TeacherDock(Dock):
         QTimer.singleShot(0, self._look_on)
 
     def _look_on(self) -> None:
-        if isalive(self):  # type: ignore[no-untyped-call]
-            self.ensureWidgetVisible(self.progress, 0, 0)  # on a low screen, with a fold open; else nothing moves
+        port = self.viewport() if isalive(self) else None  # type: ignore[no-untyped-call]
+        if port is not None and self.progress.mapTo(port, QPoint()).y() >= port.height():  # none of it is seen, as with a fold open
+            self.ensureWidgetVisible(self.progress, 0, 0)
 
     def _preview(self) -> None:
         self._news = ""
