@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -139,14 +140,17 @@ def test_marks_on_lesions_come_back_on_their_page(window: Any, reviewed: Any, to
     window.wait(lambda: bool(window.ours("verdicts")))
 
 
-def test_what_was_drawn_on_a_slide_goes_and_comes_with_it(window: Any, drawn_slide: Path) -> None:
+def test_what_was_drawn_on_a_slide_goes_and_comes_with_it(window: Any, drawn_slide: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from napari_ifkd._plugin import drawn
+
+    write = drawn._write
+    monkeypatch.setattr(drawn, "_write", lambda *of: time.sleep(0.5) or write(*of))  # a drive that is slow
     window.bench.open(drawn_slide)
     session, drawings = window.session, window.bench.drawings
     window.wait(lambda: session.tissue is not None)
     drawings.add("exclusion", session.slide, [("", shapely.box(10, 10, 60, 60))])
     window.viewer.layers.remove(window.ours("slide")[0])  # at once: it is not on disk yet
     window.wait(lambda: not session.slides and not window.ours("drawn exclusion"))
-    window.qtbot.wait(300)
     window.bench.open(drawn_slide)
     window.wait(lambda: session.slide is not None and drawings.count("exclusion", session.slide) == 1)
     window.wait(lambda: window.docks["Slide"].exclusions_fold.button.text() == "Exclusions (1)")

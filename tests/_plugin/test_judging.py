@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from napari_ifkd.annotations.points import read_points
+from napari_ifkd.annotations.points import read_points, write_points
 from napari_ifkd.runs.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -76,12 +77,11 @@ def test_a_later_count_is_not_overwritten_by_what_was_asked_before(window: Any, 
         return judge(evidence)
 
     monkeypatch.setattr(module, "_judged_by", slowly)
-    slide, run = window.session.slide, window.session.run
-    judging._of = module._Of()
+    judging._of = module.Of()
     judging.recall()
     window.wait(lambda: len(judged) == 1)
     told: list[int] = []
-    judging.judge(slide, run, lambda: told.append(1))
+    judging.judge(judging.here(), lambda: told.append(1))
     window.qtbot.wait(100)
     assert (len(judged), judging.under_way) == (1, True)  # one after the other
     go.set()
@@ -137,7 +137,7 @@ def test_the_last_answer_can_be_mended(window: Any, reviewed: Any) -> None:
     window.key("B")
     assert count.asking.isVisible()
     assert "An answer here ends the count." in count.what.text()
-    assert f"{len(count.points)} before" in count.bar.text()
+    assert "before" not in count.bar.text()  # they are the same
     other = "tumour" if last.answer == "normal" else "normal"
     window.click("Review", count.answers[other])
     window.wait(lambda: "F1" in count.card.text())
@@ -153,6 +153,66 @@ def test_the_place_asked_about_is_not_seen_on_what_is_predicted(window: Any, rev
     assert not ring.visible
     reviewed.pages.setCurrentWidget(reviewed.count)
     assert ring.visible
+
+
+def test_a_turn_away_before_all_is_written_leaves_what_is_known_there(window: Any, reviewed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from napari_ifkd._plugin import answer_writer
+
+    session, judging = window.session, window.bench.judging
+    count = counted(window, reviewed, 12)
+    window.wait(lambda: judging.answers.idle)
+    write, go = answer_writer.write_points, threading.Event()
+    monkeypatch.setattr(answer_writer, "write_points", lambda *of: go.wait(30) and write(*of))
+    window.click("Review", count.finish)
+    slide = session.slide
+    session.activate(None)
+    found: list[object] = []
+    judging.changed.connect(lambda: found.append(judging.found))
+    go.set()
+    window.wait(lambda: not judging._tasks and judging.answers.idle)
+    assert not any(found)  # it is of another than is looked at
+    session.activate(slide)
+    window.wait(lambda: "F1" in count.card.text())
+
+
+def test_no_place_is_mended_while_others_are_chosen(window: Any, reviewed: Any) -> None:
+    count = counted(window, reviewed)
+    window.wait(count.mend.isVisible)
+    window.click("Review", count.start)
+    assert not count.mend.isVisible()
+    window.key("B")
+    assert not count.points
+    window.wait(lambda: bool(count.points))
+    assert count.at == 0
+
+
+def test_places_come_once_somebody_looks_at_the_page(window: Any, reviewed: Any) -> None:
+    count = reviewed.count
+    reviewed.pages.setCurrentWidget(count)
+    window.click("Review", count.start)
+    reviewed.pages.setCurrentWidget(reviewed.compare)
+    before = tuple(window.viewer.scene.camera.center)
+    window.wait(lambda: bool(count.points))
+    assert not window.ours("counting")
+    assert tuple(window.viewer.scene.camera.center) == before
+    reviewed.pages.setCurrentWidget(count)
+    assert window.ours("counting")[0].visible
+
+
+def test_another_slide_of_a_run_is_counted_after_the_first(window: Any, reviewed: Any) -> None:
+    """What was answered on the first, in a count that was left, goes into the run."""
+    from napari_ifkd._plugin.judging import TABLE
+
+    session, run = window.session, RunFolder(window.session.run)
+    count = counted(window, reviewed, 4)
+    window.wait(lambda: window.bench.judging.answers.idle)
+    count.leave()
+    table = run.path / TABLE
+    table.write_text(table.read_text().replace(session.slide.name, "elsewhere.tif"))
+    write_points(run.points, [replace(point, slide="elsewhere.tif") for point in read_points(table)])
+    window.click("Review", count.start)
+    window.wait(lambda: bool(count.points))
+    assert {point.slide for point in count.points} == {session.slide.name}
 
 
 def test_what_points_advise_is_told_wherever_a_round_is(window: Any, reviewed: Any) -> None:

@@ -42,7 +42,8 @@ class AnswerWriter:
         points : all of the count, answered or not
         then : called once they are written; not if they could not be
         """
-        self._waiting[table] = list(points), then
+        _, waiting = self._waiting.get(table, (None, None))
+        self._waiting[table] = list(points), then or waiting
         self._write()
 
     def _write(self) -> None:

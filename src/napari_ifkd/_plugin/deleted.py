@@ -60,6 +60,8 @@ class DeletedLayers:
         if self.layers.find(kind, path) is not None:
             return
         if kind == "verdicts":
+            if self.session.slide is None or str(self.session.slide.path) != path:
+                return
             show_info("J or K, in Review, Lesions, brings them back: what was said of lesions is kept.")
         elif kind == "corrections":
             if shown is not None and path == str(RunFolder(shown.run).corrections_path(shown.slide)):

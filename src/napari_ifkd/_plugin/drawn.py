@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from threading import Event
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -41,6 +42,8 @@ USES: dict[Use, tuple[str, str, str]] = {  # name of the layer, class in files, 
     "normal": ("No tumour", "Normal", NORMAL),
 }
 _FILLED: dict[Use, str] = {"exclusion": "60", "region": "00", "tumour": "20", "normal": "20"}  # predictions are looked at through regions
+_Read = TypeVar("_Read")
+_PATIENCE_S = 60  # with a drive that does not answer
 _RESTED_MS = 400  # after a shape changed
 _LINE_PX, _ZOOMED_MS = 3.0, 150  # width of outlines on the screen; and when they get it, after the zoom
 
@@ -63,6 +66,7 @@ class Drawings(QObject):
         self.viewer, self.session, self.layers = viewer, session, layers
         self._stale: set[tuple[Use, str]] = set()  # layers, by use and path of the slide, that are not on disk as they are
         self._asked: set[str] = set()  # slides whose files are read, or were
+        self._last: Event | None = None  # set once the last work on files is done
         self._restored: set[str] = set()  # those whose layers are there again
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -279,7 +283,22 @@ class Drawings(QObject):
         for use, path in [one for one in self._stale if one[1] == str(slide.path)]:
             self._stale.discard((use, path))
             geometry, file = self.geometry(use, slide), self.file(use, slide)
-            in_thread(partial(_write, file, geometry, USES[use][1], slide), lambda _: None)
+            in_thread(self._after_last(partial(_write, file, geometry, USES[use][1], slide)), lambda _: None)
+
+    def _after_last(self, work: Callable[[], _Read]) -> Callable[[], _Read]:
+        """Return work on files for a thread that waits for the work before: what is read is what was written last."""
+        before, mine = self._last, Event()
+        self._last = mine
+
+        def in_turn() -> _Read:
+            if before is not None:
+                before.wait(_PATIENCE_S)
+            try:
+                return work()
+            finally:
+                mine.set()
+
+        return in_turn
 
     def _slide_changed(self, slide: Slide | None) -> None:
         for use in USES:
@@ -294,7 +313,7 @@ class Drawings(QObject):
         if slide is None or str(slide.path) in self._asked:
             return
         self._asked.add(str(slide.path))
-        in_thread(lambda: self._read(slide), lambda found: self._restore(slide, found), say_error)
+        in_thread(self._after_last(lambda: self._read(slide)), lambda found: self._restore(slide, found), say_error)
 
     def _show_region(self) -> None:
         """Show where is predicted where that is what is drawn: elsewhere its outline would only lie over the tissue."""

@@ -39,7 +39,7 @@ class Judged(NamedTuple):
     answered : when the last answer was given, seconds since 1970
     sigma_px : smoothing of the masks that are judged, px of the map
     by_masks : whether the run was given reference masks too
-    places : how many were answered
+    places : that were answered, (x, y) in level-0 px
     """
 
     judgement: Judgement | None
@@ -47,17 +47,19 @@ class Judged(NamedTuple):
     answered: float
     sigma_px: float
     by_masks: bool
-    places: int
+    places: frozenset[tuple[float, float]]
 
 
-class _Of(NamedTuple):
+class Of(NamedTuple):
+    """What is judged: a slide, a run, and those of its rounds that are looked at there."""
+
     slide: Slide | None = None
     run: Path | None = None
     rounds: tuple[int, ...] = ()
 
 
 class _Task(NamedTuple):
-    of: _Of
+    of: Of
     work: Callable[[], Judged]
     asked: bool  # for by a person: else what fails is not told
     done: Callable[[], object]
@@ -85,19 +87,29 @@ class Judging:
         self.answers = AnswerWriter(self.changed.emit)
         self.found: Judged | None = None
         self.grows = self.waits = False
-        self._of = _Of()  # `found` is of, even where that is None
+        self._asked: Of | None = None  # whether there are answers
+        self._of = Of()  # `found` is of, even where that is None
         self._tasks: list[_Task] = []  # the first is under way
         for name in ("slide", "run", "candidates", "job"):
             session.events[name].connect(self.recall, max_args=0)
 
-    def judge(self, slide: Slide, run: Path, done: Callable[[], object]) -> None:
+    def here(self) -> Of:
+        """Return what is looked at now."""
+        session = self._session
+        rounds = tuple(c.round for c in session.here() if c.act == "distill" and c.run == session.run)
+        return Of(session.slide, session.run, rounds)
+
+    def judge(self, of: Of, done: Callable[[], object]) -> None:
         """Take the answers of a count, as they are written, into a run, and judge by them; an error is told to the user.
 
         Parameters
         ----------
-        slide, run : that were counted on
+        of : what was counted on
         done : called once the answers are the run's
         """
+        slide, run = of.slide, of.run
+        assert slide is not None  # else nothing was counted
+        assert run is not None
 
         def work() -> Judged:
             from napari_ifkd.runs.answers import take_answers
@@ -107,45 +119,55 @@ class Judging:
                 take_answers(evidence.folder, evidence.slides, run / TABLE)
                 return _judged_by(evidence)
 
-        self._begin(_Task(_Of(slide, run, self._rounds()), work, True, done))
+        self._begin(_Task(of, work, True, done))
 
     def recall(self) -> None:
         """Judge by what was answered before; while the run itself is at work that waits for its end."""
-        session = self._session
-        slide, run, job = session.slide, session.run, session.job
-        of = _Of(slide, run, self._rounds())
+        of, job = self.here(), self._session.job
+        slide, run = of.slide, of.run
         grows = job is not None and job.alive and job.out == run
-        if grows != self.grows:
-            self.grows = grows
-            self.changed.emit()
-        if of[:2] != self._of[:2] or (grows and of.rounds not in ((), self._of.rounds)):  # another is looked at, or it has more rounds
-            self._of = _Of(slide, run)
-            waits = grows and run is not None and RunFolder(run).points.is_file()
-            if self.found is not None or waits != self.waits:
-                self.found, self.waits = None, waits
-                self.changed.emit()
-        if of == self._of or grows or slide is None or run is None or not of.rounds:
+        stale = of[:2] != self._of[:2] or (grows and of.rounds not in ((), self._of.rounds))  # another, or it has more rounds
+        if stale:
+            self._of, self._asked = Of(slide, run), None
+        self._set(None if stale else self.found, grows=grows, waits=self.waits and grows and not stale)
+        if of in (self._of, self._asked if grows else None) or slide is None or run is None or not of.rounds:
             return
-        self._of, self.waits = of, False
+        self._asked = of
+        if not grows:
+            self._of = of
         table, name = RunFolder(run).points, slide.name
-        if not table.is_file():
+        in_thread(
+            lambda: table.is_file() and any(point.slide == name for point in read_points(table)),
+            partial(self._looked, of, slide, run),
+            lambda _: None,  # whoever counts is told
+        )
+
+    def _looked(self, of: Of, slide: Slide, run: Path, answered: bool) -> None:
+        """Judge, now that it is known that there are answers; or say that they wait."""
+        if not answered or of[:2] != self.here()[:2]:
             return
+        if self.grows:
+            self._set(self.found, grows=True, waits=self.found is None)
+        elif of == self._of and all(task.of != of for task in self._tasks):
 
-        def work() -> Judged:
-            from napari_ifkd.runs.points import opened_evidence
+            def work() -> Judged:
+                from napari_ifkd.runs.points import opened_evidence
 
-            with opened_evidence(run, slide.path) as evidence:
-                return _judged_by(evidence)
+                with opened_evidence(run, slide.path) as evidence:
+                    return _judged_by(evidence)
 
-        def looked(answered: bool) -> None:
-            if answered and of == self._of:
-                self._begin(_Task(of, work, False, lambda: None))
+            self._begin(_Task(of, work, False, lambda: None))
 
-        in_thread(lambda: any(point.slide == name for point in read_points(table)), looked, lambda _: None)
+    def _set(self, found: Judged | None, *, grows: bool, waits: bool) -> None:
+        before = self.found, self.grows, self.waits
+        self.found, self.grows, self.waits = found, grows, waits
+        if (found, grows, waits) != before:
+            self.changed.emit()
 
     def _begin(self, task: _Task) -> None:
         self._tasks.append(task)
-        self._of, self.found, self.waits = task.of, None, False
+        if task.of[:2] == self.here()[:2]:  # else somebody looks at another by now
+            self._of, self.found, self.waits = task.of, None, False
         self.changed.emit()
         if len(self._tasks) == 1:
             self._work()
@@ -155,7 +177,7 @@ class Judging:
         in_thread(task.work, partial(self._judged, task), partial(self._failed, task))
 
     def _judged(self, task: _Task, found: Judged) -> None:
-        if task.of == self._of:
+        if task.of == self._of and task.of[:2] == self.here()[:2]:
             self.found = found
         task.done()
         self._go_on()
@@ -164,27 +186,29 @@ class Judging:
         if task.asked:
             say_error(error, "Review")
             if task.of == self._of:
-                self._of = _Of(*task.of[:2])  # what was answered before holds
+                self._of = Of(*task.of[:2])  # what was answered before holds
         self._go_on()
 
     def _go_on(self) -> None:
         """Begin what waits, but for what nobody looks at any more and nobody asked for."""
-        here = self._session.slide, self._session.run
+        here = self.here()[:2]
         self._tasks = [task for task in self._tasks[1:] if task.asked or task.of[:2] == here]
         if self._tasks:
             self._work()
         self.changed.emit()
         self.recall()
 
-    def _rounds(self) -> tuple[int, ...]:
-        return tuple(c.round for c in self._session.here() if c.act == "distill" and c.run == self._session.run)
-
     # --- what it says
 
     @property
     def under_way(self) -> bool:
         """Whether it is not known yet what the points of the run say on the slide."""
-        return any(task.of[:2] == (self._session.slide, self._session.run) for task in self._tasks)
+        return any(task.of[:2] == self.here()[:2] for task in self._tasks)
+
+    @property
+    def takes(self) -> bool:
+        """Whether answers of the run are still to be taken into it, on whichever of its slides they were given."""
+        return any(task.of.run == self._session.run and task.asked for task in self._tasks)
 
     @property
     def judgement(self) -> Judgement | None:
@@ -246,5 +270,5 @@ def _judged_by(evidence: PointEvidence) -> Judged:
         answered,
         evidence.config.inference.sigma_px,
         bool(evidence.folder.asked.get("reference")),
-        len({(point.slide, point.x, point.y) for point in points if point.slide in names}),
+        frozenset((point.x, point.y) for point in points if point.slide in names),
     )

@@ -9,6 +9,7 @@ from napari_ifkd.runs.judgement import name_of
 
 if TYPE_CHECKING:
     from napari_ifkd.runs.accepted import Accepted
+    from napari_ifkd.runs.judgement import Judgement
 
 LOOKING = "Lesions that were rejected are looked for …"
 
@@ -77,3 +78,13 @@ def lapsed(places: int) -> str:
     if places == 1:
         return "1 verdict does not count on this mask: its lesion is gone here, or part of a much larger one, which stays."
     return f"{places} verdicts do not count on this mask: their lesions are gone here, or part of a much larger one, which stays."
+
+
+def points_undecided(judgement: Judgement, best: int) -> str:
+    """Tell that points do not decide, and what they say so far against the round that the run recommends."""
+    most = max(judgement.rounds, key=lambda figures: figures.f1.value)
+    own = next((figures.f1.value for figures in judgement.rounds if figures.round == best), None)
+    against = (
+        "" if own is None or most.round == best else f": its F1 is {own:.2f} so far, that of {name_of(most.round)} {most.f1.value:.2f}"
+    )
+    return f"Points do not decide{against}."

@@ -198,6 +198,7 @@ class CorrectPage(Page):
         def written(told: tuple[None, int]) -> None:
             self._busy, self._dock.bench.painted_on = False, None
             self._news = path, gave_way(told[1])
+            made.tag(layer)["before"] = values
             self._show_below(layer, values, y0, x0)
             self._put_away(layer, slide)
             self._rested()
@@ -297,7 +298,8 @@ class CorrectPage(Page):
 
     def _put_back(self, layer: Any, opened: tuple[Slide, Candidate, int, int]) -> None:
         """Put a layer back that somebody deleted in napari's list, and that holds what is not written back, unless its slide went too."""
-        if isalive(self) and opened[0] in self._session.slides and self.layer() is None:  # type: ignore[no-untyped-call]
+        written = np.array_equal(np.asarray(layer.data), made.tag(layer)["before"])  # meanwhile
+        if isalive(self) and not written and opened[0] in self._session.slides and self.layer() is None:  # type: ignore[no-untyped-call]
             self._dock.bench.painted_on = opened
             self._viewer.add_layer(layer)
             show_info("Write back, or Discard (Review, Correct): what is painted is not written back.")

@@ -102,8 +102,8 @@ class CountPage(Page):
         """Hide what predictions say, while places are asked about."""
         super().showEvent(event)
         if self.points:
-            self._dock.bench.layers.hide_predictions(True)
             self._show_ring(True)
+            self._next()
 
     def hideEvent(self, event: Any) -> None:
         """Show them to who looks at something else meanwhile."""
@@ -123,16 +123,19 @@ class CountPage(Page):
         if slide is None or run is None:
             return
 
+        slides = self._session.slides
+
         def work() -> list[Point]:
             from napari_ifkd.runs.answers import ask, take_answers
             from napari_ifkd.runs.points import opened_evidence
 
             table = run / TABLE
-            if there := _unfinished(table, slide.name):
-                return there
+            if unfinished := _unfinished(table, slide.name):
+                return unfinished
             with opened_evidence(run, slide.path) as evidence:
-                if table.is_file() and read_points(table):
-                    take_answers(evidence.folder, evidence.slides, table)
+                named = {point.slide for point in read_points(table)} if table.is_file() else set()
+                if there := [one for one in slides if one.name in named]:  # a count on another slide may have been left
+                    take_answers(evidence.folder, there, table)
                 asked = evidence.proposals(COUNT)
                 ask(evidence.folder, asked, table)
                 return asked
@@ -143,7 +146,7 @@ class CountPage(Page):
         self._dock.in_thread(work, partial(self._asked, of), partial(self._failed, of))
 
     def _asked(self, of: tuple[Slide, Path], points: list[Point]) -> None:
-        if of != self._choosing:
+        if of != self._choosing or self.points:
             return
         self._choosing = None
         if of != (self._session.slide, self._session.run):  # nobody waits for them any more
@@ -167,13 +170,12 @@ class CountPage(Page):
     def _next(self) -> None:
         """Go to the place that is asked about; at the end, judge."""
         self._show()
-        if self.points and self.isVisible():
-            self._dock.bench.layers.hide_predictions(True)
         if self.points and self.at >= len(self.points):
             self._finish()
             return
-        if not self.points or self._slide is None:
+        if not self.points or self._slide is None or not self.isVisible():  # once somebody looks at the page
             return
+        self._dock.bench.layers.hide_predictions(True)
         point, mpp = self.points[self.at], self._slide.mpp or 1.0
         go_to(self._slide, self._viewer, point.x, point.y, ACROSS_UM)
         place = ((point.y - 0.5) * mpp, (point.x - 0.5) * mpp)
@@ -217,15 +219,17 @@ class CountPage(Page):
     def _may_mend(self) -> bool:
         """Whether the last count on the slide came to its end, and was judged."""
         ended = None if self._ended is None else self._ended[:2]
-        return ended == (self._session.slide, self._session.run) and self._judging.found is not None and self._judging.answers.idle
+        free = self._choosing is None and self._judging.found is not None and self._judging.answers.idle
+        return free and ended == (self._session.slide, self._session.run)
 
     def _finish(self) -> None:
         """End the count, and judge once all is written."""
         slide, run, points, judging = self._slide, self._run, list(self.points), self._judging
+        of = judging.here()
         self._stop()
         if slide is not None and run is not None and any(point.answer for point in points):
             self._ended = None if self._begun else (slide, run, points)
-            judging.answers.write(run / TABLE, points, partial(judging.judge, slide, run, self._dock.bench.judged.emit))
+            judging.answers.write(run / TABLE, points, partial(judging.judge, of, self._dock.bench.judged.emit))
 
     def leave(self) -> None:
         """End the count; what was answered is kept, and the next count goes on where it was."""
@@ -324,12 +328,12 @@ class CountPage(Page):
         more = f"Count {COUNT} points" if judging.found is None and not judging.under_way and not judging.waits else "Count more points"
         self.start.setText(f"Go on counting at place {self._begun + 1}" if self._begun else more)
         choosing = self._choosing is not None and self._choosing == (session.slide, session.run)
-        self.start.setEnabled(ready and not choosing and not judging.under_way and judging.answers.idle)
+        self.start.setEnabled(ready and not choosing and not judging.under_way and not judging.takes and judging.answers.idle)
         self.asking.setVisible(counting)
         self.back.setEnabled(self.at > 0)
         self.bar.setRange(0, max(1, len(self.points)))
         self.bar.setValue(sum(bool(point.answer) for point in self.points))
-        before = 0 if judging.found is None else judging.found.places
+        before = 0 if judging.found is None else len(judging.found.places - {(point.x, point.y) for point in self.points})
         self.bar.setFormat(f"%v of %m answered{f', {before} before' if before else ''}")
         advised, accepted = judging.advised, judging.is_accepted
         self.accept.setVisible(advised is not None and not counting and not judging.grows)

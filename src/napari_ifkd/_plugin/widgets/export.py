@@ -18,7 +18,7 @@ from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QProgressBar
 
 from napari_ifkd._plugin.settings import cache_folder
-from napari_ifkd._plugin.words import LOOKING, accepted_mask, area, lapsed
+from napari_ifkd._plugin.words import LOOKING, accepted_mask, area, lapsed, points_undecided
 from napari_ifkd.errors import Cancelled, ExportError, InputError
 from napari_ifkd.export import ExportOptions
 from napari_ifkd.files import read_json
@@ -151,7 +151,11 @@ class ExportDock(Dock):
         else:
             best = None if advice or under_way else session.recommended(shown)
             other = best is not None and shown.act == "distill" and best != shown.round
-            told += f"<br><b>The run recommends another: {name_of(best or 0)}.</b>" if other else ""
+            said = f"The run recommends another: {name_of(best or 0)}."
+            if of_it and judging.judgement is not None and judging.advised is None:
+                told += f"<br>{said} {points_undecided(judging.judgement, best or 0)}" if other else ""
+            else:
+                told += f"<br><b>{said}</b>" if other else ""
             before = session.accepted_before()
             of_that = f"; of {escape(before[0].run.name)} {name_of(before[1].round)} is, at {before[1].threshold:.3g}" if before else ""
             told += f"<br>Nothing is accepted of it yet{of_that}."

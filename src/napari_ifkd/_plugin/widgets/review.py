@@ -13,7 +13,7 @@ from qtpy.QtCore import QSignalBlocker, Qt, QTimer
 from qtpy.QtWidgets import QSizePolicy, QSlider, QTabWidget
 
 from napari_ifkd._plugin.measure import same_grid
-from napari_ifkd._plugin.words import acceptance, accepted_mask
+from napari_ifkd._plugin.words import acceptance, accepted_mask, points_undecided
 from napari_ifkd.errors import InputError
 from napari_ifkd.runs.folder import RunFolder
 from napari_ifkd.runs.judgement import TOLD_BY, name_of
@@ -28,7 +28,6 @@ from .parts import Notice, allow, button, column, decided, emphasise, form, keep
 
 if TYPE_CHECKING:
     from napari_ifkd.runs.accepted import Accepted
-    from napari_ifkd.runs.judgement import Judgement
     from napari_ifkd.session_records import Candidate, Compare
 
 
@@ -249,8 +248,8 @@ class ReviewDock(Dock):
         if best is not None and not self._at_work(candidate):
             it = candidate.act == "distill" and candidate.round == best
             told = f"{by} {'it' if it else f'round {best}' if best else 'the teacher'}{at}."
-            if here and judging.judgement is not None and advised is None:
-                return f"<br>{told} {_undecided(judging.judgement, best)}"
+            if undecided and judging.judgement is not None and advised is None and here:
+                return f"<br>{told} {points_undecided(judging.judgement, best)}"
             return f"<br><b>{told}</b>" if undecided else f"<br>{told}" if overruled else ""
         last = max((c.round for c in self.session.here() if c.run == candidate.run), default=0)
         return f"<br><b>Round {last} has come in.</b> {self._link('newest')}" if last > candidate.round and self._at_work(candidate) else ""
@@ -383,16 +382,6 @@ class ReviewDock(Dock):
         in_the_way = job is not None and job.alive and any(c.run == job.out and c.act == "distill" for c in self.session.here())
         how = "It can be opened once the run at work has ended." if in_the_way else self._link("former")
         return f"<br>Of {escape(before[0].run.name)}, the run before, {name_of(before[1].round)} is accepted{_by(before[1])}. {how}"
-
-
-def _undecided(judgement: Judgement, best: int) -> str:
-    """Tell that points do not decide, and what they say so far against the round that the run recommends."""
-    most = max(judgement.rounds, key=lambda figures: figures.f1.value)
-    own = next((figures.f1.value for figures in judgement.rounds if figures.round == best), None)
-    against = (
-        "" if own is None or most.round == best else f": its F1 is {own:.2f} so far, that of {name_of(most.round)} {most.f1.value:.2f}"
-    )
-    return f"Points do not decide{against}."
 
 
 def _by(accepted: Accepted) -> str:
