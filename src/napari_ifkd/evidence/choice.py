@@ -87,7 +87,7 @@ def settle(among: Candidates, found: Estimates, incumbent: Incumbent | None = No
             reason = f"{better}, with a probability of {_sure(sure)}{more and f'; {more}'}"
             return _choice(among, found, best, False, reason)
         by = _by(found, best, tuned)
-        better = f"is better{by.replace(',', '')} with a probability of only {sure:.0%}" if by else "is as good"
+        better = f"is better{by.replace(',', '')} with a probability of only {int(100 * sure)}%" if by else "is as good"
         which = "the most promising of the others, " if len(among.names) > 2 else ""
         stays = f"{name} stays: {which}{_told(among, best)}{',' if which else ''} {better}"
     else:
