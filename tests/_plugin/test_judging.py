@@ -58,6 +58,12 @@ def test_answers_of_before_are_told_of_while_a_run_that_goes_on_gets_rounds(
     write_map(run.map_path(2, session.slide.path), session.slide)
     session.apply(MapReady(2, session.slide.name, run.map_path(2, session.slide.path).relative_to(run.path).as_posix()))
     window.wait(lambda: count.card.text() == "What was answered is judged once the run has ended.")
+    told: list[int] = []
+    window.bench.judging.changed.connect(lambda: told.append(1))
+    for _ in range(3):
+        session.events.job.emit(session.job)  # its progress
+        window.qtbot.wait(30)
+    assert not told
     assert count.start.text() == "Count more points"
 
 

@@ -126,7 +126,8 @@ class Judging:
         of, job = self.here(), self._session.job
         slide, run = of.slide, of.run
         grows = job is not None and job.alive and job.out == run
-        stale = of[:2] != self._of[:2] or (grows and of.rounds not in ((), self._of.rounds))  # another, or it has more rounds
+        more = grows and bool(of.rounds) and of not in (self._of, self._asked)
+        stale = of[:2] != self._of[:2] or more  # another is looked at, or it has more rounds
         if stale:
             self._of, self._asked = Of(slide, run), None
         self._set(None if stale else self.found, grows=grows, waits=self.waits and grows and not stale)
