@@ -15,7 +15,7 @@ import yaml
 from PIL import Image
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QAbstractSpinBox, QFileDialog, QLineEdit, QRadioButton, QSlider, QToolTip
+from qtpy.QtWidgets import QAbstractSpinBox, QDoubleSpinBox, QFileDialog, QLineEdit, QRadioButton, QSlider, QToolTip
 
 from napari_ifkd._plugin import settings
 from napari_ifkd._plugin.layers import tag
@@ -471,3 +471,16 @@ def test_folders_of_patches_are_typed_and_chosen(window: Any, tmp_path: Path, mo
         monkeypatch.setattr(field, "_show_file_dialog", lambda *_, **__: str(tmp_path))
         window.click(dock, field.choose_btn)
         assert chosen_path(field) == tmp_path
+
+
+def test_a_double_click_takes_the_whole_of_a_number(window: Any) -> None:
+    teacher = window.docks["Teacher"]
+    window.front("Teacher")
+    field = teacher.threshold.native.findChild(QDoubleSpinBox)
+    line = field.findChild(QLineEdit)
+    at = line.rect().center()
+    window.qtbot.mouseClick(line, Qt.MouseButton.LeftButton, pos=at)
+    window.qtbot.mouseDClick(line, Qt.MouseButton.LeftButton, pos=at)
+    window.qtbot.keyClicks(line, "0.4")
+    window.qtbot.keyClick(line, Qt.Key.Key_Return)
+    window.wait(lambda: window.session.threshold == 0.4)

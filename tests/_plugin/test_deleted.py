@@ -52,7 +52,7 @@ def test_corrections_are_told_of_where_they_are_of_what_is_shown(scene: Any, tol
         assert not told
         metadata = {made.KEY: {"kind": "corrections", "path": str(run.corrections_path(name))}}
         viewer.layers.remove(viewer.add_labels(np.zeros((9, 9), np.uint8), metadata=metadata))
-    assert [said.partition(":")[0] for said in told] == ["Compare's Show corrections brings them back"]
+    assert [said.partition(":")[0] for said in told] == ["Compare, Show corrections"]
 
 
 def test_a_reference_goes_on_choosing(window: Any, drawn_slide: Path, tmp_path: Path, told: list[str]) -> None:
@@ -96,6 +96,8 @@ def test_what_is_painted_comes_back_where_its_layer_is_deleted(window: Any, revi
     layers.remove_selected()
     window.wait(lambda: correct.layer() is not None)
     assert np.array_equal(correct.layer().data, painted)
+    assert correct.layer().mode == "paint"
+    assert layers.selection.active is correct.layer()
     assert said == ["Write back, or Discard (Review, Correct): what is painted is not written back."]
     window.click("Review", correct.write)
     window.wait(lambda: correct.layer() is None and "Corrected:" in correct.told.text())

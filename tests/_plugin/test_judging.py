@@ -44,6 +44,7 @@ def test_what_is_counted_while_the_run_waits_is_told_and_stays(window: Any, revi
     assert count.start.text() == "Count more points"
     assert "its further rounds are judged once it has ended" in count.card.text()
     assert not count.accept.isVisible()
+    assert not window.bench.judging.advice()  # nor is it told anywhere else
 
 
 def test_answers_of_before_are_told_of_while_a_run_that_goes_on_gets_rounds(

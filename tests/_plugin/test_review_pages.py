@@ -452,7 +452,7 @@ def test_what_was_deleted_in_the_list_of_layers_comes_back_by_the_next_act(
     assert compare.corrections.isVisible()
     assert not compare.corrections.isChecked()
     window.wait(lambda: bool(told))
-    assert told[0].startswith("Compare's Show corrections brings them back")
+    assert told[0].startswith("Compare, Show corrections: brings them back")
     told.clear()
     window.click("Review", compare.corrections)
     window.wait(lambda: [layer.visible for layer in window.ours("corrections")] == [True])

@@ -65,7 +65,7 @@ class DeletedLayers:
             show_info("J or K, in Review, Lesions, brings them back: what was said of lesions is kept.")
         elif kind == "corrections":
             if shown is not None and path == str(RunFolder(shown.run).corrections_path(shown.slide)):
-                show_info("Compare's Show corrections brings them back: they are kept.")
+                show_info("Compare, Show corrections: brings them back, they are kept.")
         elif (candidate := next((c for c in self.layers.masked() if str(c.path) == path), None)) is not None:
             show_info(f"Move the threshold to see it again: {candidate.label} is kept.")
 

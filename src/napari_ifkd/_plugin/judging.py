@@ -223,8 +223,8 @@ class Judging:
 
     @property
     def advises(self) -> bool:
-        """Whether there is advice that was neither accepted nor overruled."""
-        return self.advised is not None and not self.is_accepted and not self._is_overruled
+        """Whether there is advice that was neither accepted nor overruled, and no more rounds are to come."""
+        return self.advised is not None and not self.grows and not self.is_accepted and not self._is_overruled
 
     @property
     def is_accepted(self) -> bool:

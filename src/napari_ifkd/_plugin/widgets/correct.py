@@ -303,6 +303,7 @@ class CorrectPage(Page):
             self._dock.bench.painted_on = opened
             self._viewer.add_layer(layer)
             show_info("Write back, or Discard (Review, Correct): what is painted is not written back.")
+            self._pick(int(layer.selected_label))  # the brush is in the hand again
             self._show()
 
     def _show_again(self) -> None:

@@ -67,6 +67,17 @@ class _Still(QObject):
         return super().eventFilter(watched, event)
 
 
+class _Whole(QObject):
+    """Lets a double click take the whole of a number: Qt takes what stands before or after its point, and what is typed joins the rest."""
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Select all that stands in the field."""
+        if event is not None and event.type() == QEvent.Type.MouseButtonDblClick and isinstance(watched, QLineEdit):
+            watched.selectAll()
+            return True
+        return super().eventFilter(watched, event)
+
+
 class _TroubleBar(QWidget):
     """What went wrong, at the foot of a dock, and a button that dismisses it."""
 
@@ -134,7 +145,7 @@ class Dock(QScrollArea):
         self.column.setSpacing(6)
         self.setWidget(column)
         self.content = column
-        self._still = _Still(self)
+        self._still, self._whole = _Still(self), _Whole(self)
         self.trouble = _TroubleBar(self)
         TROUBLE.shown_by(self)
         self.hear(TROUBLE.changed, self._tell)
@@ -297,6 +308,7 @@ class Dock(QScrollArea):
                 if isinstance(field, QAbstractSpinBox) and not field.property(_TELLS):
                     field.setProperty(_TELLS, True)
                     for line in field.findChildren(QLineEdit):
+                        line.installEventFilter(self._whole)
                         line.inputRejected.connect(partial(_tell_range, field))
                         line.textEdited.connect(partial(_look_at_range, field))
                     field.editingFinished.connect(partial(_end_typing, field))
