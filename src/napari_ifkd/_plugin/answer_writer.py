@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from psygnal import Signal
+
 from napari_ifkd.annotations.points import write_points
 
 from .worker import in_thread, say_error
@@ -16,15 +18,11 @@ if TYPE_CHECKING:
 
 
 class AnswerWriter:
-    """Write tables of points in a thread, each after the last: no answer is lost if a count ends, nor written over by an older table.
+    """Write tables of points in a thread, each after the last: no answer is lost if a count ends, nor written over by an older table."""
 
-    Parameters
-    ----------
-    rested : called once all is written, or could not be
-    """
+    rested = Signal()  # all is written, or could not be
 
-    def __init__(self, rested: Callable[[], object]) -> None:
-        self._rested = rested
+    def __init__(self) -> None:
         self._waiting: dict[Path, tuple[list[Point], Callable[[], object] | None]] = {}
         self._writing = False
 
@@ -69,4 +67,4 @@ class AnswerWriter:
     def _go_on(self) -> None:
         self._write()
         if self.idle:
-            self._rested()
+            self.rested.emit()

@@ -225,11 +225,13 @@ class Drawings(QObject):
     def keeper(self, slide: Slide) -> Callable[[], Path | None]:
         """Return what writes the exclusions of a slide as they are now, and returns the file, None if there are none; for a thread."""
         layer, geometry = self.layer("exclusion", slide), self.geometry("exclusion", slide)
-        reading = str(slide.path) not in self._restored
+        reading, last = str(slide.path) not in self._restored, self._last
         self._stale.discard(("exclusion", str(slide.path)))
 
         def keep() -> Path | None:
             file = self.file("exclusion", slide)
+            if last is not None:  # which may write what was drawn before
+                last.wait(_PATIENCE_S)
             if layer is not None:
                 _write(file, geometry, USES["exclusion"][1], slide)
             elif not reading:  # a file that could not be read excludes nothing

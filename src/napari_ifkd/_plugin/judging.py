@@ -80,11 +80,11 @@ class Judging:
     answers : writes them down
     """
 
-    changed = Signal()  # what is found, or whether it is known, or whether all answers are written
+    changed = Signal()  # what is found, or whether it is known
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self.answers = AnswerWriter(self.changed.emit)
+        self.answers = AnswerWriter()
         self.found: Judged | None = None
         self.grows = self.waits = False
         self._asked: Of | None = None  # whether there are answers

@@ -95,7 +95,8 @@ class CountPage(Page):
         self.keys |= {key: shortcut(self, key, self._back) for key in ("B", "Backspace")}
         dock.listen("slide", "run", "shown", "accepted", "sigma_px", "given", to=self._show)
         dock.hear(dock.bench.verdicts.settled_down, self._show)
-        dock.hear(self._judging.changed, self._hear)
+        dock.hear(self._judging.changed, self._show)
+        dock.hear(self._judging.answers.rested, self._hear)  # no other dock is to show all anew at each answer
         dock.listen("slide", "run", to=self._look_for_begun)
 
     def showEvent(self, event: Any) -> None:
