@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +22,6 @@ from napari_ifkd.slides import open_slide
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 SQUARE = [[40, 20], [120, 20], [120, 100], [40, 100], [40, 20]]
 
@@ -152,6 +152,27 @@ def test_a_file_that_is_dropped_once_more_stays_what_it_was_and_is_seen_as_it_is
     for slide in (None, session.slide):
         session.activate(slide)
     assert np.allclose(layer.extent.world[1], image.extent.world[1], rtol=0.02)
+
+
+def test_what_was_brought_in_goes_with_its_slide_and_comes_back_with_it(window: Any, part: Any, drawn: Path, said: list[str]) -> None:
+    drawn.write_text(drawn.read_text().replace("Nest", "Tumor"))
+    looked_at = Path(shutil.copy(drawn, drawn.with_name("look.geojson")))
+    bring(window, part, drawn, "Reference")
+    bring(window, part, looked_at, "Look at it")
+    slide, other = window.session.slide.path, Path(shutil.copy(window.session.slide.path, drawn.with_name("other.tif")))
+    window.bench.open(other)
+    window.wait(lambda: window.bench.memory.settled)
+    bring(window, part, looked_at, "Look at it")
+    window.bench.look_at(window.session.slides[0])
+    window.wait(lambda: window.bench.memory.settled and window.bench.memory.notes.rested)
+    window.viewer.layers.remove(window.bench.layers.find("slide", slide))
+    window.wait(lambda: [tag(layer)["of"] for layer in window.ours("brought")] == [str(other)])
+    window.bench.open(slide)
+    window.wait(lambda: len(window.ours("brought")) == 3)
+    back = {tag(layer)["use"]: layer for layer in window.ours("brought") if tag(layer)["of"] == str(slide)}
+    assert {use: layer.visible for use, layer in back.items()} == {"reference": True, "look": True}
+    assert window.session.given_here() == {"reference": drawn}
+    assert not said
 
 
 def test_files_for_the_next_distillation(window: Any, part: Any, drawn: Path, tmp_path: Path, said: list[str]) -> None:

@@ -149,6 +149,26 @@ def test_what_comes_and_goes_moves_no_button(window: Any, drawn_slide: Path, pha
     assert places(runs.table, runs.open) == quiet
 
 
+def test_what_is_told_of_a_run_moves_none_of_its_buttons(window: Any, drawn_slide: Path, tmp_path: Path) -> None:
+    distill, session = window.docks["Distill"], window.session
+    window.bench.open(drawn_slide)
+    window.wait(lambda: session.teacher is not None)
+    window.front("Distill")
+    session.begin("distill", tmp_path / "one", [session.slide])
+    parts, told = (distill.run, distill.progress.pause, distill.progress.cancel), (distill.what, distill.known, distill.warning)
+
+    def tops() -> list[int]:
+        window.qtbot.wait(50)
+        return [part.mapTo(distill.content, QPoint(0, 0)).y() for part in parts]
+
+    before = tops()
+    distill.taken_along._tell(4 * "Corrections of one, and twelve answered points of it. ")
+    distill.warning.say("What is painted on a slide is not written back.")
+    assert all(part.isVisible() for part in (*parts, *told))
+    assert tops() == before
+    assert min(part.mapTo(distill.content, QPoint(0, 0)).y() for part in told) > max(before)
+
+
 def test_the_table_of_rounds_stays_where_it_is_before_a_run_while_it_is_at_work_and_after(
     window: Any, drawn_slide: Path, tmp_path: Path
 ) -> None:

@@ -14,13 +14,16 @@ from scipy.stats import spearmanr
 
 from napari_ifkd.annotations.points import read_points, write_points
 from napari_ifkd.config import Config, load_config
+from napari_ifkd.distill.rounds import Outcome
 from napari_ifkd.errors import RunError
 from napari_ifkd.events import Event, RunDone, Warned
 from napari_ifkd.evidence import Interval, Place
+from napari_ifkd.runs.accepted import read_refused
 from napari_ifkd.runs.acts import distill_run, predict_run
 from napari_ifkd.runs.folder import RunFolder
 from napari_ifkd.runs.judgement import Judgement, RoundFigures, _no_better, about, put_down
 from napari_ifkd.runs.points import PointEvidence, opened_evidence
+from napari_ifkd.runs.recommending import recommend
 from napari_ifkd.slides import open_slide
 
 if TYPE_CHECKING:
@@ -42,7 +45,7 @@ def done(drawn_slide: Path, drawn_teacher: Path, drawn_config: Path, tmp_path_fa
 @pytest.fixture
 def run(done: RunFolder) -> RunFolder:
     """The same without points and judgement."""
-    for path in (done.points, done.path / "accepted.json"):
+    for path in (done.points, done.path / "accepted.json", done.path / "taken_back.json"):
         path.unlink(missing_ok=True)
     return done
 
@@ -86,6 +89,36 @@ def test_points_decide_at_the_end_of_a_run_and_the_reason_says_so(run: RunFolder
     assert accepted.reason
     assert accepted.reason in end.reason
     assert f"At threshold {accepted.threshold:g}" in end.reason
+
+
+def test_a_mask_that_was_taken_back_is_recommended_and_not_accepted_again(run: RunFolder, drawn_slide: Path) -> None:
+    def end() -> RunDone:
+        with open_slide(drawn_slide) as slide:
+            outcome = Outcome(None, 1, (), "the rule")
+            given = {"references": None, "truth": None, "exclusions": {}, "should_stop": lambda: False}
+            (*_, last) = recommend(run, [slide], run.config, outcome, **given)
+        assert isinstance(last, RunDone)
+        return last
+
+    _answer(run, drawn_slide, 30)
+    first = end()
+    assert run.accepted is not None
+    assert "taken back" not in first.reason
+    assert run.take_back() is None
+    again = end()  # as after a resume
+    assert run.accepted is None
+    assert again.accepted_round == first.accepted_round
+    assert "That was taken back before, so it is not accepted." in again.reason
+    run.accept(0, 0.9)
+    run.take_back()
+    (chosen,) = read_refused(run.path / "taken_back.json")  # what the user's own hand accepted is not in it
+    assert (chosen.by, run.was_taken_back(chosen.round, chosen.threshold, chosen.sigma_px or 0)) == ("points", True)
+    assert not run.was_taken_back(chosen.round, chosen.threshold + 0.025, chosen.sigma_px or 0)
+    for damaged in ("{", "[1]", '{"taken_back": [3, {"round": 1}]}'):
+        (run.path / "taken_back.json").write_text(damaged)
+        assert not run.was_taken_back(chosen.round, chosen.threshold, chosen.sigma_px or 0)
+    end()
+    assert run.accepted is not None
 
 
 def test_batches_are_numbered_and_keep_their_probabilities(run: RunFolder, drawn_slide: Path) -> None:

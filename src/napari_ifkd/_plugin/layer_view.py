@@ -61,6 +61,7 @@ class LayerView:
         self._sides = SideBySide(viewer)
         events = session.events
         events.slide.connect(self._slide_changed)
+        events.slides.connect(lambda _, before: later(partial(self._let_brought_go, before)))  # napari is removing layers now
         for name in ("candidates", "files", "shown", "a", "b", "compare", "heat"):
             events[name].connect(self.refresh)
         self._at_work: str | None = None  # act of the run that is
@@ -150,6 +151,13 @@ class LayerView:
                 if not layer.visible:  # nor is anything to be painted there
                     layer.mode = "pan_zoom"
         self.refresh()
+
+    def _let_brought_go(self, before: Collection[Slide]) -> None:
+        """Let what was brought in for slides that were closed go with them: it comes back with them."""
+        closed = {str(slide.path) for slide in before} - {str(slide.path) for slide in self.session.slides}
+        for layer in self.ours("brought"):
+            if made.tag(layer).get("of") in closed:
+                self.remove(layer)
 
     def _draw_bare(self) -> None:
         """Let a slide be seen before what lies on it comes, which takes long: till then the picture would be that of the former."""

@@ -80,14 +80,13 @@ def settle(among: Candidates, found: Estimates, incumbent: Incumbent | None = No
     tuned = own[0], int(f1[own[0]].argmax())
     name = among.names[own[0]]
     if best[0] != own[0]:
-        sure = found.compare(best, tuned)[1]
+        sure, by = found.compare(best, tuned)[1], _by(found, best, tuned)
         if sure >= _SURE:
-            better = f"{_told(among, best)} is better than {_told(among, tuned)}, each at its best threshold{_by(found, best, tuned)}"
+            better = f"{_told(among, best)} is better than {_told(among, tuned)}, each at its best threshold{by and f', {by}'}"
             more = _higher(among, found, best)
             reason = f"{better}, with a probability of {_sure(sure)}{more and f'; {more}'}"
             return _choice(among, found, best, False, reason)
-        by = _by(found, best, tuned)
-        better = f"is better{by.replace(',', '')} with a probability of only {int(100 * sure)}%" if by else "is as good"
+        better = f"is better {by} with a probability of only {int(100 * sure)}%" if by else "is as good"
         which = "the most promising of the others, " if len(among.names) > 2 else ""
         stays = f"{name} stays: {which}{_told(among, best)}{',' if which else ''} {better}"
     else:
@@ -96,9 +95,8 @@ def settle(among: Candidates, found: Estimates, incumbent: Incumbent | None = No
     moves = tuned != own and sure >= _SURE
     stays = stays or f"{name} stays: {_higher(among, found, tuned if moves else own) or 'no other has a higher estimated F1'}"
     if moves:
-        better = (
-            f"{name} is better at {_threshold(among, tuned)} than at {_threshold(among, own)}, the usual threshold{_by(found, tuned, own)}"
-        )
+        by = _by(found, tuned, own)
+        better = f"{name} is better at {_threshold(among, tuned)} than at {_threshold(among, own)}, the usual threshold{by and f', {by}'}"
         reason = f"{stays}; {better}, with a probability of {_sure(sure)}"
         return _choice(among, found, tuned, True, reason)
     return _choice(among, found, own, True, f"{stays}; nothing speaks for a threshold other than {_threshold(among, own)}")
@@ -107,7 +105,7 @@ def settle(among: Candidates, found: Estimates, incumbent: Incumbent | None = No
 def _by(found: Estimates, pair: tuple[int, int], other: tuple[int, int]) -> str:
     """Tell how much higher the F1 of a pair is, as the figures that are told of both say; "" where it is not."""
     gain = found.f1.at(*pair).value - found.f1.at(*other).value
-    return f", by {gain:.3f} F1" if gain >= _ANY else ""
+    return f"by {gain:.3f} F1" if gain >= _ANY else ""
 
 
 def _higher(among: Candidates, found: Estimates, chosen: tuple[int, int]) -> str:

@@ -1,4 +1,4 @@
-"""``accepted.json``: the user's judgement of a run."""
+"""``accepted.json``: the user's judgement of a run; ``taken_back.json``: what evidence had chosen and the user did not want."""
 
 from __future__ import annotations
 
@@ -67,15 +67,31 @@ def write_accepted(
     return accepted
 
 
-def take_back(path: Path) -> Accepted | None:
-    """Let what was accepted before be accepted again, and return it; None where nothing was: then nothing is."""
+def take_back(path: Path, refused: Path) -> Accepted | None:
+    """Let what was accepted before be accepted again, and return it; None where nothing was: then nothing is.
+
+    Parameters
+    ----------
+    path : of accepted.json
+    refused : of taken_back.json, where it is noted what evidence had chosen
+    """
     there = read_accepted(path)
     before = None if there is None else there.before
+    if there is not None and there.by != "user":
+        told = [one.record() for one in (*read_refused(refused), there)]
+        write_aside(refused, json.dumps({"taken_back": told[-_MOST:]}, indent=2) + "\n")
     if before is None:
         path.unlink(missing_ok=True)
     else:
         _write(path, before)
     return before
+
+
+def read_refused(path: Path) -> list[Accepted]:
+    """Return what evidence had chosen and the user took back, as far as it can be read."""
+    told = (read_json(path) or {}).get("taken_back")
+    found = [_accepted(one) for one in told if isinstance(one, dict)] if isinstance(told, list) else []
+    return [one for one in found if one is not None]
 
 
 def _write(path: Path, accepted: Accepted) -> None:

@@ -8,7 +8,7 @@
       checkpoint/     state.pt: the last complete epoch
       rounds/00/      teacher.safetensors (or teacher.json: it was pseudo-masks), metrics.json, maps/<slide>.zarr/
       rounds/01/ ...  student.safetensors, metrics.json, maps/<slide>.zarr/
-      accepted.json  points.csv  verdicts.csv  corrections/<slide>.zarr/   the user's judgement
+      accepted.json  taken_back.json  points.csv  verdicts.csv  corrections/<slide>.zarr/   the user's judgement
       lock  stop  pause  log.txt   who writes, whether it shall stop or wait, what a child said
 """
 
@@ -26,7 +26,7 @@ from napari_ifkd.files import cannot_write, is_aside, read_json, write_aside
 
 from . import lock
 from .about import read_about, write_about
-from .accepted import Accepted, read_accepted, take_back, write_accepted
+from .accepted import Accepted, read_accepted, read_refused, take_back, write_accepted
 from .checkpoint import load_checkpoint, save_checkpoint
 from .journal import Journal
 from .status import Status, status_of
@@ -315,7 +315,11 @@ class RunFolder:
 
     def take_back(self) -> Accepted | None:
         """Let what was accepted before be accepted again, and return it; None where nothing was: then nothing is."""
-        return take_back(self.path / "accepted.json")
+        return take_back(self.path / "accepted.json", self.path / "taken_back.json")
+
+    def was_taken_back(self, round: int, threshold: float, sigma_px: float) -> bool:
+        """Return whether evidence had chosen a mask before, and the user took that back."""
+        return any(one.is_mask(round, threshold, sigma_px) for one in read_refused(self.path / "taken_back.json"))
 
     def __repr__(self) -> str:
         """Name the folder."""

@@ -39,7 +39,7 @@ def recommend(
 ) -> Generator[Event, None, None]:
     """End a run: by reference masks where they were given, else by points where there are enough, else by what the rounds decided.
 
-    What evidence chooses is noted in ``accepted.json``; the user's own word there stands.
+    What evidence chooses is noted in ``accepted.json``; the user's own word there stands, and so does that they took the same mask back.
 
     Parameters
     ----------
@@ -85,8 +85,11 @@ def recommend(
         yield RunDone(outcome.accepted_round, f"{_criterion(config)}: {outcome.reason}")
         return
     first, *others = judgements
-    put_down(folder, first)
-    told = " ".join([first.told(), *(f"For comparison, {other.told()}" for other in others)])
+    refused = folder.was_taken_back(first.chosen.round, first.chosen.threshold.value, config.inference.sigma_px)
+    if not refused:
+        put_down(folder, first)
+    told = " ".join([first.told(), *["That was taken back before, so it is not accepted."] * refused])
+    told = " ".join([told, *(f"For comparison, {other.told()}" for other in others)])
     yield RunDone(first.chosen.round, f"{told} Had there been no {_kinds(judgements)}: {outcome.reason}")
 
 

@@ -94,10 +94,10 @@ class DistillDock(Dock):
         self.reason.linkActivated.connect(self._tell_why)
         self._why = False  # whether reasons are told in full
         self.offer = Offer(self.bench)
-        # what is told below what is clicked: it grows and shrinks
+        # what is told below what is clicked, that of a run at work included: it grows and shrinks
         sources = row(self.all_slides.native, self.use_drawn.native, QWidget(), stretch=(0, 0, 1))
-        self.add(sources, self.patches.native, self.main.native, fold, self.run)
-        self.add(self.what, self.known, self.progress, self.warning, self.offer)  # what steers a run stays where it is
+        self.add(sources, self.patches.native, self.main.native, fold, self.run, self.progress)
+        self.add(self.what, self.known, self.warning, self.offer)
         self.whose = heading("Rounds")
         self.add(self.whose, self.table, self.reason, self.curve, self.progress.warned)  # notes last: the curve is to be in sight
         self._at_work: tuple[Path, str] | None = None  # the run that is, and its state
