@@ -9,6 +9,7 @@ import numpy as np
 from scipy.stats import norm
 
 from napari_ifkd.evidence import FRAME_PIXELS, THRESHOLDS, Answers, Choice, Frame, Incumbent, estimate, propose, settle
+from napari_ifkd.runs.judgement import judge
 
 if TYPE_CHECKING:
     from points_populations import Population
@@ -30,6 +31,7 @@ class Outcome:
     threshold_covered : whether the best threshold of the chosen candidate lies in its interval
     flattering_covered : the same as ``covered["f1"]``, for the pair of the highest estimate instead
     lost_from_worst, left_best : with the worst candidate at .5 in use before, F1 lost; with the best pair in use, whether it was left
+    undecided : whether the program, with the first candidate at .5 in use, says that no mask is better than all tissue
     plain_lost, plain_covered : of as many points drawn with equal chances, and F1 counted on them
     """
 
@@ -41,6 +43,7 @@ class Outcome:
     flattering_covered: bool
     lost_from_worst: float
     left_best: bool
+    undecided: bool
     plain_lost: float
     plain_covered: bool
 
@@ -89,6 +92,7 @@ def _outcome(population: Population, frame: Frame, answers: Answers, plain_lost:
         flattering_covered=bool(estimated.low[flattering] <= f1[flattering] <= estimated.high[flattering]),
         lost_from_worst=best - float(f1[_pair(settle(frame, found, worst))]),
         left_best=not settle(frame, found, Incumbent(int(top[0]), frame.thresholds[int(top[1])])).kept,
+        undecided=not judge("points", range(len(frame.names)), frame, found, 0.5, None).decides,
         plain_lost=plain_lost,
         plain_covered=plain_covered,
     )

@@ -55,6 +55,7 @@ def _page(found: Found, seed: int) -> str:
         f"{population.what}. {population.f1.size} pairs of a candidate and a threshold; each candidate's best F1 lies between "
         f"{best.min():.3f} and {best.max():.3f}, and at 0.5 the last {population.candidates[0].rpartition('-')[0]} candidate has "
         f"{population.f1[2, population.f1.shape[1] // 2]:.3f}. "
+        f"Marking all tissue has {2 * population.truth.mean() / (1 + population.truth.mean()):.3f}. "
         "*Lost* is F1 behind the best candidate at its best threshold, over all pixels. "
         "The priors and shares of the method were set on other draws of the same candidates and populations, and answers are never wrong "
         "here.",
@@ -68,11 +69,13 @@ def _page(found: Found, seed: int) -> str:
                 "points of equal chances, F1 counted",
                 "from the worst candidate in use",
                 "leaves the best pair in use",
+                "left undecided",
             ],
             [_choice_row(draws, points) for points in POINTS],
         ),
         "*From the worst candidate in use* and *leaves the best* are choices with an incumbent, which gives way only where another is "
-        "better with a probability of 75 %: the first shows what caution costs, the second what it protects.",
+        "better with a probability of 75 %: the first shows what caution costs, the second what it protects. *Left undecided*: the "
+        "program does not choose where what it would choose is no better than marking all tissue.",
         "![F1 lost and coverage by number of points](points.png)",
         "## The intervals",
         f"Share of draws in which the 95 % interval of the **chosen** pair holds the truth (asked for: {_COVERAGE:.2f}), and half of the "
@@ -96,7 +99,16 @@ def _page(found: Found, seed: int) -> str:
         if len(found) > 1
         else "",
         _table(
-            ["population", "points", "best F1", "F1 lost", "plain, lost", *(f"{_NAMES[m]} covered" for m in MEASURES)],
+            [
+                "population",
+                "points",
+                "best F1",
+                "all tissue",
+                "F1 lost",
+                "plain, lost",
+                "left undecided",
+                *(f"{_NAMES[m]} covered" for m in MEASURES),
+            ],
             [_other_row(p, d, points) for p, d in found[1:] for points in POINTS],
         ),
         "## What was asked for",
@@ -119,6 +131,7 @@ def _choice_row(draws: list[dict[int, Outcome]], points: int) -> list[str]:
         told(lambda o: o.plain_lost),
         told(lambda o: o.lost_from_worst),
         left,
+        f"{_mean(draws, points, lambda o: o.undecided):.1%}",
     ]
 
 
@@ -136,7 +149,9 @@ def _interval_row(draws: list[dict[int, Outcome]], points: int) -> list[str]:
 def _other_row(population: Population, draws: list[dict[int, Outcome]], points: int) -> list[str]:
     lost, plain = (_mean(draws, points, of) for of in (lambda o: o.lost, lambda o: o.plain_lost))
     covered = [f"{_covered(draws, points, m):.2f}" for m in MEASURES]
-    return [population.name, str(points), f"{population.f1.max():.3f}", f"{lost:.4f}", f"{plain:.4f}", *covered]
+    share = population.truth.mean()  # of tumour; all tissue has that precision, and recall 1
+    told = f"{population.f1.max():.3f}", f"{2 * share / (1 + share):.3f}", f"{lost:.4f}", f"{plain:.4f}"
+    return [population.name, str(points), *told, f"{_mean(draws, points, lambda o: o.undecided):.0%}", *covered]
 
 
 def _covered(draws: list[dict[int, Outcome]], points: int, measure: str) -> float:

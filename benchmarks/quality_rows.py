@@ -68,7 +68,7 @@ class Row:
         return self.name.rpartition("+")[2]
 
 
-def _stage1(name: str, what: str, rank: int, *, rounds: int = 0, noise: dict[str, float] = MILD, **settings: Any) -> Row:
+def _stage1(name: str, what: str, rank: int, *, rounds: int = 0, noise: dict[str, Any] = MILD, **settings: Any) -> Row:
     return Row(name, what, "train", rank, {f"stage1.{key}": value for key, value in (*settings.items(), ("noise", noise))}, rounds=rounds)
 
 
@@ -106,6 +106,7 @@ ROWS: tuple[Row, ...] = (
     _stage1("topk-bce-longer", "stage 1, our loss, the steps of three rounds longer", 6, rounds=ROUNDS, loss="topk-bce"),
     _stage1(DEFAULT, "stage 1, our default: our loss, staining varied by 0.5, normal boxes pasted", 1, loss="topk-bce", noise=NOISY),
     _stage1(LONGER, "stage 1, our default, the steps of three rounds longer", 5, rounds=ROUNDS, loss="topk-bce", noise=NOISY),
+    _stage1("topk-bce-zoom", "stage 1, our default, zoom 0.8 to 1.6 too", 8, loss="topk-bce", noise={**NOISY, "zoom": (0.8, 1.6)}),
     _stage1("gm-bce", "stage 1, generalised mean", 6, loss="gm-bce"),
     _stage1("cam", "class activation maps", 7, method="cam"),
     _stage1("oaa", "activation maps accumulated over epochs", 7, method="oaa"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import weakref
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,14 +22,14 @@ from napari_ifkd.slides import find_tissue
 from napari_ifkd.slides.dicom import is_dicom
 
 from .areas import Areas
-from .brought import merge
 from .closing import CloseWatch
 from .commands import distill_command, new_run, predict_command, train_command
 from .dock_shelf import DockShelf
 from .drawn import USES, Drawings, Use
 from .judging import Judging
 from .layer_view import LayerView
-from .layers import KEY, is_spare, tag
+from .layers import tag
+from .listed import Listed
 from .look import keep_on_screen, show_whole
 from .memory import Memory
 from .preview import Previewer
@@ -47,6 +46,7 @@ from .worker import Runner, in_thread, say_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import Path
 
     from qtpy.QtWidgets import QWidget
     from shapely.geometry.base import BaseGeometry
@@ -94,7 +94,6 @@ class Bench:
     folder_changed = Signal()  # in Preferences
     corrected = Signal()  # the corrections of a slide changed
     judged = Signal()  # a person answered points, or judged lesions
-    shapes_drawn = Signal()  # on a layer that is none of ours
 
     def __init__(self, viewer: Any) -> None:
         self.undos = Undos()
@@ -113,31 +112,24 @@ class Bench:
         self.closing = CloseWatch(self.runner, self.unwritten)
         self.strangers = Strangers(viewer)
         self._unpainted = _Unpainted()
-        self._picks_another = False  # whether napari picks another layer in place of one that is removed
         self._window: Callable[[], QWidget | None] = lambda: None
         self.painted_on: tuple[Slide, Candidate, int, int] | None = None  # a prediction whose field is corrected, and the corner of it
         self.docks = DockShelf(viewer, self._empty)
         self.session.held = lambda: self.docks.hold
         viewer.canvas.overlays.scale_bar.visible = True
-        viewer.layers.events.inserted.connect(self._inserted)
-        viewer.layers.events.removed.connect(self._removed)
-        viewer.layers.selection.events.active.connect(self._selected)
+        self.listed = Listed(viewer, self.session, self.layers, self.runs)
         viewer.events.reset_view.connect(self._come_home)
         self.drawings.changed.connect(self._exclude)
-        self.drawings.changed.connect(self._tell_shapes)
+        self.drawings.changed.connect(self.listed.tell_shapes)
         self.judged.connect(self.verdicts.look)
         self.corrected.connect(self.verdicts.corrected)
-        self.session.events.slide.connect(self._point_at)
         self.session.events.slide.connect(self._look_for_tissue)
         self.session.events.slide.connect(self._look_for_work)
         with suppress(KeyError):  # the manifest is not registered
             settings = get_plugin_settings(PACKAGE).runs.events
             settings.device.connect(self._device_set)
             settings.folder.connect(self._folder_set)
-        self._arrived: list[Any] = [layer for layer in viewer.layers if not is_spare(layer)]  # layers that somebody else added
-        self._adopt_all()
-        for layer in viewer.layers:
-            self._watch_shapes(layer)
+        self.listed.begin()
         self._look_for_work()
         in_thread(warm_up, lambda _: None)
 
@@ -286,85 +278,6 @@ class Bench:
 
     def _folder_set(self, _: object) -> None:
         self.folder_changed.emit()
-
-    def _inserted(self, event: Any) -> None:
-        # napari adds the layers of a run one by one: look at them when all are there, or we would add the missing ones ourselves
-        if tag(event.value).get("kind") in ("slide", "mask") and not self.layers.adding:
-            if not self._arrived:
-                QTimer.singleShot(0, self._adopt_all)
-            self._arrived.append(event.value)
-        if tag(event.value).get("kind") == "brought" and "use" not in tag(event.value):
-            QTimer.singleShot(0, partial(self._merge, event.value))
-        self._watch_shapes(event.value)
-
-    def _merge(self, layer: Any) -> None:
-        if layer in self.viewer.layers:
-            merge(self.viewer, layer)
-
-    def _watch_shapes(self, layer: Any) -> None:
-        slide = self.session.slide
-        if type(layer).__name__ == "Shapes" and tag(layer).get("kind", "own") == "own":
-            if any(layer.name.startswith(f"{other.name} - ") for other in self.viewer.layers if tag(other)):
-                layer.name = "Shapes"  # napari calls it after the layer that was picked: it would look as if it were one of ours
-            if slide is not None and not tag(layer):  # on another slide it would look as if it were of that
-                layer.metadata = {**layer.metadata, KEY: {"kind": "own", "of": str(slide.path), "mpp": slide.mpp}}
-            layer.events.data.connect(self._tell_shapes)
-            self._tell_shapes()
-
-    def _tell_shapes(self, _: object = None) -> None:
-        if self.session.region == "shapes":  # else they mean nothing, and layers come and go all the time
-            self.shapes_drawn.emit()
-
-    def _adopt_all(self) -> None:
-        arrived, self._arrived = self._arrived, []
-        for layer in arrived:
-            if layer in self.viewer.layers:
-                self._adopt(tag(layer))
-
-    def _adopt(self, known: dict[str, Any]) -> None:
-        """Take in a slide or run that napari's reader opened."""
-        try:
-            if known.get("kind") == "slide" and all(str(s.path) != known["path"] for s in self.session.slides):
-                self.session.open(known["path"], known.get("mpp"))
-            elif (
-                known.get("kind") == "mask"
-                and (Path(known["run"]) / "run.yaml").is_file()
-                and all(str(c.path) != known["path"] for c in self.session.candidates)
-            ):
-                self.runs.open(Path(known["run"]))
-        except InputError as error:
-            say_error(error)
-
-    def _removed(self, event: Any) -> None:
-        known = tag(event.value)
-        if known.get("kind") != "slide" and not self.layers.removing:
-            self._picks_another = True  # napari picks the layer below, and nobody has turned to the slide of that
-            QTimer.singleShot(0, self._picked)
-        if known.get("kind") == "slide":
-            for slide in self.session.slides:
-                if str(slide.path) == known["path"]:
-                    self.session.close(slide)
-        self._tell_shapes()
-
-    def _picked(self) -> None:
-        self._picks_another = False
-
-    def _selected(self, event: Any) -> None:
-        known = tag(event.value) if event.value is not None else {}
-        if known.get("kind") == "slide" and self._picks_another:
-            QTimer.singleShot(0, lambda: self._point_at(self.session.slide))  # at once its list would show both as picked
-        elif known.get("kind") == "slide":
-            for slide in self.session.slides:
-                if str(slide.path) == known["path"]:
-                    self.session.activate(slide)
-        self._tell_shapes()  # of several layers that count which is picked
-
-    def _point_at(self, slide: Slide | None) -> None:
-        """Pick the layer of the active slide where that of another is picked: a click on what is picked already would turn to nothing."""
-        selection = self.viewer.layers.selection
-        picked, layer = selection.active, None if slide is None else self.layers.find("slide", slide.path)
-        if None not in (picked, layer) and picked is not layer and tag(picked).get("kind") == "slide":
-            selection.active = layer
 
     def _come_home(self, event: Any) -> None:
         """Look at the whole of the active slide: napari frames those that are hidden too."""

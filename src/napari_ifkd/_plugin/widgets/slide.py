@@ -125,7 +125,7 @@ class SlideDock(Dock):
         self.mpp.changed.connect(self._show_use)
         self.listen("slide", to=self._count_exclusions)
         self.listen("region", "slide", to=self._show_shapes)
-        self.hear(self.bench.shapes_drawn, self._show_shapes)
+        self.hear(self.bench.listed.shapes_drawn, self._show_shapes)
         self.hear(self.bench.drawings.pen, self._show_shapes)
         self.listen("offer", to=self.offer.update_offer)
         self.listen("job", to=self._tell_end)

@@ -101,7 +101,7 @@ class TeacherDock(Dock):
         self.listen("job", "teacher", "slide", "candidates", "region", to=self._show_job)
         self.listen("shown", to=self.progress.update_job)
         self.listen("kept_threshold", to=self.progress.update_job)
-        self.hear(self.bench.shapes_drawn, self._show_job)
+        self.hear(self.bench.listed.shapes_drawn, self._show_job)
         self.hear(self.bench.previewer.told, self._show_preview)
         self._show_preview()
         self.listen("heat", to=self._show_heat)
