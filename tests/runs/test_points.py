@@ -114,6 +114,9 @@ def test_a_mask_that_was_taken_back_is_recommended_and_not_accepted_again(run: R
     (chosen,) = read_refused(run.path / "taken_back.json")  # what the user's own hand accepted is not in it
     assert (chosen.by, run.was_taken_back(chosen.round, chosen.threshold, chosen.sigma_px or 0)) == ("points", True)
     assert not run.was_taken_back(chosen.round, chosen.threshold + 0.025, chosen.sigma_px or 0)
+    run.accept(chosen.round, chosen.threshold, "points", sigma_px=chosen.sigma_px)  # by the user, as advised, after all
+    assert "taken back" not in end().reason
+    run.take_back()
     for damaged in ("{", "[1]", '{"taken_back": [3, {"round": 1}]}'):
         (run.path / "taken_back.json").write_text(damaged)
         assert not run.was_taken_back(chosen.round, chosen.threshold, chosen.sigma_px or 0)

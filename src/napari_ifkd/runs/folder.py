@@ -318,7 +318,10 @@ class RunFolder:
         return take_back(self.path / "accepted.json", self.path / "taken_back.json")
 
     def was_taken_back(self, round: int, threshold: float, sigma_px: float) -> bool:
-        """Return whether evidence had chosen a mask before, and the user took that back."""
+        """Return whether evidence had chosen a mask before, and the user took that back and has not accepted it since."""
+        there = self.accepted
+        if there is not None and there.is_mask(round, threshold, sigma_px):
+            return False
         return any(one.is_mask(round, threshold, sigma_px) for one in read_refused(self.path / "taken_back.json"))
 
     def __repr__(self) -> str:
