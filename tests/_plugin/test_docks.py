@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from html import escape
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +20,10 @@ from napari_ifkd._plugin.docks import DOCKS, add_docks
 from napari_ifkd._plugin.look import field_px
 from napari_ifkd._plugin.words import area
 from napari_ifkd.config import Config
+from napari_ifkd.errors import InputError
 from napari_ifkd.events import MapReady, Progress, RoundDone, RunDone, Warned
+
+from .conftest import quiet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -388,6 +392,33 @@ def test_a_slide_without_tissue_is_not_distilled(window: Any, tmp_path: Path) ->
     assert not session.tissue.found
     assert not distill.run.isEnabled()
     assert "no tissue was found on this slide" in distill.run.toolTip()
+
+
+@pytest.mark.parametrize("reader", ["bench.find_tissue", "widgets.exclusions.find_artefacts"])
+def test_a_slide_that_is_closed_while_it_is_read_is_not_called_damaged(
+    window: Any, drawn_slide: Path, said: list[str], monkeypatch: pytest.MonkeyPatch, reader: str
+) -> None:
+    slide, let, failed = window.docks["Slide"], Event(), list[str]()
+
+    def read(of: Any, *_: object) -> None:
+        let.wait(20)
+        with pytest.raises(InputError) as told:
+            of._sources[0].read(0, 8, 0, 8)
+        failed.append(str(told.value))
+        raise told.value
+
+    monkeypatch.setattr(f"napari_ifkd._plugin.{reader}", read)
+    window.bench.open(drawn_slide)
+    if "tissue" not in reader:
+        window.click("Slide", slide.exclusions_fold.button)
+        window.click("Slide", slide.exclusions.check)
+    window.viewer.layers.remove(window.ours("slide")[0])
+    let.set()
+    window.wait(lambda: bool(failed))
+    quiet()
+    window.qtbot.wait(50)
+    assert "was closed" in failed[0] or "has been closed" in failed[0]
+    assert not said
 
 
 def test_the_tissue_outline_comes_and_goes(window: Any, drawn_slide: Path) -> None:

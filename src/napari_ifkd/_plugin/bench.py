@@ -300,7 +300,11 @@ class Bench:
             def found(tissue: Tissue) -> None:
                 self.session.found_tissue(slide, tissue)
 
-            in_thread(lambda: find_tissue(slide), found)
+            def failed(error: Exception) -> None:
+                if slide in self.session.slides:  # else it was closed meanwhile
+                    say_error(error)
+
+            in_thread(lambda: find_tissue(slide), found, failed)
 
     def _exclude(self) -> None:
         self.layers.masks.exclude(self.drawings.excluded())

@@ -62,6 +62,8 @@ def explain(error: Exception) -> tuple[str, str]:
             "is not a slide (not a TIFF file)",
             f"Give a whole-slide image (svs, tif, ndpi, scn, bif); a picture in another format can be made one: {_VIPS}",
         )
+    if isinstance(error, ValueError) and "closed file" in text:
+        return "was closed while it was read", "Open it again"
     if isinstance(error, MemoryError):
         return "does not fit into memory", _CONVERT
     if isinstance(error, ZeroDivisionError):

@@ -60,7 +60,7 @@ class Exclusions(QWidget):
         def failed(error: Exception) -> None:
             self._at_work, self._said = None, ""
             self._show()
-            if not isinstance(error, Cancelled):
+            if not isinstance(error, Cancelled) and slide in self._session.slides:  # else it was closed meanwhile
                 self._dock.say_error(error)
 
         self._said = "Looking for pen, folds and blur …"
