@@ -33,6 +33,9 @@ MILD = {"stain": 0.15, "paste": 0.0}
 NOISY = {"stain": 0.5, "paste": 0.5}
 """As it is by default, of teachers and students."""
 
+ZOOMED = {**NOISY, "zoom": (0.8, 1.6)}
+"""Scale varied too."""
+
 FORMER = {"rounds.robust.noise": {"stain": 0.3, "paste": 0.5}}
 """How students were disturbed before; rounds from the first two teachers still are, so that they compare."""
 
@@ -106,7 +109,8 @@ ROWS: tuple[Row, ...] = (
     _stage1("topk-bce-longer", "stage 1, our loss, the steps of three rounds longer", 6, rounds=ROUNDS, loss="topk-bce"),
     _stage1(DEFAULT, "stage 1, our default: our loss, staining varied by 0.5, normal boxes pasted", 1, loss="topk-bce", noise=NOISY),
     _stage1(LONGER, "stage 1, our default, the steps of three rounds longer", 5, rounds=ROUNDS, loss="topk-bce", noise=NOISY),
-    _stage1("topk-bce-zoom", "stage 1, our default, zoom 0.8 to 1.6 too", 8, loss="topk-bce", noise={**NOISY, "zoom": (0.8, 1.6)}),
+    _stage1("topk-bce-zoom", "stage 1, our default, zoom 0.8 to 1.6 too", 8, loss="topk-bce", noise=ZOOMED),
+    _stage1("topk-bce-zoom-longer", "the same, the steps of three rounds longer", 8, rounds=ROUNDS, loss="topk-bce", noise=ZOOMED),
     _stage1("gm-bce", "stage 1, generalised mean", 6, loss="gm-bce"),
     _stage1("cam", "class activation maps", 7, method="cam"),
     _stage1("oaa", "activation maps accumulated over epochs", 7, method="oaa"),

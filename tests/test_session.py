@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -415,8 +416,9 @@ def test_a_prediction_is_seen_again_when_the_run_that_took_it_over_is_deleted(
 
 
 def test_a_new_run_takes_the_place_of_the_former(drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None]) -> None:
-    session = Session()
+    session, shown = Session(), list[str | None]()
     slide = session.open(drawn_slide)
+    session.events.shown.connect(lambda candidate: shown.append(candidate and candidate.run.name))
     for name in ("first", "second"):
         session.begin("distill", tmp_path / name)
         assert session.run.name == "first"  # until there is something of another
@@ -425,6 +427,27 @@ def test_a_new_run_takes_the_place_of_the_former(drawn_slide: Path, tmp_path: Pa
         session.apply(MapReady(0, slide.name, "rounds/00/maps/tiny.zarr"))
     assert [c.run.name for c in session.candidates] == ["second"]
     assert session.shown in session.candidates
+    assert shown == ["first", "second"]  # and at no time nothing: what was corrected would go
+
+
+def test_rounds_of_a_slide_that_is_closed_are_not_told(drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None]) -> None:
+    session, run = Session(), tmp_path / "run"
+    slide = session.open(drawn_slide)
+    other = session.open(shutil.copy(drawn_slide, tmp_path / "other.tif"))
+    session.activate(slide)
+    session.begin("distill", run, [slide])
+    write_map(run / "rounds/00/maps/tiny.zarr", slide)
+    for event in (MapReady(0, slide.name, "rounds/00/maps/tiny.zarr"), RoundDone(0, None)):
+        session.apply(event)
+    session.close(slide)
+    assert session.run == run  # it is at work
+    slide = session.open(drawn_slide)
+    session.take_maps(slide)
+    session.apply(RunDone(0, ""))
+    session.activate(other)
+    assert session.run == run  # they are told beside another slide
+    session.close(slide)
+    assert (session.slide, session.run, session.rounds, session.job) == (other, None, (), None)
 
 
 def test_a_run_that_is_opened_is_what_is_looked_at(drawn_slide: Path, tmp_path: Path, write_map: Callable[..., None]) -> None:

@@ -84,3 +84,37 @@ def test_a_file_read_again_takes_the_place_of_the_former(viewing: Viewing) -> No
         viewing.compare_file(file)
         assert viewing.files == (file,)
         assert (viewing.a, viewing.b) == (shown, file)
+
+
+def test_what_is_compared_for_want_of_a_round_gives_way_to_one(viewing: Viewing) -> None:
+    teacher, first, second = (found("d", "distill", index) for index in range(3))
+    former = found("before", "former", 1)
+    viewing.files = (former,)
+    viewing.candidates = (teacher,)
+    viewing._choose_pair()
+    assert (viewing.a, viewing.b) == (teacher, former)
+    viewing.set_compare("overlay")
+    viewing.candidates = (teacher, first)
+    viewing._choose_pair()
+    assert viewing.b == former  # under the user's eyes
+    viewing.set_compare("off")
+    assert (viewing.a, viewing.b) == (teacher, first)
+    viewing.set_pair(teacher, former)  # somebody wants it
+    viewing.candidates = (teacher, first, second)
+    viewing._choose_pair()
+    assert viewing.b == former
+    viewing.show(second)
+    assert (viewing.a, viewing.b) == (second, former)
+    viewing.set_pair(teacher, former, picked=False)
+    viewing.show(second)
+    assert (viewing.a, viewing.b) == (teacher, second)
+
+
+def test_which_is_seen_alone(viewing: Viewing) -> None:
+    viewing.candidates = pair = found("d", "distill"), found("d", "distill", 1)
+    viewing.set_pair(*pair)
+    alone = {}
+    for mode in ("off", "overlay", "a", "b"):
+        viewing.set_compare(mode)  # type: ignore[arg-type]
+        alone[mode] = viewing.alone
+    assert alone == {"off": None, "overlay": None, "a": pair[0], "b": pair[1]}

@@ -107,7 +107,10 @@ class Session(Viewing):
     def close(self, slide: Slide) -> None:
         """Forget a slide and what was predicted on it; the runs on disk stay."""
         self.slides = tuple(s for s in self.slides if s is not slide)
+        of_it = any((c.run, c.slide) == (self.run, slide.name) for c in self.candidates)
         self.candidates = tuple(c for c in self.candidates if c.slide != slide.name)
+        if of_it and all(c.run != self.run for c in self.candidates) and not (self.job is not None and self.job.alive):
+            self._leave_run()
         self.files = tuple(c for c in self.files if c.slide != slide.name)
         if self.slide is slide:
             self.activate(self.slides[-1] if self.slides else None)
@@ -208,6 +211,12 @@ class Session(Viewing):
         if story is not None and (self.job is None or not self.job.alive):
             self._story = story
             self._retell()
+
+    def _leave_run(self) -> None:
+        """Tell no more of the run whose rounds are told: its slides are closed. It is opened again with them."""
+        if self.job is not None and self.job.out == self.run:
+            self._story, self.job, self.notice = None, None, ""
+        self.run, self.rounds, self.curve, self.accepted = None, (), (), None
 
     def take_maps(self, slide: Slide) -> None:
         """Take in what the run at work has told of a slide so far: it was closed meanwhile, and is open again."""
@@ -409,7 +418,7 @@ class Session(Viewing):
                 kept[candidate.slide] = candidate
         others = (c for c in self.files if c.act != "former" or c.slide not in kept)
         self.files = (*others, *(replace(c, act="former") for c in kept.values()))
-        self._drop(lambda c: c in former)
+        self._drop(lambda c: c in former, replaced=True)
         there = {c.run for c in self.candidates}
         self._distilled = {run: known for run, known in self._distilled.items() if run in there or known is self._story}
 

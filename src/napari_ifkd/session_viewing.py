@@ -49,6 +49,7 @@ class Viewing:
 
     def __post_init__(self) -> None:
         """Begin with nobody at work."""
+        self._picked: Candidate | None = None  # B, where somebody chose it
         self.held: Callable[[], bool] = bool  # whether somebody works on what is shown: new rounds of its run do not take its place
 
     # --- what there is
@@ -116,12 +117,13 @@ class Viewing:
         active = self.slide is not None and candidate.slide == self.slide.name
         return active and candidate.act == "predict" and candidate.found.identity in same
 
-    def _drop(self, stale: Callable[[Candidate], bool]) -> None:
+    def _drop(self, stale: Callable[[Candidate], bool], *, replaced: bool = False) -> None:
+        """Let predictions go; what is looked at stays so till those are taken in by which it is replaced, where there are such."""
         kept = tuple(c for c in self.candidates if not stale(c))
         if kept == self.candidates:
             return
         self.candidates = kept
-        if self.shown not in kept:
+        if self.shown not in kept and not replaced:
             self.shown = None
         self._choose_pair()
 
@@ -131,10 +133,10 @@ class Viewing:
         """Look at a prediction, which is one of the pair from then on: a teacher, or what is compared with a file, as A, else as B."""
         self.shown = candidate
         if candidate is not None and candidate in self.here() and candidate not in (self.a, self.b):
-            as_a = candidate.round == 0 or (self.b is not None and self.b not in self.here())
+            as_a = candidate.round == 0 or (self.b is not None and self.b not in self.here() and not self._gives_way(self.b))
             by_itself = self.a is None or self.a.act == "predict"  # a prediction gives way to the teacher of the run
             a = (self._teacher_of(candidate) or self.a) if by_itself else self.a
-            self.set_pair(*((candidate, self.b) if as_a else (a, candidate)))
+            self.a, self.b = (candidate, self.b) if as_a else (a, candidate)
 
     def look(
         self, *, threshold: float | None = None, sigma_px: float | None = None, opacity: float | None = None, heat: bool | None = None
@@ -169,18 +171,33 @@ class Viewing:
         return self.compare != "off" and None not in (self.a, self.b)
 
     @property
+    def alone(self) -> Candidate | None:
+        """The one of the pair that is seen without the other, None in every other way of comparing."""
+        return {"a": self.a, "b": self.b}.get(self.compare) if self.comparing else None
+
+    @property
     def _comparing(self) -> bool:
         return self.comparing and self.shown in self.here()
 
     def set_compare(self, mode: Compare) -> None:
         """Choose how the pair is shown; "off" shows the one prediction looked at."""
         self.compare = mode
-        if mode != "uncertainty" and self.b is None:  # what came meanwhile was not to take its place
+        if mode != "uncertainty" and (self.b is None or (mode == "off" and self._gives_way(self.b))):  # what came meanwhile was not to
             self._choose_pair()
 
-    def set_pair(self, a: Candidate | None, b: Candidate | None) -> None:
-        """Choose which predictions are compared."""
-        self.a, self.b = a, b
+    def set_pair(self, a: Candidate | None, b: Candidate | None, *, picked: bool = True) -> None:
+        """Choose which predictions are compared.
+
+        Parameters
+        ----------
+        a, b : the predictions
+        picked : whether a person chose them: then B stays whatever rounds come
+        """
+        self.a, self.b, self._picked = a, b, b if picked else None
+
+    def _gives_way(self, candidate: Candidate) -> bool:
+        """Return whether it was B for want of a round, and nobody chose it: a round takes its place."""
+        return candidate.act == "former" and candidate != self._picked
 
     def compare_file(self, candidate: Candidate) -> None:
         """Take in what another program marked, and compare what is looked at with it."""
@@ -194,13 +211,14 @@ class Viewing:
         teachers = sorted((c for c in here if c.round == 0), key=lambda c: c.act != "distill")
         rounds, former = ([c for c in reversed(there) if c.act == act] for act in ("distill", "former"))
         first = next((c for c in (a, self.a, *teachers) if c is not None and c in there), None)
-        second = (c for c in (b, self.b, *rounds, *former, *reversed(here)) if c is not None and c in there and c != first)
-        self.set_pair(first, next(second, None))
+        own = None if self.b is not None and self._gives_way(self.b) and not self.comparing else self.b
+        second = (c for c in (b, own, *rounds, *former, *reversed(here)) if c is not None and c in there and c != first)
+        self.a, self.b = first, next(second, None)
 
     def _pair_up(self, candidate: Candidate) -> None:
         """Let a round be B, and the teacher of its run A; beside a file of another program it is A."""
         if self.b is not None and self.b.act == "file" and self.b in self.comparable():
-            self.set_pair(candidate, self.b)
+            self.a = candidate
         else:
             self._choose_pair(self._teacher_of(candidate), candidate if candidate.round else None)
 

@@ -14,6 +14,7 @@ import shapely
 import tifffile
 
 from napari_ifkd._plugin.measure import area_mm2
+from napari_ifkd._plugin.words import marks
 from napari_ifkd.runs.folder import RunFolder
 
 
@@ -76,7 +77,7 @@ def test_a_round_that_marks_much_more_than_the_teacher_says_so_where_it_is_accep
     session, areas = window.session, window.bench.areas
     window.wait(lambda: set(areas.mm2) == {0, 1})
     grown = areas.mm2[1] / areas.mm2[0] - 1
-    told = f"Round 1 marks {grown:.0%} more than the first teacher at 0.5"
+    told = f"On the slide, round 1 marks {grown:.0%} more than the first teacher at 0.5"
     assert grown > 0.15
     assert areas.growth(1) == told
     assert areas.growth(0) == ""
@@ -99,6 +100,14 @@ def test_compare_tells_how_much_more_b_marks(window: Any, reviewed: Any) -> None
     for pair, told in (((a, b), f"B marks {share:.0%} more"), ((b, a), f"B marks {share / (1 + share):.0%} less")):
         window.session.set_pair(*pair)
         window.wait(lambda told=told: told in reviewed.compare.numbers.text())
+
+
+@pytest.mark.parametrize(
+    ("ratio", "told"),
+    [(1.004, "marks as much as the teacher"), (1.006, "marks 1% more than the teacher"), (3.2, "marks 3 times as much as")],
+)
+def test_how_much_more_is_marked_is_told_in_words(ratio: float, told: str) -> None:
+    assert marks(ratio, "the teacher").startswith(told)
 
 
 def test_areas_that_could_not_be_measured_are_measured_anew(

@@ -160,8 +160,10 @@ def test_what_was_brought_in_goes_with_its_slide_and_comes_back_with_it(window: 
     bring(window, part, drawn, "Reference")
     bring(window, part, looked_at, "Look at it")
     slide, other = window.session.slide.path, Path(shutil.copy(window.session.slide.path, drawn.with_name("other.tif")))
+    part.use.setCurrentText("Reference")
     window.bench.open(other)
     window.wait(lambda: window.bench.memory.settled)
+    assert part.use.currentText() == "Look at it"  # which does no harm
     bring(window, part, looked_at, "Look at it")
     window.bench.look_at(window.session.slides[0])
     window.wait(lambda: window.bench.memory.settled and window.bench.memory.notes.rested)

@@ -484,3 +484,7 @@ def test_a_double_click_takes_the_whole_of_a_number(window: Any) -> None:
     window.qtbot.keyClicks(line, "0.4")
     window.qtbot.keyClick(line, Qt.Key.Key_Return)
     window.wait(lambda: window.session.threshold == 0.4)
+    window.qtbot.mouseDClick(line, Qt.MouseButton.LeftButton, pos=at)
+    window.qtbot.keyClicks(field, "0,25")  # as many write it
+    window.qtbot.keyClick(field, Qt.Key.Key_Return)
+    window.wait(lambda: window.session.threshold == 0.25)

@@ -221,7 +221,8 @@ def test_the_quality_check_suggests_and_the_user_removes(window: Any, drawn_slid
     assert "1 region (1 pen), " in dock.told.text()
     assert shapely.box(44, 104, 276, 156).difference(drawings.geometry("exclusion", slide)).area < 100
     window.click("Slide", dock.check)  # what is excluded already is not suggested again
-    window.wait(lambda: dock.check.text() == "Check quality")
+    window.wait(lambda: "The check found nothing more." in dock.told.text())
+    assert dock.check.text() == "Check quality"
     assert drawings.count("exclusion", slide) == 1
     layer.selected_data = {0}
     layer.remove_selected()

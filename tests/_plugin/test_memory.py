@@ -777,6 +777,8 @@ def test_what_a_run_chose_that_ended_while_nobody_looked_is_shown(
     now = later.session
     later.wait(lambda: now.slide is not None and later.bench.memory.settled)
     assert (now.shown.round, now.threshold, now.compare) == (1, 0.3, "off")
+    ended = later.docks["Slide"].ended  # which is in front
+    assert ended.text().endswith("Done. Round 1 is accepted by reference masks, at threshold 0.3.")
     later.remembered()
     assert read_view(now.slide).at_work is None
 

@@ -195,6 +195,33 @@ def test_who_chooses_one_as_the_other_too_changes_them_round(window: Any, review
     assert (session.a, session.b) == (a, b) == (compare.a.value, compare.b.value)
 
 
+def test_what_is_seen_alone_is_what_is_accepted_and_exported(window: Any, reviewed: Any) -> None:
+    session, compare, what = window.session, reviewed.compare, window.docks["Export"].what
+    teacher, last = session.here()
+    former = replace(last, run=last.run.with_name("before"), act="former")
+    session.files = (former,)
+    session.set_pair(teacher, last)
+    window.click("Review", compare.mode.buttons["b"])
+    assert session.shown == last
+    compare.b.value = teacher  # who chooses the one as the other changes them round
+    assert (session.b, session.shown) == (teacher, teacher)
+    assert reviewed.accept.text() == "Accept teacher at 0.5"
+    compare.b.value = former
+    window.wait(lambda: window.bench.layers.settled)
+    assert [tag(layer)["act"] for layer in window.ours("mask") if layer.visible] == ["former"]
+    assert not reviewed.accept.isEnabled()
+    assert (reviewed.accept.text(), "Round 1 of before is seen alone" in reviewed.accept.toolTip()) == ("Another mask is seen", True)
+    assert "Round 1 of before is what is seen, alone: it is not what is written." in what.text()
+    window.click("Review", compare.mode.buttons["overlay"])
+    assert reviewed.accept.isEnabled()
+    assert "is not what is written" not in what.text()
+    window.viewer.window._qt_window.activateWindow()
+    compare.flicker.begin()  # nothing is said of what is seen for a moment
+    session.set_compare("b")
+    assert reviewed.accept.isEnabled()
+    compare.flicker.end()
+
+
 def test_the_legend_tells_what_is_seen_by_now(window: Any, reviewed: Any) -> None:
     session, legend, layers = window.session, reviewed.compare.legend, window.bench.layers
     session.set_compare("disagreement")
@@ -585,6 +612,33 @@ def test_pages_are_as_high_as_the_one_that_is_seen(window: Any, reviewed: Any) -
     assert correct.told.mapTo(reviewed.content, correct.told.rect().bottomLeft()).y() <= reviewed.content.height()
 
 
+def test_the_pages_stay_whichever_round_is_shown_and_whatever_is_rejected(
+    window: Any, reviewed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = window.session
+    growth = {0: "", 1: "On the slide, round 1 marks 60% more than the first teacher at 0.5"}
+    monkeypatch.setattr(window.bench.areas, "growth", growth.__getitem__)
+    long = "the network was trained on another tissue than that of this slide. " * 3
+    monkeypatch.setattr(type(session.shown), "warnings", property(lambda self: (long,) if self.round else ()))
+
+    def top() -> int:
+        window.qtbot.wait(50)
+        return reviewed.pages.mapTo(reviewed.content, QPoint()).y()
+
+    session.show_round(1)
+    reviewed._show_round()
+    places = {top()}
+    for _ in range(2):
+        for mode in ("a", "b"):
+            window.click("Review", reviewed.compare.mode.buttons[mode])
+            places.add(top())
+    monkeypatch.setattr(window.bench.verdicts, "rejected", lambda _: 1)
+    reviewed._show_round()
+    assert "without regard to corrections and rejections" in reviewed.growth.text()
+    assert places | {top()} == places
+    assert len(places) == 1
+
+
 def test_the_wheel_over_the_tabs_changes_no_page(window: Any, reviewed: Any) -> None:
     bar = reviewed.pages.tabBar()
     at = bar.rect().center()
@@ -724,6 +778,7 @@ def test_thirty_points_say_which_round(window: Any, reviewed: Any) -> None:
     window.key("T")  # one is mended, and on it goes where it was
     assert [point.answer for point in count.points[:4]] == ["tumour", "normal", "tumour", ""]
     assert (count.at, count.bar.value()) == (3, 3)
+    assert "Place 4. At place 1 you now said: tumour." in count.what.text()
     truth = session.here()[1].found
     while count.points:
         asked = count.points[count.at]
@@ -1081,7 +1136,14 @@ def test_a_verdict_is_taken_back_by_saying_it_once_more(window: Any, reviewed: A
     assert lesions._row() == 0  # where it is seen to be gone
     window.wait(lambda: [verdict.verdict for verdict in read_verdicts(path)] == ["accept"])
     window.wait(lambda: np.array_equal(on_screen(), whole))
-    assert lesions.told.text() == "1 of these judged."
+    assert lesions.told.text() == "1 of these judged. What was said of it is taken back."
+    window.click("Review", lesions.reject)
+    assert lesions._row() == 2  # the one between is judged: of it the same key would take back what was said
+    window.wait(lambda: len(read_verdicts(path)) == 2)
+    for move in (lesions.before, lesions.before):
+        window.click("Review", move)
+    window.click("Review", lesions.reject)
+    window.wait(lambda: [verdict.verdict for verdict in read_verdicts(path)] == ["accept"])
     window.click("Review", lesions.next)
     window.click("Review", lesions.accept)
     window.wait(lambda: read_verdicts(path) == [] and not window.ours("verdicts"))
@@ -1649,7 +1711,7 @@ def test_a_rejected_lesion_gives_way_to_what_is_painted_into_it(window: Any, rev
     stroke[50:90, 70:72], stroke[88:90, 70:104] = True, True  # from inside it to the lesion beside it
     correct.layer().data[stroke] = 2
     window.click("Review", correct.write)
-    window.wait(lambda: "painted normal now around it" in correct.told.text())
+    window.wait(lambda: "gave way: outside what was painted it is painted normal now" in correct.told.text())
     window.wait(lambda: "As corrected." in what.text() and "rejected" not in what.text())
     wanted = before | stroke  # neither the stroke nor its neighbour goes with what was rejected
     assert np.array_equal(exported(), wanted)
@@ -1669,7 +1731,7 @@ def test_a_rejected_lesion_gives_way_to_what_is_painted_into_it(window: Any, rev
     assert read_verdicts(run.verdicts) == known  # the last one counts
     window.click("Review", correct.redo)
     window.wait(correct.undo.isEnabled)
-    window.wait(lambda: "painted normal now around it" in correct.told.text())
+    window.wait(lambda: "gave way: outside what was painted it is painted normal now" in correct.told.text())
     assert np.array_equal(exported(), wanted)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -215,9 +216,15 @@ def test_another_folder_is_read_at_once(listed: Any, folder: Path, tmp_path: Pat
         runs.folder = ""
 
 
-def test_without_a_runs_folder_the_list_says_so(window: Any) -> None:
+def test_without_a_runs_folder_the_list_says_so_once_it_was_looked_for(window: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    let, card = threading.Event(), window.docks["Runs"].card
+    settings.runs_folder().mkdir(parents=True)
+    monkeypatch.setattr("napari_ifkd._plugin.widgets.runs.list_runs", lambda _: [] if let.wait(20) else None)
     window.front("Runs")
-    window.wait(lambda: window.docks["Runs"].card.text() == "No runs in this folder yet.")
+    window.wait(lambda: window.docks["Runs"].looking)
+    assert card.text() == "Reading the folder …"
+    let.set()
+    window.wait(lambda: card.text() == "No runs in this folder yet.")
 
 
 def test_rows_are_clicked_and_the_list_is_looked_at_again(listed: Any, folder: Path) -> None:

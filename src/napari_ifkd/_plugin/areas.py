@@ -109,7 +109,7 @@ class Areas:
         first, area = self.mm2.get(0), self.mm2.get(index)
         if self._at != self._look() or not first or area is None or abs(area / first - 1) <= Config().acceptance.max_area_shift:
             return ""
-        return f"Round {index} {marks(area / first, 'the first teacher')} at {self.threshold:.3g}"
+        return f"On the slide, round {index} {marks(area / first, 'the first teacher')} at {self.threshold:.3g}"
 
     def _look(self) -> _Look:
         return self.session.threshold, self.session.sigma_px, self.drawings.excluded()

@@ -78,6 +78,7 @@ class Memory(QObject):
 
     changed = Signal()
     recalled = Signal()
+    ended = Signal()  # a run that ended while nobody looked is what is shown of the slide
     waits = Signal()  # runs of a slide come back later, or are there
 
     def __init__(self, viewer: Any, session: Session, runs: RunDesk) -> None:
@@ -350,6 +351,8 @@ class Memory(QObject):
         accepted = self.session.accepted_of(of_it[0]) if of_it else None
         if accepted is not None:
             self.session.look_as(accepted)
+        if of_it:
+            self.ended.emit()
         return bool(of_it)
 
     def _pair(self) -> list[object]:
@@ -359,7 +362,7 @@ class Memory(QObject):
         there = {known_by(candidate): candidate for candidate in self.session.comparable()}
         a, b = (None if chosen is None else there.get(chosen) for chosen in (view.a, view.b))
         if a is not None and b is not None:
-            self.session.set_pair(a, b)
+            self.session.set_pair(a, b, picked=b.act != "former")
             self.session.set_compare(view.compare)
         elif view.compare == "uncertainty" and view.b is None and a is not None:  # which is of one too
             self.session.set_pair(a, None)

@@ -47,8 +47,8 @@ def gave_way(lesions: int) -> str:
     """Say that rejected lesions gave way to what was painted, "" if none did."""
     if not lesions:
         return ""
-    which, are = ("The rejected lesion", "is") if lesions == 1 else (f"{lesions} rejected lesions", "are")
-    return f"{which} painted into {are} painted normal now around it, and no longer rejected."
+    which, are = ("The rejected lesion", "it is") if lesions == 1 else (f"{lesions} rejected lesions, or parts of one,", "they are")
+    return f"{which} gave way: outside what was painted {are} painted normal now, and no longer rejected."
 
 
 def stands_again(lesions: int) -> str:

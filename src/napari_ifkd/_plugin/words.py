@@ -36,6 +36,7 @@ WORDS = {
 }
 
 
+_NO_CHANGE = 0.005  # which would be told as 0%
 _TIMES = 3  # from so many on they are told, and no more a share
 
 
@@ -50,6 +51,8 @@ def marks(ratio: float, than: str = "") -> str:
     """Return how much more or less is marked than by another, such as "marks 43% more than the teacher"."""
     if ratio >= _TIMES:
         return f"marks {ratio:.0f} times as much{f' as {than}' if than else ''}"
+    if abs(ratio - 1) < _NO_CHANGE:
+        return f"marks as much{f' as {than}' if than else ''}"
     return f"marks {abs(ratio - 1):.0%} {'more' if ratio >= 1 else 'less'}{f' than {than}' if than else ''}"
 
 

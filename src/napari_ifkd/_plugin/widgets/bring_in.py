@@ -50,6 +50,7 @@ USES = {
     "Reference": ("reference", "Let it choose round and threshold of the next distillation of this slide; nothing learns from it"),
     "Weak regions": ("regions", "Let the next distillation of this slide learn from it as rough labels: tumour, no tumour, exclusion"),
 }
+_LAID_OUT_MS = 50  # after which what is told has its place
 GIVEN: dict[GivenUse, str] = {"reference": "Reference", "regions": "Weak regions"}
 
 
@@ -118,6 +119,7 @@ class BringIn(QWidget):
             return
         self._of = here
         self.rest.setChecked(False)
+        self.use.setCurrentIndex(0)
         self.file.line_edit.value = ""
         if not self._busy:
             self.told.setText("")
@@ -125,6 +127,7 @@ class BringIn(QWidget):
     def _explain(self, use: str) -> None:
         self.told.setText(f"{USES[use][1]}.")
         self._show()
+        QTimer.singleShot(_LAID_OUT_MS, self._show_told)
 
     def _kind(self) -> str:
         return USES[self.use.currentText()][0]
@@ -193,13 +196,13 @@ class BringIn(QWidget):
                     raise InputError(path, "has no region of a known class", "Classify its regions as Tumor, Normal or Exclusion")
                 note = "<br>This program made it: the rounds learn what a network said, as if a person had." if ours else ""
                 return layer, f"The next distillation of this slide learns from it.{note}{left_out}", drawn
-            chooses = "It chooses round and threshold of the next distillation of this slide alone."
+            chooses = "It chooses round and threshold of the next distillation, if that is of this slide only."
             chooses += "<br>This program made it: the rounds are held against what a network said." if ours else ""
             if kind == "reference":
                 return layer, f"{chooses}{left_out}", path
             if not any(map(np.any, layer[0])):  # of its levels, or rows
                 return None, "It marks nothing: no layer was made.", path
-            return layer, f"Laid on the slide as a layer: who deletes that is rid of it.{left_out}", path
+            return layer, f"Laid on the slide as a layer: delete the layer to remove it.{left_out}", path
 
         self._busy = True
         self.told.setText("Reading …")
@@ -226,7 +229,7 @@ class BringIn(QWidget):
             if any(tag(one)["path"] == source for one in laid(self._dock.bench.viewer, slide, other)):
                 said += f"<br>⚠ It is the {GIVEN[other].lower()} too: what is learnt from does not judge."
         self.told.setText(said if slide is self._dock.session.slide else "")
-        QTimer.singleShot(0, self._show_told)
+        QTimer.singleShot(_LAID_OUT_MS, self._show_told)
         self._show()
         if kind == "corrections":
             self._dock.bench.corrected.emit()

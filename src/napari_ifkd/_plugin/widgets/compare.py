@@ -148,6 +148,7 @@ class ComparePage(Page):
         session.set_pair(a, b)
         if self._session.compare == "disagreement":  # whether they can be compared so
             self._pick_mode("disagreement")
+        self._show_alone()
 
     def _pick_mode(self, mode: Any) -> None:
         a, b = self._session.a, self._session.b
@@ -158,8 +159,12 @@ class ComparePage(Page):
             mode = "overlay"
         self._session.set_compare(mode)
         self._dock.bench.layers.refresh()  # a layer may have been deleted in napari's list
-        alone = {"a": a, "b": b}.get(mode)
-        if alone in self._session.here():  # what is seen is what the dock speaks of, and accepts
+        self._show_alone()
+
+    def _show_alone(self) -> None:
+        """Let what is seen alone be what the dock speaks of, and accepts."""
+        alone = self._session.alone
+        if alone in self._session.here():
             self._session.show(alone)
 
     def _flick(self) -> None:

@@ -60,6 +60,7 @@ class CountPage(Page):
         self._run: Path | None = None
         self._lacking = ""  # why nothing could be asked
         self._left: tuple[Slide, tuple[float, ...], float] | None = None  # where the camera was before
+        self._answered: int | None = None  # the place answered last, unless one went back since
         self._begun = 0  # places answered of a count that was left
         self._late = False  # whether it is still to be looked for such a count
         self._ended: tuple[Slide, Path, list[Point]] | None = None  # the last count that came to its end
@@ -204,6 +205,7 @@ class CountPage(Page):
         if self.at >= len(self.points) or self._run is None:
             return
         self.points[self.at] = replace(self.points[self.at], answer=answer)
+        self._answered = self.at
         self.at = self._next_place()  # who went back to mend one goes on where it was
         self._judging.answers.write(self._run / TABLE, self.points)
         self._next()
@@ -213,7 +215,7 @@ class CountPage(Page):
             self._go_through(*self._ended)
             self.at = len(self.points)
         if self.points and self.at > 0:
-            self.at -= 1
+            self.at, self._answered = self.at - 1, None
             self._next()
 
     @property
@@ -248,7 +250,7 @@ class CountPage(Page):
                 self._viewer.scene.camera.center, self._viewer.scene.camera.zoom = centre, zoom / divided_by(self._viewer)
             else:  # once somebody turns to it again
                 self._dock.bench.memory.notes.recentre(slide, centre, zoom)
-        self.points, self.at, self._left, self._slide, self._run = [], 0, None, None, None
+        self.points, self.at, self._answered, self._left, self._slide, self._run = [], 0, None, None, None, None
         for layer in list(self._dock.bench.layers.ours(_KIND)):
             self._viewer.layers.remove(layer)
         self._show()
@@ -378,8 +380,9 @@ class CountPage(Page):
         if here:
             on = f"leads on to place {self._next_place() + 1}" if self._next_place() < len(self.points) else "ends the count"
             return f"Place {at}, you said: <b>{ANSWERS[here][0].lower()}</b>. An answer here {on}."
-        before = self.points[self.at - 1].answer if self.at else ""
-        return f"Place {at}." + (f" At place {at - 1} you said: {ANSWERS[before][0].lower()}." if before else "")
+        last = self.at - 1 if self._answered is None else self._answered
+        before, now = self.points[last].answer if last >= 0 else "", " now" if last != self.at - 1 else ""
+        return f"Place {at}." + (f" At place {last + 1} you{now} said: {ANSWERS[before][0].lower()}." if before else "")
 
 
 def _first_open(points: Sequence[Point]) -> int:

@@ -61,6 +61,8 @@ class Curve(pyqtgraph.GraphicsLayoutWidget):  # type: ignore[misc]  # pyqtgraph 
         steps = list(range(1, len(epochs) + 1))
         for plot in (self.loss, self.agreement):
             plot.getAxis("bottom").setTickSpacing(major=max(1, len(steps) // 6), minor=max(1, len(steps) // 6))
+        only = [(epochs[0].loss, f"{epochs[0].loss:.2g}")] if len(epochs) == 1 else None
+        self.loss.getAxis("left").setTicks(None if only is None else [only])  # one point has no range that numbers could fill
         self.loss.setXRange(0.5, len(steps) + 0.5, padding=0)
         self.loss.line.setData(steps, [epoch.loss for epoch in epochs])
         told = [(step, epoch.scores["agreement"]) for step, epoch in zip(steps, epochs, strict=True) if "agreement" in epoch.scores]

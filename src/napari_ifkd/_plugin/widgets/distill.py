@@ -292,7 +292,9 @@ class DistillDock(Dock):
         advice = f"<b>{advice}</b>: Review, Points, tells why." if advice else ""
         growth = "" if chosen else areas.growth(index or 0)
         growth = f"<b>{growth}</b>: look whether that is right." if growth else ""
-        self.reason.setText("<br>".join(part for part in (" ".join(filter(None, (advice, growth, reason, chosen))), apart) if part))
+        apart_of = "<br>" if self._why and growth else " "  # the reason is of tiles kept aside
+        told = apart_of.join(filter(None, (" ".join(filter(None, (advice, growth))), " ".join(filter(None, (reason, chosen))))))
+        self.reason.setText("<br>".join(filter(None, (told, apart))))
 
     def _tell_why(self, _: str) -> None:
         self._why = not self._why

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer
+from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import (
     QAbstractSlider,
     QAbstractSpinBox,
+    QApplication,
     QComboBox,
     QDockWidget,
     QDoubleSpinBox,
@@ -67,14 +69,23 @@ class _Still(QObject):
         return super().eventFilter(watched, event)
 
 
-class _Whole(QObject):
-    """Lets a double click take the whole of a number: Qt takes what stands before or after its point, and what is typed joins the rest."""
+class _Numbers(QObject):
+    """Lets numbers be typed as people do.
+
+    A double click takes the whole of one (Qt takes what stands on one side of its point, and what is typed joins the rest), and a comma
+    is a point.
+    """
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        """Select all that stands in the field."""
+        """Select all that stands in the field, or type a point for a comma."""
         if event is not None and event.type() == QEvent.Type.MouseButtonDblClick and isinstance(watched, QLineEdit):
             watched.selectAll()
             return True
+        if isinstance(event, QKeyEvent) and event.text() == "," and isinstance(watched, QDoubleSpinBox):
+            point = watched.locale().decimalPoint()
+            if point != ",":
+                QApplication.sendEvent(watched, QKeyEvent(event.type(), Qt.Key.Key_Period, event.modifiers(), point))
+                return True
         return super().eventFilter(watched, event)
 
 
@@ -145,7 +156,7 @@ class Dock(QScrollArea):
         self.column.setSpacing(6)
         self.setWidget(column)
         self.content = column
-        self._still, self._whole = _Still(self), _Whole(self)
+        self._still, self._numbers = _Still(self), _Numbers(self)
         self.trouble = _TroubleBar(self)
         TROUBLE.shown_by(self)
         self.hear(TROUBLE.changed, self._tell)
@@ -307,8 +318,9 @@ class Dock(QScrollArea):
                     field.installEventFilter(self._still)
                 if isinstance(field, QAbstractSpinBox) and not field.property(_TELLS):
                     field.setProperty(_TELLS, True)
+                    field.installEventFilter(self._numbers)
                     for line in field.findChildren(QLineEdit):
-                        line.installEventFilter(self._whole)
+                        line.installEventFilter(self._numbers)
                         line.inputRejected.connect(partial(_tell_range, field))
                         line.textEdited.connect(partial(_look_at_range, field))
                     field.editingFinished.connect(partial(_end_typing, field))

@@ -68,13 +68,13 @@ class Exclusions(QWidget):
         self._dock.in_thread(lambda: find_artefacts(slide, stop.is_set), lambda found: self._found(slide, found), failed)
 
     def _found(self, slide: Slide, found: list[Artefact]) -> None:
-        self._at_work = None
-        self._said = ""
+        self._at_work, self._said = None, ""
         (self._clean.discard if found else self._clean.add)(str(slide.path))
-        if found and slide in self._session.slides:
+        if slide in self._session.slides:
             known = self._drawings.geometry("exclusion", slide)
             new = [one for one in found if known is None or one.geometry.difference(known).area > 0.1 * one.geometry.area]
             self._drawings.add("exclusion", slide, ((one.kind, one.geometry) for one in new))
+            self._said = "The check found nothing more." if known is not None and not new else ""
         self._show()
 
     def _clear(self) -> None:

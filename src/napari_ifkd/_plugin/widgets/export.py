@@ -89,7 +89,7 @@ class ExportDock(Dock):
         self._usual = self.formats.value, self.options.value
         self.hear(self.bench.memory.recalled, self._recall)
         self._recall()
-        self.listen("slide", "shown", "threshold", "sigma_px", "accepted", to=self._show)
+        self.listen("slide", "shown", "threshold", "sigma_px", "accepted", "a", "b", "compare", to=self._show)
         self.listen("slide", "shown", to=self._show_written)
         self.hear(self.bench.verdicts.settled_down, self._show)
         self.hear(self.bench.drawings.changed, self._show)
@@ -140,6 +140,8 @@ class ExportDock(Dock):
         threshold, part = self.options.threshold_or(session.threshold), ", a region of it" if shown.of_region else ""
         run = f", {shown.run.name}" if shown.act == "distill" else ""
         told = f"<b>{shown.label}</b>{escape(run)}, of {shown.slide}{part}<br>threshold {threshold:.3g}, smoothing {session.sigma_px:g} px"
+        if session.alone not in (None, shown):
+            told += f"<br><b>{escape(session.alone.label)} is what is seen, alone: it is not what is written.</b>"
         accepted, judging, of_it = session.accepted_of(shown), self.bench.judging, shown.run == session.run
         advice, under_way = judging.advice() if of_it else "", of_it and judging.under_way
         told += "<br>Judging the rounds by the answers …" if under_way else ""

@@ -35,6 +35,11 @@ class Flicker(QObject):
         self._timer.setInterval(FLICKER_MS)
         self._timer.timeout.connect(self._turn)
 
+    @property
+    def held(self) -> bool:
+        """Whether the key is held."""
+        return self._before is not None
+
     def begin(self) -> None:
         """Show the one that is not seen, then the other, and so on."""
         session, application = self._session, QApplication.instance()

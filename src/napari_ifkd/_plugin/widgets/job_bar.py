@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QLabel, QProgressBar, QSizePolicy, QVBoxLayout, QWidg
 
 from napari_ifkd._plugin.words import in_window
 from napari_ifkd.runs.folder import RunFolder
+from napari_ifkd.runs.judgement import TOLD_BY
 
 from .log_dialog import LogDialog
 from .parts import Notice, button, keep_room, room_for, row, shortened
@@ -178,7 +179,7 @@ def job_line(job: Job, accepted: Accepted | None, advice: str = "") -> str:
             return "Trained, and chosen as the model: preview a field, then predict."
         case "done" if accepted is not None and not advice:
             name = f"Round {accepted.round}" if accepted.round else "The teacher"
-            by = "" if accepted.by == "user" else f" by {accepted.by}"
+            by = "" if accepted.by == "user" else f" by {TOLD_BY.get(accepted.by, accepted.by)}"
             return f"Done. {name} is accepted{by}, at threshold {accepted.threshold:.3g}."
         case "done" if job.act == "distill":
             best = f"round {job.recommended}" if job.recommended else "the teacher"

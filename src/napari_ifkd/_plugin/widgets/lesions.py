@@ -106,10 +106,14 @@ class LesionsPage(Page):
         self.table.setMinimumHeight(150)
         self.before = button("◀ (K)", "The lesion before. Key K", lambda: self._step(-1))
         self.next = button("▶ (J)", "The next lesion. Key J", lambda: self._step(1))
-        self.accept = button("✓ Accept (A)", "This lesion is right; once more takes that back. Key A", lambda: self._judge("accept"))
+        self.accept = button(
+            "✓ Accept (A)",
+            "This lesion is right, and on to the next that nobody judged; once more takes it back. Key A",
+            lambda: self._judge("accept"),
+        )
         self.reject = button(
             "✗ Reject (R)",
-            "This is no lesion: the mask and exports leave it out; once more takes that back. Key R",
+            "This is no lesion: mask and exports leave it out, and on to the next that nobody judged; once more takes it back. Key R",
             lambda: self._judge("reject"),
         )
         self.told = text("How many were judged", lines=2)  # above the table, which may reach below what is seen of the dock
@@ -304,10 +308,10 @@ class LesionsPage(Page):
             place = round(lesion.x, 2), round(lesion.y, 2)
             verdict = Verdict(shown.slide, *place, word, shown.round, of.threshold, now, round(lesion.area_mm2, 9))
         self._stale |= back
-        self._news = ""
+        self._news = " What was said of it is taken back." if back else ""
         self.model.judge(lesion, None if back else word)
-        if not back:
-            self._step(1)
+        if not back:  # on to what nobody judged: of another the same key would take back what was said
+            self.table.selectRow(next((row for row in range(at + 1, self.model.rowCount()) if self.model.word(row) is None), at))
         self._at_end = (lesion, monotonic()) if not back and self._row() == at else None
         self._show()
         self._writer.say(Said(path, self._outlines[lesion], shown.found, verdict))
@@ -344,7 +348,8 @@ class LesionsPage(Page):
             if before.get(lesion) != now[lesion]:
                 self.model.judge(lesion, now[lesion])
         self._stale, self._unused, self._grown_mm2 = False, unused, grown_mm2
-        self._news = f" It was said of a larger lesion: taken back on {gone} other part{'s' * (gone > 1)} of it too." if gone else ""
+        if gone:
+            self._news = f" It was said of a larger lesion: taken back on {gone} other part{'s' * (gone > 1)} of it too."
         self._show()
 
     # --- showing

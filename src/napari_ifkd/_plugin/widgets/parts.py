@@ -136,6 +136,11 @@ class Notice(QLabel):
             self.linkActivated.connect(self._unfold)
         self.hide()
 
+    @property
+    def unfolded(self) -> bool:
+        """Whether all of a long message is told."""
+        return self._whole
+
     def say(self, *told: str | None, kind: Literal["note", "warning", "error"] = "warning") -> None:
         """Show messages, in the words of the window, or nothing."""
         messages = tuple(in_window(message) for message in told if message)
@@ -166,7 +171,8 @@ class Notice(QLabel):
             begun = " ".join(map(beginning, messages))
             if begun != told:
                 more = f" {link(self, 'more', 'Less' if self._whole else 'More')}"
-            told = escape(told if self._whole else begun)
+            whole = told if told.endswith(".") else f"{told}."
+            told = escape(whole if self._whole else begun)
         self.setText(f"{'⚠ ' * (kind != 'note')}{told}{more}" if messages else "")
 
 

@@ -29,6 +29,7 @@ from .parts import Notice, allow, button, column, decided, emphasise, form, keep
 if TYPE_CHECKING:
     from napari_ifkd.runs.accepted import Accepted
     from napari_ifkd.session_records import Candidate, Compare
+    from napari_ifkd.slides import Slide
 
 
 _LINES = 11  # of what is usually told of a prediction at most: there is room for so many, and what lies below stays
@@ -69,8 +70,10 @@ class ReviewDock(Dock):
             self.accept,
         )
         self.growth = text("How much of the slide the round marks, beside the first teacher")
-        told = column(self.about, self.accepted, self.growth, self.warning, lines=_LINES)  # below: reasons may be unfolded
-        self.column.addWidget(told, 0, Qt.AlignmentFlag.AlignTop)  # the pages take what room is left
+        self.told = column(self.about, self.accepted, self.growth, self.warning, lines=_LINES)  # below: reasons may be unfolded
+        self.column.addWidget(self.told, 0, Qt.AlignmentFlag.AlignTop)  # the pages take what room is left
+        self._usual = self.told.minimumHeight()
+        self._highest: tuple[Slide | None, int, int] = (None, 0, 0)  # of what was told on a slide, at a width
         self.keys = {key: shortcut(self.content, key, partial(self._step, by)) for key, by in ((",", -1), (".", 1))}
         self.compare, self.count, self.lesions, self.correct = ComparePage(self), CountPage(self), LesionsPage(self), CorrectPage(self)
         self.correct.looked.connect(self.compare.know_corrections)
@@ -102,6 +105,7 @@ class ReviewDock(Dock):
         self.shown.native.activated.connect(lambda _: self.bench.layers.refresh())  # the one there is: its layer may have been deleted
         self.listen("candidates", "slide", "shown", to=self._show_choices)
         self.listen("shown", "slide", "rounds", "candidates", "files", "accepted", "threshold", "sigma_px", "teacher", to=self._show_round)
+        self.listen("a", "b", "compare", to=self._show_alone)
         self._at_work_now = False, False  # whether the run of what is shown is, and whether any is
         self.listen("job", to=self._show_end)
         self.hear(self.bench.memory.waits, self._show_round)
@@ -222,16 +226,20 @@ class ReviewDock(Dock):
         said += " It looked at a region of the slide only." if candidate.of_region else ""
         return f"<b>{escape(candidate.run.name)}</b>. {said}"
 
-    def _growth(self, candidate: Candidate) -> str:
-        """Say so where a round marks much more or less than the first teacher; not of what reference masks or points have chosen."""
+    def _growth(self, candidate: Candidate, *, counted: bool) -> str:
+        """Say so where a round marks much more or less than the first teacher; not of what reference masks or points have chosen.
+
+        Parameters
+        ----------
+        candidate : of the round
+        counted : whether to say that corrections and rejections do not count
+        """
         accepted = self.session.accepted_of(candidate)
         chosen = accepted is not None and accepted.by in TOLD_BY and self.session.is_accepted(candidate)
         if candidate.act != "distill" or candidate.run != self.session.run or chosen:
             return ""
         growth = self.bench.areas.growth(candidate.round)
-        said_of = self.bench.verdicts.rejected(candidate) or self.compare.corrected
-        counted = ", without regard to corrections and rejections" if said_of else ""
-        return f"<b>{growth}{counted}.</b>" if growth else ""
+        return f"<b>{growth}{', without regard to corrections and rejections' * counted}.</b>" if growth else ""
 
     def _news(self, candidate: Candidate) -> str:
         """Tell of a later round of the run at work: it does not take the place of what is shown; at its end, which it recommends."""
@@ -253,6 +261,18 @@ class ReviewDock(Dock):
             return f"<br><b>{told}</b>" if undecided else f"<br>{told}" if overruled else ""
         last = max((c.round for c in self.session.here() if c.run == candidate.run), default=0)
         return f"<br><b>Round {last} has come in.</b> {self._link('newest')}" if last > candidate.round and self._at_work(candidate) else ""
+
+    def _other_alone(self) -> str:
+        """Say so where a mask is seen alone that is no prediction of what is open, so that nobody accepts another; "" elsewhere."""
+        alone = self.session.alone
+        if alone is None or alone in self.session.here() or self.compare.flicker.held:
+            return ""
+        whose = "of another program" if alone.act == "file" else "of the run before: Runs opens it"
+        return f"{alone.label} is seen alone, and is {whose}; Single, in Compare, shows what is accepted here"
+
+    def _show_alone(self) -> None:
+        if not self.compare.flicker.held:
+            self._show_round()
 
     def _at_work(self, candidate: Candidate) -> bool:
         job = self.session.job
@@ -307,9 +327,9 @@ class ReviewDock(Dock):
         super().deafen()
 
     def resizeEvent(self, event: Any) -> None:
-        """Keep the room that reasons take which are unfolded, at the width there is by now."""
+        """Keep the room that texts take at the width there is by now."""
         super().resizeEvent(event)
-        if "why" in self._why:
+        if event.size().width() != event.oldSize().width():
             self._show_round()
 
     def _show_theme(self, _: object) -> None:
@@ -331,18 +351,18 @@ class ReviewDock(Dock):
             self.growth.hide()
             return
         self.about.setText(self._told_of(shown) + self._news(shown))
-        # whose reasons are unfolded goes from one round to the next, and nothing moves
-        stepped = session.here() if "why" in self._why else ()
-        keep_room(self.about, [self._told_of(c) + self._news(c) for c in stepped])
-        growths = [told for c in stepped if (told := self._growth(c))]
+        # there is room for what is told of any round: stepping from one to the next moves nothing
+        keep_room(self.about, [self._told_of(c) + self._news(c) for c in session.here()])
+        growths = [told for c in session.here() if (told := self._growth(c, counted=True))]
         self.growth.setMinimumHeight(room_for(self.about, growths))  # as wide, also while it is hidden
-        self.growth.setText(self._growth(shown))
-        self.growth.setVisible(bool(self.growth.text() or growths))
+        said_of = bool(self.bench.verdicts.rejected(shown)) or self.compare.corrected
+        self.growth.setText(self._growth(shown, counted=said_of))
+        self.growth.setVisible(bool(growths))
         self.warning.say(session.outdated(shown), *shown.warnings[:1])
         accepted = session.accepted_of(shown)
-        same = session.is_accepted(shown)
-        allow(self.accept, "it is what is accepted" if same else "")
-        self.accept.setText("✓ Accepted" if same else acceptance(shown.round, session.threshold))
+        same, other = session.is_accepted(shown), self._other_alone()
+        allow(self.accept, other or ("it is what is accepted" if same else ""))
+        self.accept.setText("Another mask is seen" if other else "✓ Accepted" if same else acceptance(shown.round, session.threshold))
         if accepted is not None:
             when = f"{datetime.fromisoformat(accepted.time).astimezone():%Y-%m-%d %H:%M}"
             self.accepted.setToolTip(f"What was accepted, {when}")
@@ -358,6 +378,18 @@ class ReviewDock(Dock):
             self.accepted.setToolTip("What was accepted")
             told = f"Nothing accepted yet.{self._accepted_before()}"
             self.accepted.setText(told)
+        self._keep_high()
+
+    def _keep_high(self) -> None:
+        """Let what lies below stay where it was once pushed on a slide, also when less is told; reasons fold up again."""
+        slide, width = self.session.slide, self.told.width()
+        highest = self._highest[2] if self._highest[:2] == (slide, width) else 0
+        layout = self.told.layout()
+        if layout is not None and not self._why and not self.warning.unfolded:
+            self.told.setMinimumHeight(0)
+            highest = max(highest, self._usual, layout.totalHeightForWidth(width))
+            self._highest = slide, width, highest
+        self.told.setMinimumHeight(max(highest, self._usual))
 
     def _further(self, shown: Candidate, accepted: Accepted) -> str:
         """Offer what was accepted as the teacher of the next distillation."""

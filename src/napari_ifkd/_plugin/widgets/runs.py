@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,6 +50,7 @@ class RunsDock(Dock):
         self.column.addStretch(1)
         self._job: tuple[Any, ...] = ()
         self._gone = ""  # what is told of a run that was deleted, until one is picked
+        self._read: Path | None = None  # the folder whose runs are listed
         self.looking = self._again = False  # whether the disk is being read, and is to be read again
         self.table.picked.connect(self._show_picked)
         self.table.itemDoubleClicked.connect(lambda _: self._open())
@@ -76,17 +78,17 @@ class RunsDock(Dock):
         chosen = settings.chosen_folder()
         wrong = f"⚠ {escape(str(chosen))} is no folder: runs are kept in<br>" if chosen is not None and chosen != folder else ""
         self.where.setText(wrong + escape(str(folder)))
-        self.in_thread(lambda: list_runs(folder) if folder.is_dir() else [], self._found, self._not_found)
+        self.in_thread(lambda: list_runs(folder) if folder.is_dir() else [], partial(self._found, folder), self._not_found)
 
-    def _found(self, runs: list[RunSummary]) -> None:
-        self.looking = False
+    def _found(self, folder: Path, runs: list[RunSummary]) -> None:
+        self.looking, self._read = False, folder
         self.table.show_runs(runs)
         self.bench.runs.offer(runs)
         if self._again:
             self.look()
 
     def _not_found(self, error: Exception) -> None:
-        self.looking = False
+        self.looking, self._read = False, settings.runs_folder()
         self.table.show_runs([])
         self.card.setText(str(error))
 
@@ -123,7 +125,8 @@ class RunsDock(Dock):
         if run is not None:
             self._gone = ""
         self._show_bar()
-        nothing = "Pick a run." if self.table.rowCount() else "No runs in this folder yet."
+        none = "No runs in this folder yet." if self._read == settings.runs_folder() else "Reading the folder …"
+        nothing = "Pick a run." if self.table.rowCount() else none
         self.card.setText(run_card(run) if run is not None else f"{self._gone} {nothing}".strip())
 
     # --- the acts

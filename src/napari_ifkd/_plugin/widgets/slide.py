@@ -112,6 +112,7 @@ class SlideDock(Dock):
             self.outline.native,
             self.notice,  # below: where one comes, nothing moves
         )
+        self.region.native.setStyleSheet("QGroupBox {margin-top: 0}")  # napari's leaves room for a title
         self.exclusions = Exclusions(self)
         self.exclusions_fold = Fold("Exclusions", "Pen, folds, blur: what nobody is to look at", self.exclusions)
         self.hear(self.bench.drawings.changed, self._count_exclusions)
@@ -127,6 +128,7 @@ class SlideDock(Dock):
         self.listen("region", "slide", to=self._show_shapes)
         self.hear(self.bench.listed.shapes_drawn, self._show_shapes)
         self.hear(self.bench.drawings.pen, self._show_shapes)
+        self.hear(self.bench.memory.ended, self._say_end)
         self.listen("offer", to=self.offer.update_offer)
         self.listen("job", to=self._tell_end)
         self.listen("slide", to=self.came)  # who turns to another one has read it
@@ -207,11 +209,16 @@ class SlideDock(Dock):
         count = 0 if slide is None else self.bench.drawings.count("exclusion", slide)
         self.exclusions_fold.button.setText(f"Exclusions ({count})" if count else "Exclusions")
 
-    def _tell_end(self) -> None:
+    def _say_end(self) -> None:
         job = self.session.job
-        if job is not None and job.act == "distill" and job.state == "done" and self._at_work and self.seen:
+        if job is not None and job.act == "distill" and job.state == "done" and self.seen:
             here = self.session.run == job.out
             self.ended.say(f"{job.out.name}: {job_line(job, self.session.accepted) if here else 'Done, on another slide.'}", kind="note")
+
+    def _tell_end(self) -> None:
+        job = self.session.job
+        if self._at_work:
+            self._say_end()
         self._at_work = job is not None and job.alive
         if self._at_work:
             self.ended.say(None)
