@@ -263,12 +263,12 @@ class ReviewDock(Dock):
         return f"<br><b>Round {last} has come in.</b> {self._link('newest')}" if last > candidate.round and self._at_work(candidate) else ""
 
     def _other_alone(self) -> str:
-        """Say so where a mask is seen alone that is no prediction of what is open, so that nobody accepts another; "" elsewhere."""
+        """Say so where another mask than the one spoken of is seen alone: nobody accepts what they do not see; "" elsewhere."""
         alone = self.session.alone
-        if alone is None or alone in self.session.here() or self.compare.flicker.held:
+        if alone in (None, self.session.shown) or self.compare.flicker.held:
             return ""
-        whose = "of another program" if alone.act == "file" else "of the run before: Runs opens it"
-        return f"{alone.label} is seen alone, and is {whose}; Single, in Compare, shows what is accepted here"
+        whose = {"file": ", and is of another program", "former": ", and is of the run before: Runs opens it"}.get(alone.act, "")
+        return f"{alone.label} is seen alone{whose}; Single, in Compare, shows what is accepted here"
 
     def _show_alone(self) -> None:
         if not self.compare.flicker.held:
