@@ -405,16 +405,15 @@ def test_the_device_follows_preferences(window: Any) -> None:
 
 def test_a_recent_slide_and_a_run_are_opened(window: Any, drawn_slide: Path, reviewed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     slide, session = window.docks["Slide"], window.session
-    (image,) = window.ours("slide")
+    (image,), run = window.ours("slide"), session.run
     window.viewer.layers.remove(image)
-    assert session.slide is None
+    assert session.slide is session.run is None
     window.wait(slide.recent.isEnabled)
     window.when(slide.recent_menu.isVisible, lambda: QTest.keyClick(slide.recent_menu, Qt.Key.Key_Down))
     window.when(lambda: slide.recent_menu.activeAction() is not None, lambda: QTest.keyClick(slide.recent_menu, Qt.Key.Key_Return))
     window.click("Slide", slide.recent)
     window.wait(lambda: session.slide is not None)
     assert session.slide.path == drawn_slide
-    run = session.run
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *asked: asked[2] == str(settings.runs_folder()) and str(run))
     window.click("Slide", slide.open_run)
     window.wait(lambda: session.run == run and len(session.here()) == 2)

@@ -1188,6 +1188,7 @@ def test_a_verdict_on_a_larger_lesion_is_taken_back_as_a_whole(window: Any, revi
     window.key("J")
     window.key("R")  # of this one by itself
     window.wait(lambda: len(read_verdicts(path)) == 2)
+    window.key("J")
     window.key("A")
     window.wait(lambda: [word for _, word in lesions.model.judged()] == ["reject"])
     assert [verdict.verdict for verdict in read_verdicts(path)] == ["reject"]

@@ -98,7 +98,7 @@ class Exclusions(QWidget):
         self.draw.setEnabled(slide is not None)
         self.clear.setEnabled(count > 0)
         drawing = self._drawings.drawing == "exclusion"
-        if drawing and self._at_work is None:  # what the check said is of the past
+        if (drawing or not count) and self._at_work is None:  # what the check said is of the past
             self._said = ""
         said = [PEN_HELP] if drawing else [self._said] if self._said else []
         if slide is not None and count:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,7 +49,6 @@ class RunsDock(Dock):
         self.column.addStretch(1)
         self._job: tuple[Any, ...] = ()
         self._gone = ""  # what is told of a run that was deleted, until one is picked
-        self._read: Path | None = None  # the folder whose runs are listed
         self.looking = self._again = False  # whether the disk is being read, and is to be read again
         self.table.picked.connect(self._show_picked)
         self.table.itemDoubleClicked.connect(lambda _: self._open())
@@ -78,17 +76,19 @@ class RunsDock(Dock):
         chosen = settings.chosen_folder()
         wrong = f"⚠ {escape(str(chosen))} is no folder: runs are kept in<br>" if chosen is not None and chosen != folder else ""
         self.where.setText(wrong + escape(str(folder)))
-        self.in_thread(lambda: list_runs(folder) if folder.is_dir() else [], partial(self._found, folder), self._not_found)
+        self.in_thread(lambda: list_runs(folder) if folder.is_dir() else [], self._found, self._not_found)
+        if not self.table.rowCount():
+            self._show_picked()
 
-    def _found(self, folder: Path, runs: list[RunSummary]) -> None:
-        self.looking, self._read = False, folder
+    def _found(self, runs: list[RunSummary]) -> None:
+        self.looking = False
         self.table.show_runs(runs)
         self.bench.runs.offer(runs)
         if self._again:
             self.look()
 
     def _not_found(self, error: Exception) -> None:
-        self.looking, self._read = False, settings.runs_folder()
+        self.looking = False
         self.table.show_runs([])
         self.card.setText(str(error))
 
@@ -125,7 +125,7 @@ class RunsDock(Dock):
         if run is not None:
             self._gone = ""
         self._show_bar()
-        none = "No runs in this folder yet." if self._read == settings.runs_folder() else "Reading the folder …"
+        none = "Reading the folder …" if self.looking else "No runs in this folder yet."
         nothing = "Pick a run." if self.table.rowCount() else none
         self.card.setText(run_card(run) if run is not None else f"{self._gone} {nothing}".strip())
 
