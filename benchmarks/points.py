@@ -31,12 +31,14 @@ def main() -> int:
     )
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results", help="where the page goes (default: %(default)s)")
     args = parser.parse_args()
-    if not (args.work / "truth.npz").is_file():
-        from points_candidates import make_candidates  # here: it brings torch
+    for name in ("apart", "near"):
+        if not (args.work / name / "truth.npz").is_file():
+            from points_candidates import NOISE, make_candidates  # here: it brings torch
 
-        make_candidates(args.source, args.work)
-    found = [(population, _draws(population, args.draws, args.seed)) for population in [of_maps(args.work)]]
-    found += [(population, _draws(population, args.other_draws, args.seed)) for population in drawn()]
+            make_candidates(args.source, args.work / name, NOISE[name])
+    apart, near = of_maps(args.work / "apart", "luad128"), of_maps(args.work / "near", "near")
+    found = [(apart, _draws(apart, args.draws, args.seed))]
+    found += [(population, _draws(population, args.other_draws, args.seed)) for population in (near, *drawn())]
     args.out.mkdir(parents=True, exist_ok=True)
     write_page(found, args.out, args.seed)
     return 0

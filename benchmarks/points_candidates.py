@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,19 +20,22 @@ LOSSES = ("topk-bce", "const-dice", "gm-bce")
 EPOCHS = 12
 SHOWN = (4, 8, 12)
 HELD_OUT = 0.3  # of the groups
+NOISE: dict[str, dict[str, Any]] = {"apart": {"stage1.noise": {"stain": 0.15, "paste": 0.0}}, "near": {}}
+"""Two sets of candidates. Disturbed as stage 1 is by default, they are nearer to one another than the choice is to be tried on."""
 
 
-def make_candidates(patches: Path, folder: Path) -> None:
+def make_candidates(patches: Path, folder: Path, noise: dict[str, Any]) -> None:
     """Train, and write ``{loss}-{epoch}.npy`` (N, H, W) float16 and ``truth.npz`` of the held-out tiles.
 
     Parameters
     ----------
     patches : patch folder with masks, which score and answer, and train nothing
     folder : where they go
+    noise : settings of how stage 1 is disturbed
     """
     folder.mkdir(parents=True, exist_ok=True)
     settings = Config().replaced(
-        **{"network.width": 0.25, "stage1.epochs": EPOCHS, "stage1.learning_rate": 1e-3, "precision": "bf16", "threads": 1}
+        **{"network.width": 0.25, "stage1.epochs": EPOCHS, "stage1.learning_rate": 1e-3, "precision": "bf16", "threads": 1}, **noise
     )
     bags = read_patches(patches, settings.tiles)
     learnt, held = (bags.subset(part) for part in split_groups(bags, HELD_OUT, 0))

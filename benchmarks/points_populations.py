@@ -59,7 +59,7 @@ class Population:
         return len(probability) - np.searchsorted(np.sort(probability), np.asarray(THRESHOLDS, np.float32), "left")
 
 
-def of_maps(folder: Path) -> Population:
+def of_maps(folder: Path, name: str) -> Population:
     """Read what :func:`points_candidates.make_candidates` wrote: pixels of the positive held-out tiles."""
     with np.load(folder / "truth.npz") as kept:
         truth, positive = kept["truth"], kept["labels"] > 0
@@ -67,7 +67,7 @@ def of_maps(folder: Path) -> Population:
     maps = [smooth(np.load(path)[positive], _SIGMA_PX).ravel() for path in paths]
     names = tuple(path.stem for path in paths)
     what = f"maps of {int(positive.sum())} held-out tiles of luad128 with tumour, by networks of three losses at three epochs each"
-    return Population("luad128", what, names, np.stack(maps), truth[positive].ravel().astype(bool))
+    return Population(name, what, names, np.stack(maps), truth[positive].ravel().astype(bool))
 
 
 def drawn(seed: int = 0) -> list[Population]:

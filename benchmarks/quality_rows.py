@@ -110,7 +110,6 @@ ROWS: tuple[Row, ...] = (
     _stage1(DEFAULT, "stage 1, our default: our loss, staining varied by 0.5, normal boxes pasted", 1, loss="topk-bce", noise=NOISY),
     _stage1(LONGER, "stage 1, our default, the steps of three rounds longer", 5, rounds=ROUNDS, loss="topk-bce", noise=NOISY),
     _stage1("topk-bce-zoom", "stage 1, our default, zoom 0.8 to 1.6 too", 8, loss="topk-bce", noise=ZOOMED),
-    _stage1("topk-bce-zoom-longer", "the same, the steps of three rounds longer", 8, rounds=ROUNDS, loss="topk-bce", noise=ZOOMED),
     _stage1("gm-bce", "stage 1, generalised mean", 6, loss="gm-bce"),
     _stage1("cam", "class activation maps", 7, method="cam"),
     _stage1("oaa", "activation maps accumulated over epochs", 7, method="oaa"),
