@@ -97,9 +97,12 @@ def test_what_is_compared_for_want_of_a_round_gives_way_to_one(viewing: Viewing)
     viewing.candidates = (teacher, first)
     viewing._choose_pair()
     assert viewing.b == former  # under the user's eyes
-    viewing.set_compare("off")
+    viewing.set_compare("off")  # as a page does that looks at one
+    assert (viewing.a, viewing.b, viewing.picked) == (teacher, former, False)
+    viewing._choose_pair()
     assert (viewing.a, viewing.b) == (teacher, first)
     viewing.set_pair(teacher, former)  # somebody wants it
+    assert viewing.picked
     viewing.candidates = (teacher, first, second)
     viewing._choose_pair()
     assert viewing.b == former
@@ -118,3 +121,7 @@ def test_which_is_seen_alone(viewing: Viewing) -> None:
         viewing.set_compare(mode)  # type: ignore[arg-type]
         alone[mode] = viewing.alone
     assert alone == {"off": None, "overlay": None, "a": pair[0], "b": pair[1]}
+    viewing.show(pair[1])
+    assert viewing.compare == "b"
+    viewing.show(pair[0])  # who asks for the other is to see it
+    assert viewing.compare == "off"

@@ -109,11 +109,13 @@ class Session(Viewing):
         self.slides = tuple(s for s in self.slides if s is not slide)
         of_it = any((c.run, c.slide) == (self.run, slide.name) for c in self.candidates)
         self.candidates = tuple(c for c in self.candidates if c.slide != slide.name)
-        if of_it and all(c.run != self.run for c in self.candidates) and not (self.job is not None and self.job.alive):
-            self._leave_run()
+        alive = self.job is not None and self.job.alive
+        left = self.run if of_it and not alive and all(c.run != self.run for c in self.candidates) else None
         self.files = tuple(c for c in self.files if c.slide != slide.name)
         if self.slide is slide:
             self.activate(self.slides[-1] if self.slides else None)
+        if left is not None:
+            self._leave(left)
         slide.close()
 
     def override_mpp(self, mpp: float) -> Slide:
@@ -212,11 +214,12 @@ class Session(Viewing):
             self._story = story
             self._retell()
 
-    def _leave_run(self) -> None:
-        """Tell no more of the run whose rounds are told: its slides are closed. It is opened again with them."""
-        if self.job is not None and self.job.out == self.run:
+    def _leave(self, run: Path) -> None:
+        """Tell no more of a run whose slides are closed: it is opened again with them."""
+        if self.job is not None and self.job.out == run:
             self._story, self.job, self.notice = None, None, ""
-        self.run, self.rounds, self.curve, self.accepted = None, (), (), None
+        if self.run == run:
+            self.run, self.rounds, self.curve, self.accepted = None, (), (), None
 
     def take_maps(self, slide: Slide) -> None:
         """Take in what the run at work has told of a slide so far: it was closed meanwhile, and is open again."""
@@ -278,10 +281,7 @@ class Session(Viewing):
             self.shown = next(reversed(self.here()), None)
         self._choose_pair()
         self._distilled.pop(path, None)
-        if self.run == path:
-            self.run, self.rounds, self.curve, self.accepted = None, (), (), None
-        if self.job is not None and self.job.out == path:
-            self._story, self.job, self.notice = None, None, ""
+        self._leave(path)
         self._tell_rounds()
 
     def offered(self, run: RunSummary | None) -> None:

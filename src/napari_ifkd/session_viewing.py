@@ -132,6 +132,8 @@ class Viewing:
     def show(self, candidate: Candidate | None) -> None:
         """Look at a prediction, which is one of the pair from then on: a teacher, or what is compared with a file, as A, else as B."""
         self.shown = candidate
+        if self.alone not in (None, candidate):  # else another would be seen than is spoken of
+            self.compare = "off"
         if candidate is not None and candidate in self.here() and candidate not in (self.a, self.b):
             as_a = candidate.round == 0 or (self.b is not None and self.b not in self.here() and not self._gives_way(self.b))
             by_itself = self.a is None or self.a.act == "predict"  # a prediction gives way to the teacher of the run
@@ -182,7 +184,7 @@ class Viewing:
     def set_compare(self, mode: Compare) -> None:
         """Choose how the pair is shown; "off" shows the one prediction looked at."""
         self.compare = mode
-        if mode != "uncertainty" and (self.b is None or (mode == "off" and self._gives_way(self.b))):  # what came meanwhile was not to
+        if mode != "uncertainty" and self.b is None:  # what came meanwhile was not to take its place
             self._choose_pair()
 
     def set_pair(self, a: Candidate | None, b: Candidate | None, *, picked: bool = True) -> None:
@@ -194,6 +196,11 @@ class Viewing:
         picked : whether a person chose them: then B stays whatever rounds come
         """
         self.a, self.b, self._picked = a, b, b if picked else None
+
+    @property
+    def picked(self) -> bool:
+        """Whether a person chose B."""
+        return self.b is not None and self.b == self._picked
 
     def _gives_way(self, candidate: Candidate) -> bool:
         """Return whether it was B for want of a round, and nobody chose it: a round takes its place."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 import shapely
 from PIL import Image
 
+from napari_ifkd._plugin.brought import brought_layer
 from napari_ifkd._plugin.commands import distill_command
 from napari_ifkd._plugin.layers import tag
 from napari_ifkd.annotations import Corrections, read_regions
@@ -152,6 +154,23 @@ def test_a_file_that_is_dropped_once_more_stays_what_it_was_and_is_seen_as_it_is
     for slide in (None, session.slide):
         session.activate(slide)
     assert np.allclose(layer.extent.world[1], image.extent.world[1], rtol=0.02)
+
+
+def test_what_is_brought_in_while_its_slide_is_closed_leaves_nothing(
+    window: Any, part: Any, drawn: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let, done = Event(), list[bool]()
+    monkeypatch.setattr(
+        "napari_ifkd._plugin.widgets.bring_in.brought_layer", lambda *given: brought_layer(*given) if let.wait(20) else None
+    )
+    part.done.connect(lambda: done.append(True))
+    part.file.value = drawn
+    window.click("Export", part.bring)
+    window.viewer.layers.remove(window.ours("slide")[0])
+    let.set()
+    window.wait(lambda: bool(done))
+    assert not window.ours("brought")
+    assert not said
 
 
 def test_what_was_brought_in_goes_with_its_slide_and_comes_back_with_it(window: Any, part: Any, drawn: Path, said: list[str]) -> None:

@@ -472,6 +472,21 @@ def test_folders_of_patches_are_typed_and_chosen(window: Any, tmp_path: Path, mo
         assert chosen_path(field) == tmp_path
 
 
+def test_a_comma_in_a_number_is_a_point_and_no_step_to_another_round(window: Any, reviewed: Any) -> None:
+    session, field = window.session, reviewed.threshold.native.findChild(QDoubleSpinBox)
+    line, shown = field.findChild(QLineEdit), session.shown
+    window.viewer.window._qt_window.activateWindow()
+    window.qtbot.mouseDClick(line, Qt.MouseButton.LeftButton, pos=line.rect().center())
+    field.setFocus()
+    window.qtbot.keyClicks(field, "0,25")
+    window.qtbot.keyClick(field, Qt.Key.Key_Return)
+    window.wait(lambda: session.threshold == 0.25)
+    assert session.shown == shown
+    reviewed.about.setFocus()
+    window.key(",")
+    assert session.shown == session.here()[0]
+
+
 def test_a_double_click_takes_the_whole_of_a_number(window: Any) -> None:
     teacher = window.docks["Teacher"]
     window.front("Teacher")

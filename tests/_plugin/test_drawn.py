@@ -230,8 +230,10 @@ def test_the_quality_check_suggests_and_the_user_removes(window: Any, drawn_slid
     window.wait(lambda: not drawings.file("exclusion", slide).exists())
     window.bench.open(drawn_slide)
     window.wait(lambda: window.session.tissue is not None and dock.check.isEnabled())
+    layers = list(window.viewer.layers)
     window.click("Slide", dock.check)
     window.wait(lambda: "The check found nothing" in dock.told.text())
+    assert list(window.viewer.layers) == layers  # and none for nothing, which would take a brush from the hand
     window.bench.look_at(slide)
     assert "Nothing is excluded on this slide." in dock.told.text()
     window.bench.look_at(window.session.slides[1])

@@ -222,6 +222,28 @@ def test_what_is_seen_alone_is_what_is_accepted_and_exported(window: Any, review
     compare.flicker.end()
 
 
+def test_what_somebody_compares_with_stays_when_they_come_back(window: Any, reviewed: Any, drawn_slide: Path, tmp_path: Path) -> None:
+    session, compare = window.session, reviewed.compare
+    teacher, last = session.here()
+    former = replace(last, run=last.run.with_name("before"), act="former")
+    session.files = (former,)
+    window.wait(lambda: window.bench.memory.settled)
+    compare.b.value = former
+    window.click("Review", compare.mode.buttons["overlay"])
+    window.wait(lambda: window.bench.memory.notes.rested)
+    slide = session.slide
+    window.bench.open(shutil.copy(drawn_slide, tmp_path / "other.tif"))
+    window.wait(lambda: window.bench.memory.settled)
+    window.bench.look_at(slide)
+    window.wait(lambda: window.bench.memory.settled)
+    assert (session.a, session.b, session.picked) == (teacher, former, True)
+    lesions = page(window, reviewed, "Lesions")
+    window.click("Review", lesions.list)
+    assert session.compare == "off"
+    page(window, reviewed, "Compare")
+    assert (session.compare, session.b) == ("overlay", former)
+
+
 def test_the_legend_tells_what_is_seen_by_now(window: Any, reviewed: Any) -> None:
     session, legend, layers = window.session, reviewed.compare.legend, window.bench.layers
     session.set_compare("disagreement")
@@ -918,6 +940,23 @@ def test_a_count_that_was_left_goes_on_where_it_was(window: Any, reviewed: Any) 
     assert not count.accept.isVisible()
 
 
+def test_a_slide_that_was_closed_in_a_count_comes_back_as_it_was_looked_at_before(window: Any, reviewed: Any) -> None:
+    session, camera, memory = window.session, window.viewer.scene.camera, window.bench.memory
+    window.wait(lambda: memory.settled and memory.notes.rested)
+    before = camera.zoom
+    count = page(window, reviewed, "Points")
+    window.click("Review", count.start)
+    window.wait(lambda: bool(count.points))
+    assert camera.zoom > 1.1 * before
+    window.wait(lambda: memory.notes.rested)
+    path = session.slide.path
+    window.viewer.layers.remove(window.ours("slide")[0])
+    assert not count.points
+    window.bench.open(path)
+    window.wait(lambda: memory.settled)
+    assert camera.zoom == pytest.approx(before, rel=0.01)
+
+
 def test_a_slide_that_was_left_in_a_count_comes_back_as_it_was_looked_at_before(window: Any, reviewed: Any, tmp_path: Path) -> None:
     count, camera, slide = page(window, reviewed, "Points"), window.viewer.scene.camera, window.session.slide
     window.wait(lambda: window.bench.memory.settled)
@@ -1144,7 +1183,9 @@ def test_a_verdict_is_taken_back_by_saying_it_once_more(window: Any, reviewed: A
         window.click("Review", move)
     window.click("Review", lesions.reject)
     window.wait(lambda: [verdict.verdict for verdict in read_verdicts(path)] == ["accept"])
+    assert "taken back" in lesions.told.text()
     window.click("Review", lesions.next)
+    assert "taken back" not in lesions.told.text()  # it was of another
     window.click("Review", lesions.accept)
     window.wait(lambda: read_verdicts(path) == [] and not window.ours("verdicts"))
     assert "None of these is judged" in lesions.told.text()

@@ -362,7 +362,7 @@ class Memory(QObject):
         there = {known_by(candidate): candidate for candidate in self.session.comparable()}
         a, b = (None if chosen is None else there.get(chosen) for chosen in (view.a, view.b))
         if a is not None and b is not None:
-            self.session.set_pair(a, b, picked=b.act != "former")
+            self.session.set_pair(a, b, picked=view.picked)
             self.session.set_compare(view.compare)
         elif view.compare == "uncertainty" and view.b is None and a is not None:  # which is of one too
             self.session.set_pair(a, None)

@@ -214,6 +214,7 @@ class ViewNotes(QObject):
             model=None if session.teacher is None else (str(session.teacher.path), session.teacher.label),
             former=known_by(next((candidate for candidate in here if candidate.act == "former"), None)),
             at_work=at_work,
+            picked=session.picked,
         )
 
 

@@ -40,6 +40,7 @@ class View:
     model : that was chosen: weights file, and what it is called
     former : the round that was in use of the distillation before, as run and round
     at_work : the run that was at work then, if it was of this slide
+    picked : whether a person chose B
     """
 
     path: str
@@ -59,6 +60,7 @@ class View:
     model: tuple[str, str] | None = None
     former: Chosen | None = None
     at_work: str | None = None
+    picked: bool = False
 
 
 def known_by(candidate: Candidate | None) -> Chosen | None:

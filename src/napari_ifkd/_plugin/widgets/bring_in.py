@@ -215,6 +215,10 @@ class BringIn(QWidget):
 
     def _done(self, slide: Slide, kind: str, layer: Any, said: str, path: Path) -> None:
         self._busy = False
+        if all(one.path != slide.path for one in self._dock.session.slides):  # it was closed meanwhile
+            self._show()
+            self.done.emit()
+            return
         given = [one.path for one in self._dock.session.given if (one.slide, one.use) == (slide.name, kind)]
         former = given[0] if given else path
         if layer is not None:

@@ -81,7 +81,8 @@ class _Numbers(QObject):
         if event is not None and event.type() == QEvent.Type.MouseButtonDblClick and isinstance(watched, QLineEdit):
             watched.selectAll()
             return True
-        if isinstance(event, QKeyEvent) and event.text() == "," and isinstance(watched, QDoubleSpinBox):
+        pressed = isinstance(event, QKeyEvent) and event.type() != QEvent.Type.ShortcutOverride  # that asks whether the field takes the key
+        if pressed and isinstance(event, QKeyEvent) and event.text() == "," and isinstance(watched, QDoubleSpinBox):
             point = watched.locale().decimalPoint()
             if point != ",":
                 QApplication.sendEvent(watched, QKeyEvent(event.type(), Qt.Key.Key_Period, event.modifiers(), point))
@@ -369,8 +370,9 @@ def _number(typed: str) -> float | None:
 
 def _tell_range(field: Any) -> None:
     """Say what a field takes, where it takes a key no further or another number than typed: Qt is silent."""
-    least, most = (f"{value:,.10g}" for value in field.property(TAKES) or (field.minimum(), field.maximum()))
     digits = field.decimals() if isinstance(field, QDoubleSpinBox) else 0
+    told = ".10g" if digits else ",.10g"  # where a comma is a point none parts thousands
+    least, most = (format(value, told) for value in field.property(TAKES) or (field.minimum(), field.maximum()))
     fine = f", with up to {digits} digit{'s' * (digits > 1)} after the point" if digits else ""
     field.setProperty(_REFUSED, True)
     QToolTip.showText(field.mapToGlobal(field.rect().bottomLeft()), f"Takes numbers from {least} to {most}{fine}", field)

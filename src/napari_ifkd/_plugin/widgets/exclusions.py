@@ -73,7 +73,8 @@ class Exclusions(QWidget):
         if slide in self._session.slides:
             known = self._drawings.geometry("exclusion", slide)
             new = [one for one in found if known is None or one.geometry.difference(known).area > 0.1 * one.geometry.area]
-            self._drawings.add("exclusion", slide, ((one.kind, one.geometry) for one in new))
+            if new:
+                self._drawings.add("exclusion", slide, ((one.kind, one.geometry) for one in new))
             self._said = "The check found nothing more." if known is not None and not new else ""
         self._show()
 

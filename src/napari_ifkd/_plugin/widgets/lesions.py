@@ -47,6 +47,7 @@ _LEAST_UM = 120.0
 _SETTLED_MS = 300  # a threshold that moves is waited for
 _USUAL = {"column": 0, "order": 1, "least": 0.0}  # the largest first, all of them
 _GROWN = 0.05  # share of what is rejected, from which it is told that it grew
+_BACK = " What was said of it is taken back."
 _OVERSHOT_S = 0.5  # who judges fast presses once more at the end of the list, and takes nothing back
 
 
@@ -273,6 +274,8 @@ class LesionsPage(Page):
         self._dock.bench.marks.bring_back()
         self._fresh = True
         QTimer.singleShot(0, self._seen)  # after all keys that were pressed before it could be drawn
+        if not self._still and self._news == _BACK:  # of another
+            self._news = ""
         if not self._still and self._of is not None:
             self._session.set_compare("off")  # it is this mask that is judged
             self._kept = self._of.of, self.model.lesion(at).x, self.model.lesion(at).y
@@ -308,7 +311,7 @@ class LesionsPage(Page):
             place = round(lesion.x, 2), round(lesion.y, 2)
             verdict = Verdict(shown.slide, *place, word, shown.round, of.threshold, now, round(lesion.area_mm2, 9))
         self._stale |= back
-        self._news = " What was said of it is taken back." if back else ""
+        self._news = _BACK if back else ""
         self.model.judge(lesion, None if back else word)
         if not back:  # on to what nobody judged: of another the same key would take back what was said
             self.table.selectRow(next((row for row in range(at + 1, self.model.rowCount()) if self.model.word(row) is None), at))
