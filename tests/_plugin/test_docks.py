@@ -484,7 +484,8 @@ def test_what_lies_behind_another_tab_hears_no_keys(window: Any, monkeypatch: py
     teacher, review, runs = (window.docks[name] for name in ("Teacher", "Review", "Runs"))
     teacher.key.activated.connect(lambda: heard.append("W"))
     review.keys["."].activated.connect(lambda: heard.append("."))
-    teacher.preview.setEnabled(True)  # its key acts while it can be pressed
+    window.wait(lambda: window.session.teacher is not None)  # which shows anew what can be pressed
+    teacher.preview.setEnabled(True)  # its key acts then
     for name, keys in (("Review", ["."]), ("Teacher", ["W"]), ("Slide", [])):
         window.front(name)
         window.wait(lambda name=name: window.docks[name].seen)
