@@ -117,7 +117,7 @@ class LesionsPage(Page):
             "This is no lesion: mask and exports leave it out, and on to the next that nobody judged; once more takes it back. Key R",
             lambda: self._judge("reject"),
         )
-        self.told = text("How many were judged", lines=2)  # above the table, which may reach below what is seen of the dock
+        self.told = text("How many were judged", lines=3)  # above the table, which may reach below what is seen of the dock
         self.steps = row(self.before, self.next, self.accept, self.reject, stretch=(0, 0, 1, 1))
         label = QLabel("Smallest, mm²")
         label.setToolTip(self.least.toolTip())
